@@ -1,0 +1,1 @@
+//! One browser API a file.

@@ -1,0 +1,55 @@
+//! Randomness as the state machines see it: handed in, so that a run can be repeated from a seed.
+
+/// A source of random bytes: `crypto.getRandomValues` in the browser, a seeded generator in tests.
+pub trait Entropy {
+    /// Fills `buffer` with random bytes.
+    fn fill(&mut self, buffer: &mut [u8]);
+}
+
+const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
+
+/// A token of `chars` characters from a 32-letter alphabet (5 bits each), valid as a tag, branch, Call-ID,
+/// user part and host label (RFC 3261, section 19.3 asks for at least 32 bits).
+pub fn token(entropy: &mut dyn Entropy, chars: usize) -> String {
+    let mut bytes = vec![0_u8; chars];
+    entropy.fill(&mut bytes);
+    bytes.iter().map(|byte| char::from(*ALPHABET.get(usize::from(byte & 31)).unwrap_or(&b'a'))).collect()
+}
+
+/// A random number in `0..bound`; 0 when `bound` is 0.
+pub fn below(entropy: &mut dyn Entropy, bound: u64) -> u64 {
+    let mut bytes = [0_u8; 8];
+    entropy.fill(&mut bytes);
+    u64::from_le_bytes(bytes).checked_rem(bound).unwrap_or(0)
+}
+
+/// SplitMix64: a small seeded generator for tests and simulations. Not for production.
+#[derive(Debug, Clone)]
+pub struct SeededEntropy(u64);
+
+impl SeededEntropy {
+    /// The same seed gives the same bytes.
+    #[must_use]
+    pub const fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+}
+
+impl Entropy for SeededEntropy {
+    fn fill(&mut self, buffer: &mut [u8]) {
+        for chunk in buffer.chunks_mut(8) {
+            let bytes = self.next().to_le_bytes();
+            for (to, from) in chunk.iter_mut().zip(bytes) {
+                *to = from;
+            }
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! The errors that reach JavaScript: a stable code, a message that is safe to show, and a hint.
+
+use std::borrow::Cow;
+
+/// Stable, machine-readable reason. The text form ([`ErrorCode::as_str`]) is the public contract.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorCode {
+    /// An option has a value that cannot be used; the message names the field.
+    InvalidConfig,
+    /// The destination is not one that can be called.
+    InvalidDestination,
+    /// `configure` has not been given what this needs.
+    NotConfigured,
+    /// There is no connection to a SIP server.
+    NotConnected,
+    /// Another dial is in progress.
+    AlreadyDialing,
+    /// The application aborted it.
+    Aborted,
+    /// It took longer than allowed.
+    Timeout,
+    /// The WebSocket failed or was refused.
+    Transport,
+    /// The server did not accept the credentials.
+    AuthFailed,
+    /// The server refused the registration.
+    RegistrationFailed,
+    /// The user or the browser refused the microphone.
+    MediaDenied,
+    /// There is no usable microphone, or the media could not be agreed.
+    MediaUnavailable,
+    /// No media path to the other side could be found.
+    IceFailed,
+    /// 486, 600.
+    Busy,
+    /// 603, 607.
+    Declined,
+    /// 408, 480, or nobody answered in time.
+    NoAnswer,
+    /// 404, 410, 484, 604.
+    NotFound,
+    /// 403 and other refusals by policy.
+    Forbidden,
+    /// The provider has no way to make this call.
+    UnsupportedByProvider,
+    /// 5xx and answers that make no sense.
+    ServerError,
+    /// 3xx: the callee is to be called elsewhere.
+    Redirected,
+    /// 488, 606, 415: the other side cannot take the media that was offered.
+    NotAcceptable,
+    /// `rest-originate` needs a proxy URL.
+    ProxyRequired,
+    /// The call has ended.
+    Ended,
+    /// What was asked for does not fit the state of the call.
+    InvalidState,
+    /// The module cannot go on; make a new instance.
+    Fatal,
+}
+
+impl ErrorCode {
+    /// The code as JavaScript sees it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::InvalidConfig => "invalid_config",
+            Self::InvalidDestination => "invalid_destination",
+            Self::NotConfigured => "not_configured",
+            Self::NotConnected => "not_connected",
+            Self::AlreadyDialing => "already_dialing",
+            Self::Aborted => "aborted",
+            Self::Timeout => "timeout",
+            Self::Transport => "transport",
+            Self::AuthFailed => "auth_failed",
+            Self::RegistrationFailed => "registration_failed",
+            Self::MediaDenied => "media_denied",
+            Self::MediaUnavailable => "media_unavailable",
+            Self::IceFailed => "ice_failed",
+            Self::Busy => "busy",
+            Self::Declined => "declined",
+            Self::NoAnswer => "no_answer",
+            Self::NotFound => "not_found",
+            Self::Forbidden => "forbidden",
+            Self::UnsupportedByProvider => "unsupported_by_provider",
+            Self::ServerError => "server_error",
+            Self::Redirected => "redirected",
+            Self::NotAcceptable => "not_acceptable",
+            Self::ProxyRequired => "proxy_required",
+            Self::Ended => "ended",
+            Self::InvalidState => "invalid_state",
+            Self::Fatal => "fatal",
+        }
+    }
+
+    /// Whether the same request may succeed later without a change of configuration.
+    #[must_use]
+    pub const fn retryable(self) -> bool {
+        matches!(
+            self,
+            Self::NotConnected
+                | Self::AlreadyDialing
+                | Self::Timeout
+                | Self::Transport
+                | Self::IceFailed
+                | Self::Busy
+                | Self::NoAnswer
+                | Self::ServerError
+        )
+    }
+
+    /// What to do about it, in one sentence.
+    #[must_use]
+    pub const fn hint(self) -> Option<&'static str> {
+        Some(match self {
+            Self::NotConfigured => "Give `servers` and `uri` to the constructor or to configure().",
+            Self::NotConnected => "Call connect() and wait for it before dialling.",
+            Self::AlreadyDialing => "Wait for the running dial, or abort it with its AbortSignal.",
+            Self::Transport => "Check the server's address and that it speaks the WebSocket subprotocol \"sip\".",
+            Self::AuthFailed => "Check the user name and the SIP password.",
+            Self::RegistrationFailed => "Ask the provider whether this account may register from a browser.",
+            Self::MediaDenied => "Allow the microphone for this page in the browser's site settings.",
+            Self::MediaUnavailable => "Check that a microphone is connected and not used by another program.",
+            Self::IceFailed => "The network blocks media; add a TURN server to iceServers.",
+            Self::InvalidDestination => {
+                "Use +<country code><number>, sip:, sips: or tel:; set defaultCountry for national numbers."
+            }
+            Self::ProxyRequired => {
+                "Set proxyUrl to your call proxy; API credentials must stay on the server."
+            }
+            Self::Fatal => "Make a new DialStrategy.",
+            _ => return None,
+        })
+    }
+}
+
+/// An error with a stable code. The message is safe to show and to log: it never holds a secret.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Error {
+    /// Stable reason.
+    pub code: ErrorCode,
+    /// One sentence for people.
+    pub message: Cow<'static, str>,
+    /// The SIP status that caused it (RFC 3261, section 21).
+    pub sip_status: Option<u16>,
+    /// What to do about it; by default that of the code.
+    pub hint: Option<Cow<'static, str>>,
+}
+
+impl Error {
+    /// An error with the code's own hint.
+    #[must_use]
+    pub fn new(code: ErrorCode, message: impl Into<Cow<'static, str>>) -> Self {
+        Self { code, message: message.into(), sip_status: None, hint: code.hint().map(Cow::Borrowed) }
+    }
+
+    /// The same error with another hint.
+    #[must_use]
+    pub fn with_hint(mut self, hint: impl Into<Cow<'static, str>>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// `invalid_config` that names the field.
+    #[must_use]
+    pub fn invalid_config(field: &str, problem: &str) -> Self {
+        Self::new(ErrorCode::InvalidConfig, format!("{field}: {problem}"))
+    }
+
+    /// The error that a final SIP failure response (3xx to 6xx) to an INVITE or a REGISTER stands for.
+    #[must_use]
+    pub fn from_status(status: u16, reason: &str) -> Self {
+        let code = match status {
+            300..=399 => ErrorCode::Redirected,
+            401 | 407 => ErrorCode::AuthFailed,
+            404 | 410 | 414 | 416 | 484 | 485 | 604 => ErrorCode::NotFound,
+            408 | 480 => ErrorCode::NoAnswer,
+            486 | 600 => ErrorCode::Busy,
+            603 | 607 => ErrorCode::Declined,
+            415 | 488 | 606 => ErrorCode::NotAcceptable,
+            400..=499 => ErrorCode::Forbidden,
+            _ => ErrorCode::ServerError,
+        };
+        // The phrase comes from the peer: keep it short and printable, it ends up in user interfaces.
+        let phrase: String = reason.chars().filter(|c| !c.is_control()).take(80).collect();
+        Self {
+            sip_status: Some(status),
+            ..Self::new(code, if phrase.is_empty() { format!("{status}") } else { format!("{status} {phrase}") })
+        }
+    }
+
+    /// Whether the same request may succeed later without a change of configuration.
+    #[must_use]
+    pub const fn retryable(&self) -> bool {
+        self.code.retryable()
+    }
+}

@@ -1,0 +1,24 @@
+//! wasm-softphone: a SIP softphone core for browsers.
+//!
+//! The portable half ([`phone`], [`sip`], [`dial`]) is pure state machines: no clock, no socket, no randomness,
+//! no async. The browser half (`browser`, `js`; wasm32 only) is thin.
+//!
+//! # The driving contract
+//! **After every input or command, drain [`phone::Phone::poll_output`] until it is empty, then wait until
+//! [`phone::Phone::poll_timeout`].**
+//!
+//! 1. Call a command ([`phone::Phone::dial`], …) or [`phone::Phone::handle_input`] with the current time.
+//! 2. Do everything that `poll_output` returns, in order. Events go to the application last, with no borrow held.
+//! 3. Arm one timer for `poll_timeout`; when it fires, hand in [`phone::Input::Timer`].
+#![forbid(unsafe_code)]
+
+#[cfg(target_arch = "wasm32")]
+mod browser;
+pub mod dial;
+pub mod entropy;
+pub mod error;
+#[cfg(target_arch = "wasm32")]
+mod js;
+pub mod phone;
+pub mod sip;
+pub mod time;

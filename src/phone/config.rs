@@ -1,0 +1,145 @@
+//! The settings of a phone.
+
+use core::time::Duration;
+
+use super::io::Credentials;
+use crate::error::Error;
+use crate::sip::uri::Uri;
+
+/// Where credentials come from.
+#[derive(Debug, Clone, Default)]
+pub enum CredentialSource {
+    /// There are none: a challenge is a failure.
+    #[default]
+    None,
+    /// Kept by the phone.
+    Static(Credentials),
+    /// Asked for with [`Output::NeedCredentials`](super::Output::NeedCredentials) each time, and not kept.
+    Ask,
+}
+
+/// The settings of a phone.
+#[derive(Debug, Clone)]
+pub struct PhoneConfig {
+    /// WebSocket URLs, tried in order.
+    pub servers: Vec<String>,
+    /// Address of record.
+    pub uri: Uri,
+    /// Name shown to the other side.
+    pub display_name: Option<String>,
+    /// Where credentials come from.
+    pub credentials: CredentialSource,
+    /// Register after connecting.
+    pub register: bool,
+    /// Asked-for lifetime of the registration.
+    pub register_expires: Duration,
+    /// Longest wait for ICE candidates.
+    pub ice_gather_timeout: Duration,
+    /// Calls at once; one more gets 486.
+    pub max_calls: usize,
+    /// Emit every SIP message, redacted, as a log event.
+    pub trace: bool,
+    /// `User-Agent`.
+    pub user_agent: String,
+}
+
+impl PhoneConfig {
+    /// Defaults for one account.
+    #[must_use]
+    pub fn new(servers: Vec<String>, uri: Uri) -> Self {
+        Self {
+            servers,
+            uri,
+            display_name: None,
+            credentials: CredentialSource::None,
+            register: true,
+            register_expires: Duration::from_secs(600),
+            ice_gather_timeout: Duration::from_millis(500),
+            max_calls: 8,
+            trace: false,
+            user_agent: concat!("wasm-softphone/", env!("CARGO_PKG_VERSION")).to_owned(),
+        }
+    }
+}
+
+/// Checks a WebSocket URL: `wss:`, or `ws:` to a loopback host, without user, password or fragment.
+///
+/// # Errors
+/// `invalid_config` naming `servers`.
+pub fn check_server_url(url: &str) -> Result<(), Error> {
+    let bad = |problem: &str| Err(Error::invalid_config("servers", problem));
+    if url.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        return bad("a URL holds no spaces or control characters");
+    }
+    let lower = url.to_ascii_lowercase();
+    let (rest, secure) = if let Some(rest) = lower.strip_prefix("wss://") {
+        (rest, true)
+    } else if let Some(rest) = lower.strip_prefix("ws://") {
+        (rest, false)
+    } else {
+        return bad("expected a wss:// URL");
+    };
+    if rest.contains('#') {
+        return bad("a WebSocket URL has no fragment");
+    }
+    let authority = rest.split(['/', '?']).next().unwrap_or_default();
+    if authority.contains('@') {
+        return Err(Error::invalid_config("servers", "a user or password does not belong in a URL")
+            .with_hint("Give SIP credentials in `credentials`."));
+    }
+    let host = match authority.strip_prefix('[') {
+        Some(v6) => v6.split(']').next().unwrap_or_default(),
+        None => authority.split(':').next().unwrap_or_default(),
+    };
+    if host.is_empty() {
+        return bad("the URL has no host");
+    }
+    if !secure && !is_loopback(host) {
+        return Err(Error::invalid_config("servers", "plain ws: is only for a loopback host")
+            .with_hint("Use wss:// so that signalling is encrypted."));
+    }
+    Ok(())
+}
+
+/// `localhost` and its subdomains, 127.0.0.0/8 and ::1.
+#[must_use]
+pub fn is_loopback(host: &str) -> bool {
+    host == "localhost"
+        || host.ends_with(".localhost")
+        || host == "::1"
+        || host.parse::<std::net::Ipv4Addr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    #[test]
+    fn plain_websocket_only_to_loopback() {
+        for ok in [
+            "wss://sip.example.com/ws",
+            "WSS://sip.example.com:443",
+            "ws://127.0.0.1:8080/sip",
+            "ws://localhost/sip?x=1",
+            "ws://[::1]:8080/sip",
+        ] {
+            assert_eq!(check_server_url(ok), Ok(()), "{ok}");
+        }
+        for bad in [
+            "ws://sip.example.com",
+            "ws://127.0.0.1.example.com",
+            "https://sip.example.com",
+            "wss://",
+            "wss://user:secret@example.com",
+            "wss://example.com/\r\nX: y",
+            "wss://example.com/#a",
+            "",
+        ] {
+            let error = check_server_url(bad).unwrap_err();
+            assert_eq!(error.code.as_str(), "invalid_config", "{bad}");
+            assert!(!error.message.contains("secret"));
+        }
+    }
+}

@@ -1,0 +1,381 @@
+//! What goes into a [`Phone`](super::Phone) and what comes out of it.
+
+use core::fmt;
+
+use crate::error::Error;
+
+/// A call of this phone. Ids are never used twice within one `Phone`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct CallId(pub u32);
+
+/// One WebSocket. What a socket says after it was replaced is ignored.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct SocketId(pub u32);
+
+/// One media job of a call. The answer to a job that was replaced is ignored.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct MediaSeq(pub u32);
+
+/// One question for credentials.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct CredentialsId(pub u32);
+
+/// What happened outside. Handling it never fails.
+#[derive(Debug)]
+pub enum Input {
+    /// Time has passed: the deadline of `poll_timeout` may be due. Early or repeated is harmless.
+    Timer,
+    /// The WebSocket is open and the server has accepted the subprotocol `sip`.
+    SocketOpened(SocketId),
+    /// One WebSocket message, text or binary (RFC 7118, section 5.2).
+    SocketData(SocketId, Vec<u8>),
+    /// The WebSocket is closed, or could not be opened.
+    SocketClosed(SocketId),
+    /// The outcome of an [`Output::Media`] job.
+    MediaDone {
+        /// The call.
+        call: CallId,
+        /// The job.
+        seq: MediaSeq,
+        /// What it brought.
+        result: Result<MediaValue, MediaError>,
+    },
+    /// The state of the media path has changed.
+    MediaState {
+        /// The call.
+        call: CallId,
+        /// The new state.
+        state: MediaState,
+    },
+    /// The answer to [`Output::NeedCredentials`]; `None` when there are none.
+    Credentials(CredentialsId, Option<Credentials>),
+}
+
+/// What is to be done outside, in this order.
+#[derive(Debug)]
+#[must_use]
+pub enum Output {
+    /// Open a WebSocket with the subprotocol `sip`.
+    OpenSocket {
+        /// Names the socket in inputs.
+        socket: SocketId,
+        /// `wss://` or `ws://`.
+        url: String,
+    },
+    /// Send one text message.
+    Send {
+        /// Over this socket.
+        socket: SocketId,
+        /// A SIP message or a keep-alive.
+        text: String,
+    },
+    /// Close the socket; nothing more is expected from it.
+    CloseSocket(SocketId),
+    /// Do a media job and report it with [`Input::MediaDone`].
+    Media {
+        /// The call.
+        call: CallId,
+        /// To be handed back.
+        seq: MediaSeq,
+        /// The job.
+        command: MediaCommand,
+    },
+    /// Ask the application for credentials; answer with [`Input::Credentials`].
+    NeedCredentials {
+        /// To be handed back.
+        id: CredentialsId,
+        /// The realm of the challenge.
+        realm: String,
+    },
+    /// Something that the application may want to know.
+    Event(Event),
+}
+
+/// A job for the media half of a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MediaCommand {
+    /// Open the microphone, make a peer connection and an offer. Report [`MediaValue::Gathering`] when the
+    /// local description is set, then [`MediaValue::Local`] when all candidates are in.
+    CreateOffer,
+    /// The same for an answer to this offer (SDP).
+    CreateAnswer {
+        /// The peer's offer.
+        offer: String,
+    },
+    /// Answer a new offer of the peer within the call (re-INVITE); reported like `CreateAnswer`.
+    Renegotiate {
+        /// The peer's offer.
+        offer: String,
+    },
+    /// Make a new offer within the call (re-INVITE without a body); reported like `CreateOffer`.
+    Reoffer,
+    /// Enough waiting for candidates: report [`MediaValue::Local`] with what is there. Carries the seq of the
+    /// job it hurries.
+    TakeLocal,
+    /// Set the peer's answer (SDP) to our offer. Report [`MediaValue::Applied`].
+    SetAnswer {
+        /// The peer's answer.
+        answer: String,
+        /// It came in a 1xx: early media (`pranswer`).
+        provisional: bool,
+    },
+    /// Go back to the last agreed descriptions: the offer in progress came to nothing. No report.
+    Rollback,
+    /// Stop the microphone and close the peer connection. No report.
+    Close,
+}
+
+/// What a media job brought.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MediaValue {
+    /// The local description is set and candidates are being gathered; `Local` follows.
+    Gathering,
+    /// The local description, with its candidates.
+    Local(String),
+    /// The remote description is set.
+    Applied,
+}
+
+/// Why a media job failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MediaError {
+    /// The microphone was refused.
+    Denied,
+    /// No usable microphone, or no WebRTC.
+    Unavailable,
+    /// The peer's description cannot be used.
+    Description,
+}
+
+/// The state of the media path (ICE and DTLS together).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MediaState {
+    /// Packets can flow.
+    Connected,
+    /// No packets for some seconds; may come back.
+    Disconnected,
+    /// It will not come back by itself.
+    Failed,
+}
+
+/// SIP digest credentials. `Debug` shows no secret.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credentials {
+    /// The user name in the digest; `None`: the user part of the address of record.
+    pub username: Option<String>,
+    /// Password or its hash.
+    pub secret: Secret,
+    /// Answer challenges of this realm only.
+    pub realm: Option<String>,
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credentials")
+            .field("username", &self.username)
+            .field("realm", &self.realm)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A secret that does not print itself.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Secret {
+    /// The password.
+    Password(String),
+    /// H(username:realm:password) in hex, for one algorithm and realm (RFC 7616, section 3.4.2).
+    Ha1(String),
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(redacted)")
+    }
+}
+
+/// State of the connection to the SIP server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConnectionState {
+    /// Not connected, and not trying.
+    Disconnected,
+    /// First attempt.
+    Connecting,
+    /// Open.
+    Connected,
+    /// Lost; trying to come back.
+    Reconnecting,
+}
+
+/// State of the registration (RFC 3261, section 10).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RegistrationState {
+    /// Not registered.
+    Unregistered,
+    /// REGISTER is under way.
+    Registering,
+    /// Bound.
+    Registered,
+    /// Refused.
+    Failed,
+}
+
+/// State of a call, as the application sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CallState {
+    /// Just made.
+    New,
+    /// Media is being prepared or the INVITE is out; for an incoming call: it is being answered.
+    Connecting,
+    /// It rings, there or here.
+    Ringing,
+    /// The other side sends audio before it answers.
+    EarlyMedia,
+    /// Answered.
+    Active,
+    /// Answered, and the media path is being restored.
+    Reconnecting,
+    /// Over.
+    Ended,
+}
+
+/// Who called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// We.
+    Outgoing,
+    /// They.
+    Incoming,
+}
+
+/// Who ended a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EndedBy {
+    /// This side.
+    Local,
+    /// The other side or a server on its behalf.
+    Remote,
+    /// The network or the media path.
+    Network,
+}
+
+/// Why a call ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EndCause {
+    /// It was answered and then hung up.
+    Completed,
+    /// The caller gave up before it was answered.
+    Cancelled,
+    /// Another device of the callee answered (RFC 3326: `Reason: SIP;cause=200`).
+    AnsweredElsewhere,
+    /// It failed.
+    Failed(Error),
+}
+
+/// How a call ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndReason {
+    /// Why.
+    pub cause: EndCause,
+    /// The SIP status, where one was received or sent.
+    pub sip_status: Option<u16>,
+    /// By whom.
+    pub by: EndedBy,
+}
+
+/// How far a dial has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DialStage {
+    /// Microphone and offer are being made.
+    Preparing,
+    /// The INVITE is out.
+    Requesting,
+    /// The far end rings.
+    Ringing,
+    /// The far end sends audio.
+    EarlyMedia,
+    /// Answered.
+    Connected,
+}
+
+/// News for the application.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// The connection has changed state.
+    Connection(ConnectionState, Option<Error>),
+    /// The registration has changed state.
+    Registration(RegistrationState, Option<Error>),
+    /// The outcome of `connect`; once for each `connect` that was accepted.
+    ConnectDone(Result<(), Error>),
+    /// `disconnect` is complete: calls ended, un-registered, socket closed.
+    DisconnectDone,
+    /// A new incoming call rings.
+    Incoming(CallId),
+    /// A call has changed state.
+    CallState(CallId, CallState),
+    /// An outgoing call has come further.
+    Stage(CallId, DialStage),
+    /// The outcome of a dial; once for each call made with `dial`, before its `Ended` where it failed.
+    DialDone(CallId, Result<(), Error>),
+    /// The outcome of `answer`.
+    AnswerDone(CallId, Result<(), Error>),
+    /// The outcome of `send_info`.
+    InfoDone(CallId, Result<(), Error>),
+    /// Hold has changed.
+    Hold {
+        /// The call.
+        call: CallId,
+        /// Held by us.
+        local: bool,
+        /// Held by the other side.
+        remote: bool,
+    },
+    /// The other side sent a DTMF tone by INFO.
+    Dtmf(CallId, char),
+    /// A call is over. The last event of a call; [`Phone::call`](super::Phone::call) still knows it until the
+    /// next input.
+    Ended(CallId, EndReason),
+    /// For the log, secrets redacted.
+    Log(LogLevel, String),
+}
+
+/// Weight of a log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogLevel {
+    /// SIP trace.
+    Debug,
+    /// State changes.
+    Info,
+    /// Something was wrong and was dealt with.
+    Warn,
+    /// Something failed.
+    Error,
+}
+
+/// Why the next wake-up is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Why {
+    /// The socket has not opened in time.
+    Connect,
+    /// A keep-alive is due (RFC 5626, section 3.5.1).
+    KeepAlive,
+    /// The server has not answered a keep-alive (RFC 5626, section 4.4.1).
+    Pong,
+    /// The next attempt to connect.
+    Reconnect,
+    /// The registration is to be refreshed or tried again.
+    Register,
+    /// A transaction times out (RFC 3261, timers B, F, H, L, M).
+    Transaction,
+    /// A 2xx is sent again until its ACK comes (RFC 3261, section 13.3.1.4).
+    Retransmit2xx,
+    /// Candidates have been waited for long enough.
+    IceGather,
+    /// The media path has not come up in time.
+    IceConnect,
+    /// It has rung for long enough.
+    Ring,
+    /// A cancelled INVITE got no final response (RFC 3261, section 9.1).
+    Cancelled,
+    /// Disconnecting takes too long.
+    Disconnect,
+}
