@@ -117,7 +117,9 @@ impl ErrorCode {
             Self::NotConfigured => "Give `servers` and `uri` to the constructor or to configure().",
             Self::NotConnected => "Call connect() and wait for it before dialling.",
             Self::AlreadyDialing => "Wait for the running dial, or abort it with its AbortSignal.",
-            Self::Transport => "Check the server's address and that it speaks the WebSocket subprotocol \"sip\".",
+            Self::Transport => {
+                "Check the server's address and that it speaks the WebSocket subprotocol \"sip\"."
+            }
             Self::AuthFailed => "Check the user name and the SIP password.",
             Self::RegistrationFailed => "Ask the provider whether this account may register from a browser.",
             Self::MediaDenied => "Allow the microphone for this page in the browser's site settings.",
@@ -187,7 +189,10 @@ impl Error {
         let phrase: String = reason.chars().filter(|c| !c.is_control()).take(80).collect();
         Self {
             sip_status: Some(status),
-            ..Self::new(code, if phrase.is_empty() { format!("{status}") } else { format!("{status} {phrase}") })
+            ..Self::new(
+                code,
+                if phrase.is_empty() { format!("{status}") } else { format!("{status} {phrase}") },
+            )
         }
     }
 

@@ -141,7 +141,13 @@ impl Phone {
     ///
     /// # Errors
     /// `ended`, `invalid_state`, `invalid_config`.
-    pub fn send_info(&mut self, now: Instant, call: CallId, content_type: &str, body: &str) -> Result<(), Error> {
+    pub fn send_info(
+        &mut self,
+        now: Instant,
+        call: CallId,
+        content_type: &str,
+        body: &str,
+    ) -> Result<(), Error> {
         let _ = (now, call, content_type, body);
         Ok(())
     }
