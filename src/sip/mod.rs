@@ -1,3 +1,8 @@
 //! SIP (RFC 3261 and friends): pure Rust, no clock, no random source, no async, no browser.
 
+pub mod digest;
+pub mod header;
+pub mod message;
+pub mod sdp;
 pub mod uri;
+pub mod wire;

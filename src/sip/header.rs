@@ -1,0 +1,435 @@
+//! Values of headers: addresses, parameters, lists (RFC 3261, sections 7.3.1 and 25.1).
+//!
+//! Lenient on input, as section 7.3.1 wants it: any amount of white space around separators, lists on one line
+//! or on several, parameters of any kind.
+
+use core::fmt;
+
+use super::message::Method;
+
+/// Why a header value cannot be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum HeaderError {
+    /// Nothing there.
+    #[error("empty value")]
+    Empty,
+    /// A `<` without its `>`, or text where there may be none.
+    #[error("malformed address")]
+    Address,
+    /// Not `SIP/2.0/<transport> <sent-by>`.
+    #[error("malformed Via")]
+    Via,
+    /// Not `<number> <method>`, or a number of 2**31 or more.
+    #[error("malformed CSeq")]
+    CSeq,
+}
+
+/// `;name=value` parameters, in their order.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Params(Vec<Param>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Param {
+    name: String,
+    value: Option<String>,
+    /// Was a quoted string. Kept since the two forms are not interchangeable for every receiver.
+    quoted: bool,
+}
+
+impl Params {
+    /// Reads parameters from a text that begins with `;` (or is empty). Never fails: what is not a parameter is
+    /// left out.
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
+        let mut params = Vec::new();
+        let mut rest = text;
+        while !rest.is_empty() {
+            let (part, tail) = split_at_top(rest, b';');
+            rest = tail;
+            let (name, value) = split_at_top(part, b'=');
+            let name = name.trim();
+            if name.is_empty() {
+                continue;
+            }
+            let value = value.trim();
+            let has_value = name.len() < part.trim().len();
+            let quoted = value.starts_with('"');
+            params.push(Param {
+                name: name.to_owned(),
+                value: has_value.then(|| if quoted { unquote(value) } else { value.to_owned() }),
+                quoted,
+            });
+        }
+        Self(params)
+    }
+
+    /// The value, unquoted; `""` for a parameter without one. Names are case-insensitive.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.find(name).map(|param| param.value.as_deref().unwrap_or_default())
+    }
+
+    /// Whether the parameter is there, with or without a value.
+    #[must_use]
+    pub fn contains(&self, name: &str) -> bool {
+        self.find(name).is_some()
+    }
+
+    /// Sets or adds a parameter; it is quoted when printed if its value needs that.
+    pub fn set(&mut self, name: &str, value: Option<&str>) {
+        let quoted = value.is_some_and(|value| {
+            value.is_empty()
+                || !value.bytes().all(|b| is_token_byte(b) || matches!(b, b'[' | b']' | b':' | b'/' | b'@'))
+        });
+        let value = value.map(str::to_owned);
+        match self.0.iter_mut().find(|param| param.name.eq_ignore_ascii_case(name)) {
+            Some(param) => {
+                param.value = value;
+                param.quoted = quoted;
+            }
+            None => self.0.push(Param { name: name.to_owned(), value, quoted }),
+        }
+    }
+
+    /// Takes a parameter out.
+    pub fn remove(&mut self, name: &str) {
+        self.0.retain(|param| !param.name.eq_ignore_ascii_case(name));
+    }
+
+    /// All parameters, in their order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
+        self.0.iter().map(|param| (param.name.as_str(), param.value.as_deref()))
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn find(&self, name: &str) -> Option<&Param> {
+        self.0.iter().find(|param| param.name.eq_ignore_ascii_case(name))
+    }
+}
+
+impl fmt::Display for Params {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for param in &self.0 {
+            f.write_str(";")?;
+            f.write_str(&param.name)?;
+            if let Some(value) = &param.value {
+                f.write_str("=")?;
+                if param.quoted {
+                    f.write_str(&quote(value))?;
+                } else {
+                    f.write_str(value)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// An address with an optional name: From, To, Contact, Route, Refer-To … (RFC 3261, section 20.10).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct NameAddr {
+    /// The display name, unquoted.
+    pub display_name: Option<String>,
+    /// The URI as on the wire; `*` in a Contact that un-registers everything.
+    pub uri: String,
+    /// The parameters of the header (not those of the URI).
+    pub params: Params,
+}
+
+impl NameAddr {
+    /// Parses one address.
+    ///
+    /// # Errors
+    /// When there is no URI, a `<` has no `>`, or other text follows.
+    pub fn parse(value: &str) -> Result<Self, HeaderError> {
+        let value = value.trim();
+        let (before, bracketed) = match find_top(value, b'<') {
+            Some(at) => (value.get(..at).unwrap_or_default(), value.get(at + 1..)),
+            None => (value, None),
+        };
+        let (name, uri, params) = match bracketed {
+            Some(inner) => {
+                let (uri, after) = inner.split_once('>').ok_or(HeaderError::Address)?;
+                (before.trim(), uri, after.trim())
+            }
+            // Without brackets every parameter belongs to the header, not to the URI (section 20.10).
+            None => {
+                let (uri, params) = value.split_at(value.find(';').unwrap_or(value.len()));
+                ("", uri, params)
+            }
+        };
+        let uri = uri.trim();
+        if uri.is_empty() {
+            return Err(HeaderError::Empty);
+        }
+        if uri.chars().any(|c| c.is_control() || c.is_whitespace() || matches!(c, '"' | '<' | '>'))
+            || !(params.is_empty() || params.starts_with(';'))
+        {
+            return Err(HeaderError::Address);
+        }
+        let display_name = match name {
+            "" => None,
+            _ if name.starts_with('"') => Some(unquote(name)),
+            _ => Some(name.to_owned()),
+        };
+        Ok(Self { display_name, uri: uri.to_owned(), params: Params::parse(params) })
+    }
+
+    /// Parses a list of addresses.
+    ///
+    /// # Errors
+    /// When one of them cannot be parsed.
+    pub fn parse_list(value: &str) -> Result<Vec<Self>, HeaderError> {
+        split_list(value).map(Self::parse).collect()
+    }
+
+    /// The `tag` parameter (RFC 3261, section 19.3).
+    #[must_use]
+    pub fn tag(&self) -> Option<&str> {
+        self.params.get("tag")
+    }
+}
+
+impl fmt::Display for NameAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(name) = &self.display_name {
+            f.write_str(&quote(name))?;
+            f.write_str(" ")?;
+        }
+        if self.uri == "*" {
+            return f.write_str("*");
+        }
+        f.write_str("<")?;
+        f.write_str(&self.uri)?;
+        f.write_str(">")?;
+        self.params.fmt(f)
+    }
+}
+
+/// One Via value (RFC 3261, section 20.42).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Via {
+    /// `WS`, `WSS`, `UDP` …, as on the wire.
+    pub transport: String,
+    /// Host and port, as on the wire.
+    pub sent_by: String,
+    /// Parameters.
+    pub params: Params,
+}
+
+impl Via {
+    /// Parses the first value of a line.
+    ///
+    /// # Errors
+    /// When it is not `SIP/2.0/<transport> <sent-by>`.
+    pub fn parse(value: &str) -> Result<Self, HeaderError> {
+        let (value, _) = split_at_top(value, b',');
+        let (head, params) = value.split_at(value.find(';').unwrap_or(value.len()));
+        let mut parts = head.splitn(3, '/').map(str::trim);
+        let (name, version, rest) = (parts.next(), parts.next(), parts.next().unwrap_or_default());
+        if !name.is_some_and(|name| name.eq_ignore_ascii_case("SIP")) || version != Some("2.0") {
+            return Err(HeaderError::Via);
+        }
+        let (transport, sent_by) =
+            rest.split_once(|c: char| c.is_ascii_whitespace()).ok_or(HeaderError::Via)?;
+        // White space is allowed around the colon of the port (section 25.1: COLON).
+        let sent_by: String = sent_by.split_ascii_whitespace().collect();
+        if !is_token(transport) || sent_by.is_empty() {
+            return Err(HeaderError::Via);
+        }
+        Ok(Self { transport: transport.to_owned(), sent_by, params: Params::parse(params) })
+    }
+
+    /// Parses a list of Via values, topmost first.
+    ///
+    /// # Errors
+    /// When one of them cannot be parsed.
+    pub fn parse_list(value: &str) -> Result<Vec<Self>, HeaderError> {
+        split_list(value).map(Self::parse).collect()
+    }
+
+    /// The `branch` parameter: the transaction id (RFC 3261, section 8.1.1.7).
+    #[must_use]
+    pub fn branch(&self) -> Option<&str> {
+        self.params.get("branch")
+    }
+}
+
+impl fmt::Display for Via {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SIP/2.0/")?;
+        f.write_str(&self.transport)?;
+        f.write_str(" ")?;
+        f.write_str(&self.sent_by)?;
+        self.params.fmt(f)
+    }
+}
+
+/// CSeq (RFC 3261, section 20.16).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CSeq {
+    /// Sequence number, below 2**31 (RFC 3261, section 8.1.1.5).
+    pub seq: u32,
+    /// Method of the request.
+    pub method: Method,
+}
+
+impl CSeq {
+    /// Parses a value.
+    ///
+    /// # Errors
+    /// When it is not `<number below 2**31> <method>`.
+    pub fn parse(value: &str) -> Result<Self, HeaderError> {
+        let mut words = value.split_ascii_whitespace();
+        let (Some(seq), Some(method), None) = (words.next(), words.next(), words.next()) else {
+            return Err(HeaderError::CSeq);
+        };
+        match digits(seq) {
+            Some(seq) if seq < 1 << 31 && is_token(method) => {
+                Ok(Self { seq, method: Method::from_token(method) })
+            }
+            _ => Err(HeaderError::CSeq),
+        }
+    }
+}
+
+impl fmt::Display for CSeq {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.seq, f)?;
+        f.write_str(" ")?;
+        f.write_str(self.method.as_str())
+    }
+}
+
+/// One value of a Reason header (RFC 3326).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reason {
+    /// `SIP`, `Q.850` …
+    pub protocol: String,
+    /// A SIP status for `SIP`, an ISDN cause for `Q.850`.
+    pub cause: Option<u16>,
+    /// For people.
+    pub text: Option<String>,
+}
+
+impl Reason {
+    /// Parses a list; what is not a Reason is left out, for the header is only information.
+    #[must_use]
+    pub fn parse_list(value: &str) -> Vec<Self> {
+        split_list(value)
+            .filter_map(|item| {
+                let (protocol, params) = item.split_at(item.find(';').unwrap_or(item.len()));
+                let params = Params::parse(params);
+                let protocol = protocol.trim();
+                is_token(protocol).then(|| Self {
+                    protocol: protocol.to_owned(),
+                    cause: params.get("cause").and_then(digits).and_then(|cause| cause.try_into().ok()),
+                    text: params.get("text").map(str::to_owned),
+                })
+            })
+            .collect()
+    }
+}
+
+/// The items of a comma-separated list, trimmed; commas in quoted strings and in `<…>` do not separate, empty
+/// items are left out (RFC 3261, section 7.3.1).
+pub fn split_list(value: &str) -> impl Iterator<Item = &str> {
+    let mut rest = value;
+    core::iter::from_fn(move || {
+        while !rest.is_empty() {
+            let (item, tail) = split_at_top(rest, b',');
+            rest = tail;
+            let item = item.trim();
+            if !item.is_empty() {
+                return Some(item);
+            }
+        }
+        None
+    })
+}
+
+/// A number: digits with white space around them; parameters and comments behind it are ignored
+/// (`Expires: 600;x`, `Retry-After: 120 (in a meeting)`).
+#[must_use]
+pub fn parse_u32(value: &str) -> Option<u32> {
+    digits(value.split([';', '(']).next()?.trim())
+}
+
+fn digits(text: &str) -> Option<u32> {
+    // `u32::from_str` alone would also take a leading plus.
+    if text.bytes().all(|b| b.is_ascii_digit()) { text.parse().ok() } else { None }
+}
+
+/// A token (RFC 3261, section 25.1).
+pub(crate) fn is_token(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(is_token_byte)
+}
+
+fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-.!%*_+`'~".contains(&byte)
+}
+
+/// As a quoted string (RFC 3261, section 25.1). Control characters are left out: nothing that prints a header
+/// may end its line.
+pub(crate) fn quote(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 2);
+    out.push('"');
+    for c in text.chars().filter(|c| !c.is_control()) {
+        if matches!(c, '"' | '\\') {
+            out.push('\\');
+        }
+        out.push(c);
+    }
+    out.push('"');
+    out
+}
+
+/// The content of the quoted string at the start of the text; what follows its end is ignored.
+pub(crate) fn unquote(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut chars = text.chars().skip(1);
+    while let Some(c) = chars.next() {
+        match c {
+            '"' => break,
+            '\\' => out.extend(chars.next()),
+            _ => out.push(c),
+        }
+    }
+    out
+}
+
+/// Where `wanted` stands outside of quoted strings and of `<…>`.
+fn find_top(text: &str, wanted: u8) -> Option<usize> {
+    let (mut quoted, mut escaped, mut bracketed) = (false, false, false);
+    for (at, byte) in text.bytes().enumerate() {
+        if quoted {
+            match byte {
+                _ if escaped => escaped = false,
+                b'\\' => escaped = true,
+                b'"' => quoted = false,
+                _ => {}
+            }
+        } else if bracketed {
+            bracketed = byte != b'>';
+        } else if byte == wanted {
+            return Some(at);
+        } else {
+            quoted = byte == b'"';
+            bracketed = byte == b'<';
+        }
+    }
+    None
+}
+
+/// What stands before and behind the first separator; all of it and nothing where there is none.
+pub(crate) fn split_at_top(text: &str, separator: u8) -> (&str, &str) {
+    match find_top(text, separator) {
+        Some(at) => (text.get(..at).unwrap_or_default(), text.get(at + 1..).unwrap_or_default()),
+        None => (text, ""),
+    }
+}
