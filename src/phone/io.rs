@@ -368,6 +368,8 @@ pub enum Why {
     Transaction,
     /// A 2xx is sent again until its ACK comes (RFC 3261, section 13.3.1.4).
     Retransmit2xx,
+    /// The ACK of a 2xx has not come in 64 × T1.
+    Ack,
     /// Candidates have been waited for long enough.
     IceGather,
     /// The media path has not come up in time.

@@ -1,21 +1,59 @@
 //! The phone: one state machine that owns the connection, the registration and the calls.
+//!
+//! | file | what |
+//! |---|---|
+//! | `io` | inputs, outputs, events |
+//! | `config` | settings |
+//! | `flow` | the WebSocket: servers in order, back-off, keep-alive, the queue for the next socket |
+//! | `registration` | REGISTER |
+//! | `outgoing` | INVITE out, its forks and races |
+//! | `incoming` | INVITE in, answer, refusal |
+//! | `in_dialog` | BYE, re-INVITE, INFO, the media path |
+//! | `call`, `transactions`, `timers` | what is kept |
 
+mod call;
 pub mod config;
+mod flow;
+mod in_dialog;
+mod incoming;
 pub mod io;
+mod outgoing;
+mod registration;
+mod timers;
+mod transactions;
+
+use core::time::Duration;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 pub use config::*;
 pub use io::*;
 
-use crate::entropy::Entropy;
-use crate::error::Error;
+use self::call::{Call, Job, Phase};
+use self::flow::Flow;
+use self::registration::Registration;
+use self::timers::Timers;
+use self::transactions::{Owner, Transactions, TxId};
+use crate::entropy::{Entropy, token};
+use crate::error::{Error, ErrorCode};
+use crate::sip::auth::{Attempt, Authenticator, Scope};
+use crate::sip::message::{Headers, Message, Method, Request, Response, redact};
+use crate::sip::transaction::{Client, ClientAction, Server, ServerAction};
+use crate::sip::wire::{self, Frame};
 use crate::time::Instant;
+
+/// The methods that this phone answers (RFC 3261, section 20.5).
+const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO";
+const SDP: &str = "application/sdp";
+/// From the answer until packets can flow. DTLS and ICE take well under a second where they work at all; ICE
+/// itself may try for 15 s and more over a bad network.
+const ICE_CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// What the application may know of a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CallInfo {
     /// The id.
     pub id: CallId,
-    /// SIP Call-ID; `None` until the INVITE is made.
+    /// SIP Call-ID (RFC 3261, section 20.8).
     pub sip_call_id: String,
     /// Who called.
     pub direction: Direction,
@@ -43,38 +81,163 @@ pub struct DialRequest {
     /// Headers of the application; checked.
     pub extra_headers: Vec<(String, String)>,
     /// Longest time until it is answered.
-    pub timeout: Option<core::time::Duration>,
+    pub timeout: Option<Duration>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum CallTimer {
+    IceGather,
+    IceConnect,
+    Ring,
+    Cancelled,
+    Retransmit2xx,
+    Ack,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum TimerKey {
+    Connect,
+    KeepAlive,
+    Pong,
+    Reconnect,
+    Register,
+    Disconnect,
+    Client(TxId),
+    Server(TxId),
+    Call(CallId, CallTimer),
+}
+
+impl TimerKey {
+    const fn why(self) -> Why {
+        match self {
+            Self::Connect => Why::Connect,
+            Self::KeepAlive => Why::KeepAlive,
+            Self::Pong => Why::Pong,
+            Self::Reconnect => Why::Reconnect,
+            Self::Register => Why::Register,
+            Self::Disconnect => Why::Disconnect,
+            Self::Client(_) | Self::Server(_) => Why::Transaction,
+            Self::Call(_, timer) => match timer {
+                CallTimer::IceGather => Why::IceGather,
+                CallTimer::IceConnect => Why::IceConnect,
+                CallTimer::Ring => Why::Ring,
+                CallTimer::Cancelled => Why::Cancelled,
+                CallTimer::Retransmit2xx => Why::Retransmit2xx,
+                CallTimer::Ack => Why::Ack,
+            },
+        }
+    }
+}
+
+/// A challenged request that waits for the application's credentials.
+#[derive(Debug)]
+struct Question {
+    owner: Owner,
+    request: Request,
+    attempt: Attempt,
 }
 
 /// A SIP phone without clock, socket, randomness or async (see the crate documentation for the driving loop).
+///
+/// * getters: [`connection`](Self::connection), [`registration`](Self::registration), [`call`](Self::call),
+///   [`calls`](Self::calls)
+/// * what happened outside: [`handle_input`](Self::handle_input), never fails
+/// * commands: `connect`, `disconnect`, `dial`, `answer`, `progress`, `reject`, `hangup`, `send_info`
+/// * what is to be done now: [`poll_output`](Self::poll_output), [`poll_timeout`](Self::poll_timeout)
 pub struct Phone {
     config: PhoneConfig,
     entropy: Box<dyn Entropy>,
+    now: Instant,
+    out: VecDeque<Output>,
+    timers: Timers<TimerKey>,
+    flow: Flow,
+    registration: Registration,
+    transactions: Transactions,
+    authenticator: Authenticator,
+    calls: BTreeMap<CallId, Call>,
+    /// Calls by Call-ID and our tag.
+    by_dialog: BTreeMap<(String, String), CallId>,
+    /// Calls that are to be forgotten before the next input.
+    graveyard: BTreeSet<CallId>,
+    last_call: u32,
+    questions: BTreeMap<CredentialsId, Question>,
+    last_question: u32,
+    /// User part of our Contact: unguessable, so that only the registrar can address this phone directly.
+    contact_user: String,
+    /// Host of Via and Contact: a browser has no address (RFC 7118, section 5).
+    host: String,
+    via_transport: &'static str,
+}
+
+impl core::fmt::Debug for Phone {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Phone")
+            .field("connection", &self.connection())
+            .field("registration", &self.registration())
+            .field("calls", &self.calls.len())
+            .finish_non_exhaustive()
+    }
 }
 
 impl Phone {
     /// A phone that does nothing until [`Phone::connect`].
     #[must_use]
-    pub fn new(config: PhoneConfig, entropy: Box<dyn Entropy>) -> Self {
-        Self { config, entropy }
+    pub fn new(config: PhoneConfig, mut entropy: Box<dyn Entropy>) -> Self {
+        let contact_user = token(&mut *entropy, 12);
+        let host = format!("{}.invalid", token(&mut *entropy, 12));
+        Self {
+            config,
+            entropy,
+            now: Instant::ZERO,
+            out: VecDeque::new(),
+            timers: Timers::new(),
+            flow: Flow::new(),
+            registration: Registration::new(),
+            transactions: Transactions::default(),
+            authenticator: Authenticator::new(),
+            calls: BTreeMap::new(),
+            by_dialog: BTreeMap::new(),
+            graveyard: BTreeSet::new(),
+            last_call: 0,
+            questions: BTreeMap::new(),
+            last_question: 0,
+            contact_user,
+            host,
+            via_transport: "WSS",
+        }
     }
 
     // ---- inputs and outputs
 
     /// Takes what happened outside. Drain [`Phone::poll_output`] afterwards.
     pub fn handle_input(&mut self, now: Instant, input: Input) {
-        let _ = (now, input, &self.config, &self.entropy);
+        self.begin(now);
+        match input {
+            Input::Timer => {}
+            Input::SocketOpened(socket) => self.on_socket_opened(socket),
+            Input::SocketData(socket, data) => {
+                if self.flow.open_socket() == Some(socket) {
+                    self.on_data(&data);
+                }
+            }
+            Input::SocketClosed(socket) => self.on_socket_closed(socket),
+            Input::MediaDone { call, seq, result } => self.on_media_done(call, seq, result),
+            Input::MediaState { call, state } => self.on_media_state(call, state),
+            Input::Credentials(id, credentials) => self.on_credentials(id, credentials),
+        }
+        self.run_timers();
+        self.check_disconnected();
     }
 
     /// The next thing to do outside.
     pub fn poll_output(&mut self) -> Option<Output> {
-        None
+        self.out.pop_front()
     }
 
     /// When to call with [`Input::Timer`] at the latest, and why.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<(Instant, Why)> {
-        None
+        self.timers.next().map(|(at, key)| (at, key.why()))
     }
 
     // ---- commands: drain `poll_output` after each
@@ -82,26 +245,49 @@ impl Phone {
     /// New settings for the next connection, registration and calls.
     pub fn configure(&mut self, config: PhoneConfig) {
         self.config = config;
+        self.authenticator.clear();
     }
 
     /// Opens the connection and registers; ends in [`Event::ConnectDone`]. While connected it reports success
     /// at once; while connecting it joins the attempt (one event).
     pub fn connect(&mut self, now: Instant) {
-        let _ = now;
+        self.begin(now);
+        if self.config.servers.is_empty() {
+            let error = Error::new(ErrorCode::NotConfigured, "There is no SIP server to connect to");
+            self.event(Event::ConnectDone(Err(error)));
+            return;
+        }
+        let registered = !self.config.register || self.registration.state == RegistrationState::Registered;
+        let up = self.flow.open_socket().is_some() && !self.flow.closing;
+        if up && registered && self.flow.established {
+            self.event(Event::ConnectDone(Ok(())));
+            return;
+        }
+        self.flow.connect_pending = true;
+        if self.flow.closing {
+            // `finish_disconnect` takes it up.
+        } else if self.flow.connection() == ConnectionState::Disconnected {
+            self.start_connecting();
+        } else if up && self.flow.established && self.registration.state != RegistrationState::Registering {
+            // Connected, but the registration was refused earlier: one more honest try.
+            self.start_registering();
+        }
     }
 
-    /// Ends calls, un-registers, closes the socket; ends in [`Event::DisconnectDone`].
+    /// Ends calls, un-registers, closes the socket; ends in [`Event::DisconnectDone`], after 2 s at the latest.
     pub fn disconnect(&mut self, now: Instant) {
-        let _ = now;
+        self.begin(now);
+        self.start_disconnecting();
     }
 
     /// Starts an outgoing call.
     ///
     /// # Errors
-    /// `not_connected`, `invalid_destination`, `invalid_config` (a header that cannot be sent).
+    /// `not_connected`, `invalid_destination`, `invalid_config` (a header that cannot be sent), `invalid_state`
+    /// (too many calls).
     pub fn dial(&mut self, now: Instant, request: DialRequest) -> Result<CallId, Error> {
-        let _ = (now, request);
-        Err(Error::new(crate::error::ErrorCode::NotConnected, "not connected"))
+        self.begin(now);
+        self.start_dial(request)
     }
 
     /// Answers an incoming call; ends in [`Event::AnswerDone`].
@@ -109,8 +295,8 @@ impl Phone {
     /// # Errors
     /// `ended`, `invalid_state`.
     pub fn answer(&mut self, now: Instant, call: CallId) -> Result<(), Error> {
-        let _ = (now, call);
-        Ok(())
+        self.begin(now);
+        self.start_answer(call)
     }
 
     /// Sends early media in a 183 to an incoming call that is not yet answered (RFC 3261, section 21.1.5).
@@ -118,29 +304,32 @@ impl Phone {
     /// # Errors
     /// `ended`, `invalid_state`.
     pub fn progress(&mut self, now: Instant, call: CallId) -> Result<(), Error> {
-        let _ = (now, call);
-        Ok(())
+        self.begin(now);
+        self.start_progress(call)
     }
 
-    /// Refuses an incoming call with this status (300 to 699; 603 unless told otherwise).
+    /// Refuses an incoming call with this status (300 to 699; 603 unless told otherwise). Nothing for a call that
+    /// has ended.
     ///
     /// # Errors
     /// `invalid_state` for a call that is answered or outgoing, `invalid_config` for a status out of range.
     pub fn reject(&mut self, now: Instant, call: CallId, status: Option<u16>) -> Result<(), Error> {
-        let _ = (now, call, status);
-        Ok(())
+        self.begin(now);
+        self.start_reject(call, status)
     }
 
     /// CANCEL, BYE or a refusal, whichever the state calls for. Nothing for a call that has ended.
     /// `cause`: what to report as the reason (an application's timeout or abort), else completed or cancelled.
     pub fn hangup(&mut self, now: Instant, call: CallId, cause: Option<Error>) {
-        let _ = (now, call, cause);
+        self.begin(now);
+        self.hang_up(call, cause, 603);
+        self.check_disconnected();
     }
 
     /// Sends an INFO within an answered call (RFC 6086), e.g. DTMF; ends in [`Event::InfoDone`].
     ///
     /// # Errors
-    /// `ended`, `invalid_state`, `invalid_config`.
+    /// `ended`, `invalid_state`, `invalid_config`, `transport`.
     pub fn send_info(
         &mut self,
         now: Instant,
@@ -148,34 +337,771 @@ impl Phone {
         content_type: &str,
         body: &str,
     ) -> Result<(), Error> {
-        let _ = (now, call, content_type, body);
-        Ok(())
+        self.begin(now);
+        self.start_info(call, content_type, body)
     }
 
     // ---- getters
 
     /// State of the connection.
     #[must_use]
-    pub fn connection(&self) -> ConnectionState {
-        ConnectionState::Disconnected
+    pub const fn connection(&self) -> ConnectionState {
+        self.flow.connection()
     }
 
     /// State of the registration.
     #[must_use]
-    pub fn registration(&self) -> RegistrationState {
-        RegistrationState::Unregistered
+    pub const fn registration(&self) -> RegistrationState {
+        self.registration.state
     }
 
     /// A call, until the input after its end.
     #[must_use]
     pub fn call(&self, call: CallId) -> Option<CallInfo> {
-        let _ = call;
-        None
+        self.calls.get(&call).map(info)
     }
 
     /// The calls that have not ended, oldest first.
     #[must_use]
     pub fn calls(&self) -> Vec<CallInfo> {
-        Vec::new()
+        self.calls
+            .values()
+            .filter(|call| call.phase != Phase::Terminating && call.end_reason.is_none())
+            .map(info)
+            .collect()
+    }
+
+    // ---- common to all parts
+
+    fn begin(&mut self, now: Instant) {
+        // Clocks of machines that wake up have been seen to step back.
+        self.now = self.now.max(now);
+        for id in core::mem::take(&mut self.graveyard) {
+            if let Some(call) = self.calls.remove(&id) {
+                self.by_dialog.remove(&(call.sip_call_id, call.local_tag));
+            }
+        }
+    }
+
+    fn event(&mut self, event: Event) {
+        self.out.push_back(Output::Event(event));
+    }
+
+    fn log(&mut self, level: LogLevel, text: impl FnOnce() -> String) {
+        if self.config.trace {
+            let text = text();
+            self.event(Event::Log(level, text));
+        }
+    }
+
+    fn trace(&mut self, direction: &str, text: &str) {
+        if self.config.trace {
+            let line = format!("{direction}\n{}", redact(text));
+            self.event(Event::Log(LogLevel::Debug, line));
+        }
+    }
+
+    fn run_timers(&mut self) {
+        while let Some(key) = self.timers.pop_due(self.now) {
+            match key {
+                TimerKey::Connect => self.on_connect_timeout(),
+                TimerKey::KeepAlive => self.on_keep_alive_timer(),
+                TimerKey::Pong => self.on_pong_timeout(),
+                TimerKey::Reconnect => self.on_reconnect_timer(),
+                TimerKey::Register => self.on_register_timer(),
+                TimerKey::Disconnect => self.finish_disconnect(),
+                TimerKey::Client(id) => self.on_client_timer(id),
+                TimerKey::Server(id) => self.on_server_timer(id),
+                TimerKey::Call(id, timer) => match timer {
+                    CallTimer::IceGather => self.on_gather_timeout(id),
+                    CallTimer::IceConnect => self.on_ice_timeout(id),
+                    CallTimer::Ring => self.on_ring_timeout(id),
+                    CallTimer::Cancelled => self.bury(id),
+                    CallTimer::Retransmit2xx => self.on_retransmit_timer(id),
+                    CallTimer::Ack => self.on_ack_timeout(id),
+                },
+            }
+        }
+    }
+
+    fn new_call_id(&mut self) -> CallId {
+        self.last_call = self.last_call.wrapping_add(1);
+        CallId(self.last_call)
+    }
+
+    fn live_calls(&self) -> Vec<CallId> {
+        self.calls
+            .values()
+            .filter(|call| call.phase != Phase::Terminating && call.end_reason.is_none())
+            .map(|call| call.id)
+            .collect()
+    }
+
+    fn set_call_state(&mut self, id: CallId, state: CallState) {
+        if let Some(call) = self.calls.get_mut(&id)
+            && call.state != state
+            && call.state != CallState::Ended
+        {
+            call.state = state;
+            self.event(Event::CallState(id, state));
+        }
+    }
+
+    /// The call is over for the application: the media stops, and the outcome of what was waited for is told.
+    /// Does nothing the second time.
+    fn report_end(
+        &mut self,
+        id: CallId,
+        cause: EndCause,
+        sip_status: Option<u16>,
+        by: EndedBy,
+        error: Option<Error>,
+    ) {
+        let Some(call) = self.calls.get_mut(&id).filter(|call| call.end_reason.is_none()) else { return };
+        let reason = EndReason { cause, sip_status, by };
+        call.end_reason = Some(reason.clone());
+        call.phase = Phase::Terminating;
+        call.job = None;
+        call.reinvite = None;
+        let error = error.unwrap_or_else(|| Error::new(ErrorCode::Ended, "The call has ended"));
+        let dial_failed =
+            call.direction == Direction::Outgoing && !core::mem::replace(&mut call.dial_done, true);
+        let answer_failed = core::mem::take(&mut call.answer_pending);
+        for timer in [CallTimer::IceGather, CallTimer::IceConnect, CallTimer::Ring] {
+            self.timers.clear(TimerKey::Call(id, timer));
+        }
+        let mut infos = 0_usize;
+        for (_, entry) in self.transactions.clients() {
+            if entry.owner == Owner::Info(id) {
+                entry.owner = Owner::Nobody;
+                infos += 1;
+            }
+        }
+        self.media_order(id, MediaCommand::Close);
+        if dial_failed {
+            self.event(Event::DialDone(id, Err(error.clone())));
+        }
+        if answer_failed {
+            self.event(Event::AnswerDone(id, Err(error)));
+        }
+        for _ in 0..infos {
+            self.event(Event::InfoDone(id, Err(Error::new(ErrorCode::Ended, "The call has ended"))));
+        }
+        self.set_call_state(id, CallState::Ended);
+        self.event(Event::Ended(id, reason));
+    }
+
+    /// Nothing more is to come for this call. It is forgotten before the next input.
+    fn bury(&mut self, id: CallId) {
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        call.phase = Phase::Terminating;
+        for timer in [CallTimer::Cancelled, CallTimer::Retransmit2xx, CallTimer::Ack] {
+            self.timers.clear(TimerKey::Call(id, timer));
+        }
+        self.graveyard.insert(id);
+    }
+
+    fn hang_up(&mut self, id: CallId, cause: Option<Error>, refusal: u16) {
+        let Some(call) = self.calls.get(&id) else { return };
+        match call.phase {
+            Phase::Preparing | Phase::Inviting => self.give_up_call(id, cause, EndedBy::Local),
+            Phase::Alerting | Phase::Answering => {
+                let end = cause.map_or_else(
+                    || EndCause::Failed(Error::from_status(refusal, "Declined")),
+                    EndCause::Failed,
+                );
+                self.refuse(id, refusal, end, EndedBy::Local);
+            }
+            Phase::Applying | Phase::Accepted | Phase::Confirmed => {
+                let end = cause.map_or(EndCause::Completed, EndCause::Failed);
+                self.end_with_bye(id, end, EndedBy::Local, None);
+            }
+            Phase::Terminating => {}
+        }
+    }
+
+    fn hangup_for_disconnect(&mut self, id: CallId) {
+        self.hang_up(id, None, 480);
+    }
+
+    fn end_all_calls(&mut self, error: &Error) {
+        let ids: Vec<CallId> = self.calls.keys().copied().collect();
+        for id in ids {
+            let cause = EndCause::Failed(error.clone());
+            self.report_end(id, cause, None, EndedBy::Network, Some(error.clone()));
+            self.bury(id);
+        }
+    }
+
+    // ---- media jobs
+
+    fn media_job(&mut self, id: CallId, job: Job, command: MediaCommand) {
+        if let Some(call) = self.calls.get_mut(&id) {
+            call.media_seq = MediaSeq(call.media_seq.0.wrapping_add(1));
+            call.job = Some(job);
+            call.media_open = true;
+            let seq = call.media_seq;
+            self.timers.clear(TimerKey::Call(id, CallTimer::IceGather));
+            self.out.push_back(Output::Media { call: id, seq, command });
+        }
+    }
+
+    /// A command that nobody reports back on.
+    fn media_order(&mut self, id: CallId, command: MediaCommand) {
+        if let Some(call) = self.calls.get_mut(&id).filter(|call| call.media_open) {
+            if command == MediaCommand::Close {
+                call.media_open = false;
+            }
+            let seq = call.media_seq;
+            self.out.push_back(Output::Media { call: id, seq, command });
+        }
+    }
+
+    fn on_gather_timeout(&mut self, id: CallId) {
+        self.media_order(id, MediaCommand::TakeLocal);
+    }
+
+    fn on_media_done(&mut self, id: CallId, seq: MediaSeq, result: Result<MediaValue, MediaError>) {
+        let Some(call) = self.calls.get_mut(&id).filter(|call| call.media_seq == seq) else { return };
+        if call.phase == Phase::Terminating {
+            return;
+        }
+        let Some(job) = call.job else { return };
+        match result {
+            Ok(MediaValue::Gathering) => {
+                let at = self.now + self.config.ice_gather_timeout;
+                self.timers.set(TimerKey::Call(id, CallTimer::IceGather), at);
+            }
+            Ok(MediaValue::Local(sdp)) => {
+                call.job = None;
+                self.timers.clear(TimerKey::Call(id, CallTimer::IceGather));
+                match job {
+                    Job::Offer => self.send_invite(id, sdp),
+                    Job::Answer => self.answer_ready(id, sdp),
+                    Job::Progress => self.progress_ready(id, sdp),
+                    Job::Reinvite => self.reinvite_ready(id, sdp),
+                    Job::EarlyAnswer | Job::FinalAnswer | Job::AckAnswer => {}
+                }
+            }
+            Ok(MediaValue::Applied) => {
+                call.job = None;
+                match job {
+                    Job::EarlyAnswer => self.on_early_media(id),
+                    Job::FinalAnswer => self.outgoing_up(id),
+                    Job::AckAnswer => self.incoming_up(id),
+                    Job::Offer | Job::Answer | Job::Progress | Job::Reinvite => {}
+                }
+            }
+            Err(error) => {
+                call.job = None;
+                self.timers.clear(TimerKey::Call(id, CallTimer::IceGather));
+                self.on_media_error(id, job, &error);
+            }
+        }
+    }
+
+    fn on_media_error(&mut self, id: CallId, job: Job, error: &MediaError) {
+        match job {
+            Job::Offer => self.fail_outgoing(id, media_error(error), EndedBy::Local),
+            Job::Answer | Job::Progress => self.answer_failed(id, error),
+            // Early media that cannot be played is no reason to give up the call.
+            Job::EarlyAnswer => {
+                self.log(LogLevel::Warn, || "the early media could not be set".to_owned());
+            }
+            Job::FinalAnswer | Job::AckAnswer => {
+                let cause = EndCause::Failed(media_error(error));
+                self.end_with_bye(id, cause, EndedBy::Local, Some("SIP;cause=488"));
+            }
+            Job::Reinvite => self.reinvite_failed(id),
+        }
+    }
+
+    // ---- messages in
+
+    fn on_data(&mut self, data: &[u8]) {
+        self.timers.clear(TimerKey::Pong);
+        match wire::parse(data) {
+            Ok(Frame::Ping) => self.on_ping(),
+            Ok(Frame::Pong) => self.on_pong(),
+            Ok(Frame::Message(message)) => {
+                if self.config.trace {
+                    self.trace("received", &String::from_utf8_lossy(data));
+                }
+                match message {
+                    Message::Request(request) => self.on_request(request),
+                    Message::Response(response) => self.on_response(&response),
+                }
+            }
+            Err(rejected) => {
+                self.log(LogLevel::Warn, || format!("rejected: {}: {}", rejected.error, rejected.first_line));
+                if let Some(mut reply) = rejected.reply {
+                    reply.set_to_tag(&token(&mut *self.entropy, 12));
+                    if let Ok(text) = reply.to_text() {
+                        self.transmit(text, false);
+                    }
+                }
+            }
+        }
+    }
+
+    fn on_request(&mut self, request: Request) {
+        if let Some(tx) = self.transactions.find_server(&request) {
+            let Some(entry) = self.transactions.server(tx) else { return };
+            let action = entry.tx.on_request(&request.method);
+            let text = entry.tx.last_response.clone();
+            self.tidy_server(tx);
+            if action == ServerAction::Resend
+                && let Some(text) = text
+            {
+                self.transmit(text, false);
+            }
+            return;
+        }
+        let to_tag = request.headers.to().and_then(|to| to.tag().map(str::to_owned));
+        let call = to_tag.as_ref().and_then(|tag| self.find_call(&request, tag));
+        if request.method == Method::Ack {
+            // Never answered (RFC 3261, section 17.2.1).
+            if let Some(id) = call {
+                self.on_ack(id, &request);
+            }
+            return;
+        }
+        let Some(tx) = self.transactions.add_server(Server::new(request.clone()), None) else { return };
+        match (&request.method, to_tag, call) {
+            (Method::Cancel, ..) => self.on_cancel(tx, &request),
+            (_, Some(_), Some(id)) => self.on_in_dialog_request(id, tx, &request),
+            (_, Some(_), None) => self.respond(tx, 481),
+            (Method::Invite, None, _) => self.on_invite(tx, &request),
+            (Method::Options, None, _) => match self.unsupported(&request) {
+                None => {
+                    self.respond_with(tx, 200, describe);
+                }
+                Some((status, _)) => self.respond(tx, status),
+            },
+            // A BYE or INFO without a To-tag belongs to no dialog (RFC 3261, section 15.1.2).
+            (Method::Bye | Method::Info, None, _) => self.respond(tx, 481),
+            _ => self.method_not_allowed(tx),
+        }
+    }
+
+    fn find_call(&self, request: &Request, to_tag: &str) -> Option<CallId> {
+        let call_id = request.headers.call_id()?;
+        let id = self.by_dialog.get(&(call_id.to_owned(), to_tag.to_owned())).copied()?;
+        let from_tag =
+            request.headers.from().and_then(|from| from.tag().map(str::to_owned)).unwrap_or_default();
+        self.calls.get(&id).filter(|call| call.knows_remote_tag(&from_tag)).map(|call| call.id)
+    }
+
+    /// RFC 3261, section 9.2.
+    fn on_cancel(&mut self, tx: TxId, request: &Request) {
+        let Some(invite) = self.transactions.find_cancelled(request) else {
+            self.respond(tx, 481);
+            return;
+        };
+        let call = self.transactions.server(invite).and_then(|entry| entry.call);
+        let tag = call.and_then(|id| self.calls.get(&id)).map(|call| call.local_tag.clone());
+        self.respond_with(tx, 200, |response| {
+            if let Some(tag) = tag {
+                response.set_to_tag(&tag);
+            }
+        });
+        let Some(id) = call else { return };
+        // A re-INVITE can be cancelled too; the call goes on.
+        let reinvite =
+            self.calls.get_mut(&id).and_then(|call| call.reinvite.take_if(|pending| pending.tx == invite));
+        if let Some(reinvite) = reinvite {
+            if let Some(call) = self.calls.get_mut(&id) {
+                call.job = None;
+            }
+            self.respond_in_dialog(id, reinvite.tx, 487, None);
+            self.media_order(id, MediaCommand::Rollback);
+        } else {
+            self.on_cancelled(id, request);
+        }
+    }
+
+    fn on_response(&mut self, response: &Response) {
+        let Some(id) = self.transactions.find_client(response) else {
+            // A 2xx that comes after its transaction is gone is no concern of ours any more: its ACK was sent
+            // for 32 s (RFC 6026, section 8.5).
+            self.log(LogLevel::Warn, || format!("stray response {}", response.status));
+            return;
+        };
+        let now = self.now;
+        let Some(entry) = self.transactions.client(id) else { return };
+        let action = entry.tx.on_response(response, now);
+        let owner = entry.owner;
+        let request = entry.tx.request.clone();
+        let attempt = entry.attempt.clone();
+        self.tidy_client(id);
+        match action {
+            ClientAction::Ignore => return,
+            ClientAction::Deliver => {}
+            ClientAction::AckAndDeliver(ack) => {
+                if let Ok(text) = ack.to_text() {
+                    self.transmit(text, true);
+                }
+            }
+        }
+        if matches!(response.status, 401 | 407) && self.answer_challenge(owner, &request, response, attempt) {
+            return;
+        }
+        match owner {
+            Owner::Register => self.on_register_response(response),
+            Owner::Invite(call) => self.on_invite_response(call, &request, response),
+            Owner::Bye(call) => {
+                if response.status >= 200 {
+                    self.bury(call);
+                }
+            }
+            Owner::Info(call) => match response.status {
+                100..=199 => {}
+                200..=299 => self.event(Event::InfoDone(call, Ok(()))),
+                status => {
+                    let error = Error::from_status(status, &response.reason);
+                    self.event(Event::InfoDone(call, Err(error)));
+                }
+            },
+            Owner::Nobody => {}
+        }
+    }
+
+    // ---- credentials
+
+    const fn scope(owner: Owner) -> Scope {
+        match owner {
+            Owner::Register => Scope::Register,
+            _ => Scope::Calls,
+        }
+    }
+
+    /// `true`: the request will be sent again; the challenge is no outcome yet.
+    fn answer_challenge(
+        &mut self,
+        owner: Owner,
+        request: &Request,
+        response: &Response,
+        mut attempt: Attempt,
+    ) -> bool {
+        if request.method == Method::Cancel {
+            return false;
+        }
+        if let Owner::Invite(id) = owner
+            && self.calls.get(&id).is_none_or(|call| call.phase != Phase::Inviting)
+        {
+            return false;
+        }
+        let Some(realm) = self.authenticator.on_challenge(Self::scope(owner), response, &mut attempt) else {
+            return false;
+        };
+        match self.config.credentials.clone() {
+            CredentialSource::None => false,
+            CredentialSource::Static(credentials) => {
+                if credentials.realm.as_ref().is_some_and(|wanted| *wanted != realm) {
+                    return false;
+                }
+                self.send_again(owner, request.clone(), attempt, &credentials);
+                true
+            }
+            CredentialSource::Ask => {
+                self.last_question = self.last_question.wrapping_add(1);
+                let id = CredentialsId(self.last_question);
+                if let Owner::Invite(call) = owner {
+                    if let Some(call) = self.calls.get_mut(&call) {
+                        call.invite_tx = None;
+                    }
+                    self.invite_asks(call, id);
+                }
+                self.questions.insert(id, Question { owner, request: request.clone(), attempt });
+                self.out.push_back(Output::NeedCredentials { id, realm });
+                true
+            }
+        }
+    }
+
+    fn on_credentials(&mut self, id: CredentialsId, credentials: Option<Credentials>) {
+        let Some(Question { owner, request, attempt }) = self.questions.remove(&id) else { return };
+        match credentials {
+            Some(credentials) => self.send_again(owner, request, attempt, &credentials),
+            None => {
+                let error = Error::new(ErrorCode::AuthFailed, "There are no credentials for the SIP server");
+                self.on_request_failed(owner, error);
+            }
+        }
+    }
+
+    /// A challenged request again: same Call-ID and From-tag, CSeq one higher, new branch (RFC 3261, section
+    /// 22.2).
+    fn send_again(
+        &mut self,
+        owner: Owner,
+        mut request: Request,
+        attempt: Attempt,
+        credentials: &Credentials,
+    ) {
+        let seq = match owner {
+            Owner::Register => self.registration.next_seq(),
+            Owner::Invite(_) | Owner::Nobody => {
+                request.headers.cseq().map_or(1, |cseq| cseq.seq.saturating_add(1))
+            }
+            Owner::Bye(id) | Owner::Info(id) => {
+                match self.calls.get_mut(&id).and_then(|call| call.dialog.as_mut()) {
+                    Some(dialog) => {
+                        dialog.local_seq = dialog.local_seq.saturating_add(1);
+                        dialog.local_seq
+                    }
+                    None => request.headers.cseq().map_or(1, |cseq| cseq.seq.saturating_add(1)),
+                }
+            }
+        };
+        request.headers.remove("Via");
+        let method = request.method.as_str().to_owned();
+        request.headers.set("CSeq", format!("{seq} {method}"));
+        let user = self.config.uri.user.clone().unwrap_or_default();
+        let scope = Self::scope(owner);
+        self.authenticator.authorize(scope, &mut request, &user, credentials, &mut *self.entropy);
+        let for_call = request.clone();
+        match self.send_prepared(owner, request, attempt) {
+            Ok(tx) => {
+                if let Owner::Invite(call) = owner {
+                    self.invite_resent(call, tx, &for_call);
+                }
+            }
+            Err(error) => self.on_request_failed(owner, error),
+        }
+    }
+
+    /// A request that gets no final response, or none that helps.
+    fn on_request_failed(&mut self, owner: Owner, error: Error) {
+        match owner {
+            Owner::Register => {
+                let retry = matches!(error.code, ErrorCode::Timeout | ErrorCode::Transport);
+                self.registration_failed(error, retry, None);
+            }
+            Owner::Invite(call) => {
+                if self.calls.get(&call).is_some_and(|call| call.phase == Phase::Terminating) {
+                    self.bury(call);
+                } else {
+                    self.fail_outgoing(call, error, EndedBy::Network);
+                }
+            }
+            Owner::Bye(call) => self.bury(call),
+            Owner::Info(call) => self.event(Event::InfoDone(call, Err(error))),
+            Owner::Nobody => {}
+        }
+    }
+
+    // ---- requests out
+
+    /// Sends a request: Via, User-Agent and, where a challenge is known, its answer are added.
+    fn send_request(&mut self, owner: Owner, mut request: Request, attempt: Attempt) -> Result<TxId, Error> {
+        if let CredentialSource::Static(credentials) = self.config.credentials.clone()
+            && !matches!(request.method, Method::Ack | Method::Cancel)
+        {
+            let user = self.config.uri.user.clone().unwrap_or_default();
+            let scope = Self::scope(owner);
+            self.authenticator.authorize(scope, &mut request, &user, &credentials, &mut *self.entropy);
+        }
+        let tx = self.send_prepared(owner, request.clone(), attempt)?;
+        if let Owner::Invite(call) = owner {
+            self.invite_resent(call, tx, &request);
+        }
+        Ok(tx)
+    }
+
+    fn send_prepared(&mut self, owner: Owner, mut request: Request, attempt: Attempt) -> Result<TxId, Error> {
+        // CANCEL comes with the Via of its INVITE.
+        if request.method != Method::Cancel {
+            let via = self.via();
+            request.headers.push_front("Via", via);
+            request.headers.set("User-Agent", self.config.user_agent.clone());
+        }
+        let text = request.to_text().map_err(|error| {
+            Error::new(ErrorCode::InvalidConfig, format!("The request cannot be sent: {error}"))
+        })?;
+        let keep = matches!(request.method, Method::Bye | Method::Cancel);
+        if !self.transmit(text, keep) {
+            return Err(Error::new(ErrorCode::Transport, "There is no connection to the SIP server"));
+        }
+        let tx = Client::new(request, self.now);
+        let deadline = tx.deadline;
+        let id = self.transactions.add_client(owner, tx, attempt);
+        if let Some(at) = deadline {
+            self.timers.set(TimerKey::Client(id), at);
+        }
+        Ok(id)
+    }
+
+    fn via(&mut self) -> String {
+        let branch = token(&mut *self.entropy, 16);
+        format!("SIP/2.0/{} {};branch=z9hG4bK{branch}", self.via_transport, self.host)
+    }
+
+    fn contact_uri(&self) -> String {
+        format!("{}:{}@{};transport=ws", self.config.uri.scheme, self.contact_user, self.host)
+    }
+
+    fn contact(&self) -> String {
+        format!("<{}>", self.contact_uri())
+    }
+
+    fn tidy_client(&mut self, id: TxId) {
+        let Some(entry) = self.transactions.client(id) else { return };
+        match entry.tx.deadline {
+            Some(at) => self.timers.set(TimerKey::Client(id), at),
+            None => self.timers.clear(TimerKey::Client(id)),
+        }
+        if entry.tx.state == crate::sip::transaction::ClientState::Terminated {
+            self.remove_client(id);
+        }
+    }
+
+    fn remove_client(&mut self, id: TxId) {
+        self.timers.clear(TimerKey::Client(id));
+        self.transactions.remove_client(id);
+    }
+
+    fn on_client_timer(&mut self, id: TxId) {
+        let now = self.now;
+        let Some(entry) = self.transactions.client(id) else { return };
+        let timed_out = entry.tx.on_timeout(now);
+        let owner = entry.owner;
+        self.tidy_client(id);
+        if !timed_out {
+            return;
+        }
+        match owner {
+            Owner::Invite(call) => self.on_invite_timeout(call),
+            owner => {
+                let error = Error::new(ErrorCode::Timeout, "The server did not answer");
+                self.on_request_failed(owner, error);
+            }
+        }
+    }
+
+    fn forget_clients_of(&mut self, owner: Owner) {
+        let ids: Vec<TxId> =
+            self.transactions.clients().filter(|(_, entry)| entry.owner == owner).map(|(id, _)| id).collect();
+        for id in ids {
+            self.remove_client(id);
+        }
+        self.questions.retain(|_, question| question.owner != owner);
+    }
+
+    /// Forgets all transactions and their timers.
+    fn abandon_transactions(&mut self) {
+        let ids: Vec<TxId> = self.transactions.clients().map(|(id, _)| id).collect();
+        for id in ids {
+            self.remove_client(id);
+        }
+        while let Some(key) = self.timers.find(|key| matches!(key, TimerKey::Server(_))) {
+            self.timers.clear(key);
+        }
+        self.transactions.clear();
+        self.questions.clear();
+    }
+
+    // ---- responses out
+
+    fn respond(&mut self, tx: TxId, status: u16) {
+        self.respond_with(tx, status, |_| {});
+    }
+
+    /// Sends a response; `fill` adds what it needs. Returns its text, empty where it could not be sent.
+    fn respond_with(&mut self, tx: TxId, status: u16, fill: impl FnOnce(&mut Response)) -> String {
+        let tag = token(&mut *self.entropy, 12);
+        let now = self.now;
+        let Some(entry) = self.transactions.server(tx) else { return String::new() };
+        let mut response = entry.tx.request.response(status, None);
+        fill(&mut response);
+        // RFC 3261, section 8.2.6.2: every response but 100 has a To-tag.
+        if status > 100 {
+            response.set_to_tag(&tag);
+        }
+        let Ok(text) = response.to_text() else { return String::new() };
+        if !entry.tx.respond(status, &text, now) {
+            return String::new();
+        }
+        self.tidy_server(tx);
+        self.transmit(text.clone(), true);
+        text
+    }
+
+    fn method_not_allowed(&mut self, tx: TxId) {
+        self.respond_with(tx, 405, |response| response.headers.push("Allow", ALLOW));
+    }
+
+    /// What cannot be done for any request: an extension that we lack (420), a URI that is not SIP (416).
+    fn unsupported(&self, request: &Request) -> Option<(u16, Option<(&'static str, String)>)> {
+        let scheme = request.uri.split(':').next().unwrap_or_default();
+        if !scheme.eq_ignore_ascii_case("sip") && !scheme.eq_ignore_ascii_case("sips") {
+            return Some((416, None));
+        }
+        let required = request.headers.values("Require");
+        if !required.is_empty() {
+            return Some((420, Some(("Unsupported", required.join(", ")))));
+        }
+        None
+    }
+
+    fn tidy_server(&mut self, id: TxId) {
+        let Some(entry) = self.transactions.server(id) else { return };
+        match entry.tx.deadline {
+            Some(at) => self.timers.set(TimerKey::Server(id), at),
+            None => self.timers.clear(TimerKey::Server(id)),
+        }
+        if entry.tx.state == crate::sip::transaction::ServerState::Terminated {
+            self.transactions.remove_server(id);
+        }
+    }
+
+    fn on_server_timer(&mut self, id: TxId) {
+        let now = self.now;
+        if let Some(entry) = self.transactions.server(id) {
+            entry.tx.on_timeout(now);
+        }
+        self.tidy_server(id);
+    }
+}
+
+/// The body of an OPTIONS answer's headers: what this phone can do (RFC 3261, section 11.2).
+fn describe(response: &mut Response) {
+    response.headers.push("Allow", ALLOW);
+    response.headers.push("Accept", SDP);
+}
+
+/// The SDP of a message, if its body is one.
+fn sdp_body(headers: &Headers, body: &[u8]) -> Option<String> {
+    if body.is_empty() {
+        return None;
+    }
+    let kind = headers.content_type()?.split(';').next()?.trim();
+    if !kind.eq_ignore_ascii_case(SDP) {
+        return None;
+    }
+    core::str::from_utf8(body).ok().map(str::to_owned)
+}
+
+fn media_error(error: &MediaError) -> Error {
+    match error {
+        MediaError::Denied => Error::new(ErrorCode::MediaDenied, "The microphone was refused"),
+        MediaError::Unavailable => Error::new(ErrorCode::MediaUnavailable, "No microphone can be used"),
+        MediaError::Description => {
+            Error::new(ErrorCode::NotAcceptable, "The other side's media cannot be used")
+        }
+    }
+}
+
+fn info(call: &Call) -> CallInfo {
+    CallInfo {
+        id: call.id,
+        sip_call_id: call.sip_call_id.clone(),
+        direction: call.direction,
+        state: call.state,
+        remote_uri: call.remote_uri.clone(),
+        remote_display_name: call.remote_display_name.clone(),
+        local_hold: false,
+        remote_hold: call.remote_hold,
+        end_reason: call.end_reason.clone(),
     }
 }

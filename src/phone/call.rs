@@ -1,0 +1,167 @@
+//! What a phone keeps of one call: one INVITE usage (RFC 3261, sections 13 to 15).
+
+use core::time::Duration;
+
+use super::io::{CallId, CallState, CredentialsId, Direction, EndReason, MediaSeq};
+use super::transactions::TxId;
+use crate::sip::dialog::Dialog;
+use crate::sip::message::Request;
+
+/// Where the call stands in the protocol. [`CallState`] is what the application sees of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Outgoing: the offer is being made; nothing has been sent.
+    Preparing,
+    /// Outgoing: INVITE is out, or waits for credentials to be sent again.
+    Inviting,
+    /// Outgoing: answered and acknowledged; the answer is being set.
+    Applying,
+    /// Incoming: 180 has been sent.
+    Alerting,
+    /// Incoming: an answer (or, without an offer, an offer) is being made.
+    Answering,
+    /// Incoming: 200 has been sent, ACK has not come.
+    Accepted,
+    /// Answered on both sides.
+    Confirmed,
+    /// Over for the application. The record stays until the protocol has been tidied up:
+    /// the BYE answered, the CANCEL followed by a final response, the 200 acknowledged so that BYE may be sent.
+    Terminating,
+}
+
+/// What the pending media job is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Job {
+    /// The offer of an outgoing call.
+    Offer,
+    /// Answer or offer for the 200 of an incoming call.
+    Answer,
+    /// Answer for an early-media 183.
+    Progress,
+    /// Set a 1xx's answer.
+    EarlyAnswer,
+    /// Set the 2xx's answer.
+    FinalAnswer,
+    /// Answer or offer for the 200 of a re-INVITE.
+    Reinvite,
+    /// Set the answer that came in an ACK.
+    AckAnswer,
+}
+
+/// A 2xx to an INVITE that is sent again until its ACK comes (RFC 3261, section 13.3.1.4).
+#[derive(Debug, Clone)]
+pub(super) struct PendingOk {
+    /// CSeq number of the INVITE.
+    pub(super) seq: u32,
+    pub(super) text: String,
+    pub(super) interval: Duration,
+    /// The 2xx held our offer: the answer is in the ACK.
+    pub(super) offered: bool,
+}
+
+/// A re-INVITE of the peer that has no final response yet.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct PendingReinvite {
+    pub(super) tx: TxId,
+    pub(super) seq: u32,
+    pub(super) offered: bool,
+    pub(super) remote_hold: bool,
+}
+
+/// One call.
+#[derive(Debug)]
+pub(super) struct Call {
+    pub(super) id: CallId,
+    pub(super) direction: Direction,
+    pub(super) state: CallState,
+    pub(super) phase: Phase,
+    pub(super) sip_call_id: String,
+    pub(super) local_tag: String,
+    pub(super) remote_uri: String,
+    pub(super) remote_display_name: Option<String>,
+    pub(super) remote_hold: bool,
+    pub(super) end_reason: Option<EndReason>,
+
+    /// Outgoing: the INVITE as last sent, without Via and credentials. Incoming: as received.
+    pub(super) invite: Option<Request>,
+    /// The transaction of the INVITE that made the call.
+    pub(super) invite_tx: Option<TxId>,
+    /// Credentials that the INVITE waits for.
+    pub(super) asking: Option<CredentialsId>,
+    /// The dialog once there is one.
+    pub(super) dialog: Option<Dialog>,
+    /// Outgoing: the dialogs that 1xx responses have made, with the SDP of the last of each.
+    pub(super) early: Vec<(Dialog, Option<String>)>,
+    /// The ACKs sent, by the other side's tag, to be repeated with a repeated 2xx.
+    pub(super) acks: Vec<(String, String)>,
+    /// Outgoing: a 1xx has come, so that CANCEL may be sent (RFC 3261, section 9.1).
+    pub(super) provisional: bool,
+    /// Outgoing: the caller has given up; CANCEL is out or waits for a 1xx.
+    pub(super) cancelled: bool,
+
+    pub(super) media_seq: MediaSeq,
+    pub(super) job: Option<Job>,
+    /// A media session exists and must be closed.
+    pub(super) media_open: bool,
+    pub(super) media_connected: bool,
+    /// Incoming: the answer that was sent in a 183 and goes into the 200 too.
+    pub(super) early_answer: Option<String>,
+    /// Incoming: `answer` came while the 183's answer was still being made.
+    pub(super) answer_wanted: bool,
+
+    pub(super) pending_ok: Option<PendingOk>,
+    pub(super) reinvite: Option<PendingReinvite>,
+    /// `DialDone` has been reported.
+    pub(super) dial_done: bool,
+    /// `answer` has been called and not been reported.
+    pub(super) answer_pending: bool,
+    /// The application set the ring deadline itself.
+    pub(super) own_timeout: bool,
+}
+
+impl Call {
+    pub(super) const fn new(id: CallId, direction: Direction, phase: Phase) -> Self {
+        Self {
+            id,
+            direction,
+            state: CallState::New,
+            phase,
+            sip_call_id: String::new(),
+            local_tag: String::new(),
+            remote_uri: String::new(),
+            remote_display_name: None,
+            remote_hold: false,
+            end_reason: None,
+            invite: None,
+            invite_tx: None,
+            asking: None,
+            dialog: None,
+            early: Vec::new(),
+            acks: Vec::new(),
+            provisional: false,
+            cancelled: false,
+            media_seq: MediaSeq(0),
+            job: None,
+            media_open: false,
+            media_connected: false,
+            early_answer: None,
+            answer_wanted: false,
+            pending_ok: None,
+            reinvite: None,
+            dial_done: false,
+            answer_pending: false,
+            own_timeout: false,
+        }
+    }
+
+    /// Answered, and not over.
+    pub(super) const fn is_up(&self) -> bool {
+        matches!(self.phase, Phase::Applying | Phase::Accepted | Phase::Confirmed)
+    }
+
+    /// Whether a request with this From-tag belongs to one of the call's dialogs.
+    pub(super) fn knows_remote_tag(&self, tag: &str) -> bool {
+        self.dialog.as_ref().is_some_and(|dialog| dialog.remote_tag == tag)
+            || self.early.iter().any(|(dialog, _)| dialog.remote_tag == tag)
+    }
+}

@@ -1,0 +1,422 @@
+//! The connection to the SIP server: which server, when to try again, keep-alive (RFC 7118, RFC 5626).
+
+use core::time::Duration;
+use std::collections::VecDeque;
+
+use super::transactions::Owner;
+use super::{ConnectionState, Event, LogLevel, Output, Phone, RegistrationState, SocketId, TimerKey};
+use crate::entropy::below;
+use crate::error::{Error, ErrorCode};
+use crate::sip::transaction::T64;
+use crate::time::Instant;
+
+/// A server that has not opened the WebSocket by then is passed over.
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Keep-alives go out at 80 % to 100 % of this (RFC 5626, section 4.4.1 has the same spread); proxies and NATs
+/// drop idle connections after 30 s and more.
+pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(25);
+/// RFC 5626, section 4.4.1.
+pub(super) const PONG_TIMEOUT: Duration = Duration::from_secs(10);
+/// Back-off between rounds of attempts: full jitter below min(cap, base · 2ⁿ), so that phones do not come back
+/// in step, and soon enough to be of use.
+pub(super) const BACKOFF_BASE: Duration = Duration::from_secs(1);
+pub(super) const BACKOFF_CAP: Duration = Duration::from_secs(8);
+/// What `disconnect` waits for answers to BYE and REGISTER.
+pub(super) const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+const MAX_QUEUE: usize = 64;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum FlowState {
+    /// No socket wanted.
+    Idle,
+    /// A socket is being opened.
+    Opening(SocketId),
+    /// A socket is open.
+    Open(SocketId),
+    /// Waits for the next round of attempts.
+    Waiting,
+}
+
+#[derive(Debug)]
+pub(super) struct Flow {
+    pub(super) state: FlowState,
+    last_socket: u32,
+    /// The server of the current or next attempt.
+    server: usize,
+    /// Servers tried in this round.
+    tried: usize,
+    /// Rounds in which every server failed.
+    rounds: u32,
+    /// `connect` has succeeded once: from now on the connection is kept up.
+    pub(super) established: bool,
+    /// `connect` waits for its outcome.
+    pub(super) connect_pending: bool,
+    /// `disconnect` is under way.
+    pub(super) closing: bool,
+    /// This server has answered a ping: no answer now means that it is gone.
+    server_pongs: bool,
+    /// ACKs, BYEs and responses that wait for the next socket.
+    queue: VecDeque<(Instant, String)>,
+}
+
+impl Flow {
+    pub(super) const fn new() -> Self {
+        Self {
+            state: FlowState::Idle,
+            last_socket: 0,
+            server: 0,
+            tried: 0,
+            rounds: 0,
+            established: false,
+            connect_pending: false,
+            closing: false,
+            server_pongs: false,
+            queue: VecDeque::new(),
+        }
+    }
+
+    pub(super) const fn open_socket(&self) -> Option<SocketId> {
+        match self.state {
+            FlowState::Open(socket) => Some(socket),
+            _ => None,
+        }
+    }
+
+    pub(super) const fn connection(&self) -> ConnectionState {
+        match (self.state, self.established) {
+            (FlowState::Open(_), _) => ConnectionState::Connected,
+            (FlowState::Idle, _) => ConnectionState::Disconnected,
+            (_, false) => ConnectionState::Connecting,
+            (_, true) => ConnectionState::Reconnecting,
+        }
+    }
+}
+
+impl Phone {
+    pub(super) fn start_connecting(&mut self) {
+        self.flow.tried = 0;
+        self.flow.rounds = 0;
+        self.flow.server = 0;
+        self.set_connection(|phone| phone.open_next(), None);
+    }
+
+    /// Runs `change` and reports the new state of the connection where it differs.
+    fn set_connection(&mut self, change: impl FnOnce(&mut Self), error: Option<Error>) {
+        let before = self.flow.connection();
+        change(self);
+        let after = self.flow.connection();
+        if before != after {
+            self.event(Event::Connection(after, error));
+        }
+    }
+
+    fn open_next(&mut self) {
+        let count = self.config.servers.len();
+        let Some(url) = self.flow.server.checked_rem(count).and_then(|i| self.config.servers.get(i)).cloned()
+        else {
+            self.flow.state = FlowState::Idle;
+            return;
+        };
+        self.flow.tried = self.flow.tried.saturating_add(1);
+        self.flow.last_socket = self.flow.last_socket.wrapping_add(1);
+        let socket = SocketId(self.flow.last_socket);
+        self.flow.state = FlowState::Opening(socket);
+        self.flow.server_pongs = false;
+        self.via_transport =
+            if url.get(..4).is_some_and(|scheme| scheme.eq_ignore_ascii_case("wss:")) { "WSS" } else { "WS" };
+        self.timers.set(TimerKey::Connect, self.now + CONNECT_TIMEOUT);
+        self.log(LogLevel::Info, || format!("connecting to {url}"));
+        self.out.push_back(Output::OpenSocket { socket, url });
+    }
+
+    pub(super) fn on_socket_opened(&mut self, socket: SocketId) {
+        if self.flow.state != FlowState::Opening(socket) {
+            return;
+        }
+        self.timers.clear(TimerKey::Connect);
+        self.set_connection(|phone| phone.flow.state = FlowState::Open(socket), None);
+        self.schedule_keep_alive();
+        self.flush_queue(socket);
+        if self.config.register {
+            self.start_registering();
+        } else {
+            self.connected();
+        }
+    }
+
+    /// Calls can be made and received.
+    pub(super) fn connected(&mut self) {
+        self.flow.established = true;
+        self.flow.tried = 0;
+        self.flow.rounds = 0;
+        if core::mem::take(&mut self.flow.connect_pending) {
+            self.event(Event::ConnectDone(Ok(())));
+        }
+    }
+
+    pub(super) fn on_socket_closed(&mut self, socket: SocketId) {
+        match self.flow.state {
+            FlowState::Opening(current) if current == socket => {
+                self.attempt_failed(Error::new(ErrorCode::Transport, "The SIP server could not be reached"))
+            }
+            FlowState::Open(current) if current == socket => self.connection_lost("The connection was lost"),
+            _ => {}
+        }
+    }
+
+    pub(super) fn drop_socket(&mut self) {
+        if let FlowState::Open(socket) | FlowState::Opening(socket) = self.flow.state {
+            self.out.push_back(Output::CloseSocket(socket));
+        }
+    }
+
+    pub(super) fn on_connect_timeout(&mut self) {
+        self.drop_socket();
+        self.attempt_failed(Error::new(ErrorCode::Transport, "The SIP server did not answer in time"));
+    }
+
+    /// This server is of no use now: the next one, or the end of the round.
+    pub(super) fn attempt_failed(&mut self, error: Error) {
+        self.timers.clear(TimerKey::Connect);
+        self.timers.clear(TimerKey::KeepAlive);
+        self.timers.clear(TimerKey::Pong);
+        if self.flow.closing {
+            self.finish_disconnect();
+            return;
+        }
+        self.flow.server = self.flow.server.wrapping_add(1);
+        if self.flow.tried < self.config.servers.len() {
+            self.set_connection(Self::open_next, Some(error));
+            return;
+        }
+        self.flow.tried = 0;
+        if !self.flow.established {
+            self.give_up(error);
+            return;
+        }
+        if core::mem::take(&mut self.flow.connect_pending) {
+            self.event(Event::ConnectDone(Err(error.clone())));
+        }
+        let shift = self.flow.rounds.min(8);
+        self.flow.rounds = self.flow.rounds.saturating_add(1);
+        let limit = BACKOFF_CAP.min(BACKOFF_BASE.saturating_mul(1 << shift));
+        let delay = below(&mut *self.entropy, u64::try_from(limit.as_millis()).unwrap_or(u64::MAX));
+        self.timers.set(TimerKey::Reconnect, self.now + Duration::from_millis(delay));
+        self.set_connection(|phone| phone.flow.state = FlowState::Waiting, Some(error));
+    }
+
+    /// The first `connect` has failed for good.
+    pub(super) fn give_up(&mut self, error: Error) {
+        self.drop_socket();
+        self.timers.clear(TimerKey::KeepAlive);
+        self.timers.clear(TimerKey::Pong);
+        self.timers.clear(TimerKey::Register);
+        self.abandon_transactions();
+        self.end_all_calls(&error);
+        self.set_connection(|phone| phone.flow.state = FlowState::Idle, Some(error.clone()));
+        if core::mem::take(&mut self.flow.connect_pending) {
+            self.event(Event::ConnectDone(Err(error)));
+        }
+    }
+
+    pub(super) fn on_reconnect_timer(&mut self) {
+        if self.flow.state == FlowState::Waiting {
+            self.set_connection(Self::open_next, None);
+        }
+    }
+
+    /// An open socket is gone, or as good as gone.
+    fn connection_lost(&mut self, message: &'static str) {
+        let error = Error::new(ErrorCode::Transport, message);
+        self.log(LogLevel::Warn, || message.to_owned());
+        self.timers.clear(TimerKey::KeepAlive);
+        self.timers.clear(TimerKey::Pong);
+        self.timers.clear(TimerKey::Register);
+        if self.flow.closing {
+            self.finish_disconnect();
+            return;
+        }
+        if !self.flow.established {
+            self.registration_interrupted();
+            self.attempt_failed(error);
+            return;
+        }
+        // The first attempt comes at once and at the same server: most losses are short.
+        self.flow.tried = 0;
+        self.flow.rounds = 0;
+        self.set_connection(Self::open_next, Some(error.clone()));
+        self.registration_interrupted();
+        self.transactions_interrupted(&error);
+    }
+
+    // ---- sending
+
+    /// Sends, or keeps for the next socket. `false`: neither is possible.
+    pub(super) fn transmit(&mut self, text: String, keep: bool) -> bool {
+        self.trace("sent", &text);
+        match self.flow.state {
+            FlowState::Open(socket) => {
+                self.out.push_back(Output::Send { socket, text });
+                true
+            }
+            FlowState::Idle => false,
+            _ if keep => {
+                if self.flow.queue.len() >= MAX_QUEUE {
+                    self.flow.queue.pop_front();
+                }
+                self.flow.queue.push_back((self.now, text));
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn flush_queue(&mut self, socket: SocketId) {
+        // What is older than any transaction is of no use to anyone.
+        let oldest = self.now;
+        for (since, text) in core::mem::take(&mut self.flow.queue) {
+            if oldest.saturating_since(since) < T64 {
+                self.out.push_back(Output::Send { socket, text });
+            }
+        }
+    }
+
+    // ---- keep-alive
+
+    fn schedule_keep_alive(&mut self) {
+        let max = u64::try_from(KEEP_ALIVE.as_millis()).unwrap_or(u64::MAX);
+        let delay = max - below(&mut *self.entropy, max / 5);
+        self.timers.set(TimerKey::KeepAlive, self.now + Duration::from_millis(delay));
+    }
+
+    pub(super) fn on_keep_alive_timer(&mut self) {
+        let Some(socket) = self.flow.open_socket() else { return };
+        self.out.push_back(Output::Send { socket, text: "\r\n\r\n".to_owned() });
+        self.timers.set(TimerKey::Pong, self.now + PONG_TIMEOUT);
+        self.schedule_keep_alive();
+    }
+
+    pub(super) fn on_ping(&mut self) {
+        if let Some(socket) = self.flow.open_socket() {
+            self.out.push_back(Output::Send { socket, text: "\r\n".to_owned() });
+        }
+    }
+
+    pub(super) const fn on_pong(&mut self) {
+        self.flow.server_pongs = true;
+    }
+
+    pub(super) fn on_pong_timeout(&mut self) {
+        // Many servers (Kamailio among them) never answer a ping over WebSocket. Silence means something only
+        // from a server that has answered before.
+        if self.flow.server_pongs {
+            self.drop_socket();
+            self.connection_lost("The server no longer answers");
+        }
+    }
+
+    // ---- the end
+
+    pub(super) fn start_disconnecting(&mut self) {
+        if self.flow.state == FlowState::Idle {
+            self.event(Event::DisconnectDone);
+            return;
+        }
+        if self.flow.closing {
+            return;
+        }
+        self.flow.closing = true;
+        if core::mem::take(&mut self.flow.connect_pending) {
+            self.event(Event::ConnectDone(Err(Error::new(ErrorCode::Aborted, "Disconnected"))));
+        }
+        for id in self.live_calls() {
+            self.hangup_for_disconnect(id);
+        }
+        self.timers.clear(TimerKey::Register);
+        self.timers.clear(TimerKey::Reconnect);
+        if self.flow.open_socket().is_some() && self.start_unregistering() {
+            self.timers.set(TimerKey::Disconnect, self.now + DISCONNECT_TIMEOUT);
+        }
+        if self.flow.open_socket().is_some() && !self.timers.is_set(TimerKey::Disconnect) {
+            self.timers.set(TimerKey::Disconnect, self.now + DISCONNECT_TIMEOUT);
+        }
+        self.check_disconnected();
+    }
+
+    /// Whether nothing is waited for any more.
+    pub(super) fn check_disconnected(&mut self) {
+        if !self.flow.closing {
+            return;
+        }
+        let waiting = self.flow.open_socket().is_some()
+            && (self.transactions.clients().any(|(_, entry)| {
+                use crate::sip::transaction::ClientState::{Calling, Proceeding};
+                matches!(entry.tx.state, Calling | Proceeding)
+            }) || !self.questions.is_empty());
+        if !waiting {
+            self.finish_disconnect();
+        }
+    }
+
+    pub(super) fn finish_disconnect(&mut self) {
+        self.drop_socket();
+        let again = self.flow.connect_pending;
+        let last_socket = self.flow.last_socket;
+        self.abandon_transactions();
+        let error = Error::new(ErrorCode::Aborted, "Disconnected");
+        self.end_all_calls(&error);
+        for key in [
+            TimerKey::Connect,
+            TimerKey::KeepAlive,
+            TimerKey::Pong,
+            TimerKey::Reconnect,
+            TimerKey::Register,
+            TimerKey::Disconnect,
+        ] {
+            self.timers.clear(key);
+        }
+        self.set_connection(
+            |phone| {
+                phone.flow = Flow { last_socket, ..Flow::new() };
+            },
+            None,
+        );
+        self.set_registration(RegistrationState::Unregistered, None);
+        self.event(Event::DisconnectDone);
+        if again {
+            self.flow.connect_pending = true;
+            self.start_connecting();
+        }
+    }
+
+    /// What becomes of client transactions when the socket is lost: a call that is not answered yet fails, since
+    /// its responses may be lost for good; BYE and CANCEL go out again on the next socket.
+    fn transactions_interrupted(&mut self, error: &Error) {
+        let mut failed = Vec::new();
+        let mut again = Vec::new();
+        for (id, entry) in self.transactions.clients() {
+            use crate::sip::transaction::ClientState::{Calling, Proceeding};
+            if !matches!(entry.tx.state, Calling | Proceeding) {
+                continue;
+            }
+            match entry.owner {
+                Owner::Register => failed.push((id, entry.owner)),
+                Owner::Invite(_) | Owner::Info(_) => failed.push((id, entry.owner)),
+                Owner::Bye(_) | Owner::Nobody => again.push(entry.tx.request.to_text()),
+            }
+        }
+        for text in again.into_iter().flatten() {
+            self.transmit(text, true);
+        }
+        for (id, owner) in failed {
+            match owner {
+                Owner::Invite(call) => self.outgoing_interrupted(call, error.clone()),
+                Owner::Info(_) => {
+                    self.remove_client(id);
+                    self.on_request_failed(owner, error.clone());
+                }
+                _ => self.remove_client(id),
+            }
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! Requests within an answered call: BYE, re-INVITE, INFO, OPTIONS (RFC 3261, sections 12.2, 14 and 15).
+
+use super::call::{Job, PendingReinvite, Phase};
+use super::transactions::{Owner, TxId};
+use super::{
+    CallId, CallState, CallTimer, EndCause, EndedBy, Event, MediaCommand, MediaState, Phone, TimerKey,
+};
+use crate::entropy::below;
+use crate::error::{Error, ErrorCode};
+use crate::sip::auth::Attempt;
+use crate::sip::message::{Method, Request};
+use crate::sip::sdp::{self, Direction as SdpDirection};
+
+impl Phone {
+    pub(super) fn on_in_dialog_request(&mut self, id: CallId, tx: TxId, request: &Request) {
+        if let Some((status, header)) = self.unsupported(request) {
+            self.respond_with(tx, status, |response| {
+                if let Some((name, value)) = header {
+                    response.headers.push(name, value);
+                }
+            });
+            return;
+        }
+        let seq = request.headers.cseq().map_or(0, |cseq| cseq.seq);
+        let from_tag =
+            request.headers.from().and_then(|from| from.tag().map(str::to_owned)).unwrap_or_default();
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        let in_order = match call.dialog.as_mut().filter(|dialog| dialog.remote_tag == from_tag) {
+            Some(dialog) => dialog.accept_seq(seq),
+            None => call
+                .early
+                .iter_mut()
+                .find(|(dialog, _)| dialog.remote_tag == from_tag)
+                .is_none_or(|(dialog, _)| dialog.accept_seq(seq)),
+        };
+        if !in_order {
+            self.respond(tx, 500);
+            return;
+        }
+        match &request.method {
+            Method::Bye => self.on_bye(id, tx),
+            Method::Invite => self.on_reinvite(id, tx, request, seq),
+            Method::Options => {
+                self.respond_with(tx, 200, super::describe);
+            }
+            Method::Info => self.on_info(id, tx, request),
+            _ => self.method_not_allowed(tx),
+        }
+    }
+
+    fn on_bye(&mut self, id: CallId, tx: TxId) {
+        self.respond(tx, 200);
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        if let Some(reinvite) = call.reinvite.take() {
+            self.respond(reinvite.tx, 487);
+        }
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        match call.phase {
+            // The BYEs have crossed: ours will be answered too.
+            Phase::Terminating => {}
+            // The far end left before it answered; the INVITE's own final response still follows.
+            Phase::Inviting | Phase::Preparing => {}
+            Phase::Alerting | Phase::Answering => {
+                self.refuse(id, 487, EndCause::Cancelled, EndedBy::Remote);
+            }
+            Phase::Applying | Phase::Accepted | Phase::Confirmed => {
+                call.pending_ok = None;
+                let error = Error::new(ErrorCode::Ended, "The other side hung up");
+                self.report_end(id, EndCause::Completed, None, EndedBy::Remote, Some(error));
+                self.bury(id);
+            }
+        }
+    }
+
+    /// RFC 3261, section 14.2.
+    fn on_reinvite(&mut self, id: CallId, tx: TxId, request: &Request, seq: u32) {
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        match call.phase {
+            // Our INVITE is still open.
+            Phase::Preparing | Phase::Inviting | Phase::Applying => {
+                self.respond_in_dialog(id, tx, 491, None);
+                return;
+            }
+            Phase::Alerting | Phase::Answering => {
+                self.retry_later(id, tx);
+                return;
+            }
+            Phase::Terminating => {
+                self.respond_in_dialog(id, tx, 481, None);
+                return;
+            }
+            Phase::Accepted | Phase::Confirmed => {}
+        }
+        if call.reinvite.is_some() || call.job.is_some() || call.pending_ok.is_some() {
+            self.retry_later(id, tx);
+            return;
+        }
+        let offer = super::sdp_body(&request.headers, &request.body);
+        let info = offer.as_deref().and_then(sdp::parse);
+        if (offer.is_none() && !request.body.is_empty()) || (offer.is_some() && info.is_none()) {
+            self.respond_in_dialog(id, tx, 488, None);
+            return;
+        }
+        // The peer sends nothing we could hear, or wants nothing from us: it has put us on hold.
+        let remote_hold = match &info {
+            Some(info) => matches!(info.direction, SdpDirection::SendOnly | SdpDirection::Inactive),
+            None => call.remote_hold,
+        };
+        call.reinvite = Some(PendingReinvite { tx, seq, offered: offer.is_none(), remote_hold });
+        if let Some(dialog) = call.dialog.as_mut() {
+            dialog.refresh_target(&request.headers);
+        }
+        if let Some(entry) = self.transactions.server(tx) {
+            entry.call = Some(id);
+        }
+        self.respond(tx, 100);
+        match offer {
+            Some(offer) => self.media_job(id, Job::Reinvite, MediaCommand::Renegotiate { offer }),
+            None => self.media_job(id, Job::Reinvite, MediaCommand::Reoffer),
+        }
+    }
+
+    /// 500 with a random Retry-After: the peer's earlier INVITE is not finished (RFC 3261, section 14.2).
+    fn retry_later(&mut self, id: CallId, tx: TxId) {
+        let seconds = below(&mut *self.entropy, 11);
+        let tag = self.calls.get(&id).map(|call| call.local_tag.clone()).unwrap_or_default();
+        self.respond_with(tx, 500, |response| {
+            response.set_to_tag(&tag);
+            response.headers.push("Retry-After", seconds.to_string());
+        });
+    }
+
+    /// The answer (or offer) for the re-INVITE's 200 is ready.
+    pub(super) fn reinvite_ready(&mut self, id: CallId, sdp: String) {
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        let Some(reinvite) = call.reinvite.take() else { return };
+        let changed = call.remote_hold != reinvite.remote_hold;
+        call.remote_hold = reinvite.remote_hold;
+        let text = self.respond_in_dialog(id, reinvite.tx, 200, Some(sdp));
+        self.await_ack(id, reinvite.seq, text, reinvite.offered);
+        if changed {
+            self.event(Event::Hold { call: id, local: false, remote: reinvite.remote_hold });
+        }
+    }
+
+    /// The re-INVITE cannot be agreed to: the call stays as it was.
+    pub(super) fn reinvite_failed(&mut self, id: CallId) {
+        let Some(reinvite) = self.calls.get_mut(&id).and_then(|call| call.reinvite.take()) else { return };
+        self.respond_in_dialog(id, reinvite.tx, 488, None);
+        self.media_order(id, MediaCommand::Rollback);
+    }
+
+    /// RFC 6086; DTMF in the forms that gateways use (`application/dtmf-relay`, `application/dtmf`).
+    fn on_info(&mut self, id: CallId, tx: TxId, request: &Request) {
+        self.respond(tx, 200);
+        let tone = request.headers.content_type().and_then(|content_type| {
+            let body = core::str::from_utf8(&request.body).ok()?;
+            let kind = content_type.split(';').next()?.trim();
+            let signal = if kind.eq_ignore_ascii_case("application/dtmf-relay") {
+                body.lines().find_map(|line| {
+                    let (name, value) = line.split_once('=')?;
+                    name.trim().eq_ignore_ascii_case("signal").then_some(value)
+                })?
+            } else if kind.eq_ignore_ascii_case("application/dtmf") {
+                body
+            } else {
+                return None;
+            };
+            match signal.trim() {
+                "10" => Some('*'),
+                "11" => Some('#'),
+                signal => {
+                    let tone = signal.chars().next()?.to_ascii_uppercase();
+                    (signal.chars().count() == 1 && matches!(tone, '0'..='9' | 'A'..='D' | '*' | '#'))
+                        .then_some(tone)
+                }
+            }
+        });
+        if let Some(tone) = tone {
+            self.event(Event::Dtmf(id, tone));
+        }
+    }
+
+    pub(super) fn start_info(&mut self, id: CallId, content_type: &str, body: &str) -> Result<(), Error> {
+        let call = self
+            .calls
+            .get_mut(&id)
+            .filter(|call| call.phase != Phase::Terminating)
+            .ok_or_else(|| Error::new(ErrorCode::Ended, "The call has ended"))?;
+        let dialog = call
+            .dialog
+            .as_mut()
+            .filter(|_| call.phase == Phase::Confirmed)
+            .ok_or_else(|| Error::new(ErrorCode::InvalidState, "The call is not answered yet"))?;
+        let mut request = dialog.request(Method::Info, None);
+        request.headers.push("Content-Type", content_type);
+        request.body = body.as_bytes().to_vec();
+        self.send_request(Owner::Info(id), request, Attempt::default()).map(|_| ())
+    }
+
+    // ---- the end of an answered call
+
+    /// BYE, and the end of the call for the application.
+    pub(super) fn end_with_bye(&mut self, id: CallId, cause: EndCause, by: EndedBy, reason: Option<&str>) {
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        if !call.is_up() {
+            return;
+        }
+        let unacknowledged = call.phase == Phase::Accepted && call.pending_ok.is_some();
+        call.phase = Phase::Terminating;
+        if let Some(reinvite) = call.reinvite.take() {
+            self.respond_in_dialog(id, reinvite.tx, 487, None);
+        }
+        let error = match &cause {
+            EndCause::Failed(error) => error.clone(),
+            _ => Error::new(ErrorCode::Aborted, "The call was hung up"),
+        };
+        let status = error.sip_status;
+        self.report_end(id, cause, status, by, Some(error));
+        // The callee's BYE has to wait for the ACK of its 200 (RFC 3261, section 15).
+        if !unacknowledged {
+            self.send_bye(id, reason);
+        }
+    }
+
+    pub(super) fn send_bye(&mut self, id: CallId, reason: Option<&str>) {
+        let Some(dialog) = self.calls.get_mut(&id).and_then(|call| call.dialog.as_mut()) else {
+            self.bury(id);
+            return;
+        };
+        let mut bye = dialog.request(Method::Bye, None);
+        if let Some(reason) = reason {
+            bye.headers.push("Reason", reason);
+        }
+        if let Err(error) = self.send_request(Owner::Bye(id), bye, Attempt::default()) {
+            self.log(super::LogLevel::Warn, || format!("BYE could not be sent: {error}"));
+            self.bury(id);
+        }
+    }
+
+    // ---- the media path
+
+    /// From now on the media path has a deadline: on a network where ICE finds no candidates at all, the browser
+    /// reports nothing, ever.
+    pub(super) fn await_media(&mut self, id: CallId) {
+        if self.calls.get(&id).is_some_and(|call| !call.media_connected) {
+            self.timers.set(TimerKey::Call(id, CallTimer::IceConnect), self.now + super::ICE_CONNECT_TIMEOUT);
+        }
+    }
+
+    pub(super) fn on_ice_timeout(&mut self, id: CallId) {
+        let error = Error::new(ErrorCode::IceFailed, "No media path to the other side was found");
+        self.end_with_bye(id, EndCause::Failed(error), EndedBy::Network, Some("SIP;cause=408;text=\"ICE\""));
+    }
+
+    pub(super) fn on_media_state(&mut self, id: CallId, state: MediaState) {
+        let Some(call) = self.calls.get_mut(&id).filter(|call| call.phase != Phase::Terminating) else {
+            return;
+        };
+        match state {
+            MediaState::Connected => {
+                call.media_connected = true;
+                let back = call.state == CallState::Reconnecting;
+                self.timers.clear(TimerKey::Call(id, CallTimer::IceConnect));
+                if back {
+                    self.set_call_state(id, CallState::Active);
+                }
+            }
+            MediaState::Disconnected => {
+                if call.state == CallState::Active {
+                    self.set_call_state(id, CallState::Reconnecting);
+                }
+            }
+            MediaState::Failed => {
+                if call.is_up() {
+                    self.on_ice_timeout(id);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,340 @@
+//! Incoming calls: INVITE, ringing, answer, refusal, and the caller's CANCEL (RFC 3261, sections 9.2 and 13.3).
+
+use super::call::{Call, Job, PendingOk, Phase};
+use super::transactions::TxId;
+use super::{
+    CallId, CallState, CallTimer, Direction, EndCause, EndedBy, Event, MediaCommand, MediaError, Phone,
+    TimerKey,
+};
+use crate::entropy::token;
+use crate::error::{Error, ErrorCode};
+use crate::sip::dialog::Dialog;
+use crate::sip::header::Reason;
+use crate::sip::message::{Request, Response};
+use crate::sip::sdp;
+use crate::sip::transaction::{T1, T2, T64};
+
+impl Phone {
+    /// An INVITE outside a dialog.
+    pub(super) fn on_invite(&mut self, tx: TxId, request: &Request) {
+        if let Some((status, header)) = self.refusal(request) {
+            self.respond_with(tx, status, |response| {
+                if let Some((name, value)) = header {
+                    response.headers.push(name, value);
+                }
+            });
+            return;
+        }
+        let id = self.new_call_id();
+        let tag = token(&mut *self.entropy, 12);
+        let Some(dialog) = Dialog::from_request(request, &tag) else {
+            // No usable Contact (RFC 3261, section 8.1.1.8 demands one).
+            self.respond(tx, 400);
+            return;
+        };
+        let mut call = Call::new(id, Direction::Incoming, Phase::Alerting);
+        call.sip_call_id.clone_from(&dialog.call_id);
+        call.local_tag = tag;
+        if let Some(from) = request.headers.from() {
+            call.remote_uri = from.uri;
+            call.remote_display_name = from.display_name;
+        }
+        call.invite = Some(request.clone());
+        call.invite_tx = Some(tx);
+        call.dialog = Some(dialog);
+        self.by_dialog.insert((call.sip_call_id.clone(), call.local_tag.clone()), id);
+        self.calls.insert(id, call);
+        if let Some(entry) = self.transactions.server(tx) {
+            entry.call = Some(id);
+        }
+        self.event(Event::CallState(id, CallState::New));
+        self.respond_in_dialog(id, tx, 180, None);
+        self.set_call_state(id, CallState::Ringing);
+        self.event(Event::Incoming(id));
+    }
+
+    /// Why an INVITE cannot ring here, if so: status and a header that explains.
+    fn refusal(&self, request: &Request) -> Option<(u16, Option<(&'static str, String)>)> {
+        if let Some(refusal) = self.unsupported(request) {
+            return Some(refusal);
+        }
+        if !request.body.is_empty() {
+            let is_sdp = request
+                .headers
+                .content_type()
+                .and_then(|value| value.split(';').next())
+                .is_some_and(|value| value.trim().eq_ignore_ascii_case(super::SDP));
+            if !is_sdp || request.headers.get("Content-Encoding").is_some() {
+                return Some((415, Some(("Accept", super::SDP.to_owned()))));
+            }
+            let usable = super::sdp_body(&request.headers, &request.body)
+                .and_then(|text| sdp::parse(&text))
+                .is_some_and(|info| info.has_audio && info.audio_port != 0);
+            if !usable {
+                return Some((488, None));
+            }
+        }
+        if self.flow.closing {
+            return Some((480, None));
+        }
+        // The same request over another path (RFC 3261, section 8.2.2.2).
+        let from_tag = request.headers.from().and_then(|from| from.tag().map(str::to_owned));
+        let merged = self.calls.values().any(|call| {
+            call.direction == Direction::Incoming
+                && Some(call.sip_call_id.as_str()) == request.headers.call_id()
+                && call.invite.as_ref().is_some_and(|invite| {
+                    invite.headers.get("CSeq") == request.headers.get("CSeq")
+                        && invite.headers.from().and_then(|from| from.tag().map(str::to_owned)) == from_tag
+                })
+        });
+        if merged {
+            return Some((482, None));
+        }
+        if self.live_calls().len() >= self.config.max_calls {
+            return Some((486, None));
+        }
+        None
+    }
+
+    pub(super) fn start_answer(&mut self, id: CallId) -> Result<(), Error> {
+        let call = self.incoming_call(id)?;
+        call.answer_pending = true;
+        call.answer_wanted = true;
+        if call.job.is_some() {
+            // The 183's answer is being made; the 200 follows it.
+            return Ok(());
+        }
+        self.set_call_state(id, CallState::Connecting);
+        self.continue_answer(id);
+        Ok(())
+    }
+
+    fn continue_answer(&mut self, id: CallId) {
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        call.phase = Phase::Answering;
+        if let Some(sdp) = call.early_answer.clone() {
+            self.send_ok(id, sdp, false);
+            return;
+        }
+        let offer = call.invite.as_ref().and_then(|invite| super::sdp_body(&invite.headers, &invite.body));
+        match offer {
+            Some(offer) => self.media_job(id, Job::Answer, MediaCommand::CreateAnswer { offer }),
+            None => self.media_job(id, Job::Answer, MediaCommand::CreateOffer),
+        }
+    }
+
+    pub(super) fn start_progress(&mut self, id: CallId) -> Result<(), Error> {
+        let call = self.incoming_call(id)?;
+        let offer = call.invite.as_ref().and_then(|invite| super::sdp_body(&invite.headers, &invite.body));
+        let Some(offer) = offer.filter(|_| call.job.is_none() && call.early_answer.is_none()) else {
+            return Err(Error::new(ErrorCode::InvalidState, "The call has no offer to answer early"));
+        };
+        self.media_job(id, Job::Progress, MediaCommand::CreateAnswer { offer });
+        Ok(())
+    }
+
+    /// The 183's answer is ready.
+    pub(super) fn progress_ready(&mut self, id: CallId, sdp: String) {
+        let Some(call) = self.calls.get_mut(&id).filter(|call| call.phase == Phase::Alerting) else { return };
+        call.early_answer = Some(sdp.clone());
+        let wanted = call.answer_wanted;
+        if let Some(tx) = call.invite_tx {
+            self.respond_in_dialog(id, tx, 183, Some(sdp));
+        }
+        self.set_call_state(id, CallState::EarlyMedia);
+        if wanted {
+            self.set_call_state(id, CallState::Connecting);
+            self.continue_answer(id);
+        }
+    }
+
+    /// The local description is ready: 200.
+    pub(super) fn answer_ready(&mut self, id: CallId, sdp: String) {
+        let Some(call) = self.calls.get(&id).filter(|call| call.phase == Phase::Answering) else { return };
+        let offered = call.invite.as_ref().is_some_and(|invite| invite.body.is_empty());
+        self.send_ok(id, sdp, offered);
+    }
+
+    fn send_ok(&mut self, id: CallId, sdp: String, offered: bool) {
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        call.phase = Phase::Accepted;
+        let seq = call.invite.as_ref().and_then(|invite| invite.headers.cseq()).map_or(0, |cseq| cseq.seq);
+        let Some(tx) = call.invite_tx.take() else { return };
+        self.timers.clear(TimerKey::Call(id, CallTimer::Ring));
+        let text = self.respond_in_dialog(id, tx, 200, Some(sdp));
+        self.await_ack(id, seq, text, offered);
+        self.await_media(id);
+    }
+
+    /// A 2xx is out: it is repeated until its ACK comes, even though the transport is reliable, since a later
+    /// hop may not be (RFC 3261, section 13.3.1.4).
+    pub(super) fn await_ack(&mut self, id: CallId, seq: u32, text: String, offered: bool) {
+        if let Some(call) = self.calls.get_mut(&id) {
+            call.pending_ok = Some(PendingOk { seq, text, interval: T1, offered });
+            self.timers.set(TimerKey::Call(id, CallTimer::Retransmit2xx), self.now + T1);
+            self.timers.set(TimerKey::Call(id, CallTimer::Ack), self.now + T64);
+        }
+    }
+
+    pub(super) fn on_retransmit_timer(&mut self, id: CallId) {
+        let Some(pending) = self.calls.get_mut(&id).and_then(|call| call.pending_ok.as_mut()) else { return };
+        pending.interval = (pending.interval * 2).min(T2);
+        let next = self.now + pending.interval;
+        let text = pending.text.clone();
+        self.timers.set(TimerKey::Call(id, CallTimer::Retransmit2xx), next);
+        // Not kept for later: after a reconnect the timer sends it soon enough.
+        self.transmit(text, false);
+    }
+
+    pub(super) fn on_ack_timeout(&mut self, id: CallId) {
+        self.timers.clear(TimerKey::Call(id, CallTimer::Retransmit2xx));
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        call.pending_ok = None;
+        let error = Error::new(ErrorCode::Timeout, "The caller did not acknowledge the answer");
+        self.end_with_bye(id, EndCause::Failed(error), EndedBy::Network, None);
+    }
+
+    /// ACK for a 2xx.
+    pub(super) fn on_ack(&mut self, id: CallId, request: &Request) {
+        let seq = request.headers.cseq().map_or(0, |cseq| cseq.seq);
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        let Some(pending) = call.pending_ok.take_if(|pending| pending.seq == seq) else { return };
+        self.timers.clear(TimerKey::Call(id, CallTimer::Retransmit2xx));
+        self.timers.clear(TimerKey::Call(id, CallTimer::Ack));
+        if call.phase == Phase::Terminating {
+            // Hung up before the ACK: only now may BYE be sent (RFC 3261, section 15).
+            self.send_bye(id, None);
+            return;
+        }
+        let first = call.phase == Phase::Accepted;
+        if pending.offered {
+            match super::sdp_body(&request.headers, &request.body) {
+                Some(answer) => {
+                    let command = MediaCommand::SetAnswer { answer, provisional: false };
+                    self.media_job(id, Job::AckAnswer, command);
+                    return;
+                }
+                None => {
+                    let error = Error::new(ErrorCode::NotAcceptable, "The caller sent no media answer");
+                    self.end_with_bye(id, EndCause::Failed(error), EndedBy::Network, None);
+                    return;
+                }
+            }
+        }
+        if first {
+            self.incoming_up(id);
+        }
+    }
+
+    /// Acknowledged: the call is up.
+    pub(super) fn incoming_up(&mut self, id: CallId) {
+        let Some(call) = self.calls.get_mut(&id).filter(|call| call.phase == Phase::Accepted) else { return };
+        call.phase = Phase::Confirmed;
+        let pending = core::mem::take(&mut call.answer_pending);
+        self.set_call_state(id, CallState::Active);
+        if pending {
+            self.event(Event::AnswerDone(id, Ok(())));
+        }
+    }
+
+    /// Microphone or description failed while answering.
+    pub(super) fn answer_failed(&mut self, id: CallId, error: &MediaError) {
+        let (status, error) = match error {
+            MediaError::Description => (488, super::media_error(error)),
+            _ => (480, super::media_error(error)),
+        };
+        self.refuse(id, status, EndCause::Failed(error), EndedBy::Local);
+    }
+
+    /// A final failure response, and the end of the call.
+    pub(super) fn refuse(&mut self, id: CallId, status: u16, cause: EndCause, by: EndedBy) {
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        let tx = call.invite_tx.take();
+        let error = match &cause {
+            EndCause::Failed(error) => error.clone(),
+            _ => Error::new(ErrorCode::Ended, "The call has ended"),
+        };
+        if let Some(tx) = tx {
+            self.respond_in_dialog(id, tx, status, None);
+        }
+        self.report_end(id, cause, Some(status), by, Some(error));
+        self.bury(id);
+    }
+
+    pub(super) fn start_reject(&mut self, id: CallId, status: Option<u16>) -> Result<(), Error> {
+        let status = status.unwrap_or(603);
+        if !(300..=699).contains(&status) {
+            return Err(Error::invalid_config("status", "must be from 300 to 699"));
+        }
+        if matches!(status, 401 | 407) {
+            return Err(Error::invalid_config("status", "a challenge is not a refusal"));
+        }
+        let call = self.calls.get(&id).filter(|call| call.phase != Phase::Terminating);
+        match call {
+            None => Ok(()),
+            Some(call) if matches!(call.phase, Phase::Alerting | Phase::Answering) => {
+                let error = Error::from_status(status, &crate::sip::message::default_reason(status));
+                self.refuse(id, status, EndCause::Failed(error), EndedBy::Local);
+                Ok(())
+            }
+            Some(_) => {
+                Err(Error::new(ErrorCode::InvalidState, "Only a ringing incoming call can be rejected"))
+            }
+        }
+    }
+
+    /// CANCEL for an INVITE that has no final response yet.
+    pub(super) fn on_cancelled(&mut self, id: CallId, cancel: &Request) {
+        let waiting =
+            self.calls.get(&id).is_some_and(|call| matches!(call.phase, Phase::Alerting | Phase::Answering));
+        if waiting {
+            self.refuse(id, 487, cancel_cause(cancel), EndedBy::Remote);
+        }
+    }
+
+    fn incoming_call(&mut self, id: CallId) -> Result<&mut Call, Error> {
+        let call = self
+            .calls
+            .get_mut(&id)
+            .filter(|call| call.phase != Phase::Terminating)
+            .ok_or_else(|| Error::new(ErrorCode::Ended, "The call has ended"))?;
+        if call.phase == Phase::Alerting && !call.answer_wanted {
+            Ok(call)
+        } else {
+            Err(Error::new(ErrorCode::InvalidState, "Only a ringing incoming call can be answered"))
+        }
+    }
+
+    /// A response of the dialog: To-tag, Contact, and for an INVITE's success the SDP. Returns its text.
+    pub(super) fn respond_in_dialog(
+        &mut self,
+        id: CallId,
+        tx: TxId,
+        status: u16,
+        sdp: Option<String>,
+    ) -> String {
+        let contact = self.contact();
+        let tag = self.calls.get(&id).map(|call| call.local_tag.clone()).unwrap_or_default();
+        self.respond_with(tx, status, |response: &mut Response| {
+            response.set_to_tag(&tag);
+            if status < 300 && status > 100 {
+                response.headers.push("Contact", contact);
+                response.headers.push("Allow", super::ALLOW);
+            }
+            if let Some(sdp) = sdp {
+                response.headers.push("Content-Type", super::SDP);
+                response.body = sdp.into_bytes();
+            }
+        })
+    }
+}
+
+/// A CANCEL because someone else answered says so (RFC 3326); that is not a missed call.
+fn cancel_cause(cancel: &Request) -> EndCause {
+    let elsewhere = cancel
+        .headers
+        .get_all("Reason")
+        .flat_map(Reason::parse_list)
+        .any(|reason| reason.protocol.eq_ignore_ascii_case("SIP") && reason.cause == Some(200));
+    if elsewhere { EndCause::AnsweredElsewhere } else { EndCause::Cancelled }
+}

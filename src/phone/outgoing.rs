@@ -1,0 +1,395 @@
+//! Outgoing calls: INVITE, its responses, CANCEL and their races (RFC 3261, sections 9.1 and 13.2).
+
+use core::time::Duration;
+
+use super::call::{Call, Job, Phase};
+use super::transactions::Owner;
+use super::{
+    CallId, CallState, CallTimer, CredentialsId, DialRequest, DialStage, Direction, EndCause, EndedBy, Event,
+    MediaCommand, Phone, TimerKey,
+};
+use crate::entropy::token;
+use crate::error::{Error, ErrorCode};
+use crate::sip::auth::Attempt;
+use crate::sip::dialog::Dialog;
+use crate::sip::header::NameAddr;
+use crate::sip::message::{Method, Request, Response, check_extra_header};
+use crate::sip::transaction::{ClientState, T64};
+use crate::sip::uri::Uri;
+
+/// Proxies give up after three minutes of ringing (RFC 3261, section 16.6, Timer C); so do we.
+const RING_TIMEOUT: Duration = Duration::from_secs(180);
+/// Forks that are told apart; more are treated as the last.
+const MAX_EARLY_DIALOGS: usize = 16;
+
+impl Phone {
+    pub(super) fn start_dial(&mut self, dial: DialRequest) -> Result<CallId, Error> {
+        if self.flow.closing || self.flow.open_socket().is_none() {
+            return Err(Error::new(ErrorCode::NotConnected, "There is no connection to the SIP server"));
+        }
+        let target = Uri::parse(&dial.target)
+            .ok()
+            .filter(|uri| uri.headers.is_none())
+            .ok_or_else(|| Error::new(ErrorCode::InvalidDestination, "The destination is not a SIP URI"))?;
+        for (name, value) in &dial.extra_headers {
+            check_extra_header(name, value)
+                .map_err(|problem| Error::invalid_config("extraHeaders", problem))?;
+        }
+        if self.live_calls().len() >= self.config.max_calls {
+            return Err(Error::new(ErrorCode::InvalidState, "There are too many calls already"));
+        }
+        let id = self.new_call_id();
+        let mut call = Call::new(id, Direction::Outgoing, Phase::Preparing);
+        call.sip_call_id = token(&mut *self.entropy, 24);
+        call.local_tag = token(&mut *self.entropy, 12);
+        call.remote_uri = target.aor();
+        call.remote_display_name.clone_from(&dial.display_name);
+        call.own_timeout = dial.timeout.is_some();
+
+        let local = NameAddr {
+            display_name: self.config.display_name.clone().filter(|name| !name.is_empty()),
+            uri: self.config.uri.aor(),
+            params: crate::sip::header::Params::default(),
+        };
+        let remote = NameAddr {
+            display_name: dial.display_name,
+            uri: target.to_string(),
+            params: crate::sip::header::Params::default(),
+        };
+        let mut invite = Request::new(Method::Invite, target.to_string());
+        invite.headers.push("Max-Forwards", "70");
+        invite.headers.push("From", format!("{local};tag={}", call.local_tag));
+        invite.headers.push("To", remote.to_string());
+        invite.headers.push("Call-ID", call.sip_call_id.clone());
+        invite.headers.push("CSeq", "1 INVITE");
+        invite.headers.push("Contact", self.contact());
+        invite.headers.push("Allow", super::ALLOW);
+        invite.headers.push("Content-Type", super::SDP);
+        for (name, value) in dial.extra_headers {
+            invite.headers.push(&name, value);
+        }
+        // A value that cannot be sent is refused now, not when the microphone is already open.
+        invite
+            .to_text()
+            .map_err(|_| Error::invalid_config("displayName", "holds characters that cannot be sent"))?;
+        call.invite = Some(invite);
+
+        self.by_dialog.insert((call.sip_call_id.clone(), call.local_tag.clone()), id);
+        self.calls.insert(id, call);
+        self.event(Event::CallState(id, CallState::New));
+        self.event(Event::Stage(id, DialStage::Preparing));
+        self.set_call_state(id, CallState::Connecting);
+        let ring = dial.timeout.unwrap_or(RING_TIMEOUT);
+        self.timers.set(TimerKey::Call(id, CallTimer::Ring), self.now + ring);
+        self.media_job(id, Job::Offer, MediaCommand::CreateOffer);
+        Ok(id)
+    }
+
+    /// The offer is ready.
+    pub(super) fn send_invite(&mut self, id: CallId, sdp: String) {
+        let Some(call) = self.calls.get_mut(&id).filter(|call| call.phase == Phase::Preparing) else {
+            return;
+        };
+        call.phase = Phase::Inviting;
+        let Some(invite) = call.invite.as_mut() else { return };
+        invite.body = sdp.into_bytes();
+        let invite = invite.clone();
+        match self.send_request(Owner::Invite(id), invite, Attempt::default()) {
+            Ok(tx) => {
+                if let Some(call) = self.calls.get_mut(&id) {
+                    call.invite_tx = Some(tx);
+                }
+                self.event(Event::Stage(id, DialStage::Requesting));
+            }
+            Err(error) => self.fail_outgoing(id, error, EndedBy::Network),
+        }
+    }
+
+    /// The INVITE goes out again with an answer to the challenge.
+    pub(super) fn invite_resent(&mut self, id: CallId, tx: super::transactions::TxId, request: &Request) {
+        if let Some(call) = self.calls.get_mut(&id) {
+            call.invite_tx = Some(tx);
+            call.asking = None;
+            if let Some(invite) = call.invite.as_mut() {
+                if let Some(cseq) = request.headers.get("CSeq") {
+                    invite.headers.set("CSeq", cseq);
+                }
+                // The ACK of the 2xx carries the same credentials (RFC 3261, section 22.1).
+                for name in ["Authorization", "Proxy-Authorization"] {
+                    invite.headers.remove(name);
+                    for value in request.headers.get_all(name) {
+                        invite.headers.push(name, value);
+                    }
+                }
+            }
+        }
+    }
+
+    pub(super) fn invite_asks(&mut self, id: CallId, question: CredentialsId) {
+        if let Some(call) = self.calls.get_mut(&id) {
+            call.asking = Some(question);
+        }
+    }
+
+    pub(super) fn on_invite_response(&mut self, id: CallId, request: &Request, response: &Response) {
+        match response.status {
+            100..=199 => self.on_invite_provisional(id, request, response),
+            200..=299 => self.on_invite_ok(id, request, response),
+            _ => {
+                let Some(call) = self.calls.get_mut(&id) else { return };
+                call.invite_tx = None;
+                if call.phase == Phase::Terminating {
+                    self.bury(id);
+                    return;
+                }
+                if call.phase == Phase::Inviting {
+                    let error = Error::from_status(response.status, &response.reason);
+                    self.fail_outgoing(id, error, EndedBy::Remote);
+                }
+            }
+        }
+    }
+
+    fn on_invite_provisional(&mut self, id: CallId, request: &Request, response: &Response) {
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        call.provisional = true;
+        if call.cancelled {
+            self.send_cancel(id);
+            return;
+        }
+        if call.phase != Phase::Inviting || response.status == 100 {
+            return;
+        }
+        let sdp = response_sdp(response);
+        if let Some(dialog) = Dialog::from_response(request, response) {
+            let full = call.early.len() >= MAX_EARLY_DIALOGS;
+            match call.early.iter_mut().find(|(early, _)| early.remote_tag == dialog.remote_tag) {
+                Some((_, known_sdp)) => {
+                    if sdp.is_some() {
+                        known_sdp.clone_from(&sdp);
+                    }
+                }
+                None if full => {}
+                None => call.early.push((dialog, sdp.clone())),
+            }
+        }
+        let first_media = !matches!(call.state, CallState::EarlyMedia) && call.job.is_none();
+        match sdp {
+            // One peer connection takes the early media of one fork; the first that sends any.
+            Some(answer) if first_media => {
+                self.media_job(id, Job::EarlyAnswer, MediaCommand::SetAnswer { answer, provisional: true });
+            }
+            _ if response.status != 183 && call.state == CallState::Connecting => {
+                self.set_call_state(id, CallState::Ringing);
+                self.event(Event::Stage(id, DialStage::Ringing));
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn on_early_media(&mut self, id: CallId) {
+        if self.calls.get(&id).is_some_and(|call| call.phase == Phase::Inviting) {
+            self.set_call_state(id, CallState::EarlyMedia);
+            self.event(Event::Stage(id, DialStage::EarlyMedia));
+        }
+    }
+
+    fn on_invite_ok(&mut self, id: CallId, request: &Request, response: &Response) {
+        let Some(dialog) = Dialog::from_response(request, response) else {
+            // Without a To-tag there is no dialog to acknowledge in. The peer gives up after 32 s; so do we now.
+            if self.calls.get(&id).is_some_and(|call| call.phase == Phase::Inviting) {
+                let error = Error::new(ErrorCode::ServerError, "The answer to the call has no To-tag");
+                self.fail_outgoing(id, error, EndedBy::Remote);
+            }
+            return;
+        };
+        let via = self.via();
+        let Some(call) = self.calls.get_mut(&id) else {
+            self.ack_and_bye(request, dialog);
+            return;
+        };
+        // A repeated 2xx: its ACK was lost (RFC 3261, section 13.2.2.4).
+        if let Some((_, ack)) = call.acks.iter().find(|(tag, _)| *tag == dialog.remote_tag) {
+            let ack = ack.clone();
+            self.transmit(ack, true);
+            return;
+        }
+        if call.phase != Phase::Inviting {
+            // Another fork answered too, or the answer crossed our CANCEL: acknowledged and ended on its own
+            // dialog; the call that goes on is not touched.
+            let late = call.phase == Phase::Terminating && call.dialog.is_none();
+            let ack = self.ack_and_bye(request, dialog.clone());
+            if let Some(call) = self.calls.get_mut(&id) {
+                call.acks.extend(ack.map(|ack| (dialog.remote_tag, ack)));
+            }
+            if late {
+                self.timers.clear(TimerKey::Call(id, CallTimer::Cancelled));
+                self.bury(id);
+            }
+            return;
+        }
+
+        let early_sdp = call
+            .early
+            .iter()
+            .find(|(early, _)| early.remote_tag == dialog.remote_tag)
+            .and_then(|(_, sdp)| sdp.clone());
+        call.phase = Phase::Applying;
+        call.early.clear();
+        let mut dialog = dialog;
+        let ack = ack_text(request, &mut dialog, &via);
+        call.acks.extend(ack.clone().map(|ack| (dialog.remote_tag.clone(), ack)));
+        call.dialog = Some(dialog);
+        self.timers.clear(TimerKey::Call(id, CallTimer::Ring));
+        if let Some(ack) = ack {
+            self.transmit(ack, true);
+        }
+        // A 2xx without SDP after a 1xx with it: against RFC 3261, section 13.2.1, but gateways do it.
+        match response_sdp(response).or(early_sdp) {
+            Some(answer) => {
+                self.media_job(id, Job::FinalAnswer, MediaCommand::SetAnswer { answer, provisional: false });
+            }
+            None => {
+                let error = Error::new(ErrorCode::NotAcceptable, "The other side answered without media");
+                self.end_with_bye(id, EndCause::Failed(error), EndedBy::Network, Some("SIP;cause=488"));
+            }
+        }
+    }
+
+    /// The answer is set: the call is up.
+    pub(super) fn outgoing_up(&mut self, id: CallId) {
+        let Some(call) = self.calls.get_mut(&id).filter(|call| call.phase == Phase::Applying) else { return };
+        call.phase = Phase::Confirmed;
+        call.dial_done = true;
+        self.await_media(id);
+        self.set_call_state(id, CallState::Active);
+        self.event(Event::Stage(id, DialStage::Connected));
+        self.event(Event::DialDone(id, Ok(())));
+    }
+
+    pub(super) fn on_invite_timeout(&mut self, id: CallId) {
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        call.invite_tx = None;
+        if call.phase == Phase::Terminating {
+            self.bury(id);
+        } else if call.phase == Phase::Inviting {
+            let error = Error {
+                sip_status: Some(408),
+                ..Error::new(ErrorCode::Timeout, "The server did not answer")
+            };
+            self.fail_outgoing(id, error, EndedBy::Network);
+        }
+    }
+
+    pub(super) fn on_ring_timeout(&mut self, id: CallId) {
+        let Some(call) = self.calls.get(&id) else { return };
+        let error = if call.own_timeout {
+            Error::new(ErrorCode::Timeout, "The call was not answered in time")
+        } else {
+            Error::new(ErrorCode::NoAnswer, "Nobody answered")
+        };
+        match call.direction {
+            Direction::Outgoing => self.give_up_call(id, Some(error), EndedBy::Local),
+            Direction::Incoming => self.refuse(id, 480, EndCause::Failed(error), EndedBy::Local),
+        }
+    }
+
+    /// The caller gives up before the answer.
+    pub(super) fn give_up_call(&mut self, id: CallId, cause: Option<Error>, by: EndedBy) {
+        let end = match &cause {
+            Some(error) if error.code != ErrorCode::Aborted => EndCause::Failed(error.clone()),
+            _ => EndCause::Cancelled,
+        };
+        let error = cause.unwrap_or_else(|| Error::new(ErrorCode::Aborted, "The call was cancelled"));
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        match call.phase {
+            Phase::Inviting => {
+                call.cancelled = true;
+                let asking = call.asking.take();
+                let provisional = call.provisional;
+                let running = call.invite_tx.is_some();
+                call.phase = Phase::Terminating;
+                self.report_end(id, end, None, by, Some(error));
+                if let Some(question) = asking {
+                    self.questions.remove(&question);
+                }
+                if running {
+                    self.timers.set(TimerKey::Call(id, CallTimer::Cancelled), self.now + T64);
+                    if provisional {
+                        self.send_cancel(id);
+                    }
+                } else {
+                    self.bury(id);
+                }
+            }
+            Phase::Preparing => {
+                self.report_end(id, end, None, by, Some(error));
+                self.bury(id);
+            }
+            _ => {}
+        }
+    }
+
+    fn send_cancel(&mut self, id: CallId) {
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        // Once is enough: the CANCEL has a transaction of its own.
+        if !core::mem::take(&mut call.cancelled) {
+            return;
+        }
+        let Some(tx) = call.invite_tx else { return };
+        let cancel = match self.transactions.client(tx) {
+            Some(entry) if entry.tx.state == ClientState::Proceeding => entry.tx.cancel(),
+            _ => return,
+        };
+        self.timers.set(TimerKey::Call(id, CallTimer::Cancelled), self.now + T64);
+        if let Err(error) = self.send_request(Owner::Nobody, cancel, Attempt::default()) {
+            self.log(super::LogLevel::Warn, || format!("CANCEL could not be sent: {error}"));
+        }
+    }
+
+    /// The socket was lost before the answer. The far end must not ring on for nothing: CANCEL is kept for the
+    /// next socket.
+    pub(super) fn outgoing_interrupted(&mut self, id: CallId, error: Error) {
+        let Some(call) = self.calls.get(&id) else { return };
+        if call.phase == Phase::Inviting {
+            self.give_up_call(id, Some(error), EndedBy::Network);
+        }
+    }
+
+    pub(super) fn fail_outgoing(&mut self, id: CallId, error: Error, by: EndedBy) {
+        let status = error.sip_status;
+        self.report_end(id, EndCause::Failed(error.clone()), status, by, Some(error));
+        self.bury(id);
+    }
+
+    /// Acknowledges a 2xx that nobody wants and ends its dialog. Returns the ACK.
+    fn ack_and_bye(&mut self, request: &Request, mut dialog: Dialog) -> Option<String> {
+        let ack = ack_text(request, &mut dialog, &self.via());
+        if let Some(ack) = ack.clone() {
+            self.transmit(ack, true);
+        }
+        let bye = dialog.request(Method::Bye, None);
+        if let Err(error) = self.send_request(Owner::Nobody, bye, Attempt::default()) {
+            self.log(super::LogLevel::Warn, || format!("BYE could not be sent: {error}"));
+        }
+        ack
+    }
+}
+
+/// The ACK of a 2xx: a request of its own within the dialog (RFC 3261, section 13.2.2.4).
+fn ack_text(invite: &Request, dialog: &mut Dialog, via: &str) -> Option<String> {
+    let seq = invite.headers.cseq()?.seq;
+    let mut ack = dialog.request(Method::Ack, Some(seq));
+    ack.headers.push_front("Via", via);
+    for name in ["Authorization", "Proxy-Authorization"] {
+        for value in invite.headers.get_all(name) {
+            ack.headers.push(name, value);
+        }
+    }
+    ack.to_text().ok()
+}
+
+/// The SDP of a message, if it has one.
+fn response_sdp(response: &Response) -> Option<String> {
+    super::sdp_body(&response.headers, &response.body)
+}

@@ -1,0 +1,139 @@
+//! The transactions under way, found by their wire keys (RFC 3261, sections 17.1.3 and 17.2.3).
+
+use std::collections::BTreeMap;
+
+use super::io::CallId;
+use crate::sip::auth::Attempt;
+use crate::sip::message::{Method, Request, Response};
+use crate::sip::transaction::{Client, Server};
+
+/// One transaction.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) struct TxId(u32);
+
+/// Whom the responses of a client transaction concern.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Owner {
+    Register,
+    Invite(CallId),
+    Bye(CallId),
+    Info(CallId),
+    /// CANCEL, the BYE of an extra fork, requests of calls that are gone: nobody.
+    Nobody,
+}
+
+#[derive(Debug)]
+pub(super) struct ClientEntry {
+    pub(super) owner: Owner,
+    pub(super) tx: Client,
+    pub(super) attempt: Attempt,
+    key: String,
+}
+
+#[derive(Debug)]
+pub(super) struct ServerEntry {
+    pub(super) tx: Server,
+    /// The call that an INVITE belongs to.
+    pub(super) call: Option<CallId>,
+    key: String,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Transactions {
+    last: u32,
+    clients: BTreeMap<TxId, ClientEntry>,
+    clients_by_key: BTreeMap<String, TxId>,
+    servers: BTreeMap<TxId, ServerEntry>,
+    servers_by_key: BTreeMap<String, TxId>,
+}
+
+/// Branch and method: a CANCEL has the branch of its INVITE.
+fn client_key(branch: &str, method: &str) -> String {
+    format!("{branch} {method}")
+}
+
+/// Branch, sent-by and method, where ACK belongs to INVITE. For a peer without the magic cookie the old key of
+/// RFC 2543 (section 17.2.3) is close to Call-ID and CSeq.
+fn server_key(request: &Request, method: &Method) -> Option<String> {
+    let via = request.headers.top_via()?;
+    let method = if *method == Method::Ack { "INVITE" } else { method.as_str() };
+    let branch = via.branch().filter(|branch| branch.starts_with("z9hG4bK"));
+    Some(match branch {
+        Some(branch) => format!("{branch} {} {method}", via.sent_by),
+        None => {
+            let seq = request.headers.cseq()?.seq;
+            format!("{} {seq} {} {method}", request.headers.call_id()?, via.sent_by)
+        }
+    })
+}
+
+impl Transactions {
+    fn next_id(&mut self) -> TxId {
+        self.last = self.last.wrapping_add(1);
+        TxId(self.last)
+    }
+
+    pub(super) fn add_client(&mut self, owner: Owner, tx: Client, attempt: Attempt) -> TxId {
+        let id = self.next_id();
+        let branch = tx.request.headers.top_via();
+        let branch = branch.as_ref().and_then(|via| via.branch()).unwrap_or_default();
+        let key = client_key(branch, tx.request.method.as_str());
+        self.clients_by_key.insert(key.clone(), id);
+        self.clients.insert(id, ClientEntry { owner, tx, attempt, key });
+        id
+    }
+
+    pub(super) fn find_client(&self, response: &Response) -> Option<TxId> {
+        let via = response.headers.top_via()?;
+        let cseq = response.headers.cseq()?;
+        self.clients_by_key.get(&client_key(via.branch()?, cseq.method.as_str())).copied()
+    }
+
+    pub(super) fn client(&mut self, id: TxId) -> Option<&mut ClientEntry> {
+        self.clients.get_mut(&id)
+    }
+
+    pub(super) fn clients(&mut self) -> impl Iterator<Item = (TxId, &mut ClientEntry)> {
+        self.clients.iter_mut().map(|(id, entry)| (*id, entry))
+    }
+
+    pub(super) fn remove_client(&mut self, id: TxId) -> Option<ClientEntry> {
+        let entry = self.clients.remove(&id)?;
+        self.clients_by_key.remove(&entry.key);
+        Some(entry)
+    }
+
+    /// `None` where the request cannot be given a key; it is then not answered either.
+    pub(super) fn add_server(&mut self, tx: Server, call: Option<CallId>) -> Option<TxId> {
+        let key = server_key(&tx.request, &tx.request.method)?;
+        let id = self.next_id();
+        self.servers_by_key.insert(key.clone(), id);
+        self.servers.insert(id, ServerEntry { tx, call, key });
+        Some(id)
+    }
+
+    /// The transaction that this request repeats or acknowledges.
+    pub(super) fn find_server(&self, request: &Request) -> Option<TxId> {
+        self.servers_by_key.get(&server_key(request, &request.method)?).copied()
+    }
+
+    /// The INVITE transaction that a CANCEL is for (RFC 3261, section 9.2).
+    pub(super) fn find_cancelled(&self, cancel: &Request) -> Option<TxId> {
+        self.servers_by_key.get(&server_key(cancel, &Method::Invite)?).copied()
+    }
+
+    pub(super) fn server(&mut self, id: TxId) -> Option<&mut ServerEntry> {
+        self.servers.get_mut(&id)
+    }
+
+    pub(super) fn remove_server(&mut self, id: TxId) {
+        if let Some(entry) = self.servers.remove(&id) {
+            self.servers_by_key.remove(&entry.key);
+        }
+    }
+
+    pub(super) fn clear(&mut self) {
+        let last = self.last;
+        *self = Self { last, ..Self::default() };
+    }
+}

@@ -1,0 +1,228 @@
+//! Dialogs (RFC 3261, section 12): tags, CSeq, route set and remote target.
+
+use super::header::NameAddr;
+use super::message::{Method, Request, Response};
+
+/// One side's view of a dialog.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dialog {
+    /// Call-ID.
+    pub call_id: String,
+    /// Our tag.
+    pub local_tag: String,
+    /// The other side's tag; empty for a peer that sends none (RFC 2543).
+    pub remote_tag: String,
+    /// From of our requests, with our tag.
+    local: String,
+    /// To of our requests, with the other side's tag.
+    remote: String,
+    /// The last CSeq that we used.
+    pub local_seq: u32,
+    /// The last CSeq that the other side used.
+    pub remote_seq: Option<u32>,
+    /// Route header values, in the order in which we send them.
+    route_set: Vec<String>,
+    /// Where our requests go: the other side's Contact.
+    remote_target: String,
+}
+
+impl Dialog {
+    /// As the caller, from a response with a To-tag to our INVITE (RFC 3261, section 12.1.2).
+    /// `None` where the response lacks what a dialog needs.
+    #[must_use]
+    pub fn from_response(request: &Request, response: &Response) -> Option<Self> {
+        let to = response.headers.to()?;
+        let remote_tag = to.tag()?.to_owned();
+        // A missing Contact is against RFC 3261, section 12.1.1, but the Request-URI is then the best guess.
+        let remote_target = contact_uri(&response.headers).unwrap_or_else(|| request.uri.clone());
+        let mut route_set: Vec<String> = owned(&response.headers.values("Record-Route"));
+        route_set.reverse();
+        Some(Self {
+            call_id: request.headers.call_id()?.to_owned(),
+            local_tag: request.headers.from()?.tag()?.to_owned(),
+            remote_tag,
+            local: request.headers.get("From")?.to_owned(),
+            remote: response.headers.get("To")?.to_owned(),
+            local_seq: request.headers.cseq()?.seq,
+            remote_seq: None,
+            route_set,
+            remote_target,
+        })
+    }
+
+    /// As the callee, from an INVITE that we answer with `local_tag` (RFC 3261, section 12.1.1).
+    #[must_use]
+    pub fn from_request(request: &Request, local_tag: &str) -> Option<Self> {
+        let from = request.headers.from()?;
+        Some(Self {
+            call_id: request.headers.call_id()?.to_owned(),
+            local_tag: local_tag.to_owned(),
+            remote_tag: from.tag().unwrap_or_default().to_owned(),
+            local: format!("{};tag={local_tag}", request.headers.get("To")?),
+            remote: request.headers.get("From")?.to_owned(),
+            local_seq: 0,
+            remote_seq: request.headers.cseq().map(|cseq| cseq.seq),
+            route_set: owned(&request.headers.values("Record-Route")),
+            remote_target: contact_uri(&request.headers)?,
+        })
+    }
+
+    /// A request within the dialog (RFC 3261, section 12.2.1.1), without Via. ACK keeps the INVITE's CSeq: give
+    /// it in `ack_of`.
+    #[must_use]
+    pub fn request(&mut self, method: Method, ack_of: Option<u32>) -> Request {
+        let seq = ack_of.unwrap_or_else(|| {
+            self.local_seq = self.local_seq.saturating_add(1);
+            self.local_seq
+        });
+        // A first route without `lr` is a strict router (RFC 2543): it takes the place of the Request-URI, and
+        // the remote target goes to the end of the route.
+        let strict = self
+            .route_set
+            .first()
+            .filter(|route| NameAddr::parse(route).is_ok_and(|route| !has_lr(&route.uri)));
+        let mut routes: Vec<String> = self.route_set.clone();
+        let uri = if let Some(first) = strict {
+            let uri = NameAddr::parse(first).map_or_else(|_| self.remote_target.clone(), |route| route.uri);
+            routes.remove(0);
+            routes.push(format!("<{}>", self.remote_target));
+            uri
+        } else {
+            self.remote_target.clone()
+        };
+        let mut request = Request::new(method.clone(), &uri);
+        request.headers.push("Max-Forwards", "70");
+        for route in routes {
+            request.headers.push("Route", route);
+        }
+        request.headers.push("From", self.local.clone());
+        request.headers.push("To", self.remote.clone());
+        request.headers.push("Call-ID", self.call_id.clone());
+        request.headers.push("CSeq", format!("{seq} {}", method.as_str()));
+        request
+    }
+
+    /// Takes the CSeq of a request within the dialog. `false`: it is out of order and gets 500
+    /// (RFC 3261, section 12.2.2).
+    pub fn accept_seq(&mut self, seq: u32) -> bool {
+        if self.remote_seq.is_some_and(|last| seq <= last) {
+            return false;
+        }
+        self.remote_seq = Some(seq);
+        true
+    }
+
+    /// Target refresh: the Contact of a re-INVITE or of its 2xx is the new remote target.
+    pub fn refresh_target(&mut self, headers: &super::message::Headers) {
+        if let Some(uri) = contact_uri(headers) {
+            self.remote_target = uri;
+        }
+    }
+}
+
+fn contact_uri(headers: &super::message::Headers) -> Option<String> {
+    let contact = headers.values("Contact").first().copied().and_then(|v| NameAddr::parse(v).ok())?;
+    Some(contact.uri)
+}
+
+fn owned(values: &[&str]) -> Vec<String> {
+    values.iter().map(|value| (*value).to_owned()).collect()
+}
+
+fn has_lr(uri: &str) -> bool {
+    uri.split(['?'])
+        .next()
+        .unwrap_or_default()
+        .split(';')
+        .skip(1)
+        .any(|param| param.split('=').next().is_some_and(|name| name.trim().eq_ignore_ascii_case("lr")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    fn invite() -> Request {
+        let mut request = Request::new(Method::Invite, "sip:bob@example.com");
+        request.headers.push("Via", "SIP/2.0/WSS a.invalid;branch=z9hG4bKx");
+        request.headers.push("From", "\"Alice\" <sip:alice@example.com>;tag=a");
+        request.headers.push("To", "<sip:bob@example.com>");
+        request.headers.push("Call-ID", "c");
+        request.headers.push("CSeq", "7 INVITE");
+        request.headers.push("Contact", "<sip:alice@a.invalid;transport=ws>");
+        request
+    }
+
+    fn ok(routes: &[&str]) -> Response {
+        let mut response = invite().response(200, None);
+        response.set_to_tag("b");
+        response.headers.set("Contact", "<sip:bob@192.0.2.4:5060>");
+        for route in routes {
+            response.headers.push("Record-Route", *route);
+        }
+        response
+    }
+
+    /// RFC 3261, sections 12.1.2 and 12.2.1.1: the caller's route set is the Record-Route reversed.
+    #[test]
+    fn caller_uses_the_record_route_in_reverse() {
+        let response = ok(&["<sip:p2.example.com;lr>, <sip:p1.example.com;lr>"]);
+        let mut dialog = Dialog::from_response(&invite(), &response).unwrap();
+        let bye = dialog.request(Method::Bye, None);
+        assert_eq!(bye.uri, "sip:bob@192.0.2.4:5060");
+        assert_eq!(
+            bye.headers.get_all("Route").collect::<Vec<_>>(),
+            ["<sip:p1.example.com;lr>", "<sip:p2.example.com;lr>"]
+        );
+        assert_eq!(bye.headers.get("CSeq"), Some("8 BYE"));
+        assert_eq!(bye.headers.get("To"), Some("<sip:bob@example.com>;tag=b"));
+        assert_eq!(bye.headers.get("From"), Some("\"Alice\" <sip:alice@example.com>;tag=a"));
+    }
+
+    #[test]
+    fn callee_uses_the_record_route_as_it_stands_and_swaps_from_and_to() {
+        let mut request = invite();
+        request.headers.push("Record-Route", "<sip:p2.example.com;lr>, <sip:p1.example.com;lr>");
+        let mut dialog = Dialog::from_request(&request, "b").unwrap();
+        let bye = dialog.request(Method::Bye, None);
+        assert_eq!(bye.uri, "sip:alice@a.invalid;transport=ws");
+        assert_eq!(
+            bye.headers.get_all("Route").collect::<Vec<_>>(),
+            ["<sip:p2.example.com;lr>", "<sip:p1.example.com;lr>"]
+        );
+        assert_eq!(bye.headers.get("From"), Some("<sip:bob@example.com>;tag=b"));
+        assert_eq!(bye.headers.get("To"), Some("\"Alice\" <sip:alice@example.com>;tag=a"));
+        assert_eq!(bye.headers.get("CSeq"), Some("1 BYE"));
+    }
+
+    #[test]
+    fn a_strict_router_takes_the_place_of_the_request_uri() {
+        let response = ok(&["<sip:p2.example.com;lr>, <sip:old.example.com>"]);
+        let mut dialog = Dialog::from_response(&invite(), &response).unwrap();
+        let bye = dialog.request(Method::Bye, None);
+        assert_eq!(bye.uri, "sip:old.example.com");
+        assert_eq!(
+            bye.headers.get_all("Route").collect::<Vec<_>>(),
+            ["<sip:p2.example.com;lr>", "<sip:bob@192.0.2.4:5060>"]
+        );
+    }
+
+    #[test]
+    fn ack_keeps_the_number_of_the_invite() {
+        let mut dialog = Dialog::from_response(&invite(), &ok(&[])).unwrap();
+        assert_eq!(dialog.request(Method::Ack, Some(7)).headers.get("CSeq"), Some("7 ACK"));
+        assert_eq!(dialog.request(Method::Info, None).headers.get("CSeq"), Some("8 INFO"));
+    }
+
+    #[test]
+    fn sequence_numbers_must_rise() {
+        let mut dialog = Dialog::from_request(&invite(), "b").unwrap();
+        assert!(!dialog.accept_seq(7));
+        assert!(!dialog.accept_seq(3));
+        assert!(dialog.accept_seq(8));
+        assert!(dialog.accept_seq(20));
+        assert!(!dialog.accept_seq(19));
+    }
+}
