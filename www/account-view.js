@@ -1,0 +1,67 @@
+/** Chooses the account, and shows how it is connected. */
+
+import { accountLabel, accountName } from './account.js';
+import { byId, element } from './dom.js';
+
+const CUSTOM = 'custom';
+
+export class AccountView {
+  #choices = byId('account-choices');
+  #form = byId('custom-account');
+  #toggle = byId('connect-toggle');
+
+  /** @param handlers `{ choose(config), connect(), disconnect() }` */
+  constructor(accounts, handlers) {
+    for (const config of accounts) {
+      this.#addChoice(accountName(config), accountLabel(config), () => handlers.choose(config));
+    }
+    this.#addChoice(CUSTOM, 'Custom…', () => {
+      byId('custom-server').focus();
+    });
+    this.#form.addEventListener('submit', (event) => {
+      event.preventDefault();
+      handlers.choose(this.#customConfig());
+    });
+    this.#toggle.addEventListener('click', () => {
+      if (this.#toggle.dataset.action === 'disconnect') handlers.disconnect();
+      else handlers.connect();
+    });
+  }
+
+  /** Marks an account as the chosen one; without one, the form for a custom account. */
+  select(name = CUSTOM) {
+    const input = this.#choices.querySelector(`input[value="${CSS.escape(name)}"]`);
+    if (input) input.checked = true;
+    this.#form.hidden = name !== CUSTOM;
+  }
+
+  show({ config, connection, registration, server }) {
+    byId('fact-connection').textContent = connection;
+    byId('fact-registration').textContent = registration;
+    byId('fact-server').textContent = server ?? '–';
+    const online = connection !== 'disconnected';
+    this.#toggle.dataset.action = online ? 'disconnect' : 'connect';
+    this.#toggle.textContent = online ? 'Disconnect' : 'Connect';
+    this.#toggle.disabled = config === null;
+  }
+
+  #addChoice(value, label, chosen) {
+    const input = element('input', { type: 'radio', name: 'account', value });
+    input.addEventListener('change', () => {
+      this.#form.hidden = value !== CUSTOM;
+      chosen();
+    });
+    this.#choices.append(element('label', { class: 'choice' }, input, element('span', {}, label)));
+  }
+
+  #customConfig() {
+    const username = byId('custom-username').value.trim();
+    const password = byId('custom-password').value;
+    return {
+      servers: byId('custom-server').value.trim(),
+      uri: byId('custom-uri').value.trim(),
+      ...((username || password) && { credentials: { ...(username && { username }), password } }),
+      debug: true,
+    };
+  }
+}

@@ -1,0 +1,62 @@
+/** The accounts of this page: ready-made ones of the server that serves it, and one that the user types in. */
+
+import { userOf } from './address.js';
+
+/** @returns {Promise<object[]>} the DialStrategyConfig objects of /demo.json */
+export async function loadAccounts() {
+  const response = await fetch('/demo.json', { cache: 'no-store' });
+  if (!response.ok) throw new Error(`The server has no demo accounts (/demo.json: ${response.status}).`);
+  return (await response.json()).sip;
+}
+
+export function accountName(config) {
+  return userOf(config.uri);
+}
+
+export function accountLabel(config) {
+  const name = config.displayName ?? accountName(config);
+  return name.charAt(0).toUpperCase() + name.slice(1);
+}
+
+/**
+ * Marks an account as used by this tab, so that the next tab takes another one and the two can call each other.
+ * The browser releases the lock by itself when the tab goes.
+ */
+export class AccountClaim {
+  #release = null;
+
+  /** @returns {Promise<boolean>} whether no other tab has it */
+  async take(config) {
+    this.drop();
+    if (!navigator.locks) return true;
+    return new Promise((resolve, reject) => {
+      navigator.locks
+        .request(`wasm-softphone:${config.uri}`, { ifAvailable: true }, (lock) => {
+          resolve(lock !== null);
+          return lock && new Promise((release) => { this.#release = release; });
+        })
+        .catch(reject);
+    });
+  }
+
+  drop() {
+    this.#release?.();
+    this.#release = null;
+  }
+}
+
+/**
+ * The account to begin with: the one that the address bar names (`?account=bob`), else the first that no other
+ * tab uses, else the first.
+ */
+export async function chooseAccount(accounts, claim, wanted) {
+  const named = accounts.find((config) => accountName(config) === wanted);
+  if (named) {
+    await claim.take(named);
+    return named;
+  }
+  for (const config of accounts) {
+    if (await claim.take(config)) return config;
+  }
+  return accounts[0];
+}

@@ -1,0 +1,144 @@
+/** Puts the page together: the phone on one side, the views on the other. */
+
+import { AccountClaim, accountName, chooseAccount, loadAccounts } from './account.js';
+import { AccountView } from './account-view.js';
+import { completeAddress } from './address.js';
+import { CallView, duration, remoteName } from './call-view.js';
+import { DialView } from './dial-view.js';
+import { byId } from './dom.js';
+import { ErrorView } from './error-view.js';
+import { IncomingView } from './incoming-view.js';
+import { NumbersView } from './numbers.js';
+import { loadModule, Phone } from './phone.js';
+import { StatusView } from './status-view.js';
+import { Tones } from './tones.js';
+import { TraceView } from './trace-view.js';
+
+const phone = new Phone();
+const claim = new AccountClaim();
+const audio = new AudioContext();
+const tones = new Tones(audio);
+
+const errorView = new ErrorView();
+const statusView = new StatusView();
+const traceView = new TraceView();
+const dialView = new DialView(phone, { dial, key: (key) => tones.key(key) });
+const callView = new CallView(audio, {
+  hangup: () => phone.hangup(),
+  toggleMute: () => {
+    phone.toggleMute();
+    announce(phone.current?.muted ? 'Microphone muted' : 'Microphone on');
+  },
+  sendTone: (key) => {
+    tones.key(key);
+    phone.sendTone(key);
+  },
+});
+const incomingView = new IncomingView({
+  answer: () => {
+    errorView.clear();
+    phone.answer();
+  },
+  reject: () => phone.reject(),
+});
+const numbersView = new NumbersView((number) => {
+  dialView.value = number;
+  if (phone.connection === 'connected' && !phone.current) dial(number);
+  else dialView.focus();
+});
+
+/** What is shown only here: read out by screen readers too. */
+function announce(text) {
+  byId('announcement').textContent = text;
+}
+
+function render() {
+  const { config, connection, registration, server, current, ringing } = phone;
+  statusView.show({ config, connection, registration });
+  accountView.show({ config, connection, registration, server });
+  const wasInCall = dialView.hidden;
+  dialView.hidden = current !== null;
+  dialView.ready = connection === 'connected' && current === null;
+  callView.show(current);
+  incomingView.show(ringing, { busy: current !== null });
+  if (wasInCall && !current && !ringing) dialView.focus();
+  if (ringing && !current) tones.ring('incoming');
+  else if (current?.direction === 'outgoing' && current.state === 'ringing') tones.ring('ringback');
+  else tones.ring(null);
+}
+
+function dial(address) {
+  errorView.clear();
+  announce('');
+  phone.dial(completeAddress(address, phone.config.uri));
+}
+
+async function use(config) {
+  errorView.clear();
+  try {
+    await Promise.all([claim.take(config), phone.use(config)]);
+    numbersView.show(config, accounts);
+    dialView.showRoute();
+  } catch (error) {
+    errorView.show(error);
+  }
+  render();
+}
+
+phone.addEventListener('change', render);
+phone.addEventListener('log', ({ detail }) => traceView.add(detail));
+phone.addEventListener('error', ({ detail }) => errorView.show(detail.error));
+phone.addEventListener('ended', ({ detail: { call, reason } }) => announce(farewell(call, reason)));
+
+/** How a call ended, in a sentence. */
+function farewell(call, reason) {
+  const name = remoteName(call);
+  if (call.startedAt !== null) return `Call with ${name} ended after ${duration(Date.now() - call.startedAt)}.`;
+  if (call.direction === 'outgoing') return reason.by === 'local' ? `Call to ${name} cancelled.` : '';
+  if (reason.code === 'answered_elsewhere') return `The call from ${name} was answered elsewhere.`;
+  return reason.by === 'local' ? `Call from ${name} rejected.` : `Missed call from ${name}.`;
+}
+
+// Digits typed anywhere but in a field dial, or are tones during a call.
+document.addEventListener('keydown', (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing || byId('incoming').open) return;
+  if (event.target.closest('input, textarea, select')) return;
+  const taken = phone.current ? callView.type(event.key) : dialView.type(event.key);
+  if (taken) event.preventDefault();
+});
+// A browser lets a page make sounds only after the user has touched it.
+for (const type of ['pointerdown', 'keydown']) {
+  document.addEventListener(type, () => audio.resume(), { once: true });
+}
+// A closed tab should not stay registered until the server forgets it.
+addEventListener('pagehide', () => phone.close());
+
+let accounts = [];
+let accountView;
+let unavailable = null;
+try {
+  accounts = await loadAccounts();
+} catch (error) {
+  unavailable = error;
+}
+accountView = new AccountView(accounts, {
+  choose: use,
+  connect: () => {
+    errorView.clear();
+    phone.connect();
+  },
+  disconnect: () => phone.disconnect(),
+});
+render();
+try {
+  await loadModule();
+  if (unavailable) throw unavailable;
+  const wanted = new URLSearchParams(location.search).get('account');
+  const first = await chooseAccount(accounts, claim, wanted);
+  accountView.select(first && accountName(first));
+  if (first) await use(first);
+} catch (error) {
+  accountView.select();
+  errorView.show(error);
+  render();
+}

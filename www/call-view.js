@@ -1,0 +1,142 @@
+/** The call in progress: with whom, how long, how loud, how well, and what one can do. */
+
+import { initials, userOf } from './address.js';
+import { fillDialPad, flashKey, isDialKey } from './dial-pad.js';
+import { byId, setIcon } from './dom.js';
+import { LevelMeter } from './level-meter.js';
+
+const STATES = {
+  'new': 'Preparing…',
+  connecting: 'Calling…',
+  ringing: 'Ringing…',
+  'early-media': 'Ringing…',
+  active: 'Connected',
+  reconnecting: 'Connection lost, trying again…',
+  ended: 'Ended',
+};
+
+export function remoteName(call) {
+  return call.remote.displayName || userOf(call.remote.uri);
+}
+
+export class CallView {
+  #box = byId('call');
+  #timer = byId('call-timer');
+  #quality = byId('call-quality');
+  #mute = byId('mute');
+  #keypad = byId('call-keypad');
+  #keypadToggle = byId('keypad-toggle');
+  #tones = byId('call-tones');
+  #meters = { out: new LevelMeter(byId('level-out')), in: new LevelMeter(byId('level-in')) };
+  #context;
+  #sendTone;
+  #call = null;
+  #stopStats = null;
+  #frame = 0;
+
+  /** @param handlers `{ hangup(), toggleMute(), sendTone(key) }` */
+  constructor(context, handlers) {
+    this.#context = context;
+    this.#sendTone = (key) => {
+      this.#tones.value += key;
+      handlers.sendTone(key);
+    };
+    fillDialPad(byId('tone-pad'), this.#sendTone);
+    byId('hangup').addEventListener('click', handlers.hangup);
+    this.#mute.addEventListener('click', handlers.toggleMute);
+    this.#keypadToggle.addEventListener('click', () => this.#openKeypad(this.#keypad.hidden));
+  }
+
+  /** Shows `call` as it now is; `null` puts the view away. */
+  show(call) {
+    if (call?.id !== this.#call?.id) {
+      if (this.#call) this.#end();
+      if (call) this.#begin(call);
+    }
+    if (!call) return;
+    this.#call = call;
+    byId('call-state').textContent = call.direction === 'incoming' && call.state === 'connecting' ? 'Answering…' : STATES[call.state];
+    byId('call-state').hidden = call.state === 'active';
+    const active = call.state === 'active' || call.state === 'reconnecting';
+    this.#timer.hidden = !active;
+    this.#mute.disabled = !call.localStream;
+    this.#mute.setAttribute('aria-pressed', String(call.muted));
+    setIcon(this.#mute, call.muted ? 'icon-mic-off' : 'icon-mic');
+    this.#keypadToggle.disabled = !active;
+    byId('call-levels').classList.toggle('waiting', !call.remoteStream);
+    this.#meters.out.follow(this.#context, call.localStream);
+    this.#meters.in.follow(this.#context, call.remoteStream);
+  }
+
+  /** A key typed during the call: a tone. */
+  type(key) {
+    if (!isDialKey(key) || this.#keypadToggle.disabled) return false;
+    this.#openKeypad(true);
+    flashKey(byId('tone-pad'), key);
+    this.#sendTone(key);
+    return true;
+  }
+
+  #begin(call) {
+    const name = remoteName(call);
+    byId('call-avatar').textContent = initials(name);
+    byId('call-remote').textContent = name;
+    byId('call-address').textContent = call.remote.uri;
+    this.#tones.value = '';
+    this.#quality.textContent = '';
+    this.#timer.textContent = '0:00';
+    this.#openKeypad(false);
+    this.#box.hidden = false;
+    byId('call-remote').focus();
+    this.#stopStats = call.on('stats', (stats) => { this.#quality.textContent = quality(stats); });
+    const frame = (now) => {
+      this.#meters.out.update(now);
+      this.#meters.in.update(now);
+      this.#showTime();
+      this.#frame = requestAnimationFrame(frame);
+    };
+    this.#frame = requestAnimationFrame(frame);
+  }
+
+  #end() {
+    cancelAnimationFrame(this.#frame);
+    this.#stopStats?.();
+    this.#stopStats = null;
+    this.#meters.out.follow(this.#context, null);
+    this.#meters.in.follow(this.#context, null);
+    this.#box.hidden = true;
+    this.#call = null;
+  }
+
+  #showTime() {
+    const { startedAt } = this.#call;
+    if (startedAt === null) return;
+    const text = duration(Date.now() - startedAt);
+    if (this.#timer.textContent !== text) this.#timer.textContent = text;
+  }
+
+  #openKeypad(open) {
+    this.#keypad.hidden = !open;
+    this.#keypadToggle.setAttribute('aria-expanded', String(open));
+  }
+}
+
+/** Milliseconds as m:ss, or h:mm:ss. */
+export function duration(milliseconds) {
+  const seconds = Math.max(0, Math.floor(milliseconds / 1000));
+  const two = (value) => String(value).padStart(2, '0');
+  const minutes = Math.floor(seconds / 60);
+  return minutes < 60
+    ? `${minutes}:${two(seconds % 60)}`
+    : `${Math.floor(minutes / 60)}:${two(minutes % 60)}:${two(seconds % 60)}`;
+}
+
+function quality({ codec, mos, roundTripTime, jitter, packetLoss }) {
+  return [
+    codec,
+    mos !== null && `quality ${mos.toFixed(1)} of 4.5`,
+    packetLoss !== null && `${(packetLoss * 100).toFixed(packetLoss < 0.1 ? 1 : 0)} % lost`,
+    jitter !== null && `jitter ${Math.round(jitter)} ms`,
+    roundTripTime !== null && `round trip ${Math.round(roundTripTime)} ms`,
+  ].filter(Boolean).join(' · ');
+}
