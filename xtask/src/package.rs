@@ -1,0 +1,165 @@
+//! Builds the npm package: the release module and its glue, into `pkg/` beside the files written by hand.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail};
+use wasmparser::{Parser, Payload};
+
+use crate::{
+    process::Task,
+    setup::{cargo_tools, node},
+    workspace::{self, fingerprint, read_stamp, root},
+};
+
+/// Exactly what rustc emits for wasm32-unknown-unknown. With `--all-features` wasm-opt would emit what browsers
+/// refuse.
+const FEATURES: [&str; 6] = [
+    "--enable-bulk-memory",
+    "--enable-multivalue",
+    "--enable-mutable-globals",
+    "--enable-nontrapping-float-to-int",
+    "--enable-reference-types",
+    "--enable-sign-ext",
+];
+
+/// What is not needed at run time.
+const STRIP: [&str; 3] = ["--strip-debug", "--strip-producers", "--strip-target-features"];
+
+/// The module, by the name under which the glue loads it.
+pub(crate) const MODULE: &str = "wasm_softphone_bg.wasm";
+
+/// The glue that wasm-bindgen writes.
+pub(crate) const GLUE: &str = "wasm_softphone.js";
+
+/// The package directory.
+pub(crate) fn dir() -> PathBuf {
+    root().join("pkg")
+}
+
+/// Builds what is out of date. Cargo knows about the module; a stamp tells about the steps after it.
+pub(crate) fn build() -> Result<()> {
+    cargo_tools::wasm_target()?;
+    let bindgen = cargo_tools::wasm_bindgen()?;
+    node::modules()?;
+
+    let module = compile()?;
+    let pkg = dir();
+    fs::create_dir_all(&pkg).with_context(|| format!("cannot create {}", pkg.display()))?;
+    let stamp = workspace::scratch()?.join("pkg.stamp");
+    if read_stamp(&stamp) == state(&module, &pkg)? {
+        return Ok(());
+    }
+    let bound = bind(&module, &bindgen)?;
+    let optimised = workspace::scratch()?.join("optimised.wasm");
+    optimise(&bound.join(MODULE), &optimised, &STRIP)?;
+    refuse_foreign_imports(&optimised)?;
+    copy(&optimised, &pkg.join(MODULE))?;
+    copy(&bound.join(GLUE), &pkg.join(GLUE))?;
+    fs::write(&stamp, state(&module, &pkg)?).with_context(|| format!("cannot write {}", stamp.display()))?;
+    println!("built pkg/{MODULE} ({} bytes)", fs::metadata(pkg.join(MODULE))?.len());
+    Ok(())
+}
+
+/// The optimised module with the names of its functions kept, for telling sizes by crate.
+pub(crate) fn named_module() -> Result<PathBuf> {
+    let bound = bind(&compile()?, &cargo_tools::wasm_bindgen()?)?;
+    let named = workspace::scratch()?.join("named.wasm");
+    optimise(&bound.join(MODULE), &named, &["-g"])?;
+    Ok(named)
+}
+
+fn compile() -> Result<PathBuf> {
+    Task::cargo()
+        .args(["build", "--release", "--lib", "--package", "wasm-softphone", "--target", cargo_tools::WASM])
+        .deadline(Duration::from_secs(1800))
+        .run()?;
+    Ok(workspace::target().join(cargo_tools::WASM).join("release").join("wasm_softphone.wasm"))
+}
+
+fn bind(module: &Path, bindgen: &Path) -> Result<PathBuf> {
+    let out = workspace::scratch()?.join("bound");
+    Task::new(bindgen.join("wasm-bindgen"))
+        .args(["--target", "web", "--out-name", "wasm_softphone", "--no-typescript", "--out-dir"])
+        .arg(&out)
+        .arg(module)
+        .run()?;
+    Ok(out)
+}
+
+/// Always npm's wasm-opt: older ones, such as a distribution may have on PATH, break the module.
+fn optimise(from: &Path, to: &Path, more: &[&str]) -> Result<()> {
+    node::program("binaryen", "bin/wasm-opt")?
+        .arg(from)
+        .arg("--output")
+        .arg(to)
+        .arg("-Oz")
+        .args(FEATURES)
+        .args(more)
+        .step("wasm-opt -Oz")
+}
+
+/// An import from `env` is a C symbol that nothing defines: code that is not for wasm slipped in.
+fn refuse_foreign_imports(module: &Path) -> Result<()> {
+    let bytes = fs::read(module).with_context(|| format!("cannot read {}", module.display()))?;
+    let foreign = foreign_imports(&bytes)?;
+    if !foreign.is_empty() {
+        bail!("the module imports what no browser has: {}", foreign.join(", "));
+    }
+    Ok(())
+}
+
+fn foreign_imports(module: &[u8]) -> Result<Vec<String>> {
+    let mut foreign = Vec::new();
+    for payload in Parser::new(0).parse_all(module) {
+        if let Payload::ImportSection(imports) = payload? {
+            for import in imports.into_imports() {
+                let import = import?;
+                if import.module == "env" {
+                    foreign.push(format!("{}.{}", import.module, import.name));
+                }
+            }
+        }
+    }
+    Ok(foreign)
+}
+
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    fs::copy(from, to).with_context(|| format!("cannot write {}", to.display()))?;
+    Ok(())
+}
+
+/// What the package was made of and what was made, as far as it is there.
+fn state(module: &Path, pkg: &Path) -> Result<String> {
+    let module = fs::read(module).with_context(|| format!("cannot read {}", module.display()))?;
+    let lock = fs::read(root().join("package-lock.json")).context("cannot read package-lock.json")?;
+    let version = workspace::locked_version("wasm-bindgen")?;
+    let made = [MODULE, GLUE].map(|name| fs::read(pkg.join(name)).unwrap_or_default());
+    let [wasm, glue] = &made;
+    let options = [FEATURES.join(" "), STRIP.join(" ")].join(" ");
+    Ok(fingerprint(&[&module, &lock, version.as_bytes(), options.as_bytes(), wasm, glue]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A module that imports one function of type () -> ().
+    fn importing(module: &str) -> Vec<u8> {
+        let mut bytes = b"\0asm\x01\0\0\0\x01\x04\x01\x60\0\0".to_vec();
+        let size = u8::try_from(module.len() + 6).unwrap();
+        bytes.extend([2, size, 1, u8::try_from(module.len()).unwrap()]);
+        bytes.extend(module.as_bytes());
+        bytes.extend([1, b'f', 0, 0]);
+        bytes
+    }
+
+    #[test]
+    fn an_import_from_env_is_foreign() {
+        assert_eq!(foreign_imports(&importing("env")).unwrap(), ["env.f"]);
+        assert_eq!(foreign_imports(&importing("./glue.js")).unwrap(), [""; 0]);
+    }
+}

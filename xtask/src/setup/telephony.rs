@@ -1,0 +1,34 @@
+//! The telephone network of `test stack`: Kamailio, rtpengine and baresip, which Debian packages.
+
+use anyhow::Result;
+
+use super::{apt, apt_install};
+use crate::process::on_path;
+
+/// The packages that hold the programs.
+const PACKAGES: [&str; 4] = ["kamailio", "kamailio-websocket-modules", "rtpengine-daemon", "baresip-core"];
+
+/// A program of each package; the WebSocket module is looked for by the tests themselves.
+const PROGRAMS: [&str; 3] = ["kamailio", "rtpengine", "baresip"];
+
+/// Makes sure that the programs are there. `Ok(Some(reason))` where they are not and can't be installed.
+pub(crate) fn find_or_install() -> Result<Option<String>> {
+    if missing().is_empty() {
+        return Ok(None);
+    }
+    let Some(apt) = apt() else {
+        return Ok(Some(format!(
+            "{} not found, and only Debian's apt-get, run as root or by a sudo that asks nothing, can install \
+             them here: `apt-get install --no-install-recommends {}`",
+            missing().join(", "),
+            PACKAGES.join(" ")
+        )));
+    };
+    apt_install(&apt, &PACKAGES)?;
+    let still = missing();
+    Ok((!still.is_empty()).then(|| format!("{} not found although apt-get installed them", still.join(", "))))
+}
+
+fn missing() -> Vec<&'static str> {
+    PROGRAMS.into_iter().filter(|program| on_path(&[program]).is_none()).collect()
+}
