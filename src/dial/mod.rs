@@ -1,1 +1,11 @@
-//! Which way a call goes.
+//! Which way a call goes: what can be dialled, what a provider can do, and the decision between them.
+
+pub mod destination;
+mod plan;
+mod plans;
+pub mod provider;
+pub mod strategy;
+
+pub use destination::{Destination, PhoneNumber, check_country};
+pub use provider::{NumberFormat, Provider, ProviderRegistry};
+pub use strategy::{Choice, Decision, StrategyName, check, decide, default_strategy};
