@@ -1,14 +1,22 @@
 //! `cargo xtask`: sets up what is missing, builds the package, serves the demo, runs the tests.
 
-#![expect(dead_code, reason = "the test suites, which use the rest, come next")]
-
+mod demo;
+mod isolation;
 mod package;
 mod process;
+mod report;
+mod sandbox;
 mod setup;
+mod size;
+mod suites;
 mod workspace;
+
+use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+
+use suites::Suite;
 
 /// Builds, serves and tests wasm-softphone.
 #[derive(Parser)]
@@ -20,16 +28,44 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Install the tools that the other commands need (they do it by themselves)
-    Setup,
+    /// Set up what is missing, build the package, start the sandbox and say where the phone is
+    Demo {
+        /// Where the page, the package and the SIP server listen, on loopback
+        #[arg(long, default_value_t = 8080)]
+        port: u16,
+        /// Don't show the page in the browser
+        #[arg(long)]
+        no_open: bool,
+    },
+    /// Set up what is missing and run these suites, or all of them
+    Test {
+        /// All, if none is named
+        suites: Vec<Suite>,
+    },
     /// Build the npm package into pkg/
     Build,
+    /// Weigh the download against its budget, and say which crate it comes from
+    Size,
+    /// Install the tools that the other commands need (they do it by themselves)
+    Setup,
+    /// The isolated half of a browser suite
+    #[command(hide = true)]
+    Inside {
+        suite: Suite,
+        #[arg(long)]
+        port: u16,
+    },
 }
 
-fn main() -> Result<()> {
+fn main() -> Result<ExitCode> {
     process::end_children_on_interrupt()?;
-    match Cli::parse().command {
-        Command::Setup => setup::all(),
-        Command::Build => package::build(),
-    }
+    let good = match Cli::parse().command {
+        Command::Demo { port, no_open } => demo::run(port, !no_open).map(|()| true),
+        Command::Test { suites } => suites::run(&suites),
+        Command::Build => package::build().map(|()| true),
+        Command::Size => size::run(),
+        Command::Setup => setup::all().map(|()| true),
+        Command::Inside { suite, port } => suites::inside(suite, port),
+    }?;
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -19,8 +19,9 @@ use std::{
 use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// How long a group may take to end by itself once it has been asked to.
-const GRACE: Duration = Duration::from_secs(3);
+/// How long a group may take to end by itself once it has been asked to; half of it on Ctrl-C, so that this tool,
+/// run by itself, is not ended before it has ended its own children.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// How long output may still trickle in after the child is gone: a pipe that a stray grandchild keeps open must
 /// not hold us up.
@@ -36,7 +37,7 @@ pub(crate) fn end_children_on_interrupt() -> Result<()> {
             signal_group(*group, Ending::Ask);
         }
         let asked = Instant::now();
-        while groups.iter().any(|group| group_lives(*group)) && asked.elapsed() < GRACE {
+        while groups.iter().any(|group| group_lives(*group)) && asked.elapsed() < GRACE / 2 {
             thread::sleep(Duration::from_millis(20));
         }
         for group in &groups {
@@ -357,16 +358,19 @@ pub(crate) fn tail(text: &str, count: usize) -> String {
     lines.iter().skip(lines.len().saturating_sub(count)).copied().collect::<Vec<_>>().join("\n")
 }
 
+/// The directories of PATH.
+pub(crate) fn path() -> Vec<PathBuf> {
+    std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).collect()
+}
+
 /// The first of these programs that is on PATH.
 pub(crate) fn on_path(names: &[&str]) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    let dirs: Vec<PathBuf> = std::env::split_paths(&path).collect();
-    names.iter().find_map(|name| {
-        dirs.iter().find_map(|dir| {
-            let file = dir.join(format!("{name}{EXE_SUFFIX}"));
-            file.is_file().then_some(file)
-        })
-    })
+    names.iter().find_map(|name| find_in(&path(), name))
+}
+
+/// The first program of that name in these directories.
+pub(crate) fn find_in(dirs: &[PathBuf], name: &str) -> Option<PathBuf> {
+    dirs.iter().map(|dir| dir.join(format!("{name}{EXE_SUFFIX}"))).find(|file| file.is_file())
 }
 
 #[cfg(all(test, unix))]

@@ -9,7 +9,12 @@ use std::{env, fs::File, path::Path, time::Duration};
 
 use anyhow::{Context, Result};
 
-use crate::{process::Task, workspace};
+pub(crate) use browser::Browser;
+
+use crate::{
+    process::{Task, find_in, on_path},
+    workspace,
+};
 
 /// Held while something is installed, so that two commands started side by side don't install into the same
 /// place. Released when dropped.
@@ -46,6 +51,18 @@ pub(crate) fn all() -> Result<()> {
     Ok(())
 }
 
+/// `ip`, which brings the loopback interface of a network namespace up; without it, and without the right to
+/// install it, suites run on the host's network.
+pub(crate) fn ip_command() -> Result<()> {
+    if cfg!(target_os = "linux")
+        && find_in(&telephony::path(), "ip").is_none()
+        && let Some(apt) = apt()
+    {
+        apt_install(&apt, &["iproute2"])?;
+    }
+    Ok(())
+}
+
 /// Whether this runs on a CI machine, where a suite that can't run is a failure.
 pub(crate) fn on_ci() -> bool {
     env::var("CI").is_ok_and(|ci| !matches!(ci.as_str(), "" | "0" | "false"))
@@ -55,7 +72,7 @@ pub(crate) fn on_ci() -> bool {
 /// use it.
 fn apt() -> Option<Task> {
     let debian = std::fs::read_to_string("/etc/os-release").is_ok_and(|text| is_debian(&text));
-    if !debian || crate::process::on_path(&["apt-get"]).is_none() {
+    if !debian || on_path(&["apt-get"]).is_none() {
         return None;
     }
     let apt = if is_root() {

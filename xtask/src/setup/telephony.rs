@@ -1,9 +1,11 @@
 //! The telephone network of `test stack`: Kamailio, rtpengine and baresip, which Debian packages.
 
+use std::path::PathBuf;
+
 use anyhow::Result;
 
 use super::{apt, apt_install};
-use crate::process::on_path;
+use crate::process::{self, find_in};
 
 /// The packages that hold the programs.
 const PACKAGES: [&str; 4] = ["kamailio", "kamailio-websocket-modules", "rtpengine-daemon", "baresip-core"];
@@ -29,6 +31,14 @@ pub(crate) fn find_or_install() -> Result<Option<String>> {
     Ok((!still.is_empty()).then(|| format!("{} not found although apt-get installed them", still.join(", "))))
 }
 
+/// Where to look for daemons: an ordinary user's PATH doesn't have their directories.
+pub(crate) fn path() -> Vec<PathBuf> {
+    let mut path = process::path();
+    path.extend(["/usr/sbin".into(), "/sbin".into()]);
+    path
+}
+
 fn missing() -> Vec<&'static str> {
-    PROGRAMS.into_iter().filter(|program| on_path(&[program]).is_none()).collect()
+    let path = path();
+    PROGRAMS.into_iter().filter(|program| find_in(&path, program).is_none()).collect()
 }

@@ -1,0 +1,108 @@
+//! The loopback telephone network that the demo and the browser tests talk to.
+
+use std::{
+    env::consts::EXE_SUFFIX,
+    fs,
+    io::{Read, Write},
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Result, bail};
+
+use crate::{
+    process::{Group, Task, tail},
+    workspace,
+};
+
+/// The port of the tests where it is free. It is compiled into the browser tests, so another one costs a build.
+const TEST_PORT: u16 = 18_080;
+
+/// How long the sandbox may take to answer its first request.
+const START: Duration = Duration::from_secs(20);
+
+/// Compiles it.
+pub(crate) fn build() -> Result<()> {
+    Task::cargo().args(["build", "--package", "sandbox"]).deadline(Duration::from_secs(1800)).run()
+}
+
+/// A port that nobody listens on.
+pub(crate) fn free_port() -> Result<u16> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, TEST_PORT))
+        .or_else(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))?;
+    Ok(listener.local_addr()?.port())
+}
+
+/// Where its page, its package and its SIP server are.
+pub(crate) fn url(port: u16) -> String {
+    format!("http://127.0.0.1:{port}")
+}
+
+/// A running sandbox; it ends when this is dropped.
+#[must_use = "the sandbox ends when this is dropped"]
+pub(crate) struct Sandbox {
+    group: Group,
+    log: Option<PathBuf>,
+}
+
+impl Sandbox {
+    /// Starts it with its call log on our own output, and waits until it answers.
+    pub(crate) fn start_in_sight(port: u16) -> Result<Self> {
+        Self { group: task(port).start()?, log: None }.ready(port)
+    }
+
+    /// Starts it with its call log in a file, and waits until it answers.
+    pub(crate) fn start_logged(port: u16, name: &str) -> Result<Self> {
+        let log = workspace::scratch()?.join(format!("sandbox-{name}.log"));
+        Self { group: task(port).start_logged(&log)?, log: Some(log) }.ready(port)
+    }
+
+    /// Waits until it ends by itself.
+    pub(crate) fn wait(mut self) -> Result<()> {
+        let status = self.group.wait()?;
+        if !status.success() {
+            bail!("the sandbox ended: {status}");
+        }
+        Ok(())
+    }
+
+    /// The end of its call log, for a failure report.
+    pub(crate) fn recent_log(&self) -> String {
+        let text = self.log.as_ref().and_then(|log| fs::read_to_string(log).ok());
+        tail(&text.unwrap_or_default(), 60)
+    }
+
+    fn ready(mut self, port: u16) -> Result<Self> {
+        let started = Instant::now();
+        while !answers(port) {
+            if let Some(status) = self.group.try_wait()? {
+                bail!("the sandbox did not start: {status}\n{}", self.recent_log());
+            }
+            if started.elapsed() > START {
+                bail!("the sandbox does not answer on {}\n{}", url(port), self.recent_log());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(self)
+    }
+}
+
+fn task(port: u16) -> Task {
+    let program = workspace::target().join("debug").join(format!("sandbox{EXE_SUFFIX}"));
+    Task::new(program).args(["--port", &port.to_string()])
+}
+
+fn answers(port: u16) -> bool {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let ask = || -> std::io::Result<bool> {
+        let limit = Duration::from_secs(1);
+        let mut stream = TcpStream::connect_timeout(&address, limit)?;
+        stream.set_read_timeout(Some(limit))?;
+        write!(stream, "GET /demo.json HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n")?;
+        let mut start = [0; 12];
+        stream.read_exact(&mut start)?;
+        Ok(start == *b"HTTP/1.1 200")
+    };
+    ask().unwrap_or(false)
+}

@@ -1,0 +1,375 @@
+//! `cargo xtask test`: the suites, each runnable alone.
+
+use std::{
+    ffi::OsStr,
+    fs,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, anyhow, bail};
+use clap::ValueEnum;
+
+use crate::{
+    isolation, package,
+    process::{self, Outcome, Task, tail},
+    report::{self, Counts, Finished},
+    sandbox::{self, Sandbox},
+    setup::{self, Browser, browser, cargo_tools, node, telephony},
+    size, workspace,
+};
+
+/// CI ends a run after 90 minutes without a word, so on CI ours ends before that, with one.
+const CI_LIMIT: Duration = Duration::from_secs(80 * 60);
+
+/// What can be tested, in the order in which everything is: quick answers first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Suite {
+    /// rustfmt, clippy for the host and for wasm, rustdoc; no warning passes
+    Lint,
+    /// cargo-deny: licences, sources, bans, and known vulnerabilities where their list can be fetched
+    Deny,
+    /// Unit, simulation and sandbox tests, on this machine
+    Unit,
+    /// The shipped index.d.ts, by tsc --strict, with what must and what must not compile
+    Types,
+    /// The portable tests once more, as wasm in Node
+    Wasm,
+    /// The download against its budget
+    Size,
+    /// The browser half and the JavaScript API in a real browser, against the sandbox
+    Web,
+    /// The demo page and the release build: two pages call each other
+    E2e,
+    /// Kamailio, rtpengine and baresip: servers and a telephone that nobody here wrote
+    Stack,
+}
+
+impl Suite {
+    /// As on the command line.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Lint => "lint",
+            Self::Deny => "deny",
+            Self::Unit => "unit",
+            Self::Types => "types",
+            Self::Wasm => "wasm",
+            Self::Size => "size",
+            Self::Web => "web",
+            Self::E2e => "e2e",
+            Self::Stack => "stack",
+        }
+    }
+
+    /// The most that its tests may take once everything is built.
+    fn limit(self) -> Duration {
+        Duration::from_secs(match self {
+            Self::Types => 120,
+            Self::Deny => 300,
+            Self::E2e | Self::Stack => 600,
+            Self::Web | Self::Wasm => 900,
+            // These compile as they go.
+            Self::Lint | Self::Unit | Self::Size => 1800,
+        })
+    }
+
+    fn run(self, limit: Duration) -> Result<Verdict> {
+        match self {
+            Self::Lint => lint(limit),
+            Self::Deny => deny(limit),
+            Self::Unit => unit(limit),
+            Self::Types => types(limit),
+            Self::Wasm => wasm(limit),
+            Self::Size => Ok(Verdict::ran(Counts::of_check(size::run()?))),
+            Self::Web => isolated(self, limit, Counts::in_cargo_output),
+            Self::E2e => isolated(self, limit, Counts::in_node_output),
+            Self::Stack => match telephony::find_or_install()? {
+                None => isolated(self, limit, Counts::in_node_output),
+                Some(reason) if setup::on_ci() => bail!("CI must run this suite: {reason}"),
+                Some(reason) => {
+                    Ok(Verdict { counts: Counts { skipped: 1, ..Counts::default() }, remark: Some(reason) })
+                }
+            },
+        }
+    }
+}
+
+/// What a suite came to.
+struct Verdict {
+    counts: Counts,
+    remark: Option<String>,
+}
+
+impl Verdict {
+    fn ran(counts: Counts) -> Self {
+        Self { counts, remark: None }
+    }
+
+    /// Counts what a runner said, and makes sure that its failure is a failure here: a runner that stops without
+    /// counting, or that found no test at all, has not passed.
+    fn of_runner(outcome: &Outcome, count: fn(&str) -> Counts) -> Self {
+        let mut counts = count(&outcome.text);
+        let remark = if !outcome.success && counts.failed == 0 {
+            counts.failed = 1;
+            Some(format!("the test runner failed: {}", outcome.reason))
+        } else if counts.ran() == 0 {
+            counts.failed = 1;
+            Some("the test runner ran no test".to_owned())
+        } else {
+            (!outcome.success).then(|| outcome.reason.clone())
+        };
+        Self { counts, remark }
+    }
+}
+
+/// Runs these suites, all of them if none is named, one after another; a failure does not stop the others.
+pub(crate) fn run(chosen: &[Suite]) -> Result<bool> {
+    let chosen = if chosen.is_empty() { Suite::value_variants() } else { chosen };
+    let started = Instant::now();
+    let mut finished = Vec::new();
+    for &suite in chosen {
+        println!("\n=== {} ===", suite.name());
+        let begun = Instant::now();
+        let left = if setup::on_ci() { CI_LIMIT.saturating_sub(started.elapsed()) } else { Duration::MAX };
+        let verdict = if left.is_zero() {
+            Err(anyhow!("the suites before it took all of CI's {} minutes", CI_LIMIT.as_secs() / 60))
+        } else {
+            suite.run(suite.limit().min(left))
+        };
+        let verdict = verdict.unwrap_or_else(|error| Verdict {
+            counts: Counts { failed: 1, ..Counts::default() },
+            remark: Some(format!("{error:#}")),
+        });
+        finished.push(Finished {
+            suite,
+            counts: verdict.counts,
+            took: begun.elapsed(),
+            remark: verdict.remark,
+        });
+    }
+    Ok(report::print(&finished))
+}
+
+/// Runs every check, whatever the others say, and counts them.
+fn checks(tasks: impl IntoIterator<Item = Task>, limit: Duration) -> Result<Verdict> {
+    let mut counts = Counts::default();
+    let mut failed = Vec::new();
+    for task in tasks {
+        let outcome = task.clone().deadline(limit).show()?;
+        counts += Counts::of_check(outcome.success);
+        if !outcome.success {
+            failed.push(format!("`{}` ({})", task.shown(), outcome.reason));
+        }
+    }
+    Ok(Verdict { counts, remark: (!failed.is_empty()).then(|| failed.join("; ")) })
+}
+
+fn lint(limit: Duration) -> Result<Verdict> {
+    cargo_tools::components()?;
+    cargo_tools::wasm_target()?;
+    let wasm = ["--package", "wasm-softphone", "--target", cargo_tools::WASM];
+    let cargo = |command: &str| Task::cargo().arg(command);
+    let doc = |task: Task| task.arg("--no-deps").env("RUSTDOCFLAGS", "--deny warnings");
+    checks(
+        [
+            cargo("fmt").args(["--all", "--check"]),
+            cargo("clippy").args(["--workspace", "--all-targets", "--", "--deny", "warnings"]),
+            cargo("clippy").args(wasm).args(["--all-targets", "--", "--deny", "warnings"]),
+            doc(cargo("doc").args(["--workspace", "--document-private-items"])),
+            doc(cargo("doc").args(wasm).arg("--document-private-items")),
+        ],
+        limit,
+    )
+}
+
+fn deny(limit: Duration) -> Result<Verdict> {
+    let cargo_deny = || cargo_tools::cargo_deny().map(|bin| Task::new(bin.join("cargo-deny")));
+    let check = cargo_deny()?.args(["--workspace", "check", "--hide-inclusion-graph"]);
+    let mut tasks: Vec<Task> =
+        ["licenses", "bans", "sources"].iter().map(|which| check.clone().arg(which)).collect();
+    // The list of vulnerabilities is a git repository elsewhere; where it can't be reached, the rest still counts.
+    let fetched = cargo_deny()?.args(["fetch", "db"]).deadline(Duration::from_secs(60)).read();
+    if fetched.is_ok() {
+        tasks.push(check.args(["--disable-fetch", "advisories"]));
+    }
+    let mut verdict = checks(tasks, limit)?;
+    if let Err(error) = fetched {
+        let line = "advisories not checked: their database could not be fetched";
+        eprintln!("{line}\n{}", tail(&format!("{error:#}"), 6));
+        verdict.counts.skipped += 1;
+        verdict.remark.get_or_insert_with(|| line.to_owned());
+    }
+    Ok(verdict)
+}
+
+fn unit(limit: Duration) -> Result<Verdict> {
+    let outcome = Task::cargo().args(["test", "--workspace", "--no-fail-fast"]).deadline(limit).show()?;
+    Ok(Verdict::of_runner(&outcome, Counts::in_cargo_output))
+}
+
+fn types(limit: Duration) -> Result<Verdict> {
+    node::modules()?;
+    let dir = workspace::root().join("tests").join("types");
+    let tsc = node::program("typescript", "bin/tsc")?.arg("--project");
+    let projects = files(&dir, "tsconfig", ".json")?;
+    checks(projects.iter().map(|project| tsc.clone().arg(project)), limit)
+}
+
+/// The arguments after `wasm-pack test`, which are the same for every way of running the tests, so that they are
+/// compiled once.
+const WASM_TESTS: [&str; 2] = ["--lib", "--tests"];
+
+/// Compiles the wasm tests where the network may still be needed, and returns wasm-pack, ready to run them.
+fn wasm_pack(port: u16) -> Result<Task> {
+    cargo_tools::wasm_target()?;
+    cargo_tools::wasm_bindgen()?;
+    cargo_tools::wasm_pack()?;
+    Task::cargo()
+        .args(["test", "--no-run", "--package", "wasm-softphone", "--target", cargo_tools::WASM])
+        .args(WASM_TESTS)
+        .env("SANDBOX_URL", sandbox::url(port))
+        .deadline(Duration::from_secs(1800))
+        .run()?;
+    wasm_pack_test(port)
+}
+
+/// `wasm-pack test` with its own tools first on PATH, so that it meets no other version of them.
+fn wasm_pack_test(port: u16) -> Result<Task> {
+    let pack = cargo_tools::wasm_pack()?;
+    let mut path = vec![cargo_tools::wasm_bindgen()?, pack.clone()];
+    path.extend(process::path());
+    Ok(Task::new(pack.join("wasm-pack"))
+        .args(["test", "--mode", "no-install"])
+        .env("PATH", std::env::join_paths(path).context("a directory on PATH can't be there")?)
+        .env("SANDBOX_URL", sandbox::url(port))
+        .env("CARGO_NET_OFFLINE", "true")
+        // For a whole test program in one page; the default of 20 s is for machines with nothing else to do.
+        .env("WASM_BINDGEN_TEST_TIMEOUT", "300"))
+}
+
+fn wasm(limit: Duration) -> Result<Verdict> {
+    node::node()?;
+    let task = wasm_pack(sandbox::free_port()?)?.arg("--node").arg(".").args(WASM_TESTS);
+    Ok(Verdict::of_runner(&task.deadline(limit).show()?, Counts::in_cargo_output))
+}
+
+/// Builds what the suite needs, then runs this tool again, isolated, to start the sandbox and the tests.
+fn isolated(suite: Suite, limit: Duration, count: fn(&str) -> Counts) -> Result<Verdict> {
+    let port = sandbox::free_port()?;
+    browser::find_or_install()?;
+    setup::ip_command()?;
+    match suite {
+        Suite::Web => drop(wasm_pack(port)?),
+        _ => package::build()?,
+    }
+    sandbox::build()?;
+    let (this, alone) = isolation::this_tool()?;
+    if !alone {
+        eprintln!("no network namespace can be made here: the suite runs on the host's network");
+    }
+    let task = this.args(["inside", suite.name(), "--port", &port.to_string()]);
+    Ok(Verdict::of_runner(&task.deadline(limit).show()?, count))
+}
+
+/// The second half of [`isolated`].
+pub(crate) fn inside(suite: Suite, port: u16) -> Result<bool> {
+    let browser = browser::find().ok_or_else(|| anyhow!("the browser is gone"))?;
+    let sandbox = Sandbox::start_logged(port, suite.name())?;
+    let tests = match suite {
+        Suite::Web => wasm_pack_test(port)?
+            .args(["--headless", "--chrome", "--chromedriver"])
+            .arg(&browser.driver)
+            .arg(".")
+            .args(WASM_TESTS)
+            .env("WASM_BINDGEN_TEST_WEBDRIVER_JSON", webdriver_json(&browser)?),
+        Suite::E2e => node_tests("e2e", port, &browser)?,
+        Suite::Stack => node_tests("stack", port, &browser)?,
+        _ => bail!("{} needs no browser", suite.name()),
+    };
+    // The suite's own deadline is kept outside, where everything can be ended at once.
+    let outcome = tests.deadline(Duration::MAX).show()?;
+    if !outcome.success {
+        eprintln!("--- the end of the sandbox's log ---\n{}", sandbox.recent_log());
+    }
+    Ok(outcome.success)
+}
+
+/// The project's webdriver.json with the very browser that was found: by itself chromedriver looks in a few fixed
+/// places only.
+fn webdriver_json(browser: &Browser) -> Result<PathBuf> {
+    let path = workspace::root().join("webdriver.json");
+    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let mut json: serde_json::Value = serde_json::from_str(&text).context("webdriver.json")?;
+    let options = json.get_mut("goog:chromeOptions").and_then(serde_json::Value::as_object_mut);
+    let options = options.ok_or_else(|| anyhow!("webdriver.json has no goog:chromeOptions"))?;
+    options.insert("binary".to_owned(), browser.chrome.to_string_lossy().into());
+    let made = workspace::scratch()?.join("webdriver.json");
+    fs::write(&made, json.to_string()).with_context(|| format!("cannot write {}", made.display()))?;
+    Ok(made)
+}
+
+/// `node --test` over the `*.test.mjs` of a folder, one file after another: they share the sandbox.
+fn node_tests(folder: &str, port: u16, browser: &Browser) -> Result<Task> {
+    let dir = workspace::root().join("tests").join(folder);
+    let path = std::env::join_paths(telephony::path()).context("a directory on PATH can't be there")?;
+    Ok(Task::new(node::node()?)
+        .args(["--test", "--test-reporter=spec", "--test-concurrency=1"])
+        .args(files(&dir, "", ".test.mjs")?)
+        .env("SANDBOX_URL", sandbox::url(port))
+        .env("CHROMIUM", &browser.chrome)
+        .env("PATH", path))
+}
+
+/// The files of a folder whose names start and end like this, sorted; an error if there is none.
+fn files(dir: &Path, start: &str, end: &str) -> Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(dir).with_context(|| format!("cannot read {}", dir.display()))?;
+    let mut found = Vec::new();
+    for entry in entries {
+        let path = entry?.path();
+        let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
+        if name.starts_with(start) && name.ends_with(end) {
+            found.push(path);
+        }
+    }
+    if found.is_empty() {
+        bail!("there is no {start}*{end} in {}", dir.display());
+    }
+    found.sort();
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcome(success: bool, text: &str) -> Outcome {
+        Outcome { success, text: text.to_owned(), reason: "exit status: 1".to_owned() }
+    }
+
+    #[test]
+    fn a_runner_that_fails_without_counting_is_a_failure() {
+        let verdict = Verdict::of_runner(&outcome(false, "error[E0425]"), Counts::in_cargo_output);
+        assert_eq!(verdict.counts.failed, 1);
+    }
+
+    #[test]
+    fn a_runner_that_ran_nothing_has_not_passed() {
+        let nothing = "test result: ok. 0 passed; 0 failed; 0 ignored; 0 measured; 9 filtered out";
+        let verdict = Verdict::of_runner(&outcome(true, nothing), Counts::in_cargo_output);
+        assert_eq!(verdict.counts.failed, 1);
+    }
+
+    #[test]
+    fn what_passed_and_what_failed_is_taken_from_the_runner() {
+        let text = "test result: FAILED. 4 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out";
+        let verdict = Verdict::of_runner(&outcome(false, text), Counts::in_cargo_output);
+        assert_eq!(verdict.counts, Counts { passed: 4, failed: 2, skipped: 0 });
+    }
+
+    #[test]
+    fn every_suite_is_named_as_on_the_command_line() {
+        for suite in Suite::value_variants() {
+            assert_eq!(suite.to_possible_value().unwrap().get_name(), suite.name());
+        }
+    }
+}
