@@ -190,6 +190,10 @@ impl Phone {
         self.timers.clear(TimerKey::Call(id, CallTimer::Retransmit2xx));
         let Some(call) = self.calls.get_mut(&id) else { return };
         call.pending_ok = None;
+        if call.phase == Phase::Terminating {
+            self.send_bye(id, None);
+            return;
+        }
         let error = Error::new(ErrorCode::Timeout, "The caller did not acknowledge the answer");
         self.end_with_bye(id, EndCause::Failed(error), EndedBy::Network, None);
     }

@@ -1,0 +1,452 @@
+//! A phone on the bench: the test plays the server, the media and the clock.
+
+use core::time::Duration;
+
+use wasm_softphone::entropy::SeededEntropy;
+use wasm_softphone::phone::{
+    CallId, ConnectionState, CredentialSource, Credentials, CredentialsId, DialRequest, EndReason, Event,
+    Input, MediaCommand, MediaError, MediaSeq, MediaState, MediaValue, Output, Phone, PhoneConfig,
+    RegistrationState, Secret, SocketId,
+};
+use wasm_softphone::sip::message::{Message, Request, Response};
+use wasm_softphone::sip::uri::Uri;
+use wasm_softphone::sip::wire::{self, Frame};
+use wasm_softphone::time::Instant;
+
+pub const OFFER: &str = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n\
+                         m=audio 9 UDP/TLS/RTP/SAVPF 111 8 0\r\na=sendrecv\r\n";
+pub const ANSWER: &str = "v=0\r\no=- 2 2 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n\
+                          m=audio 9 UDP/TLS/RTP/SAVPF 8\r\na=sendrecv\r\n";
+
+/// How the bench's media half behaves.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Media {
+    /// Every job succeeds at once and the path comes up with the answer.
+    Prompt,
+    /// Jobs are left for the test.
+    Manual,
+    /// Every job fails.
+    Fails,
+}
+
+pub struct Bench {
+    pub phone: Phone,
+    pub now: Instant,
+    pub media: Media,
+    pub config: PhoneConfig,
+    /// Parsed messages sent and not yet looked at.
+    pub sent: Vec<Message>,
+    /// Keep-alives sent.
+    pub pings: usize,
+    pub pongs: usize,
+    pub events: Vec<Event>,
+    pub jobs: Vec<(CallId, MediaSeq, MediaCommand)>,
+    pub opened: Vec<(Instant, SocketId, String)>,
+    pub closed: Vec<SocketId>,
+    pub questions: Vec<(CredentialsId, String)>,
+    pub socket: Option<SocketId>,
+    /// Open sockets at once when asked.
+    pub reachable: bool,
+}
+
+pub fn config() -> PhoneConfig {
+    let mut config = PhoneConfig::new(
+        vec!["wss://one.example.com/sip".into()],
+        Uri::parse("sip:alice@example.com").unwrap(),
+    );
+    config.display_name = Some("Alice".into());
+    config.credentials = CredentialSource::Static(Credentials {
+        username: None,
+        secret: Secret::Password("alice-secret".into()),
+        realm: None,
+    });
+    config.register = false;
+    config
+}
+
+pub fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+pub fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+impl Bench {
+    pub fn new(config: PhoneConfig) -> Self {
+        Self::seeded(config, 1)
+    }
+
+    pub fn seeded(config: PhoneConfig, seed: u64) -> Self {
+        Self {
+            phone: Phone::new(config.clone(), Box::new(SeededEntropy::new(seed))),
+            now: Instant::from_millis(1_000),
+            media: Media::Prompt,
+            config,
+            sent: Vec::new(),
+            pings: 0,
+            pongs: 0,
+            events: Vec::new(),
+            jobs: Vec::new(),
+            opened: Vec::new(),
+            closed: Vec::new(),
+            questions: Vec::new(),
+            socket: None,
+            reachable: true,
+        }
+    }
+
+    /// Connected, without registration.
+    pub fn online() -> Self {
+        let mut bench = Self::new(config());
+        bench.connect();
+        assert_eq!(bench.phone.connection(), ConnectionState::Connected);
+        bench.events.clear();
+        bench
+    }
+
+    // ---- commands
+
+    pub fn connect(&mut self) {
+        self.phone.connect(self.now);
+        self.drain();
+    }
+
+    pub fn disconnect(&mut self) {
+        self.phone.disconnect(self.now);
+        self.drain();
+    }
+
+    pub fn dial(&mut self, target: &str) -> CallId {
+        let request = DialRequest { target: target.into(), ..DialRequest::default() };
+        let id = self.phone.dial(self.now, request).unwrap();
+        self.drain();
+        id
+    }
+
+    pub fn hangup(&mut self, call: CallId) {
+        self.phone.hangup(self.now, call, None);
+        self.drain();
+    }
+
+    pub fn answer(&mut self, call: CallId) {
+        self.phone.answer(self.now, call).unwrap();
+        self.drain();
+    }
+
+    pub fn reject(&mut self, call: CallId, status: Option<u16>) {
+        self.phone.reject(self.now, call, status).unwrap();
+        self.drain();
+    }
+
+    // ---- the world
+
+    pub fn input(&mut self, input: Input) {
+        self.phone.handle_input(self.now, input);
+        self.drain();
+    }
+
+    pub fn receive(&mut self, text: &str) {
+        let socket = self.socket.expect("no socket is open");
+        self.input(Input::SocketData(socket, text.as_bytes().to_vec()));
+    }
+
+    pub fn reply(&mut self, response: &Response) {
+        self.receive(&response.to_text().unwrap());
+    }
+
+    pub fn cut(&mut self) {
+        let socket = self.socket.take().expect("no socket is open");
+        self.input(Input::SocketClosed(socket));
+    }
+
+    /// Lets time pass, waking the phone exactly when it asks for it.
+    pub fn pass(&mut self, time: Duration) {
+        let end = self.now + time;
+        for _ in 0..100_000 {
+            match self.phone.poll_timeout() {
+                Some((at, _)) if at <= end => {
+                    self.now = self.now.max(at);
+                    self.input(Input::Timer);
+                }
+                _ => {
+                    self.now = end;
+                    return;
+                }
+            }
+        }
+        panic!("the phone never rests");
+    }
+
+    pub fn drain(&mut self) {
+        while let Some(output) = self.phone.poll_output() {
+            match output {
+                Output::OpenSocket { socket, url } => {
+                    self.opened.push((self.now, socket, url));
+                    if self.reachable {
+                        self.socket = Some(socket);
+                        self.phone.handle_input(self.now, Input::SocketOpened(socket));
+                    }
+                }
+                Output::Send { socket, text } => {
+                    assert_eq!(Some(socket), self.socket, "sent over a socket that is not open: {text}");
+                    match wire::parse(text.as_bytes()).expect("the phone sent what cannot be parsed") {
+                        Frame::Ping => self.pings += 1,
+                        Frame::Pong => self.pongs += 1,
+                        Frame::Message(message) => self.sent.push(message),
+                    }
+                }
+                Output::CloseSocket(socket) => {
+                    self.closed.push(socket);
+                    if self.socket == Some(socket) {
+                        self.socket = None;
+                    }
+                }
+                Output::Media { call, seq, command } => match self.media {
+                    Media::Prompt => self.prompt(call, seq, command),
+                    Media::Manual => self.jobs.push((call, seq, command)),
+                    Media::Fails => {
+                        if !matches!(
+                            command,
+                            MediaCommand::Close | MediaCommand::TakeLocal | MediaCommand::Rollback
+                        ) {
+                            let result = Err(MediaError::Description);
+                            self.phone.handle_input(self.now, Input::MediaDone { call, seq, result });
+                        }
+                        self.jobs.push((call, seq, command));
+                    }
+                },
+                Output::NeedCredentials { id, realm } => self.questions.push((id, realm)),
+                Output::Event(event) => self.events.push(event),
+            }
+        }
+    }
+
+    fn prompt(&mut self, call: CallId, seq: MediaSeq, command: MediaCommand) {
+        let mut done = |value| {
+            self.phone.handle_input(self.now, Input::MediaDone { call, seq, result: Ok(value) });
+        };
+        match &command {
+            MediaCommand::CreateOffer | MediaCommand::Reoffer => {
+                done(MediaValue::Gathering);
+                done(MediaValue::Local(OFFER.into()));
+            }
+            MediaCommand::CreateAnswer { .. } | MediaCommand::Renegotiate { .. } => {
+                done(MediaValue::Gathering);
+                done(MediaValue::Local(ANSWER.into()));
+                let state = MediaState::Connected;
+                self.phone.handle_input(self.now, Input::MediaState { call, state });
+            }
+            MediaCommand::SetAnswer { .. } => {
+                done(MediaValue::Applied);
+                let state = MediaState::Connected;
+                self.phone.handle_input(self.now, Input::MediaState { call, state });
+            }
+            MediaCommand::TakeLocal | MediaCommand::Rollback | MediaCommand::Close => {}
+        }
+        self.jobs.push((call, seq, command));
+    }
+
+    /// Finishes the oldest job that waits for a result.
+    pub fn finish_job(&mut self, result: Result<MediaValue, MediaError>) {
+        let at = self
+            .jobs
+            .iter()
+            .position(|(_, _, command)| !matches!(command, MediaCommand::Close | MediaCommand::TakeLocal))
+            .expect("no media job waits");
+        let (call, seq, _) = self.jobs.remove(at);
+        self.input(Input::MediaDone { call, seq, result });
+    }
+
+    // ---- looking
+
+    /// The first lines of what was sent since the last look, e.g. `INVITE`, `200 INVITE`.
+    pub fn lines(&mut self) -> Vec<String> {
+        let lines = self.sent.iter().map(line).collect();
+        self.sent.clear();
+        lines
+    }
+
+    /// Takes the oldest message sent, which must be this request.
+    pub fn take_request(&mut self, method: &str) -> Request {
+        assert!(!self.sent.is_empty(), "{method} was not sent");
+        match self.sent.remove(0) {
+            Message::Request(request) if request.method.as_str() == method => request,
+            other => panic!("{method} expected, {} sent", line(&other)),
+        }
+    }
+
+    pub fn take_response(&mut self, status: u16) -> Response {
+        assert!(!self.sent.is_empty(), "{status} was not sent");
+        match self.sent.remove(0) {
+            Message::Response(response) if response.status == status => response,
+            other => panic!("{status} expected, {} sent", line(&other)),
+        }
+    }
+
+    pub fn nothing_sent(&mut self) {
+        assert_eq!(self.lines(), Vec::<String>::new());
+    }
+
+    pub fn end_of(&self, call: CallId) -> Option<&EndReason> {
+        self.events.iter().find_map(|event| match event {
+            Event::Ended(id, reason) if *id == call => Some(reason),
+            _ => None,
+        })
+    }
+
+    pub fn dial_result(&self, call: CallId) -> Option<&Result<(), wasm_softphone::error::Error>> {
+        let mut results = self.events.iter().filter_map(|event| match event {
+            Event::DialDone(id, result) if *id == call => Some(result),
+            _ => None,
+        });
+        let first = results.next();
+        assert!(results.next().is_none(), "DialDone came twice");
+        first
+    }
+
+    pub fn dial_error(&self, call: CallId) -> &'static str {
+        self.dial_result(call)
+            .expect("the dial is not done")
+            .as_ref()
+            .expect_err("it succeeded")
+            .code
+            .as_str()
+    }
+
+    pub fn connect_results(&self) -> Vec<Outcome> {
+        self.events
+            .iter()
+            .filter_map(|event| match event {
+                Event::ConnectDone(result) => Some(outcome(result)),
+                _ => None,
+            })
+            .collect()
+    }
+
+    pub fn incoming(&self) -> CallId {
+        self.events
+            .iter()
+            .rev()
+            .find_map(|event| match event {
+                Event::Incoming(id) => Some(*id),
+                _ => None,
+            })
+            .expect("no call came in")
+    }
+
+    pub fn media_closed(&self, call: CallId) -> bool {
+        self.jobs.iter().any(|(id, _, command)| *id == call && *command == MediaCommand::Close)
+    }
+
+    pub fn registration(&self) -> RegistrationState {
+        self.phone.registration()
+    }
+}
+
+pub fn line(message: &Message) -> String {
+    match message {
+        Message::Request(request) => request.method.as_str().to_owned(),
+        Message::Response(response) => {
+            let method =
+                response.headers.cseq().map(|cseq| cseq.method.as_str().to_owned()).unwrap_or_default();
+            format!("{} {method}", response.status)
+        }
+    }
+}
+
+/// A response of the far end to a request of the phone.
+pub fn answer(request: &Request, status: u16, tag: &str) -> Response {
+    let mut response = request.response(status, None);
+    if !tag.is_empty() {
+        response.set_to_tag(tag);
+        response.headers.push("Contact", "<sip:bob@192.0.2.4:5060>");
+    }
+    response
+}
+
+pub fn with_sdp(mut response: Response, sdp: &str) -> Response {
+    response.headers.push("Content-Type", "application/sdp");
+    response.body = sdp.as_bytes().to_vec();
+    response
+}
+
+/// A request of the far end to the phone.
+pub struct Caller {
+    pub call_id: String,
+    pub tag: String,
+    pub to_tag: Option<String>,
+    pub seq: u32,
+    branch: u32,
+}
+
+impl Caller {
+    pub fn new(call_id: &str) -> Self {
+        Self { call_id: call_id.into(), tag: "caller".into(), to_tag: None, seq: 0, branch: 0 }
+    }
+
+    /// The far end of a call that the phone has made.
+    pub fn callee(invite: &Request, tag: &str) -> Self {
+        Self {
+            call_id: invite.headers.call_id().unwrap().to_owned(),
+            tag: tag.into(),
+            to_tag: invite.headers.from().unwrap().tag().map(str::to_owned),
+            seq: 100,
+            branch: 0,
+        }
+    }
+
+    pub fn request(&mut self, method: &str, sdp: Option<&str>) -> Request {
+        self.seq += 1;
+        self.branch += 1;
+        let seq = self.seq;
+        self.build(method, seq, sdp)
+    }
+
+    pub fn ack(&mut self, seq: u32, sdp: Option<&str>) -> Request {
+        self.branch += 1;
+        self.build("ACK", seq, sdp)
+    }
+
+    pub fn build(&self, method: &str, seq: u32, sdp: Option<&str>) -> Request {
+        let mut text = format!(
+            "{method} sip:alice@alice.invalid SIP/2.0\r\n\
+             Via: SIP/2.0/WSS caller.example.com;branch=z9hG4bK{}{}\r\n\
+             Max-Forwards: 70\r\nFrom: \"Bob\" <sip:bob@example.com>;tag={}\r\nTo: <sip:alice@example.com>{}\r\n\
+             Call-ID: {}\r\nCSeq: {seq} {method}\r\nContact: <sip:bob@192.0.2.4:5060>\r\n",
+            self.call_id,
+            self.branch,
+            self.tag,
+            self.to_tag.as_ref().map(|tag| format!(";tag={tag}")).unwrap_or_default(),
+            self.call_id,
+        );
+        if sdp.is_some() {
+            text.push_str("Content-Type: application/sdp\r\n");
+        }
+        let body = sdp.unwrap_or_default();
+        text.push_str(&format!("Content-Length: {}\r\n\r\n{body}", body.len()));
+        match wire::parse(text.as_bytes()) {
+            Ok(Frame::Message(Message::Request(request))) => request,
+            _ => panic!("the test's own request is broken"),
+        }
+    }
+
+    pub fn cancel(&self) -> Request {
+        self.build("CANCEL", self.seq, None)
+    }
+}
+
+pub fn send(bench: &mut Bench, request: &Request) {
+    let text = request.to_text().unwrap();
+    bench.receive(&text);
+}
+
+/// A result as tests compare it: the error by its code.
+pub type Outcome = Result<(), &'static str>;
+
+pub fn outcome(result: &Result<(), wasm_softphone::error::Error>) -> Outcome {
+    match result {
+        Ok(()) => Ok(()),
+        Err(error) => Err(error.code.as_str()),
+    }
+}

@@ -1,0 +1,276 @@
+//! The connection: servers in order, reconnecting, keep-alive (RFC 7118, RFC 5626).
+
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
+use crate::bench::{ANSWER, Bench, answer, config, ms, secs, with_sdp};
+use wasm_softphone::phone::{ConnectionState, Event, Input, PhoneConfig, SocketId};
+
+fn three_servers() -> PhoneConfig {
+    PhoneConfig {
+        servers: ["wss://a.example.com", "wss://b.example.com", "wss://c.example.com"]
+            .map(String::from)
+            .to_vec(),
+        ..config()
+    }
+}
+
+#[test]
+fn servers_are_tried_in_order_and_then_connect_fails() {
+    let mut bench = Bench::new(three_servers());
+    bench.reachable = false;
+    bench.connect();
+    assert_eq!(bench.phone.connection(), ConnectionState::Connecting);
+    bench.input(Input::SocketClosed(SocketId(1)));
+    assert_eq!(bench.opened.len(), 2);
+    bench.pass(secs(5));
+    assert_eq!(bench.closed, [SocketId(2)], "a silent server is given 5 s");
+    bench.pass(secs(5));
+    let urls: Vec<_> = bench.opened.iter().map(|(_, _, url)| url.as_str()).collect();
+    assert_eq!(urls, ["wss://a.example.com", "wss://b.example.com", "wss://c.example.com"]);
+    assert_eq!(bench.connect_results(), [Err("transport")]);
+    assert_eq!(bench.phone.connection(), ConnectionState::Disconnected);
+    bench.pass(secs(3600));
+    assert_eq!(bench.opened.len(), 3, "no attempt that nobody asked for");
+}
+
+#[test]
+fn connecting_twice_is_one_attempt_and_again_later_succeeds_at_once() {
+    let mut bench = Bench::new(config());
+    bench.reachable = false;
+    bench.connect();
+    bench.connect();
+    assert_eq!(bench.opened.len(), 1);
+    bench.socket = Some(SocketId(1));
+    bench.input(Input::SocketOpened(SocketId(1)));
+    assert_eq!(bench.connect_results(), [Ok(())]);
+    bench.connect();
+    assert_eq!(bench.connect_results(), [Ok(()), Ok(())]);
+    assert_eq!(bench.opened.len(), 1);
+}
+
+#[test]
+fn without_servers_connect_says_so() {
+    let mut bench = Bench::new(PhoneConfig { servers: Vec::new(), ..config() });
+    bench.connect();
+    assert_eq!(bench.connect_results(), [Err("not_configured")]);
+}
+
+#[test]
+fn comes_back_at_once_and_then_with_jitter_below_the_cap() {
+    for seed in 0..20 {
+        let mut bench = Bench::seeded(config(), seed);
+        bench.connect();
+        bench.events.clear();
+        bench.reachable = false;
+        let lost = bench.now;
+        bench.cut();
+        assert_eq!(bench.phone.connection(), ConnectionState::Reconnecting);
+        assert_eq!(bench.opened.last().unwrap().0, lost, "the first attempt comes at once");
+        for round in 0..10_u32 {
+            let failed = bench.now;
+            let socket = bench.opened.last().unwrap().1;
+            bench.input(Input::SocketClosed(socket));
+            let count = bench.opened.len();
+            bench.pass(ms(8_000.min(1_000 << round)));
+            assert!(bench.opened.len() > count, "round {round} waited too long");
+            assert!(bench.opened[count].0 >= failed);
+            bench.opened.truncate(count + 1);
+            // `pass` may have let the attempt time out and begin another: only the first counts here.
+            bench.now = bench.now.max(bench.opened[count].0);
+            if bench.closed.contains(&bench.opened[count].1) {
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn a_server_that_comes_back_is_found_within_the_cap() {
+    let mut bench = Bench::new(config());
+    bench.connect();
+    bench.reachable = false;
+    bench.cut();
+    // A refused connection fails at once.
+    let end = bench.now + secs(120);
+    while bench.now < end {
+        let socket = bench.opened.last().unwrap().1;
+        bench.input(Input::SocketClosed(socket));
+        let count = bench.opened.len();
+        while bench.opened.len() == count {
+            let (at, _) = bench.phone.poll_timeout().unwrap();
+            bench.now = bench.now.max(at);
+            bench.input(Input::Timer);
+        }
+    }
+    let socket = bench.opened.last().unwrap().1;
+    bench.input(Input::SocketClosed(socket));
+    bench.reachable = true;
+    let up = bench.now;
+    bench.pass(secs(8));
+    assert_eq!(bench.phone.connection(), ConnectionState::Connected);
+    assert!(bench.opened.last().unwrap().0 - up <= secs(8));
+}
+
+#[test]
+fn pings_within_the_interval_and_answers_pings() {
+    let mut bench = Bench::online();
+    bench.pass(ms(19_900));
+    assert_eq!(bench.pings, 0);
+    bench.pass(ms(5_200));
+    assert_eq!(bench.pings, 1);
+    bench.receive("\r\n\r\n");
+    assert_eq!(bench.pongs, 1);
+}
+
+#[test]
+fn a_server_that_stops_answering_pings_is_left() {
+    let mut bench = Bench::online();
+    bench.pass(secs(26));
+    bench.receive("\r\n");
+    bench.pass(secs(25));
+    assert_eq!(bench.pings, 2);
+    bench.pass(secs(10));
+    assert_eq!(bench.closed, [SocketId(1)]);
+    assert_eq!(bench.opened.len(), 2);
+}
+
+#[test]
+fn a_server_that_never_answers_pings_is_kept() {
+    let mut bench = Bench::online();
+    bench.pass(secs(600));
+    assert!(bench.pings > 20);
+    assert_eq!(bench.opened.len(), 1);
+}
+
+#[test]
+fn any_message_counts_as_a_sign_of_life() {
+    let mut bench = Bench::online();
+    bench.pass(secs(26));
+    bench.receive("\r\n");
+    let pings = bench.pings;
+    while bench.pings == pings {
+        bench.pass(secs(1));
+    }
+    bench.pass(secs(9));
+    bench.receive("OPTIONS sip:a@b SIP/2.0\r\nVia: SIP/2.0/WS x;branch=z9hG4bKo\r\nFrom: <sip:b@c>;tag=1\r\nTo: <sip:a@b>\r\nCall-ID: o\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n");
+    assert_eq!(bench.lines(), ["200 OPTIONS"]);
+    bench.pass(secs(3));
+    assert_eq!(bench.opened.len(), 1);
+}
+
+#[test]
+fn what_an_old_socket_says_is_ignored() {
+    let mut bench = Bench::online();
+    bench.cut();
+    assert_eq!(bench.opened.len(), 2);
+    bench.events.clear();
+    bench.input(Input::SocketClosed(SocketId(1)));
+    bench.input(Input::SocketOpened(SocketId(1)));
+    bench.input(Input::SocketData(SocketId(1), b"\r\n\r\n".to_vec()));
+    assert_eq!(bench.events, []);
+    assert_eq!(bench.pongs, 0);
+    assert_eq!(bench.phone.connection(), ConnectionState::Connected);
+}
+
+#[test]
+fn a_call_survives_the_loss_of_the_socket_and_its_bye_goes_out_on_the_next() {
+    let mut bench = Bench::online();
+    let call = bench.dial("sip:bob@example.com");
+    let invite = bench.take_request("INVITE");
+    bench.reply(&with_sdp(answer(&invite, 200, "b"), ANSWER));
+    bench.take_request("ACK");
+    bench.reachable = false;
+    bench.cut();
+    assert!(bench.end_of(call).is_none(), "the call goes on");
+    bench.hangup(call);
+    bench.nothing_sent();
+    assert!(bench.end_of(call).is_some());
+    let socket = bench.opened.last().unwrap().1;
+    bench.socket = Some(socket);
+    bench.input(Input::SocketOpened(socket));
+    let bye = bench.take_request("BYE");
+    bench.reply(&answer(&bye, 200, ""));
+    bench.nothing_sent();
+}
+
+#[test]
+fn a_bye_in_flight_is_sent_again_on_the_next_socket() {
+    let mut bench = Bench::online();
+    let call = bench.dial("sip:bob@example.com");
+    let invite = bench.take_request("INVITE");
+    bench.reply(&with_sdp(answer(&invite, 200, "b"), ANSWER));
+    bench.take_request("ACK");
+    bench.hangup(call);
+    let first = bench.take_request("BYE");
+    bench.cut();
+    let second = bench.take_request("BYE");
+    assert_eq!(first, second, "the same transaction");
+}
+
+#[test]
+fn a_call_that_was_not_answered_fails_with_the_socket_and_is_cancelled_on_the_next() {
+    let mut bench = Bench::online();
+    let call = bench.dial("sip:bob@example.com");
+    let invite = bench.take_request("INVITE");
+    bench.reply(&answer(&invite, 180, "b"));
+    bench.reachable = false;
+    bench.cut();
+    assert_eq!(bench.dial_error(call), "transport");
+    assert!(bench.media_closed(call));
+    let socket = bench.opened.last().unwrap().1;
+    bench.socket = Some(socket);
+    bench.input(Input::SocketOpened(socket));
+    let cancel = bench.take_request("CANCEL");
+    assert_eq!(cancel.headers.get("Via"), invite.headers.get("Via"));
+    // The answer had crossed: it is acknowledged and ended.
+    bench.reply(&with_sdp(answer(&invite, 200, "b"), ANSWER));
+    assert_eq!(bench.lines(), ["ACK", "BYE"]);
+}
+
+#[test]
+fn nothing_can_be_dialled_while_the_connection_is_down() {
+    let mut bench = Bench::new(config());
+    let request =
+        wasm_softphone::phone::DialRequest { target: "sip:bob@example.com".into(), ..Default::default() };
+    let error = bench.phone.dial(bench.now, request).unwrap_err();
+    assert_eq!(error.code.as_str(), "not_connected");
+    bench.drain();
+    assert_eq!(bench.events, []);
+}
+
+#[test]
+fn connection_events_tell_the_whole_story_once() {
+    let mut bench = Bench::new(config());
+    bench.connect();
+    bench.cut();
+    bench.disconnect();
+    let states: Vec<_> = bench
+        .events
+        .iter()
+        .filter_map(|event| match event {
+            Event::Connection(state, _) => Some(*state),
+            _ => None,
+        })
+        .collect();
+    use ConnectionState::{Connected, Connecting, Disconnected, Reconnecting};
+    assert_eq!(states, [Connecting, Connected, Reconnecting, Connected, Disconnected]);
+}
+
+#[test]
+fn connect_during_disconnect_begins_afterwards() {
+    let mut bench = Bench::online();
+    let call = bench.dial("sip:bob@example.com");
+    let invite = bench.take_request("INVITE");
+    bench.reply(&with_sdp(answer(&invite, 200, "b"), ANSWER));
+    bench.take_request("ACK");
+    bench.disconnect();
+    assert!(bench.end_of(call).is_some());
+    let bye = bench.take_request("BYE");
+    bench.connect();
+    assert_eq!(bench.opened.len(), 1);
+    bench.reply(&answer(&bye, 200, ""));
+    assert_eq!(bench.opened.len(), 2);
+    assert_eq!(bench.phone.connection(), ConnectionState::Connected);
+    assert_eq!(bench.connect_results(), [Ok(())]);
+}
