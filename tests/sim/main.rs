@@ -14,6 +14,7 @@ wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_browser);
 
 mod bench;
 mod flow;
+mod hostile;
 mod in_dialog;
 mod incoming;
 mod outgoing;
