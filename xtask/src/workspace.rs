@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow};
+use etcetera::BaseStrategy;
 
 /// The root of the checkout.
 pub(crate) fn root() -> &'static Path {
@@ -34,8 +35,9 @@ pub(crate) fn scratch() -> Result<PathBuf> {
 pub(crate) fn cache() -> Result<PathBuf> {
     let dir = match env::var_os("WASM_SOFTPHONE_CACHE").filter(|dir| !dir.is_empty()) {
         Some(dir) => root().join(dir),
-        None => dirs::cache_dir()
-            .ok_or_else(|| anyhow!("no cache directory on this system; set WASM_SOFTPHONE_CACHE"))?
+        None => etcetera::base_strategy::choose_native_strategy()
+            .context("no cache directory on this system; set WASM_SOFTPHONE_CACHE")?
+            .cache_dir()
             .join("wasm-softphone"),
     };
     fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
