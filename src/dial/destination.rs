@@ -93,6 +93,8 @@ impl Destination {
         }
         match input.split_once(':') {
             Some((scheme, rest)) => match scheme.to_ascii_lowercase().as_str() {
+                // `sip://bob@host` would parse as user "//bob".
+                "sip" | "sips" if rest.starts_with('/') => Err(refused(NOT_SIP)),
                 "sip" | "sips" => sip(input),
                 "tel" => tel(rest, country.as_ref()),
                 _ => Err(refused("not a sip:, sips: or tel: address, nor a phone number")),
@@ -138,7 +140,7 @@ impl Destination {
 
 fn sip(input: &str) -> Result<Destination, Error> {
     // What is outside of ASCII has to be escaped in a URI (RFC 3261, section 25.1).
-    if !input.bytes().all(|b| b.is_ascii_graphic()) || input.contains("://") {
+    if !input.bytes().all(|b| b.is_ascii_graphic()) {
         return Err(refused(NOT_SIP));
     }
     let uri = Uri::parse(input).map_err(|_| refused(NOT_SIP))?;
@@ -259,7 +261,7 @@ impl Dialled {
                 dialled.digits.push(digit);
             } else if matches!(c, '+' | '\u{ff0b}') && !dialled.plus && dialled.digits.is_empty() {
                 dialled.plus = true;
-            } else if c.is_alphabetic() {
+            } else if c.is_ascii_alphabetic() {
                 return Err(refused("a phone number holds digits, not letters"));
             } else if !is_separator(c) {
                 return Err(refused("a character that a phone number cannot hold"));
