@@ -94,6 +94,9 @@ impl Flow {
 
 impl Phone {
     pub(super) fn start_connecting(&mut self) {
+        if let Some(config) = self.next_config.take() {
+            self.config = config;
+        }
         self.flow.tried = 0;
         self.flow.rounds = 0;
         self.flow.server = 0;

@@ -146,6 +146,8 @@ struct Question {
 /// * what is to be done now: [`poll_output`](Self::poll_output), [`poll_timeout`](Self::poll_timeout)
 pub struct Phone {
     config: PhoneConfig,
+    /// Settings that wait for the end of the connection.
+    next_config: Option<PhoneConfig>,
     entropy: Box<dyn Entropy>,
     now: Instant,
     out: VecDeque<Output>,
@@ -187,6 +189,7 @@ impl Phone {
         let host = format!("{}.invalid", token(&mut *entropy, 12));
         Self {
             config,
+            next_config: None,
             entropy,
             now: Instant::ZERO,
             out: VecDeque::new(),
@@ -242,10 +245,22 @@ impl Phone {
 
     // ---- commands: drain `poll_output` after each
 
-    /// New settings for the next connection, registration and calls.
+    /// New settings. Those that name the connection (`servers`, `uri`, `register`) count from the next
+    /// [`Phone::connect`] after a disconnect: what was registered must be un-registered under the same name.
     pub fn configure(&mut self, config: PhoneConfig) {
-        self.config = config;
         self.authenticator.clear();
+        if self.flow.connection() == ConnectionState::Disconnected {
+            self.config = config;
+            return;
+        }
+        let now = PhoneConfig {
+            servers: self.config.servers.clone(),
+            uri: self.config.uri.clone(),
+            register: self.config.register,
+            ..config.clone()
+        };
+        self.config = now;
+        self.next_config = Some(config);
     }
 
     /// Opens the connection and registers; ends in [`Event::ConnectDone`]. While connected it reports success

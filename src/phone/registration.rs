@@ -23,6 +23,8 @@ const MAX_RETRY_AFTER: u32 = 600;
 #[derive(Debug)]
 pub(super) struct Registration {
     pub(super) state: RegistrationState,
+    /// The address of record that the Call-ID is for.
+    aor: String,
     call_id: String,
     from_tag: String,
     seq: u32,
@@ -40,6 +42,7 @@ impl Registration {
     pub(super) const fn new() -> Self {
         Self {
             state: RegistrationState::Unregistered,
+            aor: String::new(),
             call_id: String::new(),
             from_tag: String::new(),
             seq: 0,
@@ -89,14 +92,15 @@ impl Phone {
     }
 
     fn send_register(&mut self) {
-        if self.registration.call_id.is_empty() {
-            // RFC 3261, section 10.2.4: all REGISTERs of one phone share a Call-ID.
-            self.registration.call_id = token(&mut *self.entropy, 24);
-            self.registration.from_tag = token(&mut *self.entropy, 12);
-        }
         let expires = if self.registration.removing { 0 } else { self.registration.expires };
         let seq = self.registration.next_seq();
         let aor = self.config.uri.aor();
+        // RFC 3261, section 10.2.4: all REGISTERs of one phone to one registrar share a Call-ID.
+        if aor != self.registration.aor {
+            self.registration.aor.clone_from(&aor);
+            self.registration.call_id = token(&mut *self.entropy, 24);
+            self.registration.from_tag = token(&mut *self.entropy, 12);
+        }
         let mut domain = self.config.uri.clone();
         domain.user = None;
         let mut request = Request::new(Method::Register, domain.aor());

@@ -274,3 +274,24 @@ fn connect_during_disconnect_begins_afterwards() {
     assert_eq!(bench.phone.connection(), ConnectionState::Connected);
     assert_eq!(bench.connect_results(), [Ok(())]);
 }
+
+#[test]
+fn a_new_address_waits_for_the_next_connection() {
+    let mut bench = Bench::new(PhoneConfig { register: true, ..config() });
+    bench.connect();
+    let request = bench.take_request("REGISTER");
+    bench.reply(&request.response(200, None));
+    let other = wasm_softphone::sip::uri::Uri::parse("sip:carol@example.org").unwrap();
+    let next = PhoneConfig { uri: other, register: true, ..config() };
+    bench.phone.configure(next);
+    bench.disconnect();
+    let removal = bench.take_request("REGISTER");
+    assert_eq!(removal.headers.call_id(), request.headers.call_id());
+    assert!(removal.headers.get("To").unwrap().contains("sip:alice@example.com"));
+    bench.reply(&removal.response(200, None));
+    bench.connect();
+    let fresh = bench.take_request("REGISTER");
+    assert!(fresh.headers.get("To").unwrap().contains("sip:carol@example.org"));
+    assert_eq!(fresh.uri, "sip:example.org");
+    assert_ne!(fresh.headers.call_id(), request.headers.call_id());
+}
