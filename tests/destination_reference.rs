@@ -4,6 +4,9 @@ use std::collections::BTreeSet;
 
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
+#[cfg(target_arch = "wasm32")]
+wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_browser);
+
 use wasm_softphone::dial::{Destination, PhoneNumber};
 
 const FIXTURE: &str = include_str!("fixtures/phone-numbers.tsv");
