@@ -1,0 +1,502 @@
+//! Registrar and proxy of the network as one state machine without clock and sockets: messages go in with the
+//! connection they came from, messages come out with the connection they go to.
+//!
+//! A request for a user is forked to all phones of that user; the first 2xx wins and the others are cancelled
+//! (RFC 3261, section 16). Requests within a dialog are routed by their Request-URI, that is the Contact of the
+//! phone they are for, to the connection which that Contact was last seen on: so a dialog outlives a connection.
+
+mod auth;
+mod calls;
+mod registrar;
+mod transaction;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, VecDeque};
+
+use core::time::Duration;
+
+use wasm_softphone::entropy::{Entropy, token};
+use wasm_softphone::sip::header::{NameAddr, Via};
+use wasm_softphone::sip::message::{Message, Method, Request, Response};
+use wasm_softphone::sip::uri::Uri;
+use wasm_softphone::sip::wire::{self, Frame};
+use wasm_softphone::time::Instant;
+
+use crate::accounts::{ACCOUNTS, DOMAIN, aor};
+use auth::{Authenticator, Side, Verdict};
+use calls::CallLog;
+use registrar::{MAX_EXPIRES, MIN_EXPIRES, Refused, Registrar};
+use transaction::{Target, Transactions};
+
+/// One connection: a WebSocket, or the line of a service number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ConnId(pub u64);
+
+/// What the proxy wants done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub enum Output {
+    /// Send one message.
+    Send {
+        /// Over this connection.
+        conn: ConnId,
+        /// The message, or a keep-alive.
+        text: String,
+    },
+    /// Tell the people who watch the network.
+    Event(String),
+}
+
+/// How long a Contact of a closed connection is remembered, so that requests within its dialogs get 480 ("come
+/// again") and not 481 ("no such call").
+const LOCATION_MEMORY: Duration = Duration::from_secs(120);
+
+const ALLOW: &str =
+    "INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, INFO, MESSAGE, REFER, NOTIFY, SUBSCRIBE, UPDATE, PRACK";
+
+#[derive(Debug, Default)]
+struct Connection {
+    /// Who has proved to be there.
+    user: Option<String>,
+    /// The line of a service number: needs no password.
+    service: bool,
+}
+
+/// Where a Contact was last seen.
+struct Location {
+    conn: ConnId,
+    owner: String,
+    closed: Option<Instant>,
+}
+
+/// The state machine. After each input drain [`Proxy::poll_output`], then wait until [`Proxy::poll_timeout`].
+pub struct Proxy {
+    entropy: Box<dyn Entropy + Send>,
+    /// Our sent-by and the host part of our Record-Route: `127.0.0.1:<port>`.
+    own: String,
+    connections: BTreeMap<ConnId, Connection>,
+    services: BTreeMap<String, ConnId>,
+    auth: Authenticator,
+    registrar: Registrar,
+    locations: BTreeMap<String, Location>,
+    transactions: Transactions,
+    calls: CallLog,
+    outputs: VecDeque<Output>,
+}
+
+impl Proxy {
+    /// A proxy that is reached at this loopback address, e.g. `127.0.0.1:8080`.
+    #[must_use]
+    pub fn new(own: String, entropy: Box<dyn Entropy + Send>) -> Self {
+        Self {
+            entropy,
+            transactions: Transactions::new(own.clone()),
+            own,
+            connections: BTreeMap::new(),
+            services: BTreeMap::new(),
+            auth: Authenticator::new(DOMAIN, &ACCOUNTS),
+            registrar: Registrar::default(),
+            locations: BTreeMap::new(),
+            calls: CallLog::default(),
+            outputs: VecDeque::new(),
+        }
+    }
+
+    /// A WebSocket was opened.
+    pub fn opened(&mut self, conn: ConnId) {
+        self.connections.insert(conn, Connection::default());
+    }
+
+    /// The line of a service number: rings without registration and calls without a password.
+    pub fn attach_service(&mut self, conn: ConnId, user: &str) {
+        self.connections.insert(conn, Connection { user: Some(user.to_owned()), service: true });
+        self.services.insert(user.to_owned(), conn);
+    }
+
+    /// A connection is gone.
+    pub fn closed(&mut self, now: Instant, conn: ConnId) {
+        self.connections.remove(&conn);
+        self.services.retain(|_, service| *service != conn);
+        for user in self.registrar.closed(conn) {
+            self.report_registration(now, &user, "disconnected");
+        }
+        self.locations.retain(|_, location| {
+            location.closed.is_none_or(|closed| now.saturating_since(closed) < LOCATION_MEMORY)
+        });
+        for location in self.locations.values_mut().filter(|location| location.conn == conn) {
+            location.closed = Some(now);
+        }
+        self.transactions.closed(now, conn, self.entropy.as_mut());
+        self.settle(now);
+    }
+
+    /// A WebSocket message has come.
+    pub fn received(&mut self, now: Instant, conn: ConnId, bytes: &[u8]) {
+        match wire::parse(bytes) {
+            Ok(Frame::Ping) => self.outputs.push_back(Output::Send { conn, text: "\r\n".to_owned() }),
+            Ok(Frame::Pong) => {}
+            Ok(Frame::Message(Message::Request(request))) => self.request(now, conn, request),
+            Ok(Frame::Message(Message::Response(response))) => self.response(now, conn, response),
+            Err(rejected) => {
+                self.event(format!("malformed message ({}): {}", rejected.error, rejected.first_line));
+                if let Some(reply) = rejected.reply {
+                    self.respond(conn, reply);
+                }
+            }
+        }
+        self.settle(now);
+    }
+
+    /// Time has passed.
+    pub fn timer(&mut self, now: Instant) {
+        for user in self.registrar.expire(now) {
+            self.report_registration(now, &user, "registration expired");
+        }
+        self.transactions.timer(now, self.entropy.as_mut());
+        self.settle(now);
+    }
+
+    /// When to call [`Proxy::timer`] at the latest.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        [self.registrar.poll_timeout(), self.transactions.poll_timeout()].into_iter().flatten().min()
+    }
+
+    /// The next thing to do.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// Takes over what the transactions have to say.
+    fn settle(&mut self, now: Instant) {
+        while let Some((conn, message)) = self.transactions.poll_send() {
+            self.send(conn, &message);
+        }
+        while let Some(news) = self.transactions.poll_news() {
+            if let Some(line) = self.calls.news(now, &news) {
+                self.event(line);
+            }
+        }
+    }
+
+    fn event(&mut self, line: String) {
+        self.outputs.push_back(Output::Event(line));
+    }
+
+    fn send(&mut self, conn: ConnId, message: &Message) {
+        if !self.connections.contains_key(&conn) {
+            return;
+        }
+        match message.to_text() {
+            Ok(text) => self.outputs.push_back(Output::Send { conn, text }),
+            Err(error) => self.event(format!("a message was not forwarded: {error}")),
+        }
+    }
+
+    fn respond(&mut self, conn: ConnId, mut response: Response) {
+        if response.status > 100 {
+            response.set_to_tag(&token(self.entropy.as_mut(), 10));
+        }
+        self.send(conn, &Message::Response(response));
+    }
+
+    fn refuse(&mut self, conn: ConnId, request: &Request, status: u16, reason: Option<&str>) {
+        if request.method != Method::Ack {
+            let mut response = request.response(status, reason);
+            if status == 405 {
+                response.headers.push("Allow", ALLOW);
+            }
+            self.respond(conn, response);
+        }
+    }
+
+    fn response(&mut self, now: Instant, conn: ConnId, response: Response) {
+        if let Some(owner) = self.connections.get(&conn).and_then(|c| c.user.clone()) {
+            self.learn(conn, &owner, response.headers.get("Contact"));
+        }
+        self.transactions.response(now, conn, response, self.entropy.as_mut());
+    }
+
+    fn request(&mut self, now: Instant, conn: ConnId, mut request: Request) {
+        mark_received(&mut request);
+        match request.method {
+            Method::Ack if self.transactions.absorb_ack(conn, &request) => return,
+            Method::Cancel => {
+                let known = self.transactions.cancel(now, conn, &request, self.entropy.as_mut());
+                return self.refuse(conn, &request, if known { 200 } else { 481 }, None);
+            }
+            _ if self.transactions.repeat(conn, &request) => return,
+            _ => {}
+        }
+        // RFC 3261, section 16.3.
+        let hops = match request.headers.get("Max-Forwards").map(str::parse::<u32>) {
+            None => 70,
+            Some(Ok(0)) => return self.refuse(conn, &request, 483, None),
+            Some(Ok(hops)) => hops.min(255) - 1,
+            Some(Err(_)) => return self.refuse(conn, &request, 400, Some("Bad Max-Forwards")),
+        };
+        request.headers.set("Max-Forwards", hops.to_string());
+        let looped = request
+            .headers
+            .values("Via")
+            .iter()
+            .any(|via| Via::parse(via).is_ok_and(|via| via.sent_by == self.own));
+        if looped {
+            return self.refuse(conn, &request, 482, None);
+        }
+        if let Some(options) = request.headers.get("Proxy-Require").map(str::to_owned) {
+            let mut response = request.response(420, None);
+            response.headers.push("Unsupported", options);
+            return self.respond(conn, response);
+        }
+        let Ok(uri) = Uri::parse(&request.uri) else {
+            return self.refuse(conn, &request, 416, None);
+        };
+        self.strip_own_route(&mut request);
+        if request.headers.get("Route").is_some() {
+            // There is no network beyond this one.
+            return self.refuse(conn, &request, 404, Some("Unknown Route"));
+        }
+        if request.headers.to().is_some_and(|to| to.tag().is_some()) {
+            return self.within_dialog(now, conn, request, &uri);
+        }
+        if request.method == Method::Ack {
+            return;
+        }
+        let registrar = request.method == Method::Register && self.is_own(&uri);
+        let side = if registrar { Side::Registrar } else { Side::Proxy };
+        let Some(user) = self.authenticate(now, conn, side, &request) else {
+            return;
+        };
+        if registrar {
+            self.register(now, conn, &user, &request)
+        } else {
+            self.route(now, conn, user, request, &uri)
+        }
+    }
+
+    /// Who sends this request; `None` when it has been answered with a challenge or a refusal.
+    fn authenticate(&mut self, now: Instant, conn: ConnId, side: Side, request: &Request) -> Option<String> {
+        let connection = self.connections.get(&conn)?;
+        let user = if connection.service {
+            connection.user.clone()?
+        } else {
+            let verdict = self.auth.check(now, side, request);
+            let Verdict::Accepted(user) = verdict else {
+                if verdict == Verdict::Wrong {
+                    self.event(format!("{}: wrong user or password", caller(request)));
+                }
+                let mut response = request.response(side.status(), None);
+                let stale = verdict == Verdict::Stale;
+                self.auth.challenge(now, self.entropy.as_mut(), side, stale, &mut response);
+                self.respond(conn, response);
+                return None;
+            };
+            user.to_owned()
+        };
+        // Whoever has a password may speak for its user only.
+        let claimed = match side {
+            Side::Registrar => request.headers.to(),
+            Side::Proxy => request.headers.from(),
+        };
+        if !claimed.is_some_and(|claimed| Uri::parse(&claimed.uri).is_ok_and(|uri| uri.aor() == aor(&user))) {
+            self.event(format!("{user}: may not act as {}", caller(request)));
+            self.refuse(conn, request, 403, None);
+            return None;
+        }
+        if let Some(connection) = self.connections.get_mut(&conn) {
+            connection.user = Some(user.clone());
+        }
+        Some(user)
+    }
+
+    fn register(&mut self, now: Instant, conn: ConnId, user: &str, request: &Request) {
+        if let Some(options) = request.headers.get("Require").map(str::to_owned) {
+            let mut response = request.response(420, None);
+            response.headers.push("Unsupported", options);
+            return self.respond(conn, response);
+        }
+        let before = self.registrar.bindings(now, user).count();
+        let response = match self.registrar.register(now, user, conn, request) {
+            Ok(()) => {
+                let mut response = request.response(200, None);
+                for binding in self.registrar.bindings(now, user) {
+                    let mut contact = binding.contact.clone();
+                    let seconds = binding.expires.saturating_since(now).as_secs();
+                    contact.params.set("expires", Some(&seconds.to_string()));
+                    response.headers.push("Contact", contact.to_string());
+                }
+                response
+            }
+            Err(Refused::Malformed(reason)) => request.response(400, Some(reason)),
+            Err(Refused::TooBrief) => {
+                let mut response = request.response(423, None);
+                response.headers.push("Min-Expires", MIN_EXPIRES.to_string());
+                response
+            }
+            Err(Refused::TooMany) => request.response(403, Some("Too Many Phones")),
+            Err(Refused::OutOfOrder) => request.response(500, Some("Out Of Order")),
+        };
+        if response.status == 200 {
+            let bound: Vec<String> = self
+                .registrar
+                .bindings(now, user)
+                .filter(|binding| binding.conn == conn)
+                .map(|binding| binding.contact.to_string())
+                .collect();
+            for contact in bound {
+                self.learn(conn, user, Some(&contact));
+            }
+            let after = self.registrar.bindings(now, user).count();
+            if after != before {
+                self.report_registration(
+                    now,
+                    user,
+                    if after > before { "registered" } else { "unregistered" },
+                );
+            }
+        }
+        self.respond(conn, response);
+    }
+
+    fn report_registration(&mut self, now: Instant, user: &str, what: &str) {
+        let phones = self.registrar.bindings(now, user).count();
+        let count = match phones {
+            0 => "no phone".to_owned(),
+            1 => "1 phone".to_owned(),
+            more => format!("{more} phones"),
+        };
+        self.event(format!("{user} {what} ({count})"));
+    }
+
+    /// A request outside of a dialog, from a user who has proved to be it.
+    fn route(&mut self, now: Instant, conn: ConnId, user: String, mut request: Request, uri: &Uri) {
+        request.headers.remove("Proxy-Authorization");
+        // RFC 3325, section 5: the identity is ours to assert, so one that the phone claims is dropped.
+        request.headers.remove("P-Preferred-Identity");
+        request.headers.set("P-Asserted-Identity", format!("<{}>", aor(&user)));
+        self.learn(conn, &user, request.headers.get("Contact"));
+
+        let targets = if self.is_own(uri) {
+            let Some(callee) = uri.user_decoded() else {
+                return if request.method == Method::Options {
+                    let mut response = request.response(200, None);
+                    response.headers.push("Allow", ALLOW);
+                    self.respond(conn, response);
+                } else {
+                    self.refuse(conn, &request, 405, None);
+                };
+            };
+            if let Some(service) = self.services.get(&callee) {
+                vec![Target { conn: *service, uri: request.uri.clone() }]
+            } else if ACCOUNTS.iter().any(|account| account.user == callee) {
+                self.registrar
+                    .bindings(now, &callee)
+                    .map(|binding| Target { conn: binding.conn, uri: binding.contact.uri.clone() })
+                    .collect()
+            } else {
+                self.calls.refused(&request, 404).into_iter().for_each(|line| self.event(line));
+                return self.refuse(conn, &request, 404, None);
+            }
+        } else if let Some(location) = self.locations.get(&uri.aor()) {
+            match location.closed {
+                None => vec![Target { conn: location.conn, uri: request.uri.clone() }],
+                Some(_) => Vec::new(),
+            }
+        } else {
+            self.calls.refused(&request, 404).into_iter().for_each(|line| self.event(line));
+            return self.refuse(conn, &request, 404, None);
+        };
+        if targets.is_empty() {
+            self.calls.refused(&request, 480).into_iter().for_each(|line| self.event(line));
+            return self.refuse(conn, &request, 480, None);
+        }
+        if request.method == Method::Invite {
+            let line = self.calls.begin(&request);
+            self.event(line);
+        }
+        // So that the requests of the dialog come through here (RFC 3261, section 16.6, step 4).
+        request.headers.push_front("Record-Route", format!("<sip:{};transport=ws;lr>", self.own));
+        self.transactions.forward(now, conn, request, targets, self.entropy.as_mut());
+    }
+
+    fn within_dialog(&mut self, now: Instant, conn: ConnId, request: Request, uri: &Uri) {
+        let owner = self.connections.get(&conn).and_then(|connection| connection.user.clone());
+        if let Some(owner) = owner {
+            self.learn(conn, &owner, request.headers.get("Contact"));
+        }
+        let target = match self.locations.get(&uri.aor()) {
+            Some(Location { conn, closed: None, .. }) => Target { conn: *conn, uri: request.uri.clone() },
+            Some(_) => return self.refuse(conn, &request, 480, None),
+            None => return self.refuse(conn, &request, 481, None),
+        };
+        if request.method == Method::Bye
+            && let Some(line) = self.calls.ended(now, &request)
+        {
+            self.event(line);
+        }
+        self.transactions.forward(now, conn, request, vec![target], self.entropy.as_mut());
+    }
+
+    /// Remembers where a Contact is. One that belongs to somebody else stays theirs.
+    fn learn(&mut self, conn: ConnId, owner: &str, contact: Option<&str>) {
+        let Some(key) = contact
+            .and_then(|contact| NameAddr::parse(contact).ok())
+            .and_then(|contact| Uri::parse(&contact.uri).ok())
+            .filter(|uri| !self.is_own(uri))
+            .map(|uri| uri.aor())
+        else {
+            return;
+        };
+        if self.locations.get(&key).is_none_or(|location| location.owner == owner) {
+            self.locations.insert(key, Location { conn, owner: owner.to_owned(), closed: None });
+        }
+    }
+
+    /// Whether a URI is of this domain or names this proxy.
+    fn is_own(&self, uri: &Uri) -> bool {
+        uri.host == DOMAIN || self.is_own_address(uri)
+    }
+
+    fn is_own_address(&self, uri: &Uri) -> bool {
+        uri.port.is_some_and(|port| self.own == format!("{}:{port}", uri.host))
+    }
+
+    /// Takes our own Route values off the top (RFC 3261, section 16.4).
+    fn strip_own_route(&self, request: &mut Request) {
+        let routes: Vec<String> = request.headers.values("Route").iter().map(|r| (*r).to_owned()).collect();
+        let rest: Vec<&String> = routes
+            .iter()
+            .skip_while(|route| {
+                NameAddr::parse(route)
+                    .ok()
+                    .and_then(|route| Uri::parse(&route.uri).ok())
+                    .is_some_and(|uri| self.is_own(&uri))
+            })
+            .collect();
+        request.headers.remove("Route");
+        for route in rest {
+            request.headers.push("Route", route.clone());
+        }
+    }
+}
+
+/// The user part of From, for people.
+fn caller(request: &Request) -> String {
+    calls::name(request.headers.from().map(|from| from.uri).as_deref())
+}
+
+/// Says where a request came from when its Via cannot be reached, as a browser's never can (RFC 3261, section
+/// 18.2.1; RFC 7118, section 5).
+fn mark_received(request: &mut Request) {
+    if let [value] = request.headers.values("Via").as_slice()
+        && let Ok(mut via) = Via::parse(value)
+    {
+        via.params.set("received", Some("127.0.0.1"));
+        request.headers.set("Via", via.to_string());
+    }
+}
+
+const _: () = assert!(MIN_EXPIRES < MAX_EXPIRES);
