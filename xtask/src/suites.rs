@@ -215,9 +215,9 @@ fn types(limit: Duration) -> Result<Verdict> {
     checks(projects.iter().map(|project| tsc.clone().arg(project)), limit)
 }
 
-/// The arguments after `wasm-pack test`, which are the same for every way of running the tests, so that they are
-/// compiled once.
-const WASM_TESTS: [&str; 2] = ["--lib", "--tests"];
+/// Unit and integration tests but not the examples in the docs, in words that wasm-pack can hand to both
+/// `cargo build --tests` and `cargo test`.
+const WASM_TESTS: [&str; 3] = ["--lib", "--test", "*"];
 
 /// Compiles the wasm tests where the network may still be needed, and returns wasm-pack, ready to run them.
 fn wasm_pack(port: u16) -> Result<Task> {
