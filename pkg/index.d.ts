@@ -1,0 +1,229 @@
+// The types of wasm-softphone, written by hand and checked by `tsc --strict` (tests/types).
+
+declare global {
+  // For consumers whose `lib` has no `esnext.disposable`; with it, the two declarations merge.
+  interface SymbolConstructor {
+    readonly dispose: unique symbol;
+  }
+}
+
+/** Where the WebAssembly module comes from. Default: the `.wasm` file beside the package's JavaScript. */
+export type InitSource = RequestInfo | URL | Response | BufferSource | WebAssembly.Module;
+
+/** Loads the WebAssembly module once; later calls return the same promise; a failed load can be retried.
+ *  Importing the package has no side effect (safe in Node, SSR and workers). */
+export default function init(source?: InitSource | Promise<InitSource> | { module_or_path: InitSource | Promise<InitSource> }): Promise<void>;
+
+export type StrategyName = 'sip-invite' | 'rest-originate';
+
+export interface DialStrategyConfig {
+  /** SIP-over-WebSocket URLs, tried in order. `wss:`; plain `ws:` only to a loopback host. */
+  servers: string | string[];
+  /** Address of record: "sip:alice@example.com". */
+  uri: string;
+  displayName?: string;
+  /** SIP credentials (never a REST API's). A function is asked each time they are needed, and nothing is kept. */
+  credentials?: SipCredentials | (() => SipCredentials | Promise<SipCredentials>);
+  /** Default true. */
+  register?: boolean;
+  /** Seconds; default 600. */
+  registerExpires?: number;
+  /** "custom" (default), "46elks", or one added with registerProvider(). */
+  providerId?: string;
+  /** Default "auto": the provider's capabilities and the destination decide. */
+  strategy?: 'auto' | StrategyName;
+  /** VueSIP's spelling of strategy: "auto". */
+  autoDetect?: boolean;
+  /** Base URL of the call proxy; needed for "rest-originate". https:, same-origin path, or loopback http:. */
+  proxyUrl?: string;
+  /** Caller-ID key known to the proxy ("main"), never a credential. */
+  callerId?: string;
+  /** Headers of the host app's own session with the proxy, e.g. a short-lived bearer token. `Authorization: Basic` is refused. */
+  proxyHeaders?: Record<string, string> | (() => Record<string, string> | Promise<Record<string, string>>);
+  iceServers?: RTCIceServer[];
+  iceTransportPolicy?: RTCIceTransportPolicy;
+  /** Longest wait for ICE candidates before an offer or answer is sent, milliseconds; default 500. */
+  iceGatherTimeout?: number;
+  /** Codec names in order of preference, e.g. ["PCMA", "PCMU"]; the rest follow. */
+  codecs?: string[];
+  /** The microphone; `false` opens none and only listens. */
+  audio?: boolean | MediaTrackConstraints;
+  /** Where remote audio plays; default: an element that the call makes itself. `null`: the app plays `call.remoteStream`. */
+  audioElement?: HTMLAudioElement | null;
+  /** Country used to read national numbers, e.g. "SE"; without it only +E.164, sip:, sips: and tel: destinations pass. */
+  defaultCountry?: string;
+  /** Emits "log" events for everything, the SIP messages included, secrets redacted by construction.
+   *  Warnings and errors are emitted without it too. */
+  debug?: boolean;
+}
+
+/** `password`, or `ha1`: the hash H(username:realm:password) in hex. `username` defaults to the user part of `uri`. */
+export interface SipCredentials { username?: string; password?: string; ha1?: string; realm?: string; bearerToken?: string }
+
+export interface DialOptions {
+  signal?: AbortSignal;
+  /** Milliseconds until the dial fails with code "timeout". */
+  timeout?: number;
+  strategy?: 'auto' | StrategyName;
+  callerId?: string;
+  extraHeaders?: Record<string, string>;
+  audio?: boolean | MediaTrackConstraints;
+  /** Called for each stage: progress of both strategies in one vocabulary. The call exists from the first stage on. */
+  onProgress?: (stage: DialStage, call: Call) => void;
+}
+
+export type DialStage = 'preparing' | 'requesting' | 'ringing-client' | 'client-connected' | 'ringing' | 'early-media' | 'connected';
+
+/** dial() resolves once the far end has answered (for rest-originate: once the bridge is confirmed), or has failed for good, with the outcome;
+ *  it never rejects, and sets `error` and `lastResult` on every path. Until then the call is in `calls`, in "call" events and in onProgress. */
+export type DialResult =
+  | { success: true; callId: string; strategy: StrategyName; call: Call; error?: undefined }
+  | { success: false; callId?: string; strategy?: StrategyName; call?: undefined; error: SoftphoneError };
+
+/** An Error with a stable machine-readable code; the message is safe to show and holds no secret. */
+export interface SoftphoneError extends Error {
+  readonly code: ErrorCode;
+  readonly sipStatus?: number;
+  readonly retryable: boolean;
+  /** What to do about it, in one sentence. */
+  readonly hint?: string;
+}
+export type ErrorCode =
+  | 'invalid_config' | 'invalid_destination' | 'not_configured' | 'not_connected' | 'already_dialing'
+  | 'aborted' | 'timeout' | 'transport' | 'auth_failed' | 'registration_failed'
+  | 'media_denied' | 'media_unavailable' | 'ice_failed'
+  | 'busy' | 'declined' | 'no_answer' | 'not_found' | 'forbidden' | 'unsupported_by_provider' | 'server_error'
+  | 'proxy_required' | 'proxy_unreachable' | 'proxy_denied' | 'proxy_rate_limited' | 'proxy_error' | 'provider_error'
+  | 'redirected' | 'not_acceptable' | 'invalid_state' | 'fatal' | 'not_initialized'
+  | 'bridge_missing' | 'unverified_bridge' | 'ended' | (string & {});
+
+/** What a provider can do; built in: "custom" and "46elks". Throws `invalid_config` for a taken id. */
+export function registerProvider(provider: Provider): void;
+export interface Provider {
+  id: string;
+  name?: string;
+  /** Ways of calling the telephone network, best first; sip: addresses always go by sip-invite. */
+  strategies: StrategyName[];
+  /** Offer RFC 4028 session timers; default true. */
+  sessionTimers?: boolean;
+  codecs?: string[];
+  servers?: string | string[];
+}
+
+/** One 46elks call through the proxy without a DialStrategy, for apps that answer the bridge leg by other means. Rejects with SoftphoneError. */
+export function originateCall(options: { proxyUrl: string; destination: string; callerId?: string; headers?: Record<string, string>; signal?: AbortSignal }): Promise<OriginatedCall>;
+export interface OriginatedCall {
+  readonly id: string;
+  readonly direction: 'outgoing';
+  readonly from: string;
+  readonly to: string;
+  readonly state: string;
+  cancel(): Promise<void>;
+}
+
+export class DialStrategy {
+  constructor(config?: DialStrategyConfig);
+  /** Merges into the configuration. Throws a SoftphoneError: `already_dialing` during a dial, `invalid_config` naming the field. */
+  configure(config: Partial<DialStrategyConfig>): void;
+  /** Opens the WebSocket and registers. Resolves when calls can be made and received; rejects with a SoftphoneError
+   *  (`auth_failed`, `registration_failed`, `transport`, `not_configured`) after one honest try at every server. Calling it again is safe. */
+  connect(): Promise<void>;
+  /** Ends calls, unregisters, closes the socket. */
+  disconnect(): Promise<void>;
+  /** Only one dial runs at a time: another gets `already_dialing`, and the running one is not disturbed. */
+  dial(destination: string, options?: DialOptions): Promise<DialResult>;
+  /** Clears error and lastResult; a no-op while dialing. */
+  reset(): void;
+  /** The strategy that dial() would use now for this destination. Throws `invalid_destination` or `not_configured`. */
+  strategyFor(destination: string): StrategyName;
+  /** The strategy that dial() would use now for a telephone number. */
+  readonly strategy: StrategyName;
+  readonly isDialing: boolean;
+  readonly error: SoftphoneError | null;
+  readonly lastResult: DialResult | null;
+  readonly connection: 'disconnected' | 'connecting' | 'connected' | 'reconnecting';
+  readonly registration: 'unregistered' | 'registering' | 'registered' | 'failed';
+  readonly calls: readonly Call[];
+  /** Returns a function that removes the listener. */
+  on<K extends keyof DialStrategyEvents>(type: K, listener: (event: DialStrategyEvents[K]) => void): () => void;
+  /** Ends everything: the microphone is off at once, promises settle with `aborted`, goodbyes are sent. Listeners hear no more. */
+  free(): void;
+  [Symbol.dispose](): void;
+}
+
+export interface DialStrategyEvents {
+  connection: { state: DialStrategy['connection']; error?: SoftphoneError };
+  registration: { state: DialStrategy['registration']; error?: SoftphoneError };
+  /** A new incoming call that rings. Never fired for the verified bridge leg of a rest-originate dial. */
+  incoming: { call: Call };
+  /** Every call, both directions, at each change of state, its first included. */
+  call: { call: Call; state: CallState };
+  message: { from: string; contentType: string; body: string };
+  log: { level: 'debug' | 'info' | 'warn' | 'error'; time: number; text: string };
+  /** The module can't go on (a defect): make a new instance. */
+  fatal: { error: SoftphoneError };
+}
+
+export type CallState = 'new' | 'connecting' | 'ringing' | 'early-media' | 'active' | 'reconnecting' | 'ended';
+
+/** A call. The object of a call stays the same: `phone.calls[0] === event.call`. Only the phone makes calls. */
+export class Call {
+  private constructor();
+  readonly id: string;
+  readonly direction: 'outgoing' | 'incoming';
+  readonly strategy: StrategyName | null;
+  readonly state: CallState;
+  readonly remote: { uri: string; displayName?: string; assertedIdentity?: string };
+  readonly localHold: boolean;
+  readonly remoteHold: boolean;
+  readonly muted: boolean;
+  readonly localStream: MediaStream | null;
+  readonly remoteStream: MediaStream | null;
+  readonly startedAt: number | null;
+  readonly endReason: { code: ErrorCode | 'completed' | 'cancelled' | 'answered_elsewhere'; sipStatus?: number; by: 'local' | 'remote' | 'network' } | null;
+  /** Answers an incoming call. Resolves when the call is up, rejects with a SoftphoneError. */
+  answer(options?: { audio?: boolean | MediaTrackConstraints }): Promise<void>;
+  /** Refuses an incoming call; default 603. */
+  reject(options?: { status?: number }): Promise<void>;
+  /** CANCEL, BYE or reject, whichever the state calls for. */
+  hangup(): Promise<void>;
+  /** Resolves when the peer has agreed; rejects when it refuses, and then the call stays as it was. */
+  hold(): Promise<void>;
+  unhold(): Promise<void>;
+  mute(): void;
+  unmute(): void;
+  /** Tones are 0-9, A-D, *, # and a comma for a pause. `duration` 40 to 6000 ms, default 100; `gap` from 30 ms, default 70.
+   *  Resolves when the last tone has been sent. Calls made meanwhile queue up. */
+  sendDtmf(tones: string, options?: { duration?: number; gap?: number; method?: 'rtp' | 'info' }): Promise<void>;
+  /** Blind to an address; attended to another call. Resolves when the transfer has succeeded, with the final NOTIFY. */
+  transfer(target: string | Call): Promise<void>;
+  stats(): Promise<CallStats>;
+  on<K extends keyof CallEvents>(type: K, listener: (event: CallEvents[K]) => void): () => void;
+  /** Ends the call if it is not over, and releases its memory. */
+  free(): void;
+  [Symbol.dispose](): void;
+}
+
+export interface CallEvents {
+  state: { state: CallState };
+  hold: { local: boolean; remote: boolean };
+  dtmf: { tone: string };
+  /** Every two seconds while the call is active and somebody listens. */
+  stats: CallStats;
+  transfer: { state: 'trying' | 'ringing' | 'accepted' | 'failed'; sipStatus?: number };
+  ended: NonNullable<Call['endReason']>;
+}
+
+export interface CallStats {
+  /** Estimated listening quality, 1 to 4.5 (ITU-T G.107). */
+  mos: number | null;
+  /** Milliseconds. */
+  roundTripTime: number | null;
+  /** Milliseconds. */
+  jitter: number | null;
+  /** 0 to 1, over the last interval. */
+  packetLoss: number | null;
+  codec: string | null;
+  bytesSent: number;
+  bytesReceived: number;
+}

@@ -1,0 +1,76 @@
+// The entry of the package. Importing it does nothing but define names: safe in Node, in server-side rendering
+// and in workers. The generated glue beside it is not an entry of its own.
+import load, * as core from './wasm_softphone.js';
+
+let loading;
+let loaded = false;
+
+/**
+ * Loads the WebAssembly module. Calls made while it loads, and later ones, get the same promise; after a failure
+ * the next call tries again.
+ */
+export default function init(source) {
+  if (!loading) {
+    const wrapped =
+      source !== null && typeof source === 'object' && 'module_or_path' in source
+        ? source
+        : { module_or_path: source };
+    loading = load(wrapped).then(
+      () => {
+        loaded = true;
+      },
+      (error) => {
+        loading = undefined;
+        throw error;
+      },
+    );
+  }
+  return loading;
+}
+
+function requireLoaded(what) {
+  if (loaded) return;
+  const error = new Error(`${what} was used before the WebAssembly module was loaded`);
+  error.name = 'SoftphoneError';
+  error.code = 'not_initialized';
+  error.retryable = true;
+  error.hint = "First: import init from 'wasm-softphone'; await init();";
+  throw error;
+}
+
+// A phone that is connected lives on though the application may have kept no reference to it but its listeners,
+// as a WebSocket does: without this the garbage collector could end a call.
+const connected = new Set();
+
+export class DialStrategy extends core.DialStrategy {
+  constructor(config) {
+    requireLoaded('DialStrategy');
+    super(config);
+    const self = new WeakRef(this);
+    this.on('connection', ({ state }) => {
+      const phone = self.deref();
+      if (!phone) return;
+      if (state === 'disconnected') connected.delete(phone);
+      else connected.add(phone);
+    });
+  }
+
+  free() {
+    connected.delete(this);
+    super.free();
+  }
+}
+// The generated glue defines Symbol.dispose only where the browser has it.
+if (Symbol.dispose) DialStrategy.prototype[Symbol.dispose] = DialStrategy.prototype.free;
+
+export const Call = core.Call;
+
+export function registerProvider(provider) {
+  requireLoaded('registerProvider()');
+  core.registerProvider(provider);
+}
+
+export async function originateCall(options) {
+  requireLoaded('originateCall()');
+  return core.originateCall(options);
+}

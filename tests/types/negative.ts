@@ -1,0 +1,49 @@
+// What must not compile: `tsc` fails on a `@ts-expect-error` without an error.
+import init, { Call, DialStrategy, registerProvider } from '../../pkg/index.js';
+
+// @ts-expect-error null is no source of a module
+await init(null);
+
+// @ts-expect-error servers and uri are required
+new DialStrategy({ servers: 'wss://sip.example.com' });
+
+const phone = new DialStrategy({ servers: 'wss://sip.example.com', uri: 'sip:a@example.com' });
+
+// @ts-expect-error API credentials have no place in the browser
+phone.configure({ apiUsername: 'u', apiPassword: 'p' });
+
+// @ts-expect-error no such strategy
+phone.configure({ strategy: 'rest' });
+
+// @ts-expect-error no such event
+phone.on('ring', () => {});
+
+// @ts-expect-error the event has no such field
+phone.on('incoming', ({ caller }) => caller);
+
+// @ts-expect-error read-only
+phone.isDialing = true;
+
+// @ts-expect-error read-only list
+phone.calls.push();
+
+// @ts-expect-error a destination is a string
+void phone.dial(46101234567);
+
+const result = await phone.dial('sip:bob@example.com');
+// @ts-expect-error only a success has a call: narrow first
+result.call.hangup();
+// @ts-expect-error a success has no error
+if (result.success) result.error.code;
+
+// @ts-expect-error only the phone makes calls
+new Call();
+
+const [call] = phone.calls;
+// @ts-expect-error no such method of sending
+void call?.sendDtmf('1', { method: 'inband' });
+// @ts-expect-error state is one of the call states
+if (call?.state === 'held') call.free();
+
+// @ts-expect-error strategies are required
+registerProvider({ id: 'mine' });
