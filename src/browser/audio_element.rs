@@ -1,0 +1,105 @@
+//! Where remote audio is heard.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use wasm_bindgen_futures::{JsFuture, spawn_local};
+use web_sys::{HtmlAudioElement, MediaStream};
+
+use super::listener::Listener;
+
+/// What an application wants done with remote audio.
+#[derive(Debug, Clone, Default)]
+pub(crate) enum Playback {
+    /// An element of the call's own.
+    #[default]
+    Own,
+    /// This element.
+    Element(HtmlAudioElement),
+    /// Nothing: the application plays the stream.
+    Application,
+}
+
+/// Remote audio that is playing; dropping it stops it.
+#[must_use = "dropping it stops the audio"]
+pub(crate) struct RemoteAudio(Rc<Inner>);
+
+struct Inner {
+    element: HtmlAudioElement,
+    stream: MediaStream,
+    /// While the browser wants a user gesture first.
+    gestures: RefCell<Vec<Listener>>,
+    blocked: Box<dyn Fn()>,
+}
+
+impl RemoteAudio {
+    /// Starts to play. `blocked` is called when the browser refuses to play without a user gesture; it is tried
+    /// again at the next one.
+    pub(crate) fn play(
+        playback: &Playback,
+        stream: &MediaStream,
+        blocked: impl Fn() + 'static,
+    ) -> Option<Self> {
+        let element = match playback {
+            Playback::Application => return None,
+            Playback::Element(element) => element.clone(),
+            Playback::Own => HtmlAudioElement::new().ok()?,
+        };
+        element.set_autoplay(true);
+        element.set_src_object(Some(stream));
+        let inner = Rc::new(Inner {
+            element,
+            stream: stream.clone(),
+            gestures: RefCell::new(Vec::new()),
+            blocked: Box::new(blocked),
+        });
+        inner.start();
+        Some(Self(inner))
+    }
+}
+
+impl Inner {
+    fn start(self: &Rc<Self>) {
+        let Ok(playing) = self.element.play() else { return };
+        let weak = Rc::downgrade(self);
+        spawn_local(async move {
+            let played = JsFuture::from(playing).await;
+            let Some(inner) = weak.upgrade() else { return };
+            match played {
+                Ok(_) => inner.gestures.borrow_mut().clear(),
+                Err(error) if super::object::string(&error, "name").as_deref() == Some("NotAllowedError") => {
+                    inner.wait_for_gesture();
+                }
+                // The source was changed or taken away meanwhile: nobody waits for this any more.
+                Err(_) => {}
+            }
+        });
+    }
+
+    fn wait_for_gesture(self: &Rc<Self>) {
+        if !self.gestures.borrow().is_empty() {
+            return;
+        }
+        let Some(document) = web_sys::window().and_then(|window| window.document()) else { return };
+        let listen = |kind| {
+            let weak = Rc::downgrade(self);
+            Listener::new(&document, kind, move |_| {
+                if let Some(inner) = weak.upgrade() {
+                    inner.start();
+                }
+            })
+        };
+        *self.gestures.borrow_mut() = vec![listen("pointerdown"), listen("keydown")];
+        (self.blocked)();
+    }
+}
+
+impl Drop for RemoteAudio {
+    fn drop(&mut self) {
+        self.0.gestures.borrow_mut().clear();
+        // The application's element may by now play something else.
+        if self.0.element.src_object().as_ref() == Some(&self.0.stream) {
+            self.0.element.set_src_object(None);
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! DTMF as telephone-events in the audio stream (RFC 4733), by `RTCDTMFSender`.
+
+use wasm_bindgen::prelude::wasm_bindgen;
+use wasm_bindgen::{JsCast, JsValue};
+use web_sys::{Event, EventTarget, RtcRtpSender, RtcdtmfSender};
+
+use super::listener::Listener;
+use super::object;
+
+#[wasm_bindgen]
+extern "C" {
+    // web-sys binds insertDTMF without `catch`, but it throws when the call has ended or takes no telephone-events.
+    #[wasm_bindgen(extends = EventTarget)]
+    type DtmfSender;
+
+    #[wasm_bindgen(method, catch, js_name = insertDTMF)]
+    fn insert(this: &DtmfSender, tones: &str, duration: u32, gap: u32) -> Result<(), JsValue>;
+}
+
+/// Tones being sent; dropping it forgets about them (the browser goes on).
+#[must_use = "dropping it loses the report of the end"]
+pub(crate) struct SendingDtmf(#[expect(dead_code, reason = "held for its Drop")] Listener);
+
+impl SendingDtmf {
+    /// Sends tones (`duration` and `gap` in milliseconds) and reports when the last has been played.
+    ///
+    /// # Errors
+    /// When the other side takes no telephone-events or the call is over.
+    pub(crate) fn start(
+        sender: &RtcRtpSender,
+        tones: &str,
+        duration: u32,
+        gap: u32,
+        done: impl Fn() + 'static,
+    ) -> Result<Self, JsValue> {
+        let dtmf: RtcdtmfSender = sender.dtmf().ok_or(JsValue::NULL)?;
+        let dtmf: DtmfSender = dtmf.unchecked_into();
+        dtmf.insert(tones, duration, gap)?;
+        Ok(Self(Listener::new(&dtmf, "tonechange", move |event: Event| {
+            // An empty tone says that all have been played (WebRTC 1.0, section 7.2).
+            if object::string(&event, "tone").as_deref() == Some("") {
+                done();
+            }
+        })))
+    }
+}

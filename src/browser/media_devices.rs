@@ -1,0 +1,110 @@
+//! The microphone.
+
+use js_sys::Object;
+use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen_futures::{JsFuture, spawn_local};
+use web_sys::{MediaStream, MediaStreamConstraints, MediaStreamTrack};
+
+use super::object;
+use crate::phone::MediaError;
+
+/// Which microphone an application asks for.
+#[derive(Debug, Clone, Default)]
+pub(crate) enum Audio {
+    /// The browser's choice.
+    #[default]
+    Default,
+    /// With these `MediaTrackConstraints`.
+    Constraints(Object),
+    /// None: the call only listens.
+    Off,
+}
+
+/// An open microphone; dropping it turns it off.
+#[must_use = "dropping it turns the microphone off"]
+pub(crate) struct Microphone(MediaStream);
+
+/// A microphone that was asked for. Dropping it does not take the question back, as nothing can, but a microphone
+/// that is then granted is turned off at once.
+#[must_use = "dropping it turns the microphone off"]
+pub(crate) struct RequestedMicrophone(Option<JsFuture>);
+
+impl RequestedMicrophone {
+    /// Asks the browser for a microphone, now.
+    ///
+    /// # Errors
+    /// When there is no such thing: no device, or a page outside a secure context.
+    pub(crate) fn new(audio: &Audio) -> Result<Self, MediaError> {
+        let constraints = MediaStreamConstraints::new();
+        match audio {
+            Audio::Constraints(object) => constraints.set_audio(object),
+            Audio::Default | Audio::Off => constraints.set_audio(&JsValue::TRUE),
+        }
+        let navigator = web_sys::window().ok_or(MediaError::Unavailable)?.navigator();
+        let devices = navigator.media_devices().map_err(|_| MediaError::Unavailable)?;
+        // It is missing outside a secure context.
+        if devices.is_undefined() {
+            return Err(MediaError::Unavailable);
+        }
+        let asked =
+            devices.get_user_media_with_constraints(&constraints).map_err(|error| media_error(&error))?;
+        Ok(Self(Some(JsFuture::from(asked))))
+    }
+
+    /// Waits for the user.
+    ///
+    /// # Errors
+    /// `Denied`, `Unavailable`.
+    pub(crate) async fn open(mut self) -> Result<Microphone, MediaError> {
+        let asked = self.0.take().ok_or(MediaError::Unavailable)?;
+        let stream = asked.await.map_err(|error| media_error(&error))?;
+        Ok(Microphone(stream.unchecked_into()))
+    }
+}
+
+impl Drop for RequestedMicrophone {
+    fn drop(&mut self) {
+        if let Some(asked) = self.0.take() {
+            spawn_local(async move {
+                if let Ok(stream) = asked.await {
+                    drop(Microphone(stream.unchecked_into()));
+                }
+            });
+        }
+    }
+}
+
+impl Microphone {
+    /// The stream, for the application.
+    pub(crate) fn stream(&self) -> &MediaStream {
+        &self.0
+    }
+
+    /// The one audio track.
+    pub(crate) fn track(&self) -> Option<MediaStreamTrack> {
+        self.0.get_audio_tracks().get(0).dyn_into().ok()
+    }
+
+    /// A muted microphone sends silence.
+    pub(crate) fn set_muted(&self, muted: bool) {
+        if let Some(track) = self.track() {
+            track.set_enabled(!muted);
+        }
+    }
+}
+
+impl Drop for Microphone {
+    fn drop(&mut self) {
+        for track in self.0.get_tracks().iter() {
+            track.unchecked_into::<MediaStreamTrack>().stop();
+        }
+    }
+}
+
+/// Media Capture and Streams, section 10.2: the names of `getUserMedia` failures.
+fn media_error(error: &JsValue) -> MediaError {
+    match object::string(error, "name").as_deref() {
+        Some("NotAllowedError" | "SecurityError" | "PermissionDeniedError") => MediaError::Denied,
+        _ => MediaError::Unavailable,
+    }
+}

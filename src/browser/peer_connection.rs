@@ -1,0 +1,231 @@
+//! `RTCPeerConnection` for one audio stream.
+
+use js_sys::{Array, Promise};
+use wasm_bindgen::prelude::wasm_bindgen;
+use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen_futures::JsFuture;
+use web_sys::{
+    Event, MediaStream, MediaStreamTrack, RtcConfiguration, RtcIceGatheringState, RtcPeerConnection,
+    RtcPeerConnectionState, RtcRtpReceiver, RtcRtpSender, RtcRtpTransceiver, RtcSdpType,
+    RtcSessionDescriptionInit, RtcSignalingState, RtcStatsReport,
+};
+
+use super::listener::Listener;
+use super::object::{get, object, set, string};
+
+#[wasm_bindgen]
+extern "C" {
+    // web-sys binds these without `catch`, but they throw.
+    #[wasm_bindgen(extends = RtcPeerConnection)]
+    type Connection;
+
+    #[wasm_bindgen(method, catch, js_name = addTransceiver)]
+    fn add_transceiver(
+        this: &Connection,
+        kind: &str,
+        init: &JsValue,
+    ) -> Result<RtcRtpTransceiver, JsValue>;
+
+    #[wasm_bindgen(method, catch, js_name = addTrack)]
+    fn add_track(
+        this: &Connection,
+        track: &MediaStreamTrack,
+        stream: &MediaStream,
+    ) -> Result<RtcRtpSender, JsValue>;
+
+    #[wasm_bindgen(extends = RtcRtpTransceiver)]
+    type Transceiver;
+
+    #[wasm_bindgen(method, catch, js_name = setCodecPreferences)]
+    fn prefer(this: &Transceiver, codecs: &Array) -> Result<(), JsValue>;
+}
+
+/// What a connection is made with.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Configuration {
+    /// `RTCIceServer[]`, or `undefined`.
+    pub(crate) ice_servers: JsValue,
+    /// `RTCIceTransportPolicy`, or `undefined`.
+    pub(crate) ice_transport_policy: JsValue,
+    /// Codec names, best first.
+    pub(crate) codecs: Vec<String>,
+}
+
+/// An `RTCPeerConnection`; dropping it closes it.
+#[must_use = "dropping it closes the connection"]
+pub(crate) struct PeerConnection {
+    pc: Connection,
+    codecs: Vec<String>,
+    listeners: Vec<Listener>,
+}
+
+impl PeerConnection {
+    /// A new connection.
+    ///
+    /// # Errors
+    /// When there is no WebRTC or the browser refuses the configuration.
+    pub(crate) fn new(configuration: &Configuration) -> Result<Self, JsValue> {
+        let rtc = object([("bundlePolicy", "max-bundle".into())]);
+        if !configuration.ice_servers.is_undefined() {
+            set(&rtc, "iceServers", &configuration.ice_servers);
+        }
+        if !configuration.ice_transport_policy.is_undefined() {
+            set(&rtc, "iceTransportPolicy", &configuration.ice_transport_policy);
+        }
+        let rtc: RtcConfiguration = rtc.unchecked_into();
+        let pc = RtcPeerConnection::new_with_configuration(&rtc)?;
+        Ok(Self {
+            pc: pc.unchecked_into(),
+            codecs: configuration.codecs.clone(),
+            listeners: Vec::new(),
+        })
+    }
+
+    /// Listens as long as the connection is open.
+    pub(crate) fn on(&mut self, kind: &'static str, handler: impl Fn(Event) + 'static) {
+        self.listeners.push(Listener::new(&self.pc, kind, handler));
+    }
+
+    /// Adds the audio line of an offer. The track may come later, with [`PeerConnection::send`].
+    pub(crate) fn add_audio(&self, send: bool) -> Result<(), JsValue> {
+        let direction = if send { "sendrecv" } else { "recvonly" };
+        // Without a stream the description would say that the track belongs to none ("msid:-"), and some
+        // browsers then give the other side's application no stream.
+        let streams = MediaStream::new().map(|stream| Array::of1(&stream)).unwrap_or_default();
+        let init = object([("direction", direction.into()), ("streams", streams.into())]);
+        self.pc.add_transceiver("audio", &init)?;
+        self.apply_codecs();
+        Ok(())
+    }
+
+    /// Sends this track: on the line that an offer of ours has, or on that of the peer's offer. There may be
+    /// something to wait for.
+    pub(crate) fn send(
+        &self,
+        track: &MediaStreamTrack,
+        stream: &MediaStream,
+    ) -> Result<Option<JsFuture>, JsValue> {
+        match self.sender() {
+            Some(sender) if self.pc.remote_description().is_none() => {
+                Ok(Some(JsFuture::from(sender.replace_track(Some(track)).unchecked_into::<Promise>())))
+            }
+            // Takes the line of the offer and makes it sendrecv (JSEP, section 5.10).
+            _ => self.pc.add_track(track, stream).map(|_| None),
+        }
+    }
+
+    /// Starts to make an offer.
+    pub(crate) fn create_offer(&self) -> JsFuture {
+        JsFuture::from(self.pc.create_offer())
+    }
+
+    /// Makes an answer to the offer that was set.
+    pub(crate) fn create_answer(&self) -> JsFuture {
+        self.apply_codecs();
+        JsFuture::from(self.pc.create_answer())
+    }
+
+    /// Sets the description that `create_offer` or `create_answer` gave. Gathering starts.
+    pub(crate) fn set_local(&self, description: JsValue) -> JsFuture {
+        JsFuture::from(self.pc.set_local_description(&description.unchecked_into()))
+    }
+
+    /// Sets the peer's description.
+    pub(crate) fn set_remote(&self, kind: RtcSdpType, sdp: &str) -> JsFuture {
+        let description = RtcSessionDescriptionInit::new(kind);
+        description.set_sdp(sdp);
+        JsFuture::from(self.pc.set_remote_description(&description))
+    }
+
+    /// Goes back to the last agreed descriptions; `None` when there is nothing to take back.
+    pub(crate) fn rollback(&self) -> Option<JsFuture> {
+        let rollback = RtcSessionDescriptionInit::new(RtcSdpType::Rollback);
+        match self.pc.signaling_state() {
+            RtcSignalingState::HaveLocalOffer => {
+                Some(JsFuture::from(self.pc.set_local_description(&rollback)))
+            }
+            RtcSignalingState::HaveRemoteOffer => {
+                Some(JsFuture::from(self.pc.set_remote_description(&rollback)))
+            }
+            _ => None,
+        }
+    }
+
+    /// The local description with the candidates found so far.
+    pub(crate) fn local_sdp(&self) -> Option<String> {
+        self.pc.local_description().map(|description| description.sdp())
+    }
+
+    /// Whether all candidates are in.
+    pub(crate) fn gathered(&self) -> bool {
+        self.pc.ice_gathering_state() == RtcIceGatheringState::Complete
+    }
+
+    /// ICE and DTLS together.
+    pub(crate) fn state(&self) -> RtcPeerConnectionState {
+        self.pc.connection_state()
+    }
+
+    /// The sender of the audio line.
+    pub(crate) fn sender(&self) -> Option<RtcRtpSender> {
+        self.transceiver().map(|transceiver| transceiver.sender())
+    }
+
+    /// Starts to collect statistics.
+    pub(crate) fn stats(&self) -> impl Future<Output = Result<RtcStatsReport, JsValue>> + 'static {
+        let report = JsFuture::from(self.pc.get_stats());
+        async move { Ok(report.await?.unchecked_into()) }
+    }
+
+    fn transceiver(&self) -> Option<RtcRtpTransceiver> {
+        self.pc.get_transceivers().get(0).dyn_into().ok()
+    }
+
+    /// Puts the preferred codecs first. The others stay, telephone-event among them.
+    fn apply_codecs(&self) {
+        if self.codecs.is_empty() {
+            return;
+        }
+        let (Some(transceiver), Some(capabilities)) =
+            (self.transceiver(), RtcRtpReceiver::get_capabilities("audio"))
+        else {
+            return;
+        };
+        let mut codecs: Vec<JsValue> = get(&capabilities, "codecs").unchecked_into::<Array>().iter().collect();
+        codecs.sort_by_key(|codec| rank(&string(codec, "mimeType").unwrap_or_default(), &self.codecs));
+        // An old browser without the method keeps its own order: the call is still good.
+        if get(&transceiver, "setCodecPreferences").is_function() {
+            let transceiver: Transceiver = transceiver.unchecked_into();
+            let preferred = transceiver.prefer(&codecs.iter().collect());
+            debug_assert!(preferred.is_ok(), "the browser's own codecs in another order");
+        }
+    }
+}
+
+impl Drop for PeerConnection {
+    fn drop(&mut self) {
+        self.listeners.clear();
+        self.pc.close();
+    }
+}
+
+/// The place of a codec ("audio/PCMA") in the order of preference.
+fn rank(mime_type: &str, preferred: &[String]) -> usize {
+    let name = mime_type.rsplit('/').next().unwrap_or_default();
+    preferred.iter().position(|wanted| wanted.eq_ignore_ascii_case(name)).unwrap_or(preferred.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::*;
+
+    #[test]
+    fn preferred_codecs_come_first_and_the_others_keep_their_order() {
+        let preferred = ["pcma".to_owned(), "opus".to_owned()];
+        let mut codecs = ["audio/opus", "audio/G722", "audio/PCMU", "audio/PCMA", "audio/telephone-event"];
+        codecs.sort_by_key(|codec| rank(codec, &preferred));
+        assert_eq!(codecs, ["audio/PCMA", "audio/opus", "audio/G722", "audio/PCMU", "audio/telephone-event"]);
+    }
+}
