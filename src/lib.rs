@@ -18,7 +18,11 @@ pub mod dial;
 pub mod entropy;
 pub mod error;
 #[cfg(target_arch = "wasm32")]
-mod js;
+pub mod js;
 pub mod phone;
 pub mod sip;
 pub mod time;
+
+// The unit tests of the browser half need a browser, and those of the portable half run there as well.
+#[cfg(all(test, target_arch = "wasm32"))]
+wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_browser);

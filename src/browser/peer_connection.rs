@@ -20,11 +20,7 @@ extern "C" {
     type Connection;
 
     #[wasm_bindgen(method, catch, js_name = addTransceiver)]
-    fn add_transceiver(
-        this: &Connection,
-        kind: &str,
-        init: &JsValue,
-    ) -> Result<RtcRtpTransceiver, JsValue>;
+    fn add_transceiver(this: &Connection, kind: &str, init: &JsValue) -> Result<RtcRtpTransceiver, JsValue>;
 
     #[wasm_bindgen(method, catch, js_name = addTrack)]
     fn add_track(
@@ -74,11 +70,7 @@ impl PeerConnection {
         }
         let rtc: RtcConfiguration = rtc.unchecked_into();
         let pc = RtcPeerConnection::new_with_configuration(&rtc)?;
-        Ok(Self {
-            pc: pc.unchecked_into(),
-            codecs: configuration.codecs.clone(),
-            listeners: Vec::new(),
-        })
+        Ok(Self { pc: pc.unchecked_into(), codecs: configuration.codecs.clone(), listeners: Vec::new() })
     }
 
     /// Listens as long as the connection is open.
@@ -191,7 +183,8 @@ impl PeerConnection {
         else {
             return;
         };
-        let mut codecs: Vec<JsValue> = get(&capabilities, "codecs").unchecked_into::<Array>().iter().collect();
+        let mut codecs: Vec<JsValue> =
+            get(&capabilities, "codecs").unchecked_into::<Array>().iter().collect();
         codecs.sort_by_key(|codec| rank(&string(codec, "mimeType").unwrap_or_default(), &self.codecs));
         // An old browser without the method keeps its own order: the call is still good.
         if get(&transceiver, "setCodecPreferences").is_function() {

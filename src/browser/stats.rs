@@ -2,7 +2,7 @@
 
 use js_sys::Array;
 use serde::Serialize;
-use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen::JsValue;
 use web_sys::RtcStatsReport;
 
 use super::object::{get, number, string};
@@ -103,12 +103,6 @@ impl StatsReader {
             mean_opinion_score(network + buffer + CODEC_DELAY_MS, loss)
         });
         stats
-    }
-
-    /// The counters and figures as plain data for JavaScript.
-    pub(crate) fn to_js(stats: &CallStats) -> JsValue {
-        let serializer = serde_wasm_bindgen::Serializer::new().serialize_missing_as_null(true);
-        stats.serialize(&serializer).unwrap_or_else(|error| error.unchecked_into())
     }
 }
 

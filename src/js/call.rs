@@ -1,0 +1,412 @@
+//! One call: what the driver keeps of it, and the class that JavaScript sees.
+
+use core::cell::{Cell, RefCell};
+use std::rc::{Rc, Weak};
+
+use js_sys::{Function, Promise};
+use serde::Serialize;
+use wasm_bindgen::JsValue;
+use wasm_bindgen::prelude::wasm_bindgen;
+use web_sys::MediaStream;
+
+use super::config::Options;
+use super::driver::Driver;
+use super::dtmf::{Queue, Tones};
+use super::error;
+use super::event::{self, Listeners};
+use super::promise::{Settler, settled};
+use crate::browser::media_devices::Audio;
+use crate::browser::object::object;
+use crate::dial::strategy::StrategyName;
+use crate::error::{Error, ErrorCode};
+use crate::phone::{CallId, CallInfo, CallState, Direction, EndReason};
+use crate::time::Instant;
+
+const EVENTS: &[&str] = &["state", "hold", "dtmf", "stats", "transfer", "ended"];
+
+/// What is known of a call. The phone forgets a call that has ended; this stays as long as JavaScript holds it.
+pub(crate) struct CallEntry {
+    pub(crate) id: CallId,
+    sip_call_id: String,
+    direction: Direction,
+    strategy: Option<StrategyName>,
+    pub(crate) state: Cell<CallState>,
+    remote: RefCell<Remote>,
+    pub(crate) hold: Cell<(bool, bool)>,
+    pub(crate) muted: Cell<bool>,
+    /// Milliseconds since 1970.
+    pub(crate) started_at: Cell<Option<f64>>,
+    pub(crate) end_reason: RefCell<Option<EndReason>>,
+    pub(crate) listeners: Listeners,
+    /// The microphone for this call, where it differs from the configuration.
+    pub(crate) audio: RefCell<Option<Audio>>,
+    pub(crate) answering: RefCell<Vec<Settler>>,
+    /// Who waits for the end.
+    pub(crate) ending: RefCell<Vec<Settler>>,
+    pub(crate) dtmf: RefCell<Queue>,
+    /// When the next tone by INFO is due.
+    pub(crate) next_tone: Cell<Option<Instant>>,
+    /// When the next `stats` event is due.
+    pub(crate) next_stats: Cell<Option<Instant>>,
+    /// The one JavaScript object, so that it is the same wherever it appears. Given up at the end of the call:
+    /// until then it keeps itself alive.
+    object: RefCell<Option<JsValue>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Remote {
+    uri: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    display_name: Option<String>,
+}
+
+impl CallEntry {
+    /// A new call.
+    pub(crate) fn new(info: &CallInfo, strategy: Option<StrategyName>) -> Rc<Self> {
+        Rc::new(Self {
+            id: info.id,
+            sip_call_id: info.sip_call_id.clone(),
+            direction: info.direction,
+            strategy,
+            state: Cell::new(CallState::New),
+            remote: RefCell::new(Remote::of(info)),
+            hold: Cell::new((info.local_hold, info.remote_hold)),
+            muted: Cell::new(false),
+            started_at: Cell::new(None),
+            end_reason: RefCell::default(),
+            listeners: Listeners::default(),
+            audio: RefCell::default(),
+            answering: RefCell::default(),
+            ending: RefCell::default(),
+            dtmf: RefCell::default(),
+            next_tone: Cell::new(None),
+            next_stats: Cell::new(None),
+            object: RefCell::default(),
+        })
+    }
+
+    /// What the phone knows by now.
+    pub(crate) fn refresh(&self, info: CallInfo) {
+        let remote = Remote::of(&info);
+        if *self.remote.borrow() != remote {
+            self.remote.replace(remote);
+        }
+        // Known before the events that tell of it, so that they find it.
+        if info.end_reason.is_some() {
+            self.end_reason.replace(info.end_reason);
+        }
+    }
+
+    /// The id that JavaScript sees: the SIP Call-ID, which the server's logs show too.
+    pub(crate) fn js_id(&self) -> &str {
+        &self.sip_call_id
+    }
+
+    /// Over, as far as JavaScript has been told.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.state.get() == CallState::Ended
+    }
+
+    /// The JavaScript object.
+    pub(crate) fn object(self: &Rc<Self>, driver: &Weak<Driver>) -> JsValue {
+        let known = self.object.borrow().clone();
+        known.unwrap_or_else(|| {
+            let object = JsValue::from(Call { entry: self.clone(), driver: driver.clone() });
+            self.object.replace(Some(object.clone()));
+            object
+        })
+    }
+
+    /// Lets go of the JavaScript object.
+    pub(crate) fn release_object(&self) {
+        let object = self.object.take();
+        drop(object);
+    }
+
+    fn end_reason_js(&self) -> JsValue {
+        self.end_reason
+            .borrow()
+            .as_ref()
+            .filter(|_| self.has_ended())
+            .map_or(JsValue::NULL, event::end_reason)
+    }
+}
+
+impl Remote {
+    fn of(info: &CallInfo) -> Self {
+        Self { uri: info.remote_uri.clone(), display_name: info.remote_display_name.clone() }
+    }
+}
+
+/// A call. Made by the phone only.
+#[wasm_bindgen]
+pub struct Call {
+    entry: Rc<CallEntry>,
+    driver: Weak<Driver>,
+}
+
+#[wasm_bindgen]
+impl Call {
+    /// The SIP Call-ID.
+    #[wasm_bindgen(getter)]
+    #[must_use]
+    pub fn id(&self) -> String {
+        self.entry.sip_call_id.clone()
+    }
+
+    /// `outgoing` or `incoming`.
+    #[wasm_bindgen(getter)]
+    #[must_use]
+    pub fn direction(&self) -> String {
+        event::direction(self.entry.direction).to_owned()
+    }
+
+    /// How an outgoing call is made; `null` for an incoming one.
+    #[wasm_bindgen(getter)]
+    #[must_use]
+    pub fn strategy(&self) -> JsValue {
+        event::strategy(self.entry.strategy)
+    }
+
+    /// `CallState`.
+    #[wasm_bindgen(getter)]
+    #[must_use]
+    pub fn state(&self) -> String {
+        event::call_state(self.entry.state.get()).to_owned()
+    }
+
+    /// The other side.
+    #[wasm_bindgen(getter)]
+    #[must_use]
+    pub fn remote(&self) -> JsValue {
+        event::plain(&*self.entry.remote.borrow())
+    }
+
+    /// Held by us.
+    #[wasm_bindgen(getter, js_name = localHold)]
+    #[must_use]
+    pub fn local_hold(&self) -> bool {
+        self.entry.hold.get().0
+    }
+
+    /// Held by the other side.
+    #[wasm_bindgen(getter, js_name = remoteHold)]
+    #[must_use]
+    pub fn remote_hold(&self) -> bool {
+        self.entry.hold.get().1
+    }
+
+    /// Our microphone sends silence.
+    #[wasm_bindgen(getter)]
+    #[must_use]
+    pub fn muted(&self) -> bool {
+        self.entry.muted.get()
+    }
+
+    /// The microphone while the call lasts.
+    #[wasm_bindgen(getter, js_name = localStream)]
+    #[must_use]
+    pub fn local_stream(&self) -> JsValue {
+        self.stream(|driver, id| driver.session(id)?.local_stream())
+    }
+
+    /// What the other side sends, while the call lasts.
+    #[wasm_bindgen(getter, js_name = remoteStream)]
+    #[must_use]
+    pub fn remote_stream(&self) -> JsValue {
+        self.stream(|driver, id| driver.session(id)?.remote_stream())
+    }
+
+    /// When it was answered, milliseconds since 1970.
+    #[wasm_bindgen(getter, js_name = startedAt)]
+    #[must_use]
+    pub fn started_at(&self) -> JsValue {
+        self.entry.started_at.get().map_or(JsValue::NULL, JsValue::from)
+    }
+
+    /// Why it ended; `null` before that.
+    #[wasm_bindgen(getter, js_name = endReason)]
+    #[must_use]
+    pub fn end_reason(&self) -> JsValue {
+        self.entry.end_reason_js()
+    }
+
+    /// Answers an incoming call.
+    pub fn answer(&self, options: &JsValue) -> Promise {
+        self.command(|driver| {
+            let audio = Options::new("options", options)?.audio()?;
+            driver
+                .with_phone(|phone, now| phone.answer(now, self.entry.id))
+                .unwrap_or_else(|| Err(ended()))?;
+            if audio.is_some() {
+                self.entry.audio.replace(audio);
+            }
+            let (promise, settler) = Settler::new();
+            self.entry.answering.borrow_mut().push(settler);
+            Ok(promise)
+        })
+    }
+
+    /// Refuses an incoming call.
+    pub fn reject(&self, options: &JsValue) -> Promise {
+        self.command(|driver| {
+            let status = Options::new("options", options)?.integer("status", 300..=699)?;
+            let status = status.and_then(|status| u16::try_from(status).ok());
+            driver
+                .with_phone(|phone, now| phone.reject(now, self.entry.id, status))
+                .unwrap_or_else(|| Err(ended()))?;
+            Ok(self.until_ended())
+        })
+    }
+
+    /// Ends the call.
+    pub fn hangup(&self) -> Promise {
+        if self.entry.has_ended() {
+            return settled(&Ok(()));
+        }
+        self.command(|driver| {
+            driver.with_phone(|phone, now| phone.hangup(now, self.entry.id, None));
+            Ok(self.until_ended())
+        })
+    }
+
+    /// Not part of this version.
+    pub fn hold(&self) -> Promise {
+        settled(&Err(error::not_in_this_version("hold()")))
+    }
+
+    /// Not part of this version.
+    pub fn unhold(&self) -> Promise {
+        settled(&Err(error::not_in_this_version("unhold()")))
+    }
+
+    /// Not part of this version.
+    pub fn transfer(&self, target: &JsValue) -> Promise {
+        let _ = target;
+        settled(&Err(error::not_in_this_version("transfer()")))
+    }
+
+    /// Sends silence.
+    pub fn mute(&self) {
+        self.set_muted(true);
+    }
+
+    /// Sends the microphone again.
+    pub fn unmute(&self) {
+        self.set_muted(false);
+    }
+
+    /// Sends DTMF tones.
+    #[wasm_bindgen(js_name = sendDtmf)]
+    pub fn send_dtmf(&self, tones: &JsValue, options: &JsValue) -> Promise {
+        self.command(|driver| {
+            let tones = Tones::read(tones, options)?;
+            if !matches!(self.entry.state.get(), CallState::Active | CallState::Reconnecting) {
+                return Err(error::new(
+                    ErrorCode::InvalidState,
+                    "Tones can be sent in an answered call only",
+                ));
+            }
+            let (promise, settler) = Settler::new();
+            self.entry.dtmf.borrow_mut().push(tones, settler);
+            driver.pump_dtmf(&self.entry);
+            Ok(promise)
+        })
+    }
+
+    /// Quality and counters.
+    pub fn stats(&self) -> Promise {
+        self.command(|driver| {
+            let session = driver.session(self.entry.id).ok_or_else(|| {
+                error::new(ErrorCode::InvalidState, "There is no media in this call (any more)")
+            })?;
+            let (promise, settler) = Settler::new();
+            wasm_bindgen_futures::spawn_local(async move {
+                match session.stats().await {
+                    Ok(stats) => settler.resolve(&event::plain(&stats)),
+                    Err(_) => settler.reject(&ended()),
+                }
+            });
+            Ok(promise)
+        })
+    }
+
+    /// Adds a listener; returns the function that removes it.
+    ///
+    /// # Errors
+    /// `invalid_config` for an unknown event.
+    pub fn on(&self, kind: &JsValue, listener: &JsValue) -> Result<Function, JsValue> {
+        let remove =
+            self.entry.listeners.add(EVENTS, kind, listener).map_err(|error| error::to_js(&error))?;
+        if let Some(driver) = self.driver.upgrade() {
+            driver.arm_timer();
+        }
+        Ok(remove)
+    }
+}
+
+impl Call {
+    /// Does what needs a living driver, then what follows from it.
+    fn command(&self, f: impl FnOnce(&Rc<Driver>) -> Result<Promise, Error>) -> Promise {
+        let result = match self.driver.upgrade() {
+            _ if self.entry.has_ended() => Err(ended()),
+            Some(driver) => driver.check_alive().and_then(|()| {
+                let result = f(&driver);
+                driver.drain();
+                result
+            }),
+            None => Err(ended()),
+        };
+        result.unwrap_or_else(|error| settled(&Err(error)))
+    }
+
+    fn until_ended(&self) -> Promise {
+        let (promise, settler) = Settler::new();
+        self.entry.ending.borrow_mut().push(settler);
+        promise
+    }
+
+    fn set_muted(&self, muted: bool) {
+        self.entry.muted.set(muted);
+        if let Some(session) = self.driver.upgrade().and_then(|driver| driver.session(self.entry.id)) {
+            session.set_muted(muted);
+        }
+    }
+
+    fn stream(&self, f: impl FnOnce(&Driver, CallId) -> Option<MediaStream>) -> JsValue {
+        self.driver
+            .upgrade()
+            .and_then(|driver| f(&driver, self.entry.id))
+            .map_or(JsValue::NULL, JsValue::from)
+    }
+}
+
+impl Drop for Call {
+    /// `free()`: without its object nobody could end the call.
+    fn drop(&mut self) {
+        if self.entry.has_ended() {
+            return;
+        }
+        self.entry.release_object();
+        if let Some(driver) = self.driver.upgrade()
+            && driver.check_alive().is_ok()
+        {
+            driver.with_phone(|phone, now| phone.hangup(now, self.entry.id, None));
+            driver.drain();
+        }
+    }
+}
+
+/// The payload of a call's event, with the call in it.
+pub(crate) fn with_call<const N: usize>(call: &JsValue, more: [(&str, JsValue); N]) -> JsValue {
+    let payload = object([("call", call.clone())]);
+    for (key, value) in more {
+        crate::browser::object::set(&payload, key, value);
+    }
+    payload
+}
+
+fn ended() -> Error {
+    error::new(ErrorCode::Ended, "The call has ended")
+}

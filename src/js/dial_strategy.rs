@@ -1,0 +1,215 @@
+//! The exported class `DialStrategy`, and the functions beside it.
+
+use core::cell::RefCell;
+use std::rc::Rc;
+
+use js_sys::{Array, Function, Promise};
+use wasm_bindgen::JsValue;
+use wasm_bindgen::prelude::wasm_bindgen;
+
+use super::config::{self, Settings};
+use super::driver::Driver;
+use super::promise::{Settler, settled};
+use super::{error, event};
+use crate::dial::provider::ProviderRegistry;
+use crate::dial::strategy;
+use crate::error::{Error, ErrorCode};
+use crate::phone::{ConnectionState, RegistrationState};
+
+const EVENTS: &[&str] = &["connection", "registration", "incoming", "call", "message", "log", "fatal"];
+
+thread_local! {
+    static PROVIDERS: RefCell<ProviderRegistry> = RefCell::default();
+}
+
+/// Adds a provider.
+///
+/// # Errors
+/// `invalid_config` naming the field, or for a taken id.
+#[wasm_bindgen(js_name = registerProvider)]
+pub fn register_provider(provider: &JsValue) -> Result<(), JsValue> {
+    let provider = config::provider(provider).map_err(|error| error::to_js(&error))?;
+    PROVIDERS.with_borrow_mut(|providers| providers.register(provider)).map_err(|error| error::to_js(&error))
+}
+
+/// Not part of this version: rejects, with the error of a wrong argument where there is one.
+#[wasm_bindgen(js_name = originateCall)]
+pub fn originate_call(options: &JsValue) -> Promise {
+    let result = config::check_originate(options).and_then(|()| {
+        Err(error::new(ErrorCode::UnsupportedByProvider, "rest-originate is not part of this version"))
+    });
+    settled(&result)
+}
+
+/// A SIP phone for one account.
+#[wasm_bindgen]
+pub struct DialStrategy {
+    driver: Rc<Driver>,
+}
+
+#[wasm_bindgen]
+impl DialStrategy {
+    /// A phone that does nothing until `connect()`.
+    ///
+    /// # Errors
+    /// `invalid_config` naming the field.
+    #[wasm_bindgen(constructor)]
+    pub fn new(config: &JsValue) -> Result<Self, JsValue> {
+        let providers = PROVIDERS.with_borrow(Clone::clone);
+        let driver = Settings::new(&providers)
+            .and_then(|settings| settings.merged(config, &providers))
+            .and_then(Driver::new)
+            .map_err(|error| error::to_js(&error))?;
+        Ok(Self { driver })
+    }
+
+    /// Merges into the configuration.
+    ///
+    /// # Errors
+    /// `already_dialing`, `invalid_config` naming the field: the configuration then stays as it was.
+    pub fn configure(&self, config: &JsValue) -> Result<(), JsValue> {
+        self.try_configure(config).map_err(|error| error::to_js(&error))
+    }
+
+    /// Opens the WebSocket and registers.
+    pub fn connect(&self) -> Promise {
+        if let Err(error) = self.driver.check_alive() {
+            return settled(&Err(error));
+        }
+        let (promise, settler) = Settler::new();
+        self.driver.with(|state| state.connects.push(settler));
+        if self.driver.with_phone(|phone, now| phone.connect(now)).is_none() {
+            let error = error::new(ErrorCode::NotConfigured, "The phone is not configured");
+            for settler in self.driver.with(|state| core::mem::take(&mut state.connects)) {
+                settler.reject(&error);
+            }
+        }
+        self.driver.drain();
+        promise
+    }
+
+    /// Ends calls, un-registers, closes the socket.
+    pub fn disconnect(&self) -> Promise {
+        if let Err(error) = self.driver.check_alive() {
+            return settled(&Err(error));
+        }
+        let (promise, settler) = Settler::new();
+        self.driver.with(|state| state.disconnects.push(settler));
+        if self.driver.with_phone(|phone, now| phone.disconnect(now)).is_none() {
+            for settler in self.driver.with(|state| core::mem::take(&mut state.disconnects)) {
+                settler.resolve(&JsValue::UNDEFINED);
+            }
+        }
+        self.driver.drain();
+        promise
+    }
+
+    /// Calls somebody. Never rejects.
+    pub fn dial(&self, destination: &JsValue, options: &JsValue) -> Promise {
+        self.driver.dial(destination, options)
+    }
+
+    /// Clears `error` and `lastResult`, except while dialing.
+    pub fn reset(&self) {
+        if self.driver.check_alive().is_ok() && !self.is_dialing() {
+            self.driver.remember(JsValue::NULL, JsValue::NULL);
+        }
+    }
+
+    /// The strategy that `dial()` would use for this destination.
+    ///
+    /// # Errors
+    /// `invalid_destination`.
+    #[wasm_bindgen(js_name = strategyFor)]
+    pub fn strategy_for(&self, destination: &JsValue) -> Result<String, JsValue> {
+        self.driver
+            .strategy_for(destination)
+            .map(|strategy| strategy.as_str().to_owned())
+            .map_err(|error| error::to_js(&error))
+    }
+
+    /// The strategy that `dial()` would use for a telephone number.
+    #[wasm_bindgen(getter)]
+    #[must_use]
+    pub fn strategy(&self) -> String {
+        self.driver
+            .peek(|state| strategy::default_strategy(state.settings.strategy, &state.settings.provider))
+            .map_or_else(String::new, |strategy| strategy.as_str().to_owned())
+    }
+
+    /// A dial is in progress.
+    #[wasm_bindgen(getter, js_name = isDialing)]
+    #[must_use]
+    pub fn is_dialing(&self) -> bool {
+        self.driver.peek(|state| state.dial.is_some()).unwrap_or(false)
+    }
+
+    /// The error of the last dial, or `null`.
+    #[wasm_bindgen(getter)]
+    #[must_use]
+    pub fn error(&self) -> JsValue {
+        self.driver.peek(|state| state.error.clone()).unwrap_or(JsValue::NULL)
+    }
+
+    /// The result of the last dial, or `null`.
+    #[wasm_bindgen(getter, js_name = lastResult)]
+    #[must_use]
+    pub fn last_result(&self) -> JsValue {
+        self.driver.peek(|state| state.last_result.clone()).unwrap_or(JsValue::NULL)
+    }
+
+    /// State of the connection.
+    #[wasm_bindgen(getter)]
+    #[must_use]
+    pub fn connection(&self) -> String {
+        let state = self.driver.peek(|state| state.connection);
+        event::connection(state.unwrap_or(ConnectionState::Disconnected)).to_owned()
+    }
+
+    /// State of the registration.
+    #[wasm_bindgen(getter)]
+    #[must_use]
+    pub fn registration(&self) -> String {
+        let state = self.driver.peek(|state| state.registration);
+        event::registration(state.unwrap_or(RegistrationState::Failed)).to_owned()
+    }
+
+    /// The calls that have not ended, oldest first.
+    #[wasm_bindgen(getter)]
+    #[must_use]
+    pub fn calls(&self) -> Array {
+        self.driver.calls().iter().map(|call| call.object(self.driver.weak())).collect()
+    }
+
+    /// Adds a listener; returns the function that removes it.
+    ///
+    /// # Errors
+    /// `invalid_config` for an unknown event.
+    pub fn on(&self, kind: &JsValue, listener: &JsValue) -> Result<Function, JsValue> {
+        self.driver.listeners.add(EVENTS, kind, listener).map_err(|error| error::to_js(&error))
+    }
+}
+
+impl DialStrategy {
+    fn try_configure(&self, config: &JsValue) -> Result<(), Error> {
+        self.driver.check_alive()?;
+        let providers = PROVIDERS.with_borrow(Clone::clone);
+        let old = self.driver.with(|state| state.settings.clone());
+        // The fields may be getters: read with nothing borrowed, then look whether they have started a dial.
+        let new = old.merged(config, &providers)?;
+        if self.is_dialing() {
+            return Err(error::new(ErrorCode::AlreadyDialing, "A dial is in progress"));
+        }
+        self.driver.with(|state| state.settings = new);
+        self.driver.apply_settings();
+        self.driver.drain();
+        Ok(())
+    }
+}
+
+impl Drop for DialStrategy {
+    /// `free()`: the driver keeps itself alive until it has said goodbye.
+    fn drop(&mut self) {
+        self.driver.release();
+    }
+}

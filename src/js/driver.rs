@@ -1,0 +1,705 @@
+//! Owns the phone and what it needs of the browser, and turns the crank.
+//!
+//! **No borrow is held while JavaScript runs.** What listeners, callbacks and getters of the application do while
+//! the loop in [`Driver::drain`] delivers events is carried out at once; what follows from it is left to that
+//! outer loop, so events never overtake each other.
+
+use core::cell::{Cell, RefCell};
+use core::time::Duration;
+use std::rc::{Rc, Weak};
+
+use js_sys::Promise;
+use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen_futures::{JsFuture, spawn_local};
+
+use super::call::{CallEntry, with_call};
+use super::config::{self, CredentialsSetting, Settings};
+use super::dialing::Dialing;
+use super::dtmf::{self, Method};
+use super::event::{self, Listeners};
+use super::promise::Settler;
+use super::{error, fatal};
+use crate::browser::clock::{Clock, Timer};
+use crate::browser::entropy::BrowserEntropy;
+use crate::browser::media_session::{MediaReport, MediaSession, MediaSetup};
+use crate::browser::object::object;
+use crate::browser::peer_connection::Configuration;
+use crate::browser::websocket::{Socket, SocketEvent};
+use crate::dial::strategy::StrategyName;
+use crate::error::{Error, ErrorCode};
+use crate::phone::{
+    CallId, CallState, ConnectionState, CredentialsId, EndReason, Event, Input, LogLevel, MediaCommand,
+    MediaSeq, Output, Phone, RegistrationState, SocketId,
+};
+use crate::time::Instant;
+
+/// How often a call emits `stats` to those who listen.
+const STATS_INTERVAL: Duration = Duration::from_secs(2);
+
+/// Everything behind one `DialStrategy`.
+pub(crate) struct Driver {
+    me: Weak<Self>,
+    clock: Clock,
+    timer: Timer,
+    state: RefCell<State>,
+    sessions: RefCell<Vec<(CallId, Rc<MediaSession>)>>,
+    pub(crate) listeners: Listeners,
+    draining: Cell<bool>,
+    /// A panic has happened; the state may be half changed and borrowed for good.
+    poisoned: Cell<bool>,
+    released: Cell<bool>,
+}
+
+/// What is borrowed for a moment at a time.
+pub(crate) struct State {
+    pub(crate) phone: Option<Phone>,
+    pub(crate) settings: Settings,
+    sockets: Vec<(SocketId, Rc<Socket>)>,
+    calls: Vec<Rc<CallEntry>>,
+    pub(crate) connects: Vec<Settler>,
+    pub(crate) disconnects: Vec<Settler>,
+    pub(crate) dial: Option<Dialing>,
+    pub(crate) error: JsValue,
+    pub(crate) last_result: JsValue,
+    pub(crate) connection: ConnectionState,
+    pub(crate) registration: RegistrationState,
+    entropy: Option<BrowserEntropy>,
+    /// After `free()` the driver keeps itself alive until it has said goodbye.
+    keep: Option<Rc<Driver>>,
+}
+
+impl Driver {
+    /// A driver without a phone: that comes with a complete configuration.
+    ///
+    /// # Errors
+    /// Where there is no browser window.
+    pub(crate) fn new(settings: Settings) -> Result<Rc<Self>, Error> {
+        let missing = || error::new(ErrorCode::InvalidState, "This needs the window of a browser");
+        let window = web_sys::window().ok_or_else(missing)?;
+        let clock = Clock::new(&window).ok_or_else(missing)?;
+        let entropy = BrowserEntropy::new(&window).ok_or_else(missing)?;
+        let driver = Rc::new_cyclic(|me: &Weak<Self>| Self {
+            me: me.clone(),
+            clock,
+            timer: Timer::new(&window, {
+                let me = me.clone();
+                move || {
+                    if let Some(driver) = me.upgrade() {
+                        driver.on_timer();
+                    }
+                }
+            }),
+            state: RefCell::new(State {
+                phone: None,
+                settings,
+                sockets: Vec::new(),
+                calls: Vec::new(),
+                connects: Vec::new(),
+                disconnects: Vec::new(),
+                dial: None,
+                error: JsValue::NULL,
+                last_result: JsValue::NULL,
+                connection: ConnectionState::Disconnected,
+                registration: RegistrationState::Unregistered,
+                entropy: Some(entropy),
+                keep: None,
+            }),
+            sessions: RefCell::default(),
+            listeners: Listeners::default(),
+            draining: Cell::new(false),
+            poisoned: Cell::new(false),
+            released: Cell::new(false),
+        });
+        fatal::watch(&driver);
+        driver.apply_settings();
+        Ok(driver)
+    }
+
+    // ---- access
+
+    /// Borrows the state for the time of `f`, which must not call into JavaScript.
+    pub(crate) fn with<T>(&self, f: impl FnOnce(&mut State) -> T) -> T {
+        f(&mut self.state.borrow_mut())
+    }
+
+    /// Looks at the state; `None` when a panic has left it borrowed.
+    pub(crate) fn peek<T>(&self, f: impl FnOnce(&State) -> T) -> Option<T> {
+        self.state.try_borrow().ok().map(|state| f(&state))
+    }
+
+    /// The same for the phone; `None` while it is not configured.
+    pub(crate) fn with_phone<T>(&self, f: impl FnOnce(&mut Phone, Instant) -> T) -> Option<T> {
+        let now = self.clock.now();
+        self.with(|state| state.phone.as_mut().map(|phone| f(phone, now)))
+    }
+
+    pub(crate) const fn weak(&self) -> &Weak<Self> {
+        &self.me
+    }
+
+    /// The media of a call.
+    pub(crate) fn session(&self, call: CallId) -> Option<Rc<MediaSession>> {
+        let sessions = self.sessions.try_borrow().ok()?;
+        sessions.iter().find(|(id, _)| *id == call).map(|(_, session)| session.clone())
+    }
+
+    /// The calls that have not ended, oldest first.
+    pub(crate) fn calls(&self) -> Vec<Rc<CallEntry>> {
+        let live = |state: &State| state.calls.iter().filter(|call| !call.has_ended()).cloned().collect();
+        self.peek(live).unwrap_or_default()
+    }
+
+    fn call(&self, id: CallId) -> Option<Rc<CallEntry>> {
+        self.with(|state| state.calls.iter().find(|call| call.id == id).cloned())
+    }
+
+    /// A call that the phone has just made.
+    pub(crate) fn adopt(&self, id: CallId, strategy: Option<StrategyName>) -> Option<Rc<CallEntry>> {
+        self.with(|state| {
+            if let Some(known) = state.calls.iter().find(|call| call.id == id) {
+                return Some(known.clone());
+            }
+            let entry = CallEntry::new(&state.phone.as_ref()?.call(id)?, strategy);
+            state.calls.push(entry.clone());
+            Some(entry)
+        })
+    }
+
+    /// # Errors
+    /// `fatal` after a panic.
+    pub(crate) fn check_alive(&self) -> Result<(), Error> {
+        if self.poisoned.get() { Err(fatal_error()) } else { Ok(()) }
+    }
+
+    /// Hands the settings to the phone, which is made once they are complete.
+    pub(crate) fn apply_settings(&self) {
+        self.with(|state| {
+            let Some(config) = state.settings.phone_config() else { return };
+            match (&mut state.phone, state.entropy.take()) {
+                (Some(phone), _) => phone.configure(config),
+                (None, Some(entropy)) => state.phone = Some(Phone::new(config, Box::new(entropy))),
+                (None, None) => {}
+            }
+        });
+    }
+
+    // ---- the loop
+
+    /// Hands in what happened outside, and does what follows.
+    fn feed(&self, input: Input) {
+        if self.poisoned.get() {
+            return;
+        }
+        self.with_phone(|phone, now| phone.handle_input(now, input));
+        self.drain();
+    }
+
+    /// Does what the phone wants done, until it wants nothing more. Within itself it does nothing: the outer loop
+    /// takes up what has come.
+    pub(crate) fn drain(&self) {
+        if self.draining.replace(true) {
+            return;
+        }
+        loop {
+            let outputs = self.collect();
+            if outputs.is_empty() {
+                break;
+            }
+            let (mut jobs, mut questions, mut events) = (Vec::new(), Vec::new(), Vec::new());
+            // The wire first, in order: nothing that happens on this page may delay an ACK.
+            for output in outputs {
+                match output {
+                    Output::OpenSocket { socket, url } => self.open_socket(socket, &url),
+                    Output::Send { socket, text } => self.send(socket, &text),
+                    Output::CloseSocket(socket) => self.close_socket(socket),
+                    Output::Media { call, seq, command } => jobs.push((call, seq, command)),
+                    Output::NeedCredentials { id, .. } => questions.push(id),
+                    Output::Event(event) => events.push(event),
+                }
+            }
+            for (call, seq, command) in jobs {
+                self.media(call, seq, command);
+            }
+            self.arm_timer();
+            for id in questions {
+                self.ask_credentials(id);
+            }
+            for event in events {
+                self.dispatch(event);
+            }
+        }
+        self.draining.set(false);
+        self.arm_timer();
+    }
+
+    /// Everything that the phone wants now, and what it knows of its calls.
+    fn collect(&self) -> Vec<Output> {
+        self.with(|state| {
+            let Some(phone) = state.phone.as_mut() else { return Vec::new() };
+            let outputs: Vec<Output> = core::iter::from_fn(|| phone.poll_output()).collect();
+            for output in &outputs {
+                if let Output::Event(Event::CallState(id, _) | Event::Incoming(id)) = output
+                    && !state.calls.iter().any(|call| call.id == *id)
+                    && let Some(info) = phone.call(*id)
+                {
+                    state.calls.push(CallEntry::new(&info, None));
+                }
+            }
+            for call in &state.calls {
+                if let Some(info) = phone.call(call.id) {
+                    call.refresh(info);
+                }
+            }
+            outputs
+        })
+    }
+
+    fn on_timer(&self) {
+        self.timer.fired();
+        if self.poisoned.get() {
+            return;
+        }
+        let now = self.clock.now();
+        for call in self.calls() {
+            if call.next_tone.get().is_some_and(|at| at <= now) {
+                call.next_tone.set(None);
+                self.next_tone(&call);
+            }
+            if call.next_stats.get().is_some_and(|at| at <= now) {
+                call.next_stats.set(None);
+                self.emit_stats(&call);
+            }
+        }
+        self.feed(Input::Timer);
+    }
+
+    /// Sets the one timer to the earliest of all deadlines.
+    pub(crate) fn arm_timer(&self) {
+        let now = self.clock.now();
+        let due = self.with(|state| {
+            let phone = state.phone.as_ref().and_then(Phone::poll_timeout).map(|(at, _)| at);
+            let calls = state.calls.iter().filter(|call| !call.has_ended()).filter_map(|call| {
+                let listened = call.state.get() == CallState::Active && call.listeners.has("stats");
+                match (listened, call.next_stats.get()) {
+                    (true, None) => call.next_stats.set(Some(now + STATS_INTERVAL)),
+                    (false, Some(_)) => call.next_stats.set(None),
+                    _ => {}
+                }
+                call.next_tone.get().into_iter().chain(call.next_stats.get()).min()
+            });
+            phone.into_iter().chain(calls).min()
+        });
+        self.timer.set(now, due);
+    }
+
+    // ---- the wire
+
+    fn open_socket(&self, id: SocketId, url: &str) {
+        let me = self.me.clone();
+        let opened = Socket::open(url, move |event| {
+            let Some(driver) = me.upgrade() else { return };
+            match event {
+                SocketEvent::Opened => driver.feed(Input::SocketOpened(id)),
+                SocketEvent::Data(bytes) => driver.feed(Input::SocketData(id, bytes)),
+                SocketEvent::Closed => {
+                    driver.close_socket(id);
+                    driver.feed(Input::SocketClosed(id));
+                }
+            }
+        });
+        match opened {
+            Ok(socket) => self.with(|state| state.sockets.push((id, Rc::new(socket)))),
+            // A page served over https may not open ws:, for one.
+            Err(_) => self.feed(Input::SocketClosed(id)),
+        }
+    }
+
+    fn send(&self, id: SocketId, text: &str) {
+        let socket = self.with(|state| {
+            state.sockets.iter().find(|(socket, _)| *socket == id).map(|(_, socket)| socket.clone())
+        });
+        if socket.is_some_and(|socket| socket.send(text).is_err()) {
+            self.close_socket(id);
+            self.feed(Input::SocketClosed(id));
+        }
+    }
+
+    fn close_socket(&self, id: SocketId) {
+        let closed = self.with(|state| state.sockets.extract_if(.., |(socket, _)| *socket == id).next());
+        drop(closed);
+    }
+
+    // ---- media
+
+    fn media(&self, call: CallId, seq: MediaSeq, command: MediaCommand) {
+        if command == MediaCommand::Close {
+            self.close_session(call);
+            return;
+        }
+        let session = self.session(call).or_else(|| {
+            // Only the first job of a call makes a session: a late one must not open a microphone again.
+            matches!(command, MediaCommand::CreateOffer | MediaCommand::CreateAnswer { .. })
+                .then(|| self.open_session(call))
+                .flatten()
+        });
+        if let Some(session) = session {
+            session.run(seq, command);
+        }
+    }
+
+    fn open_session(&self, call: CallId) -> Option<Rc<MediaSession>> {
+        let entry = self.call(call)?;
+        let setup = self.with(|state| MediaSetup {
+            connection: Configuration {
+                ice_servers: state.settings.ice_servers.clone(),
+                ice_transport_policy: state.settings.ice_transport_policy.clone(),
+                codecs: state.settings.codecs(),
+            },
+            audio: entry.audio.borrow().clone().unwrap_or_else(|| state.settings.audio.clone()),
+            playback: state.settings.playback.clone(),
+            muted: entry.muted.get(),
+        });
+        let me = self.me.clone();
+        let session = MediaSession::new(setup, move |report| {
+            let Some(driver) = me.upgrade() else { return };
+            match report {
+                MediaReport::Done(seq, result) => driver.feed(Input::MediaDone { call, seq, result }),
+                MediaReport::State(state) => driver.feed(Input::MediaState { call, state }),
+                MediaReport::PlaybackBlocked => driver.log(
+                    LogLevel::Warn,
+                    "autoplay_blocked: the browser plays the other side's audio after the next click or key",
+                ),
+            }
+        });
+        self.sessions.borrow_mut().push((call, session.clone()));
+        Some(session)
+    }
+
+    fn close_session(&self, call: CallId) {
+        let closed = self.sessions.borrow_mut().extract_if(.., |(id, _)| *id == call).next();
+        if let Some((_, session)) = closed {
+            session.close();
+        }
+    }
+
+    fn emit_stats(&self, call: &Rc<CallEntry>) {
+        let Some(session) = self.session(call.id) else { return };
+        let call = call.clone();
+        spawn_local(async move {
+            if let Ok(stats) = session.stats().await {
+                call.listeners.emit("stats", &event::plain(&stats));
+            }
+        });
+    }
+
+    // ---- tones
+
+    /// Sends the next tones that wait in line, if none are being sent.
+    pub(crate) fn pump_dtmf(&self, call: &Rc<CallEntry>) {
+        let next = call.dtmf.borrow_mut().start();
+        let Some(tones) = next else { return };
+        match tones.method {
+            Method::Info => self.next_tone(call),
+            Method::Rtp => {
+                let text: String = tones.tones.iter().collect();
+                let (me, id) = (self.me.clone(), call.id);
+                let done = move || {
+                    if let Some(driver) = me.upgrade()
+                        && let Some(call) = driver.call(id)
+                    {
+                        driver.tones_sent(&call, &Ok(()));
+                    }
+                };
+                let sent = self
+                    .session(call.id)
+                    .is_some_and(|session| session.send_dtmf(&text, tones.duration, tones.gap, done).is_ok());
+                if !sent {
+                    let refused = error::new(
+                        ErrorCode::MediaUnavailable,
+                        "The other side takes no tones in the audio (RFC 4733)",
+                    );
+                    self.tones_sent(call, &Err(refused.with_hint("Try the method \"info\".")));
+                }
+            }
+        }
+    }
+
+    /// Sends the next tone of a job by INFO.
+    fn next_tone(&self, call: &Rc<CallEntry>) {
+        let next = call.dtmf.borrow_mut().next_tone();
+        match next {
+            None => self.tones_sent(call, &Ok(())),
+            Some((',', _)) => {
+                call.next_tone.set(Some(self.clock.now() + dtmf::PAUSE));
+                self.arm_timer();
+            }
+            Some((tone, duration)) => {
+                let body = dtmf::relay_body(tone, duration);
+                let sent = self
+                    .with_phone(|phone, now| phone.send_info(now, call.id, "application/dtmf-relay", &body));
+                if let Some(Err(error)) = sent {
+                    self.tones_sent(call, &Err(error));
+                }
+            }
+        }
+    }
+
+    /// The other side has answered an INFO.
+    fn tone_answered(&self, call: &Rc<CallEntry>, result: Result<(), Error>) {
+        let spacing = call.dtmf.borrow().spacing();
+        match (result, spacing) {
+            (Err(error), Some(_)) => self.tones_sent(call, &Err(error)),
+            (Ok(()), Some(spacing)) => {
+                call.next_tone.set(Some(self.clock.now() + spacing));
+                self.arm_timer();
+            }
+            (_, None) => {}
+        }
+    }
+
+    fn tones_sent(&self, call: &Rc<CallEntry>, result: &Result<(), Error>) {
+        let settler = call.dtmf.borrow_mut().finish();
+        if let Some(settler) = settler {
+            settler.settle(result);
+        }
+        self.pump_dtmf(call);
+    }
+
+    // ---- credentials
+
+    fn ask_credentials(&self, id: CredentialsId) {
+        let ask = self.with(|state| match &state.settings.credentials {
+            CredentialsSetting::Ask(function) => Some(function.clone()),
+            _ => None,
+        });
+        let asked = ask.map(|function| function.call0(&JsValue::UNDEFINED));
+        let me = self.me.clone();
+        spawn_local(async move {
+            let given = match asked {
+                Some(Ok(value)) => match value.dyn_into::<Promise>() {
+                    Ok(promise) => JsFuture::from(promise).await,
+                    Err(value) => Ok(value),
+                },
+                Some(Err(thrown)) => Err(thrown),
+                None => Ok(JsValue::UNDEFINED),
+            };
+            let Some(driver) = me.upgrade() else { return };
+            // What was thrown is not repeated: it may well hold the secret.
+            let credentials = match given {
+                Err(_) => Err("the function failed".to_owned()),
+                Ok(value) => config::credentials(&value).map_err(|error| error.message.into_owned()),
+            };
+            if let Err(problem) = &credentials {
+                driver.log(LogLevel::Warn, &format!("credentials: {problem}"));
+            }
+            driver.feed(Input::Credentials(id, credentials.ok()));
+        });
+    }
+
+    // ---- events
+
+    fn dispatch(&self, event: Event) {
+        match event {
+            Event::Connection(connection, error) => {
+                self.with(|state| state.connection = connection);
+                self.emit_state("connection", event::connection(connection), error.as_ref());
+            }
+            Event::Registration(registration, error) => {
+                self.with(|state| state.registration = registration);
+                self.emit_state("registration", event::registration(registration), error.as_ref());
+            }
+            Event::ConnectDone(result) => {
+                for settler in self.with(|state| core::mem::take(&mut state.connects)) {
+                    settler.settle(&result);
+                }
+            }
+            Event::DisconnectDone => self.disconnected(),
+            Event::Incoming(id) => {
+                if let Some(call) = self.call(id) {
+                    self.listeners.emit("incoming", &with_call(&call.object(&self.me), []));
+                }
+            }
+            Event::CallState(id, state) => {
+                if let Some(call) = self.call(id) {
+                    self.call_changed(&call, state);
+                }
+            }
+            Event::Stage(id, stage) => self.dial_stage(id, stage),
+            Event::DialDone(id, result) => self.dial_done(id, result),
+            Event::AnswerDone(id, result) => {
+                if let Some(call) = self.call(id) {
+                    for settler in call.answering.take() {
+                        settler.settle(&result);
+                    }
+                }
+            }
+            Event::InfoDone(id, result) => {
+                if let Some(call) = self.call(id) {
+                    self.tone_answered(&call, result);
+                }
+            }
+            Event::Hold { call, local, remote } => {
+                if let Some(call) = self.call(call) {
+                    call.hold.set((local, remote));
+                    let payload = object([("local", local.into()), ("remote", remote.into())]);
+                    call.listeners.emit("hold", &payload);
+                }
+            }
+            Event::Dtmf(id, tone) => {
+                if let Some(call) = self.call(id) {
+                    call.listeners.emit("dtmf", &object([("tone", tone.to_string().into())]));
+                }
+            }
+            Event::Ended(id, reason) => {
+                if let Some(call) = self.call(id) {
+                    self.call_ended(&call, reason);
+                }
+            }
+            Event::Log(level, text) => self.log(level, &text),
+        }
+    }
+
+    fn emit_state(&self, kind: &str, state: &str, error: Option<&Error>) {
+        let payload = object([("state", state.into())]);
+        if let Some(error) = error {
+            crate::browser::object::set(&payload, "error", error::to_js(error));
+        }
+        self.listeners.emit(kind, &payload);
+    }
+
+    fn call_changed(&self, call: &Rc<CallEntry>, state: CallState) {
+        call.state.set(state);
+        if state == CallState::Active && call.started_at.get().is_none() {
+            call.started_at.set(Some(js_sys::Date::now()));
+        }
+        let name = JsValue::from(event::call_state(state));
+        let object_of_call = call.object(&self.me);
+        call.listeners.emit("state", &object([("state", name.clone())]));
+        self.listeners.emit("call", &with_call(&object_of_call, [("state", name)]));
+    }
+
+    fn call_ended(&self, call: &Rc<CallEntry>, reason: EndReason) {
+        let payload = event::end_reason(&reason);
+        call.end_reason.replace(Some(reason));
+        self.close_session(call.id);
+        if !call.has_ended() {
+            self.call_changed(call, CallState::Ended);
+        }
+        let over = error::new(ErrorCode::Ended, "The call has ended");
+        let tones = call.dtmf.borrow_mut().abandon();
+        for settler in call.answering.take().into_iter().chain(tones) {
+            settler.reject(&over);
+        }
+        for settler in call.ending.take() {
+            settler.resolve(&JsValue::UNDEFINED);
+        }
+        call.listeners.emit("ended", &payload);
+        let forgotten = self.with(|state| state.calls.extract_if(.., |one| one.id == call.id).next());
+        drop(forgotten);
+        call.release_object();
+    }
+
+    fn disconnected(&self) {
+        let (connects, disconnects, keep) = self.with(|state| {
+            (core::mem::take(&mut state.connects), core::mem::take(&mut state.disconnects), state.keep.take())
+        });
+        for settler in connects {
+            settler.reject(&aborted());
+        }
+        for settler in disconnects {
+            settler.resolve(&JsValue::UNDEFINED);
+        }
+        if let Some(me) = keep {
+            // Not here: this very method is being run on it.
+            crate::browser::listener::drop_later(me);
+        }
+    }
+
+    /// A line for `log` listeners: warnings always, the rest where `debug` is on.
+    fn log(&self, level: LogLevel, text: &str) {
+        let wanted =
+            matches!(level, LogLevel::Warn | LogLevel::Error) || self.with(|state| state.settings.debug);
+        if wanted && self.listeners.has("log") {
+            self.listeners.emit(
+                "log",
+                &object([
+                    ("level", event::log_level(level).into()),
+                    ("time", js_sys::Date::now().into()),
+                    ("text", text.into()),
+                ]),
+            );
+        }
+    }
+
+    // ---- the end
+
+    /// `free()`: the microphone is off and every promise is settled when this returns; goodbyes go out, and the
+    /// rest follows when the server has answered them, or soon.
+    pub(crate) fn release(&self) {
+        if self.released.replace(true) {
+            return;
+        }
+        self.listeners.clear();
+        if self.poisoned.get() {
+            return;
+        }
+        for call in self.calls() {
+            call.listeners.clear();
+        }
+        let sessions = self.sessions.take();
+        for (_, session) in sessions {
+            session.close();
+        }
+        self.dial_failed(aborted());
+        for settler in self.with(|state| core::mem::take(&mut state.connects)) {
+            settler.reject(&aborted());
+        }
+        let me = self.me.upgrade();
+        self.with(|state| state.keep = me);
+        if self.with_phone(|phone, now| phone.disconnect(now)).is_none() {
+            self.disconnected();
+        }
+        self.drain();
+    }
+
+    /// Nothing works any more; microphones are turned off as far as they can be reached.
+    pub(crate) fn poison(&self) {
+        self.poisoned.set(true);
+        if let Ok(mut sessions) = self.sessions.try_borrow_mut() {
+            for (_, session) in sessions.drain(..) {
+                session.close();
+                // Its destructor must not run during a panic.
+                core::mem::forget(session);
+            }
+        }
+    }
+
+    /// Tells the application, and whoever waits for a promise.
+    pub(crate) fn report_fatal(&self, message: &str) {
+        let error = fatal_error();
+        if let Ok(mut state) = self.state.try_borrow_mut() {
+            let mut waiting = core::mem::take(&mut state.connects);
+            waiting.append(&mut state.disconnects);
+            let dial = state.dial.take();
+            drop(state);
+            for settler in waiting {
+                settler.reject(&error);
+            }
+            if let Some(dial) = dial {
+                dial.fail(&error);
+            }
+        }
+        let payload = error::to_js(&error);
+        // Where in the module it happened: for a report of the defect.
+        crate::browser::object::set(&payload, "cause", message);
+        self.listeners.emit("fatal", &object([("error", payload)]));
+    }
+}
+
+fn aborted() -> Error {
+    error::new(ErrorCode::Aborted, "The phone was shut down")
+}
+
+fn fatal_error() -> Error {
+    error::new(ErrorCode::Fatal, "The phone has failed and cannot go on")
+}

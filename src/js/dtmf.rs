@@ -1,0 +1,171 @@
+//! DTMF of one call: one `sendDtmf` after the other, in the audio (RFC 4733) or by INFO.
+
+use core::time::Duration;
+use std::collections::VecDeque;
+
+use wasm_bindgen::JsValue;
+
+use super::config::Options;
+use super::promise::Settler;
+use crate::error::Error;
+
+/// How long a comma waits (WebRTC 1.0, section 7.2).
+pub(crate) const PAUSE: Duration = Duration::from_secs(2);
+/// What WebRTC allows, milliseconds.
+const DURATION: core::ops::RangeInclusive<u32> = 40..=6000;
+const GAP: core::ops::RangeInclusive<u32> = 30..=6000;
+
+/// How tones travel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Method {
+    /// As telephone-events in the audio.
+    Rtp,
+    /// As INFO requests with `application/dtmf-relay`.
+    Info,
+}
+
+/// What `sendDtmf` is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Tones {
+    /// 0-9, A-D, *, # and commas.
+    pub(crate) tones: VecDeque<char>,
+    /// Milliseconds of each tone.
+    pub(crate) duration: u32,
+    /// Milliseconds between tones.
+    pub(crate) gap: u32,
+    /// How.
+    pub(crate) method: Method,
+}
+
+impl Tones {
+    /// Reads the arguments of `sendDtmf`.
+    ///
+    /// # Errors
+    /// `invalid_config` naming the argument.
+    pub(crate) fn read(tones: &JsValue, options: &JsValue) -> Result<Self, Error> {
+        let tones = tones
+            .as_string()
+            .filter(|tones| !tones.is_empty())
+            .ok_or_else(|| Error::invalid_config("tones", "expected a string of tones"))?
+            .to_ascii_uppercase();
+        if !tones.chars().all(|tone| matches!(tone, '0'..='9' | 'A'..='D' | '*' | '#' | ',')) {
+            return Err(Error::invalid_config("tones", "only 0-9, A-D, *, # and comma can be sent"));
+        }
+        let options = Options::new("options", options)?;
+        Ok(Self {
+            tones: tones.chars().collect(),
+            duration: options.integer("duration", DURATION)?.unwrap_or(100),
+            gap: options.integer("gap", GAP)?.unwrap_or(70),
+            method: match options.string("method")?.as_deref() {
+                None | Some("rtp") => Method::Rtp,
+                Some("info") => Method::Info,
+                Some(_) => return Err(Error::invalid_config("method", "expected rtp or info")),
+            },
+        })
+    }
+}
+
+/// The body of an INFO for one tone, `application/dtmf-relay`.
+pub(crate) fn relay_body(tone: char, duration: u32) -> String {
+    format!("Signal={tone}\r\nDuration={duration}\r\n")
+}
+
+/// Tones that wait or are being sent.
+#[derive(Default)]
+pub(crate) struct Queue {
+    waiting: VecDeque<(Tones, Settler)>,
+    sending: bool,
+}
+
+impl Queue {
+    /// Lines up.
+    pub(crate) fn push(&mut self, tones: Tones, settler: Settler) {
+        self.waiting.push_back((tones, settler));
+    }
+
+    /// The next to be sent, unless something is being sent.
+    pub(crate) fn start(&mut self) -> Option<Tones> {
+        if self.sending {
+            return None;
+        }
+        let (tones, _) = self.waiting.front()?;
+        self.sending = true;
+        Some(tones.clone())
+    }
+
+    /// The next tone of what is being sent by INFO, and its duration.
+    pub(crate) fn next_tone(&mut self) -> Option<(char, u32)> {
+        let (tones, _) = self.waiting.front_mut().filter(|_| self.sending)?;
+        tones.tones.pop_front().map(|tone| (tone, tones.duration))
+    }
+
+    /// How long to wait after a tone by INFO.
+    pub(crate) fn spacing(&self) -> Option<Duration> {
+        let (tones, _) = self.waiting.front().filter(|_| self.sending)?;
+        Some(Duration::from_millis(u64::from(tones.duration + tones.gap)))
+    }
+
+    /// What was being sent is done; its promise is to be settled.
+    pub(crate) fn finish(&mut self) -> Option<Settler> {
+        if !core::mem::take(&mut self.sending) {
+            return None;
+        }
+        self.waiting.pop_front().map(|(_, settler)| settler)
+    }
+
+    /// The call is over.
+    pub(crate) fn abandon(&mut self) -> Vec<Settler> {
+        self.sending = false;
+        self.waiting.drain(..).map(|(_, settler)| settler).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::*;
+    use crate::browser::object::object;
+
+    #[test]
+    fn tones_are_checked() {
+        let tones = Tones::read(&"12a#,".into(), &JsValue::UNDEFINED).unwrap();
+        assert_eq!(tones.tones.iter().collect::<String>(), "12A#,");
+        assert_eq!((tones.duration, tones.gap, tones.method), (100, 70, Method::Rtp));
+        for (tones, options) in [
+            (JsValue::from(1), JsValue::UNDEFINED),
+            ("".into(), JsValue::UNDEFINED),
+            ("1E".into(), JsValue::UNDEFINED),
+            ("1\r\nX: y".into(), JsValue::UNDEFINED),
+            ("1".into(), object([("duration", 10.into())])),
+            ("1".into(), object([("gap", 6001.into())])),
+            ("1".into(), object([("method", "inband".into())])),
+        ] {
+            let error = Tones::read(&tones, &options).unwrap_err();
+            assert_eq!(error.code.as_str(), "invalid_config");
+        }
+    }
+
+    #[test]
+    fn the_queue_sends_one_job_at_a_time() {
+        let job = |tones: &str| Tones {
+            tones: tones.chars().collect(),
+            duration: 100,
+            gap: 50,
+            method: Method::Info,
+        };
+        let mut queue = Queue::default();
+        queue.push(job("12"), Settler::new().1);
+        queue.push(job("3"), Settler::new().1);
+        assert_eq!(queue.start().map(|tones| tones.tones.len()), Some(2));
+        assert_eq!(queue.start(), None);
+        assert_eq!(queue.next_tone(), Some(('1', 100)));
+        assert_eq!(queue.spacing(), Some(Duration::from_millis(150)));
+        assert_eq!(queue.next_tone(), Some(('2', 100)));
+        assert_eq!(queue.next_tone(), None);
+        assert!(queue.finish().is_some());
+        assert!(queue.finish().is_none());
+        assert_eq!(queue.start().map(|tones| tones.tones.len()), Some(1));
+        assert_eq!(queue.abandon().len(), 1);
+    }
+}
