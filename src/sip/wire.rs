@@ -62,7 +62,7 @@ pub struct Rejected {
 ///
 /// # Errors
 /// When it is not a SIP message; [`Rejected::reply`] is what to answer, if anything.
-#[expect(clippy::result_large_err, reason = "made once a broken message, and taken apart at once")]
+#[allow(clippy::result_large_err, reason = "made once a broken message, and taken apart at once")]
 pub fn parse(bytes: &[u8]) -> Result<Frame, Rejected> {
     let start = bytes.iter().position(|b| !matches!(b, b'\r' | b'\n')).unwrap_or(bytes.len());
     let (blank, bytes) = bytes.split_at(start);
