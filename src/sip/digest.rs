@@ -344,9 +344,9 @@ impl Scheme<'_> {
 fn schemes(value: &str) -> Vec<Scheme<'_>> {
     let mut all: Vec<Scheme<'_>> = Vec::new();
     for item in split_list(value) {
-        let word_len = item.find(|c: char| c == '=' || c.is_whitespace()).unwrap_or(item.len());
-        let (word, rest) = item.split_at(word_len);
-        let rest = rest.trim_start();
+        let word = item.split(|c: char| c == '=' || c.is_ascii_whitespace()).next().unwrap_or_default();
+        let rest = item.get(word.len()..).unwrap_or_default();
+        let rest = rest.trim_ascii_start();
         let param = if rest.starts_with('=') {
             item
         } else {
@@ -358,10 +358,250 @@ fn schemes(value: &str) -> Vec<Scheme<'_>> {
         if let Some((name, value)) = param.split_once('=')
             && let Some(scheme) = all.last_mut()
         {
-            let value = value.trim();
+            let value = value.trim_ascii();
             let value = if value.starts_with('"') { unquote(value) } else { value.to_owned() };
-            scheme.params.push((name.trim(), value));
+            scheme.params.push((name.trim_ascii(), value));
         }
     }
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    fn password(text: &str) -> Secret {
+        Secret::Password(text.to_owned())
+    }
+
+    fn get() -> Method {
+        Method::Other("GET".into())
+    }
+
+    /// What a server reads of what the client wrote.
+    fn answer(
+        challenge: &str,
+        user: &str,
+        secret: &Secret,
+        method: &Method,
+        uri: &str,
+        nc: u32,
+        cnonce: &str,
+    ) -> Authorization {
+        let challenge = Challenge::parse(challenge).unwrap();
+        Authorization::parse(&authorization(&challenge, user, secret, method, uri, nc, cnonce)).unwrap()
+    }
+
+    #[test]
+    fn rfc_7616_section_3_9_1() {
+        for (algorithm, response) in [
+            ("MD5", "8ca523f5e9506fed4657c9700eebdbec"),
+            ("SHA-256", "753927fa0e85d155564e2e272a28d1802ca10daf4496794697cf8db5856cb6c1"),
+        ] {
+            let challenge = format!(
+                r#"Digest realm="http-auth@example.org", qop="auth, auth-int", algorithm={algorithm}, nonce="7ypf/xlj9XXwfDPEoM4URrv/xwf94BcCAzFZH4GiTo0v", opaque="FQhe/qaU925kfnzjCev0ciny7QMkPqMAFRtzCUYo5tdS""#
+            );
+            let secret = password("Circle of Life");
+            let answer = answer(
+                &challenge,
+                "Mufasa",
+                &secret,
+                &get(),
+                "/dir/index.html",
+                1,
+                "f2/wE4q74E6zIJEtWaHKaf5wv/H5QzzpXusqGemxURZJ",
+            );
+            assert_eq!(answer.response, response);
+            assert_eq!(answer.opaque.as_deref(), Some("FQhe/qaU925kfnzjCev0ciny7QMkPqMAFRtzCUYo5tdS"));
+            assert_eq!(answer.algorithm.as_str(), algorithm);
+            assert!(verify(&answer, "Circle of Life", &get()));
+            assert!(!verify(&answer, "Circle of life", &get()));
+            assert!(!verify(&answer, "Circle of Life", &Method::Invite));
+        }
+    }
+
+    #[test]
+    fn rfc_7616_section_3_9_2_userhash() {
+        // With the values of erratum 4897: those of the RFC are of a truncated SHA-512, not of SHA-512/256.
+        let challenge = r#"Digest realm="api@example.org", qop="auth", algorithm=SHA-512-256, nonce="5TsQWLVdgBdmrQ0XsxbDODV+57QdFR34I9HAbC/RVvkK", opaque="HRPCssKJSGjCrkzDg8OhwpzCiGPChXYjwrI2QmXDnsOS", charset=UTF-8, userhash=true"#;
+        let secret = password("Secret, or not?");
+        let answer = answer(
+            challenge,
+            "Jäsøn Doe",
+            &secret,
+            &get(),
+            "/doe.json",
+            1,
+            "NTg6RKcb9boFIAS3KrFK9BGeh+iDa/sm6jUMp2wds69v",
+        );
+        assert_eq!(answer.username, "793263caabb707a56211940d90411ea4a575adeccb7e360aeb624ed06ece9b0b");
+        assert_eq!(answer.response, "3798d4131c277846293534c3edc11bd8a5e4cdcbff78b05db9d95eeb1cec68a5");
+        assert!(answer.userhash && answer.is_user("Jäsøn Doe") && !answer.is_user("Jason Doe"));
+        assert!(answer.verify("Jäsøn Doe", "Secret, or not?", &get()));
+        assert!(!answer.verify("Jason Doe", "Secret, or not?", &get()));
+    }
+
+    #[test]
+    fn rfc_2617_and_rfc_2069() {
+        let secret = password("Circle Of Life");
+        let nonce = r#"realm="testrealm@host.com",nonce="dcd98b7102dd2f0e8b11d0f600bfb0c093""#;
+        let with_qop = answer(
+            &format!(r#"digest {nonce},qop="auth,auth-int""#),
+            "Mufasa",
+            &secret,
+            &get(),
+            "/dir/index.html",
+            1,
+            "0a4f113b",
+        );
+        assert_eq!(with_qop.response, "6629fae49393a05397450978507c4ef1");
+        // Erratum 749 of RFC 2069.
+        let secret = password("CircleOfLife");
+        let without =
+            answer(&format!("Digest {nonce}"), "Mufasa", &secret, &get(), "/dir/index.html", 1, "0a4f113b");
+        assert_eq!(without.response, "1949323746fe6a43ef61f9606e7febea");
+        assert_eq!((&without.qop, &without.nc, &without.cnonce), (&None, &None, &None));
+        assert!(verify(&without, "CircleOfLife", &get()));
+    }
+
+    #[test]
+    fn sess_algorithms() {
+        // Reference values from Python's hashlib.
+        for (algorithm, with_qop, without) in [
+            ("MD5-sess", "e30c7149fe7dffce1196b5cd06b9f7f6", "6c70acaa19df8370752466fffe13e508"),
+            (
+                "SHA-256-sess",
+                "8f8d62e0d6c7f99b9cde520360545671c32f888388a2fb040e25e33ee8fcb98c",
+                "7642ca6c6bdb08b060e23eaede749d2b055f14c8bc088d6c73dc3e195ff975bb",
+            ),
+            (
+                "SHA-512-256-sess",
+                "d18729197df3fda7875b3ce1a0ae68c0f1af76f70308cda0e69584d98df603ea",
+                "3404a9f5c01163d81b5bd4a7a7a2d26e07a17d9f97a87981a7da8d8371e18f4e",
+            ),
+        ] {
+            for (qop, response) in [(", qop=auth", with_qop), ("", without)] {
+                let challenge =
+                    format!(r#"Digest realm="example.com", nonce="nonce", algorithm={algorithm}{qop}"#);
+                let secret = password("zanzibar");
+                let answer =
+                    answer(&challenge, "bob", &secret, &Method::Register, "sip:example.com", 11, "cnonce");
+                assert_eq!(answer.response, response);
+                assert_eq!(answer.cnonce.as_deref(), Some("cnonce"));
+                assert!(verify(&answer, "zanzibar", &Method::Register));
+            }
+        }
+    }
+
+    #[test]
+    fn printed_form() {
+        let challenge =
+            Challenge::parse(r#"Digest realm="r", nonce="n", opaque="", qop="auth", algorithm=SHA-256"#)
+                .unwrap();
+        let text = authorization(&challenge, "alice", &password("x"), &Method::Invite, "sip:b@h", 266, "c");
+        let (head, tail) = text.split_once("response=\"").unwrap();
+        assert_eq!(head, r#"Digest username="alice", realm="r", nonce="n", uri="sip:b@h", "#);
+        // qop, nc and algorithm are tokens (RFC 7616, section 3.4); nc counts in hex.
+        assert_eq!(&tail[64..], r#"", algorithm=SHA-256, opaque="", qop=auth, nc=0000010a, cnonce="c""#);
+    }
+
+    #[test]
+    fn ha1_instead_of_password() {
+        let challenge = Challenge::parse(
+            r#"Digest realm="testrealm@host.com", nonce="dcd98b7102dd2f0e8b11d0f600bfb0c093", qop=auth"#,
+        )
+        .unwrap();
+        let ha1 = Secret::Ha1("939E7578ED9E3C518A452ACEE763BCE9".into());
+        let text = authorization(&challenge, "Mufasa", &ha1, &get(), "/dir/index.html", 1, "0a4f113b");
+        assert!(text.contains("6629fae49393a05397450978507c4ef1"), "{text}");
+        assert!(challenge.fits(&ha1));
+        let sha = Challenge::parse(r#"Digest realm="r", nonce="n", algorithm=sha-256"#).unwrap();
+        assert!(!sha.fits(&ha1) && sha.fits(&password("x")) && sha.fits(&Secret::Ha1("0".repeat(64))));
+    }
+
+    #[test]
+    fn challenges() {
+        let challenge = Challenge::parse(
+            r#"dIgEsT  REALM = "a, \"b\"" , nonce=abc,stale=TRUE, algorithm="Sha-256", qop="auth-int , AUTH", domain="sip:x""#,
+        )
+        .unwrap();
+        assert_eq!(challenge.realm, "a, \"b\"");
+        assert_eq!(challenge.nonce, "abc");
+        assert_eq!(challenge.algorithm, Algorithm::Sha256);
+        assert!(challenge.stale && challenge.qop_auth && challenge.qop_present && !challenge.userhash);
+        assert_eq!(challenge.opaque, None);
+        for bad in [
+            "",
+            "Basic realm=\"x\"",
+            "Digest",
+            r#"Digest realm="r""#,
+            r#"Digest nonce="n""#,
+            r#"Digest realm="r", nonce="n", algorithm=SHA-1"#,
+            r#"Digest realm="r", nonce="n", algorithm=AKAv1-MD5"#,
+            r#"Digest realm="r", nonce="n", qop="auth-int""#,
+            r#"Digest realm="r", nonce="n", qop="""#,
+            "Digest realm=\"r\", nonce=\"n\r\nX: y\"",
+            "Digest realm=\"r\u{1}\", nonce=\"n\"",
+            "Digest realm=\"r\", nonce=\"n\", opaque=\"\0\"",
+            r#"realm="r", nonce="n""#,
+        ] {
+            assert_eq!(Challenge::parse(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn strongest_of_each_realm() {
+        let lines = [
+            r#"Digest realm="a", nonce="1", algorithm=MD5, Digest realm="a", nonce="2", algorithm=SHA-256, qop="auth""#,
+            r#"Basic realm="a", Negotiate, NTLM abc==, Digest realm="b",nonce="3""#,
+            r#"Digest realm="a", nonce="4", algorithm=SHA-512-256, Digest realm="a", nonce="5", algorithm=SHA-3"#,
+            r#"Digest realm="a", nonce="6", algorithm=SHA-512-256-sess"#,
+        ];
+        let chosen = choose(lines.into_iter());
+        let got: Vec<_> = chosen.iter().map(|c| (c.realm.as_str(), c.nonce.as_str(), c.algorithm)).collect();
+        assert_eq!(got, [("a", "4", Algorithm::Sha512_256), ("b", "3", Algorithm::Md5)]);
+        assert_eq!(choose(["Basic realm=x", ""].into_iter()), []);
+    }
+
+    #[test]
+    fn nothing_breaks_out_of_the_header() {
+        let challenge =
+            Challenge::parse(r#"Digest realm="r\", response=\"x", nonce="n\\", opaque="o\"", qop=auth"#)
+                .unwrap();
+        let text = authorization(
+            &challenge,
+            "al\"ice\\\r\nVia: x",
+            &password("x"),
+            &Method::Bye,
+            "sip:\"@h",
+            1,
+            "c",
+        );
+        assert!(!text.contains(['\r', '\n']));
+        let read = Authorization::parse(&text).unwrap();
+        assert_eq!(read.realm, "r\", response=\"x");
+        assert_eq!(read.nonce, "n\\");
+        assert_eq!(read.opaque.as_deref(), Some("o\""));
+        assert_eq!(read.uri, "sip:\"@h");
+        assert_eq!(read.response.len(), 32);
+    }
+
+    #[test]
+    fn broken_credentials() {
+        for bad in [
+            "",
+            "Basic YTpi",
+            "Bearer x",
+            r#"Digest username="a""#,
+            r#"Digest username="a", realm="r", nonce="n", uri="u", response="x", algorithm=x"#,
+        ] {
+            assert_eq!(Authorization::parse(bad), None, "{bad}");
+        }
+        let good = r#"Digest username="a", realm="r", nonce="n", uri="u", response="00000000000000000000000000000000""#;
+        for tail in ["", ", qop=auth", ", qop=auth-int, nc=00000001, cnonce=x", ", qop=auth, nc=00000001"] {
+            assert!(!verify(&Authorization::parse(&format!("{good}{tail}")).unwrap(), "", &Method::Bye));
+        }
+    }
 }

@@ -47,12 +47,12 @@ impl Params {
             let (part, tail) = split_at_top(rest, b';');
             rest = tail;
             let (name, value) = split_at_top(part, b'=');
-            let name = name.trim();
+            let name = name.trim_ascii();
             if name.is_empty() {
                 continue;
             }
-            let value = value.trim();
-            let has_value = name.len() < part.trim().len();
+            let value = value.trim_ascii();
+            let has_value = name.len() < part.trim_ascii().len();
             let quoted = value.starts_with('"');
             params.push(Param {
                 name: name.to_owned(),
@@ -147,7 +147,7 @@ impl NameAddr {
     /// # Errors
     /// When there is no URI, a `<` has no `>`, or other text follows.
     pub fn parse(value: &str) -> Result<Self, HeaderError> {
-        let value = value.trim();
+        let value = value.trim_ascii();
         let (before, bracketed) = match find_top(value, b'<') {
             Some(at) => (value.get(..at).unwrap_or_default(), value.get(at + 1..)),
             None => (value, None),
@@ -155,21 +155,19 @@ impl NameAddr {
         let (name, uri, params) = match bracketed {
             Some(inner) => {
                 let (uri, after) = inner.split_once('>').ok_or(HeaderError::Address)?;
-                (before.trim(), uri, after.trim())
+                (before.trim_ascii(), uri, after.trim_ascii())
             }
             // Without brackets every parameter belongs to the header, not to the URI (section 20.10).
             None => {
-                let (uri, params) = value.split_at(value.find(';').unwrap_or(value.len()));
+                let (uri, params) = split_before(value, ';');
                 ("", uri, params)
             }
         };
-        let uri = uri.trim();
+        let uri = uri.trim_ascii();
         if uri.is_empty() {
             return Err(HeaderError::Empty);
         }
-        if uri.chars().any(|c| c.is_control() || c.is_whitespace() || matches!(c, '"' | '<' | '>'))
-            || !(params.is_empty() || params.starts_with(';'))
-        {
+        if !is_uri_text(uri) || !(params.is_empty() || params.starts_with(';')) {
             return Err(HeaderError::Address);
         }
         let display_name = match name {
@@ -229,8 +227,8 @@ impl Via {
     /// When it is not `SIP/2.0/<transport> <sent-by>`.
     pub fn parse(value: &str) -> Result<Self, HeaderError> {
         let (value, _) = split_at_top(value, b',');
-        let (head, params) = value.split_at(value.find(';').unwrap_or(value.len()));
-        let mut parts = head.splitn(3, '/').map(str::trim);
+        let (head, params) = split_before(value, ';');
+        let mut parts = head.splitn(3, '/').map(str::trim_ascii);
         let (name, version, rest) = (parts.next(), parts.next(), parts.next().unwrap_or_default());
         if !name.is_some_and(|name| name.eq_ignore_ascii_case("SIP")) || version != Some("2.0") {
             return Err(HeaderError::Via);
@@ -323,9 +321,9 @@ impl Reason {
     pub fn parse_list(value: &str) -> Vec<Self> {
         split_list(value)
             .filter_map(|item| {
-                let (protocol, params) = item.split_at(item.find(';').unwrap_or(item.len()));
+                let (protocol, params) = split_before(item, ';');
                 let params = Params::parse(params);
-                let protocol = protocol.trim();
+                let protocol = protocol.trim_ascii();
                 is_token(protocol).then(|| Self {
                     protocol: protocol.to_owned(),
                     cause: params.get("cause").and_then(digits).and_then(|cause| cause.try_into().ok()),
@@ -344,7 +342,7 @@ pub fn split_list(value: &str) -> impl Iterator<Item = &str> {
         while !rest.is_empty() {
             let (item, tail) = split_at_top(rest, b',');
             rest = tail;
-            let item = item.trim();
+            let item = item.trim_ascii();
             if !item.is_empty() {
                 return Some(item);
             }
@@ -357,7 +355,7 @@ pub fn split_list(value: &str) -> impl Iterator<Item = &str> {
 /// (`Expires: 600;x`, `Retry-After: 120 (in a meeting)`).
 #[must_use]
 pub fn parse_u32(value: &str) -> Option<u32> {
-    digits(value.split([';', '(']).next()?.trim())
+    digits(split_before(split_before(value, ';').0, '(').0.trim_ascii())
 }
 
 fn digits(text: &str) -> Option<u32> {
@@ -371,7 +369,19 @@ pub(crate) fn is_token(text: &str) -> bool {
 }
 
 fn is_token_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-.!%*_+`'~".contains(&byte)
+    byte.is_ascii_alphanumeric()
+        || matches!(byte, b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~')
+}
+
+/// Not empty, and nothing that would end a URI in a header or a start line. Says nothing of its form.
+pub(crate) fn is_uri_text(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b > b' ' && !matches!(b, 0x7f | b'"' | b'<' | b'>'))
+}
+
+/// Before and from this byte on; all of it and nothing where there is no such place.
+pub(crate) fn split_before(text: &str, byte: char) -> (&str, &str) {
+    let at = text.find(byte).unwrap_or(text.len());
+    (text.get(..at).unwrap_or_default(), text.get(at..).unwrap_or_default())
 }
 
 /// As a quoted string (RFC 3261, section 25.1). Control characters are left out: nothing that prints a header
@@ -431,5 +441,201 @@ pub(crate) fn split_at_top(text: &str, separator: u8) -> (&str, &str) {
     match find_top(text, separator) {
         Some(at) => (text.get(..at).unwrap_or_default(), text.get(at + 1..).unwrap_or_default()),
         None => (text, ""),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    #[test]
+    fn lists() {
+        let items = |text| split_list(text).collect::<Vec<_>>();
+        assert_eq!(items("a, b ,\tc"), ["a", "b", "c"]);
+        assert_eq!(items(""), [""; 0]);
+        assert_eq!(items(" , ,,"), [""; 0]);
+        assert_eq!(items(r#""x, \"y" <sip:a,b@h>;q="1,2", *"#), [r#""x, \"y" <sip:a,b@h>;q="1,2""#, "*"]);
+        // Nothing is lost where a quote or a bracket stays open.
+        assert_eq!(items(r#"a, "b, c"#), ["a", r#""b, c"#]);
+        assert_eq!(items("a, <b, c"), ["a", "<b, c"]);
+        assert_eq!(items(r#"a, "b\"#), ["a", r#""b\"#]);
+    }
+
+    #[test]
+    fn addresses() {
+        let parse = |text| {
+            let address = NameAddr::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"));
+            (address.display_name.clone(), address.uri.clone(), address.tag().map(str::to_owned))
+        };
+        let name = |text: &str| Some(text.to_owned());
+        let uri = |text: &str| text.to_owned();
+        assert_eq!(parse("sip:a@h"), (None, uri("sip:a@h"), None));
+        // Without brackets the parameters are the header's.
+        assert_eq!(parse("sip:a@h;tag=1"), (None, uri("sip:a@h"), name("1")));
+        assert_eq!(parse("<sip:a@h;tag=1>"), (None, uri("sip:a@h;tag=1"), None));
+        assert_eq!(parse(" < sip:a@h > ;\ttag = 1"), (None, uri("sip:a@h"), name("1")));
+        assert_eq!(parse("Alice B <sip:a@h>;TAG=1"), (name("Alice B"), uri("sip:a@h"), name("1")));
+        assert_eq!(parse("<tel:+4670>"), (None, uri("tel:+4670"), None));
+        assert_eq!(parse("tel:+4670"), (None, uri("tel:+4670"), None));
+        assert_eq!(parse("*"), (None, uri("*"), None));
+        assert_eq!(
+            parse(r#""A \"x\" <sip:evil@h>, \\" <sip:[2001:db8::1]:5060>"#),
+            (name(r#"A "x" <sip:evil@h>, \"#), uri("sip:[2001:db8::1]:5060"), None)
+        );
+        assert_eq!(parse(r#""" <sip:a@h>"#), (name(""), uri("sip:a@h"), None));
+        assert_eq!(parse("Åsa <sip:a@h>"), (name("Åsa"), uri("sip:a@h"), None));
+        for bad in [
+            "",
+            " ",
+            "<>",
+            "<sip:a@h",
+            "\"A <sip:a@h>",
+            "<sip:a@h> x",
+            "sip:a b@h",
+            "<sip:a@h>, <sip:b@h>",
+            "<sip:\"a@h>",
+        ] {
+            assert!(NameAddr::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn contacts() {
+        let list = NameAddr::parse_list(
+            r#""Bob, B" <sip:b@h;a=1,2>;+sip.instance="<urn:uuid:00000000-0000-1000-8000-AABBCCDDEEFF>";pub-gruu="sip:b@h;gr=x";expires=60, sip:c@h;q=0.5"#,
+        )
+        .unwrap();
+        assert_eq!(list.len(), 2);
+        assert_eq!(list[0].uri, "sip:b@h;a=1,2");
+        assert_eq!(
+            list[0].params.get("+SIP.instance"),
+            Some("<urn:uuid:00000000-0000-1000-8000-AABBCCDDEEFF>")
+        );
+        assert_eq!(list[0].params.get("pub-gruu"), Some("sip:b@h;gr=x"));
+        assert_eq!(list[0].params.get("expires").and_then(parse_u32), Some(60));
+        assert_eq!(list[1].params.get("q"), Some("0.5"));
+        assert!(NameAddr::parse_list("<sip:a@h>, <sip:b").is_err());
+        // Quoted stays quoted, unquoted unquoted.
+        let text = list[0].to_string();
+        assert!(text.contains(r#";+sip.instance="<urn:uuid"#) && text.ends_with(";expires=60"), "{text}");
+        assert_eq!(NameAddr::parse(&text).as_ref(), Ok(&list[0]));
+    }
+
+    #[test]
+    fn display_names_cannot_break_out() {
+        let address = NameAddr {
+            display_name: Some("a\" <sip:evil@h>\\\r\nVia: x".into()),
+            uri: "sip:a@h".into(),
+            params: Params::default(),
+        };
+        let text = address.to_string();
+        assert_eq!(text, r#""a\" <sip:evil@h>\\Via: x" <sip:a@h>"#);
+        assert_eq!(NameAddr::parse(&text).unwrap().uri, "sip:a@h");
+    }
+
+    #[test]
+    fn params() {
+        let mut params = Params::parse(r#";a;b=1; c = "x;\"y,=" ;d=;;=z;a=2"#);
+        let all: Vec<_> = params.iter().collect();
+        assert_eq!(
+            all,
+            [("a", None), ("b", Some("1")), ("c", Some("x;\"y,=")), ("d", Some("")), ("a", Some("2"))]
+        );
+        assert!(params.contains("A") && !params.contains("z"));
+        assert_eq!(params.get("a"), Some(""));
+        params.set("B", Some("two words"));
+        params.set("e", Some("token"));
+        params.set("f", None);
+        params.remove("A");
+        assert_eq!(params.to_string(), r#";b="two words";c="x;\"y,=";d=;e=token;f"#);
+        assert_eq!(Params::parse(""), Params::default());
+        assert_eq!(Params::parse(r#";x="open"#).get("x"), Some("open"));
+    }
+
+    #[test]
+    fn vias() {
+        let via = Via::parse("SIP/2.0/WSS df7jal23ls0d.invalid;branch=z9hG4bK56sdasks;rport").unwrap();
+        assert_eq!((via.transport.as_str(), via.sent_by.as_str()), ("WSS", "df7jal23ls0d.invalid"));
+        assert_eq!(via.branch(), Some("z9hG4bK56sdasks"));
+        assert_eq!(via.params.get("rport"), Some(""));
+        assert_eq!(via.to_string(), "SIP/2.0/WSS df7jal23ls0d.invalid;branch=z9hG4bK56sdasks;rport");
+        // RFC 4475, section 3.1.1.1.
+        let list = Via::parse_list(
+            "SIP  / 2.0  / TCP     spindle.example.com   ;  branch  =   z9hG4bK9ikj8  , SIP  /    2.0   / UDP  192.168.255.111 : 5060   ; branch= z9hG4bK30239",
+        )
+        .unwrap();
+        assert_eq!(list[0].to_string(), "SIP/2.0/TCP spindle.example.com;branch=z9hG4bK9ikj8");
+        assert_eq!(list[1].to_string(), "SIP/2.0/UDP 192.168.255.111:5060;branch=z9hG4bK30239");
+        let via =
+            Via::parse("SIP/2.0/UDP [2001:db8::9:1]:5060;received=2001:db8::9:255;branch=z9hG4bKas3-111")
+                .unwrap();
+        assert_eq!(via.sent_by, "[2001:db8::9:1]:5060");
+        assert_eq!(via.params.get("received"), Some("2001:db8::9:255"));
+        for bad in [
+            "",
+            "SIP/2.0/UDP",
+            "SIP/2.0/UDP ;branch=x",
+            "SIP/3.0/UDP h",
+            "HTTP/2.0/UDP h",
+            "SIP/2.0 h",
+            "SIP/2.0/ h",
+        ] {
+            assert!(Via::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn cseqs() {
+        let cseq = CSeq::parse(" 0009\t INVITE ").unwrap();
+        assert_eq!((cseq.seq, &cseq.method), (9, &Method::Invite));
+        assert_eq!(cseq.to_string(), "9 INVITE");
+        assert_eq!(CSeq::parse("1 FOO").unwrap().method, Method::Other("FOO".into()));
+        assert_eq!(CSeq::parse("2147483647 ACK").unwrap().seq, 2_147_483_647);
+        for bad in [
+            "",
+            "1",
+            "INVITE",
+            "INVITE 1",
+            "1x INVITE",
+            "+1 INVITE",
+            "-1 ACK",
+            "2147483648 ACK",
+            "4294967296 ACK",
+            "1 IN<VITE",
+            "1 INVITE x",
+        ] {
+            assert!(CSeq::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn numbers() {
+        for (text, number) in [
+            ("600", Some(600)),
+            (" 600 ;x=1", Some(600)),
+            ("120 (in a meeting)", Some(120)),
+            ("4294967295", Some(u32::MAX)),
+            ("4294967296", None),
+            ("", None),
+            ("-1", None),
+            ("+1", None),
+            ("1.5", None),
+            ("0x10", None),
+        ] {
+            assert_eq!(parse_u32(text), number, "{text}");
+        }
+    }
+
+    #[test]
+    fn reasons() {
+        let list =
+            Reason::parse_list(r#"SIP ;cause=200 ;text="Call completed elsewhere", Q.850;cause=16, ;x, "#);
+        assert_eq!(list.len(), 2);
+        assert_eq!((list[0].protocol.as_str(), list[0].cause), ("SIP", Some(200)));
+        assert_eq!(list[0].text.as_deref(), Some("Call completed elsewhere"));
+        assert_eq!((list[1].protocol.as_str(), list[1].cause, &list[1].text), ("Q.850", Some(16), &None));
+        assert_eq!(Reason::parse_list("SIP;cause=99999")[0].cause, None);
     }
 }

@@ -1,6 +1,6 @@
 //! Requests and responses: how they are held, and how they are printed.
 //!
-//! The only file that names `rsip`, which is the message model here (`Headers`, `Header`, `StatusCode`). It
+//! The only file that names `rsip`, which is the message model here (`Headers`, `Header`). It
 //! neither parses nor prints whole messages for us: rsip 0.4.0 rejects valid input (folded lines, compact names,
 //! unknown methods, IPv6), loses the reason phrase, and prints CR and LF that stand in a value.
 
@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use rsip::Header;
 use rsip::headers::UntypedHeader;
 
-use super::header::{CSeq, NameAddr, Params, Via, is_token, parse_u32, split_list};
+use super::header::{CSeq, NameAddr, Params, Via, is_token, is_uri_text, parse_u32, split_list};
 use super::wire::MAX_MESSAGE;
 
 /// A method. Names are case-sensitive (RFC 3261, section 7.1).
@@ -237,8 +237,8 @@ impl Headers {
 
     /// The values of all headers of this name, a line each.
     pub fn get_all(&self, name: &str) -> impl Iterator<Item = &str> {
-        let name = long_name(name).to_owned();
-        self.iter().filter(move |(other, _)| other.eq_ignore_ascii_case(&name)).map(|(_, value)| value)
+        let name = long_name(name);
+        self.iter().filter(move |(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
     /// The items of all headers of this name, as one list (RFC 3261, section 7.3.1). Only for headers whose
@@ -292,7 +292,7 @@ impl Headers {
     /// Content-Type without its parameters, as on the wire.
     #[must_use]
     pub fn content_type(&self) -> Option<&str> {
-        self.get("Content-Type").and_then(|value| value.split(';').next()).map(str::trim)
+        self.get("Content-Type").and_then(|value| value.split(';').next()).map(str::trim_ascii)
     }
 
     /// A header that holds one number.
@@ -345,10 +345,7 @@ impl Request {
     /// When a part of it cannot be sent: see [`PrintError`].
     pub fn to_text(&self) -> Result<String, PrintError> {
         let method = self.method.as_str();
-        if !is_token(method)
-            || self.uri.is_empty()
-            || self.uri.chars().any(|c| c.is_control() || c.is_whitespace())
-        {
+        if !is_token(method) || !is_uri_text(&self.uri) {
             return Err(PrintError::StartLine);
         }
         print(&[method, " ", &self.uri, " SIP/2.0"], &self.headers, &self.body)
@@ -489,7 +486,8 @@ fn print(start: &[&str], headers: &Headers, body: &[u8]) -> Result<String, Print
 }
 
 fn is_line(text: &str) -> bool {
-    !text.bytes().any(|b| matches!(b, b'\r' | b'\n' | 0))
+    // `contains` on bytes is memchr, many bytes at a time.
+    [b'\r', b'\n', 0].iter().all(|bad| !text.as_bytes().contains(bad))
 }
 
 /// Headers whose content is the stack's: an application that could set them would break transactions, dialogs,
@@ -561,24 +559,71 @@ pub fn check_extra_header(name: &str, value: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// The phrase of RFC 3261, section 21, for a status; empty for one that rsip does not know.
+/// Phrases of RFC 3261 section 21, RFC 3265, 3262, 3329, 4028, 6086, 6665, 8197. rsip's `StatusCode` has names
+/// only (`BusyHere`), some of them wrong (201 for 202), and takes 5 kB of the module.
+const PHRASES: [(u16, &str); 56] = [
+    (100, "Trying"),
+    (180, "Ringing"),
+    (181, "Call Is Being Forwarded"),
+    (182, "Queued"),
+    (183, "Session Progress"),
+    (199, "Early Dialog Terminated"),
+    (200, "OK"),
+    (202, "Accepted"),
+    (204, "No Notification"),
+    (300, "Multiple Choices"),
+    (301, "Moved Permanently"),
+    (302, "Moved Temporarily"),
+    (305, "Use Proxy"),
+    (380, "Alternative Service"),
+    (400, "Bad Request"),
+    (401, "Unauthorized"),
+    (403, "Forbidden"),
+    (404, "Not Found"),
+    (405, "Method Not Allowed"),
+    (406, "Not Acceptable"),
+    (407, "Proxy Authentication Required"),
+    (408, "Request Timeout"),
+    (410, "Gone"),
+    (412, "Conditional Request Failed"),
+    (413, "Request Entity Too Large"),
+    (414, "Request-URI Too Long"),
+    (415, "Unsupported Media Type"),
+    (416, "Unsupported URI Scheme"),
+    (420, "Bad Extension"),
+    (421, "Extension Required"),
+    (422, "Session Interval Too Small"),
+    (423, "Interval Too Brief"),
+    (433, "Anonymity Disallowed"),
+    (469, "Bad Info Package"),
+    (480, "Temporarily Unavailable"),
+    (481, "Call/Transaction Does Not Exist"),
+    (482, "Loop Detected"),
+    (483, "Too Many Hops"),
+    (484, "Address Incomplete"),
+    (485, "Ambiguous"),
+    (486, "Busy Here"),
+    (487, "Request Terminated"),
+    (488, "Not Acceptable Here"),
+    (489, "Bad Event"),
+    (491, "Request Pending"),
+    (493, "Undecipherable"),
+    (500, "Server Internal Error"),
+    (501, "Not Implemented"),
+    (503, "Service Unavailable"),
+    (504, "Server Time-out"),
+    (505, "Version Not Supported"),
+    (513, "Message Too Large"),
+    (600, "Busy Everywhere"),
+    (603, "Decline"),
+    (604, "Does Not Exist Anywhere"),
+    (606, "Not Acceptable"),
+];
+
+/// The phrase of the RFCs for a status; empty for one that is not known.
 #[must_use]
 pub fn default_reason(status: u16) -> String {
-    let code = rsip::StatusCode::from(status);
-    if matches!(code, rsip::StatusCode::Other(..)) {
-        return String::new();
-    }
-    // rsip has no phrases, but its names are made of them: `BusyHere`.
-    let mut phrase = String::with_capacity(32);
-    let mut lower = false;
-    for c in format!("{code:?}").chars() {
-        if lower && c.is_ascii_uppercase() {
-            phrase.push(' ');
-        }
-        lower = c.is_ascii_lowercase();
-        phrase.push(c);
-    }
-    phrase
+    PHRASES.iter().find(|(code, _)| *code == status).map_or("", |(_, phrase)| phrase).to_owned()
 }
 
 const REDACTED: &str = "<redacted>";
@@ -603,7 +648,7 @@ pub fn redact(text: &str) -> Cow<'_, str> {
             continue;
         }
         let (name, value) = content.split_once(':').unwrap_or_default();
-        in_credentials = is_credential(name.trim());
+        in_credentials = is_credential(name.trim_ascii());
         if in_credentials {
             out.extend([name, ": "]);
             redact_credentials(value, &mut out);
@@ -620,7 +665,7 @@ pub fn redact(text: &str) -> Cow<'_, str> {
 }
 
 fn redact_credentials(value: &str, out: &mut String) {
-    let value = value.trim();
+    let value = value.trim_ascii();
     let (scheme, params) = value.split_once(' ').unwrap_or((value, ""));
     if !scheme.eq_ignore_ascii_case("Digest") || !is_token(scheme) {
         return out.push_str(REDACTED);
@@ -629,10 +674,11 @@ fn redact_credentials(value: &str, out: &mut String) {
     for (at, item) in split_list(params).enumerate() {
         out.push_str(if at == 0 { " " } else { ", " });
         let (name, _) = item.split_once('=').unwrap_or((item, ""));
-        if ["username", "realm", "algorithm"].iter().any(|kept| kept.eq_ignore_ascii_case(name.trim())) {
+        if ["username", "realm", "algorithm"].iter().any(|kept| kept.eq_ignore_ascii_case(name.trim_ascii()))
+        {
             out.push_str(item);
         } else {
-            out.extend([name.trim(), "=", REDACTED]);
+            out.extend([name.trim_ascii(), "=", REDACTED]);
         }
     }
 }
@@ -640,15 +686,16 @@ fn redact_credentials(value: &str, out: &mut String) {
 /// `sip:user:password@host`: the password goes.
 fn redact_passwords(line: &str, out: &mut String) {
     let mut rest = line;
-    while let Some(at) = rest.find("sip:").or_else(|| rest.find("sips:")) {
-        let start = at + rest.get(at..).and_then(|uri| uri.find(':')).unwrap_or_default() + 1;
-        let (before, after) = rest.split_at(start);
-        out.push_str(before);
+    while let Some((before, after)) = rest.split_once(':') {
+        out.extend([before, ":"]);
         rest = after;
+        let scheme = before.rsplit(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default();
+        if !(scheme.eq_ignore_ascii_case("sip") || scheme.eq_ignore_ascii_case("sips")) {
+            continue;
+        }
         let end =
             after.find(|c: char| c.is_whitespace() || matches!(c, '<' | '>' | '"')).unwrap_or(after.len());
-        let uri = after.get(..end).unwrap_or_default();
-        if let Some((userinfo, _)) = uri.split_once('@')
+        if let Some((userinfo, _)) = after.get(..end).unwrap_or_default().split_once('@')
             && let Some((user, _)) = userinfo.split_once(':')
         {
             out.extend([user, ":", REDACTED]);
@@ -656,4 +703,260 @@ fn redact_passwords(line: &str, out: &mut String) {
         }
     }
     out.push_str(rest);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    fn invite() -> Request {
+        let mut request = Request::new(Method::Invite, "sip:bob@example.com");
+        for (name, value) in [
+            ("Via", "SIP/2.0/WSS b.invalid;branch=z9hG4bK2"),
+            ("v", "SIP/2.0/WSS a.invalid;branch=z9hG4bK1"),
+            ("Record-Route", "<sip:p.example.com;lr>"),
+            ("From", "\"A\" <sip:alice@example.com>;tag=1"),
+            ("t", "<sip:bob@example.com>"),
+            ("Call-ID", "c1"),
+            ("CSeq", "1 INVITE"),
+            ("Timestamp", "54"),
+            ("Supported", "Path, timer"),
+            ("X-App", "1"),
+        ] {
+            request.headers.push(name, value);
+        }
+        request
+    }
+
+    #[test]
+    fn methods() {
+        for (name, method) in METHODS {
+            assert_eq!(Method::from_token(name), method);
+            assert_eq!(method.as_str(), name);
+        }
+        assert_eq!(Method::from_token("invite"), Method::Other("invite".into()));
+        assert_eq!(Method::from_token("FOO").to_string(), "FOO");
+    }
+
+    #[test]
+    fn headers() {
+        let mut headers = invite().headers;
+        assert_eq!(headers.get("CALL-id"), Some("c1"));
+        assert_eq!(headers.get("I"), Some("c1"));
+        assert_eq!(headers.get("x-app"), Some("1"));
+        assert_eq!(headers.get("Contact"), None);
+        assert_eq!(headers.get_all("Via").count(), 2);
+        assert_eq!(headers.top_via().unwrap().branch(), Some("z9hG4bK2"));
+        assert_eq!(headers.from().unwrap().tag(), Some("1"));
+        assert_eq!(headers.to().unwrap().uri, "sip:bob@example.com");
+        assert_eq!(headers.cseq().unwrap().method, Method::Invite);
+        assert_eq!(headers.number("Timestamp"), Some(54));
+        assert!(headers.contains_token("k", "PATH") && headers.contains_token("Supported", "timer"));
+        assert!(!headers.contains_token("Supported", "tim"));
+
+        headers.push("Supported", "gruu");
+        assert_eq!(headers.values("Supported"), ["Path", "timer", "gruu"]);
+        headers.set("supported", "100rel");
+        assert_eq!(headers.values("Supported"), ["100rel"]);
+        headers.set("Contact", "*");
+        assert_eq!(headers.iter().last(), Some(("Contact", "*")));
+        headers.push_front("Via", "top");
+        assert_eq!(headers.iter().next(), Some(("Via", "top")));
+        assert_eq!(headers.remove_first("v").as_deref(), Some("top"));
+        assert_eq!(headers.get_all("Via").count(), 2);
+        headers.remove("VIA");
+        assert_eq!(headers.get("Via"), None);
+        assert_eq!(headers.remove_first("Via"), None);
+        headers.set("Content-Type", "application/sdp ; x=1");
+        assert_eq!(headers.content_type(), Some("application/sdp"));
+        assert_eq!(headers.get("From"), Some("\"A\" <sip:alice@example.com>;tag=1"));
+    }
+
+    #[test]
+    fn every_known_header_keeps_its_name_and_value() {
+        for (name, make) in KNOWN {
+            let header = make("value".into());
+            assert_eq!(name_and_value(&header), (*name, "value"));
+            // What rsip would print is what we print.
+            assert_eq!(header.to_string(), format!("{name}: value"));
+        }
+        assert_eq!(name_and_value(&make_header("X-Y", "z".into())), ("X-Y", "z"));
+    }
+
+    #[test]
+    fn debug_shows_no_credentials() {
+        let mut request = invite();
+        request.headers.push("proxy-authorization", "Digest hush");
+        request.headers.push("Authorization", "Digest hush");
+        let text = format!("{request:?}");
+        assert!(
+            !text.contains("hush") && text.contains("Proxy-Authorization") && text.contains("c1"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn printed() {
+        let mut request = Request::new(Method::Message, "sip:b@h");
+        request.headers.push("content-length", "99");
+        request.headers.push("x-App", "1");
+        request.body = "å".into();
+        let text = request.to_text().unwrap();
+        assert_eq!(text, "MESSAGE sip:b@h SIP/2.0\r\nx-App: 1\r\nContent-Length: 2\r\n\r\nå");
+        let mut response = request.response(403, Some("Blocked by policy"));
+        assert_eq!(response.to_text().unwrap(), "SIP/2.0 403 Blocked by policy\r\nContent-Length: 0\r\n\r\n");
+        response.reason.clear();
+        assert!(response.to_text().unwrap().starts_with("SIP/2.0 403 \r\n"));
+    }
+
+    #[test]
+    fn nothing_is_injected() {
+        for bad in ["a\r\nX: y", "a\n", "a\r", "a\0"] {
+            let mut request = invite();
+            request.headers.push("Subject", bad);
+            assert_eq!(request.to_text(), Err(PrintError::HeaderValue("Subject".into())));
+            assert_eq!(
+                Message::Request(request).to_text().unwrap_err().to_string(),
+                "value of Subject cannot be sent"
+            );
+            let mut request = invite();
+            request.headers.set("Call-ID", bad);
+            assert_eq!(request.to_text(), Err(PrintError::HeaderValue("Call-ID".into())));
+            let mut request = invite();
+            request.headers.push(bad, "x");
+            assert_eq!(request.to_text(), Err(PrintError::HeaderName(bad.into())));
+            let mut request = invite();
+            request.uri.push_str(bad);
+            assert_eq!(request.to_text(), Err(PrintError::StartLine));
+            let mut request = invite();
+            request.method = Method::Other(bad.into());
+            assert_eq!(request.to_text(), Err(PrintError::StartLine));
+            let response = invite().response(200, Some(bad));
+            assert_eq!(response.to_text(), Err(PrintError::StartLine));
+        }
+        for uri in ["", "sip:a b", "<sip:a@h>", "sip:a@h\t"] {
+            assert_eq!(Request::new(Method::Bye, uri).to_text(), Err(PrintError::StartLine), "{uri}");
+        }
+        for name in ["", "X Y", "X:", "Å"] {
+            let mut request = invite();
+            request.headers.push(name, "x");
+            assert_eq!(request.to_text(), Err(PrintError::HeaderName(name.into())));
+        }
+        for status in [0, 99, 700] {
+            assert_eq!(invite().response(status, Some("x")).to_text(), Err(PrintError::StartLine));
+        }
+        let mut request = invite();
+        request.body = vec![0xff];
+        assert_eq!(request.to_text(), Err(PrintError::Body));
+    }
+
+    #[test]
+    fn cap_on_what_is_sent() {
+        let mut request = invite();
+        request.body = vec![b'x'; 60_000];
+        let missing = MAX_MESSAGE - request.to_text().unwrap().len();
+        request.body.resize(60_000 + missing, b'x');
+        assert_eq!(request.to_text().map(|text| text.len()), Ok(MAX_MESSAGE));
+        request.body.push(b'x');
+        assert_eq!(request.to_text(), Err(PrintError::TooLong));
+    }
+
+    #[test]
+    fn responses() {
+        let names = |response: &Response| {
+            response.headers.iter().map(|(name, _)| name.to_owned()).collect::<Vec<_>>().join(" ")
+        };
+        let mut ringing = invite().response(180, None);
+        assert_eq!(names(&ringing), "Via Via From To Call-ID CSeq Record-Route");
+        assert_eq!(ringing.reason, "Ringing");
+        assert_eq!(names(&invite().response(100, None)), "Via Via From To Call-ID CSeq Timestamp");
+        assert_eq!(names(&invite().response(486, None)), "Via Via From To Call-ID CSeq");
+        assert_eq!(
+            ringing.headers.values("Via"),
+            ["SIP/2.0/WSS b.invalid;branch=z9hG4bK2", "SIP/2.0/WSS a.invalid;branch=z9hG4bK1"]
+        );
+        ringing.set_to_tag("x1");
+        ringing.set_to_tag("x2");
+        assert_eq!(ringing.headers.get("To"), Some("<sip:bob@example.com>;tag=x1"));
+        let mut bare = invite();
+        bare.headers.set("To", "sip:bob@example.com;x=1");
+        let mut bare = bare.response(404, None);
+        bare.set_to_tag("y");
+        assert_eq!(bare.headers.to().unwrap().tag(), Some("y"));
+    }
+
+    #[test]
+    fn reason_phrases() {
+        assert_eq!(default_reason(200), "OK");
+        assert_eq!(default_reason(486), "Busy Here");
+        assert_eq!(default_reason(481), "Call/Transaction Does Not Exist");
+        assert_eq!(default_reason(299), "");
+        // Where rsip knows a status, its name says the same; the exceptions are the RFCs' spelling.
+        for (code, phrase) in PHRASES {
+            let squeeze = |text: &str| text.replace([' ', '-', '/'], "").to_ascii_lowercase();
+            let rsip = squeeze(&format!("{:?}", rsip::StatusCode::from(code)));
+            if !matches!(code, 202 | 606) {
+                assert_eq!(squeeze(phrase), rsip, "{code}");
+            }
+        }
+    }
+
+    #[test]
+    fn extra_headers() {
+        for (name, value) in
+            [("X-App", "1"), ("Subject", "hi å"), ("P-Preferred-Identity", "<sip:a@h>"), ("s", "")]
+        {
+            assert_eq!(check_extra_header(name, value), Ok(()), "{name}");
+        }
+        for name in [
+            "",
+            "X Y",
+            "X:",
+            "X\r\nVia",
+            "Å",
+            "via",
+            "V",
+            "call-ID",
+            "i",
+            "CONTACT",
+            "Proxy-Authorization",
+            "l",
+            "refer-to",
+            "r",
+            &"x".repeat(65),
+        ] {
+            assert!(check_extra_header(name, "1").is_err(), "{name:?}");
+        }
+        for value in ["a\r\nVia: x", "a\n", "a\0", "\u{7f}", "a\u{85}", &"x".repeat(2049)] {
+            assert!(check_extra_header("X-App", value).is_err(), "{value:?}");
+        }
+    }
+
+    #[test]
+    fn redaction() {
+        let text = "INVITE sip:bob:pw1@h SIP/2.0\r\n\
+            Authorization: Digest username=\"al, ice\", realm=\"r\",nonce=\"n1\", uri=\"sip:h\", response=\"hush\", algorithm=MD5\r\n\
+            PROXY-authorization : Bearer hush\r\n \thush\r\n\
+            Authentication-Info: rspauth=\"hush\", nextnonce=\"n2\"\r\n\
+            Contact: <SIPS:carol:pw2@h:5061>, \"sip:\" <sip:dave:pw3@[::1]:5060;x=sip:eve@h>\r\n\
+            Route: <sip:h:5060;lr>\r\n\
+            \r\n\
+            v=0\r\nk=clear:hush\r\na=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:hush\r\na=ice-pwd:hush\r\na=sendrecv";
+        let redacted = redact(text);
+        for secret in ["hush", "pw1", "pw2", "pw3", "n1", "n2"] {
+            assert!(!redacted.contains(secret), "{secret} in {redacted}");
+        }
+        for kept in [
+            "INVITE sip:bob:<redacted>@h SIP/2.0\r\n",
+            "Authorization: Digest username=\"al, ice\", realm=\"r\", nonce=<redacted>, uri=<redacted>, response=<redacted>, algorithm=MD5\r\n",
+            "PROXY-authorization : <redacted>\r\n <redacted>\r\n",
+            "<SIPS:carol:<redacted>@h:5061>, \"sip:\" <sip:dave:<redacted>@[::1]:5060;x=sip:eve@h>\r\n",
+            "Route: <sip:h:5060;lr>\r\n\r\nv=0\r\nk=<redacted>\r\na=crypto:<redacted>\r\na=ice-pwd:<redacted>\r\na=sendrecv",
+        ] {
+            assert!(redacted.contains(kept), "{kept} not in {redacted}");
+        }
+        assert!(matches!(redact("SIP/2.0 200 OK\r\nFrom: <sip:a@h:5060>\r\n\r\n"), Cow::Borrowed(_)));
+    }
 }

@@ -115,3 +115,66 @@ fn static_name(payload_type: u8) -> &'static str {
         _ => "",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    const CHROMIUM: &str = "v=0\r\no=- 4611731400430051336 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0\r\n\
+        m=audio 9 UDP/TLS/RTP/SAVPF 111 8 0 126\r\nc=IN IP4 0.0.0.0\r\na=rtcp:9 IN IP4 0.0.0.0\r\n\
+        a=ice-ufrag:abcd\r\na=ice-pwd:0123456789012345678901\r\na=sendrecv\r\n\
+        a=rtpmap:111 opus/48000/2\r\na=fmtp:111 minptime=10\r\na=rtpmap:126 telephone-event/8000\r\n";
+
+    #[test]
+    fn browser_offer() {
+        let info = parse(CHROMIUM).unwrap();
+        assert!(info.has_audio);
+        assert_eq!(info.audio_port, 9);
+        // With ICE an unspecified address is not hold.
+        assert_eq!(info.direction, Direction::SendRecv);
+        let codecs: Vec<_> = info.codecs.iter().map(|(pt, name)| (*pt, name.as_str())).collect();
+        assert_eq!(codecs, [(111, "opus"), (8, "PCMA"), (0, "PCMU"), (126, "telephone-event")]);
+    }
+
+    #[test]
+    fn directions() {
+        let sdp = |session: &str, media: &str| {
+            parse(&format!("v=0\no=- 1 1 IN IP4 h\ns=-\n{session}t=0 0\nm=audio 4000/1 RTP/AVP 8\n{media}m=video 0 RTP/AVP 96\na=inactive\n"))
+                .unwrap()
+                .direction
+        };
+        assert_eq!(sdp("", ""), Direction::SendRecv);
+        assert_eq!(sdp("a=sendonly\n", ""), Direction::SendOnly);
+        assert_eq!(sdp("a=sendonly\n", "a=recvonly\n"), Direction::RecvOnly);
+        assert_eq!(sdp("", "a=inactive\n"), Direction::Inactive);
+        assert_eq!(sdp("c=IN IP4 0.0.0.0\n", ""), Direction::SendOnly);
+        assert_eq!(sdp("c=IN IP4 0.0.0.0\n", "c=IN IP4 192.0.2.1\n"), Direction::SendRecv);
+        assert_eq!(sdp("", "c=IN IP4 0.0.0.0\na=recvonly\n"), Direction::Inactive);
+        assert_eq!(Direction::SendOnly.reversed(), Direction::RecvOnly);
+        assert_eq!(Direction::RecvOnly.reversed(), Direction::SendOnly);
+        assert_eq!(Direction::Inactive.reversed(), Direction::Inactive);
+        assert_eq!(Direction::SendRecv.reversed(), Direction::SendRecv);
+    }
+
+    #[test]
+    fn refused_missing_and_broken() {
+        let refused =
+            parse("v=0\r\nm=video 5000 RTP/AVP 96\r\na=sendonly\r\nm=audio 0 RTP/AVP 8\r\n").unwrap();
+        assert!(refused.has_audio);
+        assert_eq!((refused.audio_port, refused.direction), (0, Direction::SendRecv));
+        let none = parse("v=0\r\nm=video 5000 RTP/AVP 96\r\n").unwrap();
+        assert!(!none.has_audio && none.codecs.is_empty());
+        for bad in [
+            "",
+            "hello",
+            "v=1\r\n",
+            "v=0\r\nm=audio\r\n",
+            "v=0\r\nm=audio x RTP/AVP 0\r\n",
+            "v=0\r\nm=audio 70000 RTP/AVP 0\r\n",
+        ] {
+            assert_eq!(parse(bad), None, "{bad:?}");
+        }
+    }
+}

@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use super::header::Params;
+use super::header::{Params, is_uri_text, split_before};
 
 /// Why a text is not a SIP URI.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -55,7 +55,9 @@ impl Uri {
         if scheme != "sip" && scheme != "sips" {
             return Err(UriError::Scheme);
         }
-        if rest.chars().any(|c| c.is_control() || c.is_whitespace() || matches!(c, '<' | '>' | '"')) {
+        if !rest.is_empty()
+            && (!is_uri_text(rest) || rest.chars().any(|c| c.is_control() || c.is_whitespace()))
+        {
             return Err(UriError::Character);
         }
         // The user part may hold `;`, `?`, `:` and `/` unescaped, so the first `@` decides, before anything else.
@@ -77,13 +79,12 @@ impl Uri {
             Some((rest, headers)) => (rest, Some(headers)),
             None => (rest, None),
         };
-        let (host_port, params) = rest.split_at(rest.find(';').unwrap_or(rest.len()));
-        let host_len = if host_port.starts_with('[') {
-            host_port.find(']').ok_or(UriError::Host)?.saturating_add(1)
-        } else {
-            host_port.find(':').unwrap_or(host_port.len())
+        let (host_port, params) = split_before(rest, ';');
+        let (host, port) = match host_port.split_once(']') {
+            // Only an IPv6 address has a bracket; `is_host` sees to it that both are there.
+            Some((inner, port)) => (host_port.get(..inner.len() + 1).unwrap_or_default(), port),
+            None => split_before(host_port, ':'),
         };
-        let (host, port) = host_port.split_at(host_len);
         if !is_host(host) {
             return Err(UriError::Host);
         }
@@ -215,5 +216,119 @@ fn is_host(host: &str) -> bool {
             !host.is_empty()
                 && host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    #[test]
+    fn parts() {
+        let uri = Uri::parse("SIP:bob:pw@Example.COM:5070;transport=ws;lr?Replaces=a%40b&x=").unwrap();
+        assert_eq!(uri.scheme, "sip");
+        assert_eq!(uri.user.as_deref(), Some("bob"));
+        assert_eq!(uri.password.as_deref(), Some("pw"));
+        assert_eq!(uri.host, "example.com");
+        assert_eq!(uri.port, Some(5070));
+        assert_eq!(uri.params.get("Transport"), Some("ws"));
+        assert_eq!(uri.params.get("lr"), Some(""));
+        assert_eq!(uri.params.get("ob"), None);
+        assert_eq!(uri.headers.as_deref(), Some("Replaces=a%40b&x="));
+        assert_eq!(uri.aor(), "sip:bob@example.com:5070");
+        assert_eq!(uri.to_string(), "sip:bob:pw@example.com:5070;transport=ws;lr?Replaces=a%40b&x=");
+    }
+
+    #[test]
+    fn printed_as_read() {
+        for text in [
+            "sip:example.com",
+            "sips:alice@example.com",
+            "sip:+46701234567@example.com;user=phone",
+            "sip:alice@[2001:db8::1]",
+            "sip:alice@[2001:db8::1]:5060;transport=quic",
+            "sip:[::ffff:192.0.2.1]:443",
+            "sip:192.0.2.4:5060;maddr=[2001:db8::2]",
+            "sip:df7jal23ls0d.invalid;transport=ws",
+            "sip:alice_b@host_1.example.com.",
+            // RFC 4475, sections 3.1.1.2, 3.1.1.3 and 3.1.1.9.
+            "sip:1_unusual.URI~(to-be!sure)&isn't+it$/crazy?,/;;*:&it+has=1,weird!*pas$wo~d_too.(doesn't-it)@example.com",
+            "sip:sips%3Auser%40example.com@example.net",
+            "sip:user;par=u%40example.net@example.com",
+            "sip:null-%00-null@example.com",
+        ] {
+            let uri = Uri::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"));
+            assert_eq!(uri.to_string(), text);
+            assert_eq!(Uri::parse(&uri.to_string()).as_ref(), Ok(&uri));
+        }
+    }
+
+    #[test]
+    fn torture_user_part() {
+        // RFC 4475, section 3.1.1.2: `;` and `?` belong to the user, the rest to the password.
+        let uri = Uri::parse(
+            "sip:1_unusual.URI~(to-be!sure)&isn't+it$/crazy?,/;;*:&it+has=1,weird!*pas$wo~d_too.(doesn't-it)@example.com",
+        )
+        .unwrap();
+        assert_eq!(uri.user.as_deref(), Some("1_unusual.URI~(to-be!sure)&isn't+it$/crazy?,/;;*"));
+        assert_eq!(uri.password.as_deref(), Some("&it+has=1,weird!*pas$wo~d_too.(doesn't-it)"));
+        assert!(uri.params.is_empty() && uri.headers.is_none());
+    }
+
+    #[test]
+    fn refused() {
+        for (text, error) in [
+            ("", UriError::Scheme),
+            ("example.com", UriError::Scheme),
+            ("tel:+46701234567", UriError::Scheme),
+            ("http://example.com", UriError::Scheme),
+            ("sipx:bob@example.com", UriError::Scheme),
+            ("sip:", UriError::Host),
+            ("sip:bob@", UriError::Host),
+            ("sip:bob@;lr", UriError::Host),
+            ("sip:@example.com", UriError::User),
+            ("sip::pw@example.com", UriError::User),
+            ("sip:bob@exa mple.com", UriError::Character),
+            ("sip:bob@example.com ", UriError::Character),
+            ("sip:bob@example.com\r\nX: y", UriError::Character),
+            ("sip:bob@example.com\u{85}", UriError::Character),
+            ("sip:b\0b@example.com", UriError::Character),
+            ("sip:bob@example.com>", UriError::Character),
+            ("sip:\"bob\"@example.com", UriError::Character),
+            ("sip:bob@example.com:", UriError::Port),
+            ("sip:bob@example.com:+506", UriError::Port),
+            ("sip:bob@example.com:65536", UriError::Port),
+            ("sip:bob@[::1", UriError::Host),
+            ("sip:bob@::1]", UriError::Host),
+            ("sip:bob@[]", UriError::Host),
+            ("sip:bob@[::1]x", UriError::Host),
+            ("sip:bob@[::g]", UriError::Host),
+            ("sip:bob@a@b", UriError::Host),
+            ("sip:bob@exämple.com", UriError::Host),
+        ] {
+            assert_eq!(Uri::parse(text), Err(error), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn escapes() {
+        assert_eq!(escape_user("alice"), "alice");
+        assert_eq!(escape_user("a b@c:d%\r\n<>\"#å"), "a%20b%40c%3Ad%25%0D%0A%3C%3E%22%23%C3%A5");
+        assert_eq!(escape_user("+46-(0)8;x=1?/"), "+46-(0)8;x=1?/");
+        let uri = Uri::parse("sip:a%20b%40c%3A%c3%A5%4@example.com").unwrap();
+        assert_eq!(uri.user_decoded().as_deref(), Some("a b@c:å%4"));
+        assert_eq!(Uri::parse("sip:example.com").unwrap().user_decoded(), None);
+        let wild = "% \r\n;å\u{0}";
+        let uri = Uri { user: Some(escape_user(wild)), host: "h".into(), ..Uri::default() };
+        assert_eq!(uri.user_decoded().as_deref(), Some(wild));
+    }
+
+    #[test]
+    fn set_params_cannot_break_out() {
+        let mut uri = Uri::parse("sip:h").unwrap();
+        uri.params.set("x", Some("a b;c\"\r\n>"));
+        assert_eq!(uri.to_string(), "sip:h;x=a%20b%3Bc%22%0D%0A%3E");
     }
 }
