@@ -40,25 +40,24 @@ export class TraceView {
 }
 
 function row({ level, time, text }) {
-  const [first, ...rest] = text.replaceAll('\r', '').trimEnd().split('\n');
-  const { direction, summary } = readSummary(first);
+  const { direction, kind, lines } = readEntry(text);
   const line = [
     element('time', {}, clock(time)),
-    element('span', { class: 'direction' }, { sent: '↑ sent', received: '↓ received', none: level }[direction]),
-    element('span', { class: 'summary' }, summary),
+    element('span', { class: 'direction' }, { sent: '↑ sent', received: '↓ received' }[direction] ?? level),
+    element('span', { class: 'summary' }, lines[0]),
   ];
-  const item = element('li', { 'data-level': level, 'data-direction': direction });
-  if (rest.length === 0) item.append(element('p', { class: 'line' }, ...line));
-  else item.append(element('details', {}, element('summary', { class: 'line' }, ...line), element('pre', {}, [summary, ...rest].join('\n'))));
+  const item = element('li', { 'data-level': level, 'data-kind': kind, 'data-direction': direction });
+  if (lines.length === 1) item.append(element('p', { class: 'line' }, ...line));
+  else item.append(element('details', {}, element('summary', { class: 'line' }, ...line), element('pre', {}, lines.join('\n'))));
   return item;
 }
 
-/** The package marks messages with ">" (sent) and "<" (received). */
-function readSummary(first) {
-  const match = /^(>|<|→|←|sent:?|received:?)\s+(.*)$/i.exec(first);
-  if (!match) return { direction: 'none', summary: first };
-  const direction = /^(>|→|sent)/i.test(match[1]) ? 'sent' : 'received';
-  return { direction, summary: match[2] };
+/** The package puts "sent" or "received" on a line of its own before a message. */
+function readEntry(text) {
+  const [first, ...rest] = text.replaceAll('\r', '').trimEnd().split('\n');
+  if (first !== 'sent' && first !== 'received') return { direction: '', kind: 'note', lines: [first, ...rest] };
+  if (rest.length === 0) return { direction: first, kind: 'keep-alive', lines: ['keep-alive'] };
+  return { direction: first, kind: 'message', lines: rest };
 }
 
 function clock(time) {
