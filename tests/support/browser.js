@@ -1,0 +1,59 @@
+import { accessSync, constants } from 'node:fs';
+import { delimiter, join } from 'node:path';
+
+import { chromium } from 'playwright-core';
+
+const ARGS = [
+  '--disable-gpu',
+  '--disable-quic',
+  '--no-first-run',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync',
+  '--use-fake-device-for-media-stream',
+  '--use-fake-ui-for-media-stream',
+  '--autoplay-policy=no-user-gesture-required',
+  // On a machine with nothing but a loopback interface there would be no ICE candidate at all.
+  '--allow-loopback-in-peer-connection',
+];
+
+/** Starts Chromium: `CHROME_PATH`, or the one on PATH. */
+export function launchBrowser() {
+  return chromium.launch({
+    executablePath: process.env.CHROME_PATH ?? onPath('chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable'),
+    // Root (a container, CI) can have no sandbox of the browser's kind.
+    chromiumSandbox: process.getuid?.() !== 0,
+    args: ARGS,
+    // With it, no audio reaches an analyser.
+    ignoreDefaultArgs: ['--mute-audio'],
+  });
+}
+
+function onPath(...names) {
+  for (const name of names) {
+    for (const folder of (process.env.PATH ?? '').split(delimiter)) {
+      const file = join(folder, name);
+      try {
+        accessSync(file, constants.X_OK);
+        return file;
+      } catch {
+        continue;
+      }
+    }
+  }
+  throw new Error(`No Chromium: set CHROME_PATH, or put one of ${names.join(', ')} on PATH.`);
+}
+
+/** Collects everything that a page must not do: errors in the console, exceptions, breaches of its CSP. */
+export function watchPage(page, expected = []) {
+  const problems = [];
+  const note = (text) => {
+    if (!expected.some((pattern) => pattern.test(text))) problems.push(text);
+  };
+  page.on('console', (message) => {
+    if (message.type() === 'error' || /content security policy/i.test(message.text())) note(`console: ${message.text()}`);
+  });
+  page.on('pageerror', (error) => note(`exception: ${error.stack ?? error}`));
+  page.on('crash', () => note('the page has crashed'));
+  return problems;
+}
