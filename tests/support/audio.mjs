@@ -70,3 +70,25 @@ export function packets(page) {
     return count;
   });
 }
+
+/**
+ * The strongest frequency that the newest call of a page receives, and its level.
+ * @returns {Promise<{ frequency: number, level: number } | null>} hertz and dBFS
+ */
+export function received(page) {
+  return page.evaluate(async () => {
+    const track = globalThis.peerConnections.at(-1)?.getReceivers()[0]?.track;
+    if (!track) return null;
+    if (globalThis.ear?.track !== track) {
+      const context = new AudioContext();
+      const analyser = new AnalyserNode(context, { fftSize: 8192, smoothingTimeConstant: 0 });
+      context.createMediaStreamSource(new MediaStream([track])).connect(analyser);
+      globalThis.ear = { track, context, analyser };
+    }
+    const { context, analyser } = globalThis.ear;
+    const bins = new Float32Array(analyser.frequencyBinCount);
+    analyser.getFloatFrequencyData(bins);
+    const peak = bins.reduce((best, level, bin) => (level > bins[best] ? bin : best), 0);
+    return { frequency: (peak * context.sampleRate) / analyser.fftSize, level: bins[peak] };
+  });
+}

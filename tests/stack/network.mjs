@@ -6,8 +6,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-import { Daemon } from '../support/daemon.js';
-import { until } from '../support/until.js';
+import { Daemon } from '../support/daemon.mjs';
+import { until } from '../support/until.mjs';
 
 export const DOMAIN = 'pbx.test';
 export const WEBSOCKET_URL = 'ws://127.0.0.1:8088/';

@@ -17,10 +17,10 @@ const ARGS = [
   '--allow-loopback-in-peer-connection',
 ];
 
-/** Starts Chromium: `CHROME_PATH`, or the one on PATH. */
+/** Starts Chromium: `CHROMIUM`, or the one on PATH. */
 export function launchBrowser() {
   return chromium.launch({
-    executablePath: process.env.CHROME_PATH ?? onPath('chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable'),
+    executablePath: process.env.CHROMIUM ?? onPath('chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable'),
     // Root (a container, CI) can have no sandbox of the browser's kind.
     chromiumSandbox: process.getuid?.() !== 0,
     args: ARGS,
@@ -41,7 +41,7 @@ function onPath(...names) {
       }
     }
   }
-  throw new Error(`No Chromium: set CHROME_PATH, or put one of ${names.join(', ')} on PATH.`);
+  throw new Error(`No Chromium: set CHROMIUM, or put one of ${names.join(', ')} on PATH.`);
 }
 
 /** Collects everything that a page must not do: errors in the console, exceptions, breaches of its CSP. */

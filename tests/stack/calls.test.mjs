@@ -6,10 +6,10 @@
 import assert from 'node:assert/strict';
 import { after, afterEach, before, beforeEach, describe, test } from 'node:test';
 
-import { launchBrowser } from '../support/browser.js';
-import { until } from '../support/until.js';
-import { BrowserPhone, servePackage, settings, telephoneHears } from './browser-phone.js';
-import { Network } from './network.js';
+import { launchBrowser } from '../support/browser.mjs';
+import { until } from '../support/until.mjs';
+import { BrowserPhone, servePackage, settings, telephoneHears } from './browser-phone.mjs';
+import { Network } from './network.mjs';
 
 describe('with Kamailio, rtpengine and baresip', { timeout: 300_000 }, () => {
   let network;

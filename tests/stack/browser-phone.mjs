@@ -2,11 +2,11 @@ import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
-import { keepPeerConnections, packets, strongestTone, toneMicrophone } from '../support/audio.js';
-import { watchPage } from '../support/browser.js';
-import { serveStatic } from '../support/static-server.js';
-import { until } from '../support/until.js';
-import { DOMAIN, WEBSOCKET_URL } from './network.js';
+import { keepPeerConnections, packets, strongestTone, toneMicrophone } from '../support/audio.mjs';
+import { watchPage } from '../support/browser.mjs';
+import { serveStatic } from '../support/static-server.mjs';
+import { until } from '../support/until.mjs';
+import { DOMAIN, WEBSOCKET_URL } from './network.mjs';
 
 const folder = (path) => fileURLToPath(new URL(path, import.meta.url));
 const TOLERANCE_HZ = 12;

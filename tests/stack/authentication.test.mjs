@@ -3,10 +3,10 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 
-import { launchBrowser } from '../support/browser.js';
-import { until } from '../support/until.js';
-import { BrowserPhone, servePackage } from './browser-phone.js';
-import { Network } from './network.js';
+import { launchBrowser } from '../support/browser.mjs';
+import { until } from '../support/until.mjs';
+import { BrowserPhone, servePackage } from './browser-phone.mjs';
+import { Network } from './network.mjs';
 
 describe('authentication with Kamailio', { timeout: 120_000 }, () => {
   let server;

@@ -1,0 +1,131 @@
+/** The contract of the package as it is shipped: loading, importing, and leaving nothing behind. */
+
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { readFile } from 'node:fs/promises';
+import { after, before, describe, test } from 'node:test';
+import { promisify } from 'node:util';
+
+import { keepPeerConnections, toneMicrophone } from '../support/audio.mjs';
+import { launchBrowser, watchPage } from '../support/browser.mjs';
+import { useSandbox } from '../support/sandbox.mjs';
+import { until } from '../support/until.mjs';
+import { DemoPage, newProfile } from './demo-page.mjs';
+import { countResources } from './resources.mjs';
+
+const PACKAGE = new URL('../../pkg/', import.meta.url);
+const WASM = 'wasm_softphone_bg.wasm';
+
+describe('the package', { timeout: 180_000 }, () => {
+  let sandbox;
+  let browser;
+
+  before(async () => {
+    [sandbox, browser] = await Promise.all([useSandbox(), launchBrowser()]);
+  });
+  after(async () => {
+    await browser?.close();
+    await sandbox?.stop();
+  });
+
+  /** A page of the sandbox's origin with nothing on it. */
+  async function emptyPage(...scripts) {
+    const context = await browser.newContext();
+    for (const [script, argument] of scripts) await context.addInitScript(script, argument);
+    await context.route('**/empty.html', (route) => route.fulfill({ contentType: 'text/html', body: '<!doctype html><title>Empty</title><link rel="icon" href="data:,">' }));
+    const page = await context.newPage();
+    const problems = watchPage(page, [/missing\.wasm/, /404/]);
+    await page.goto(`${sandbox.url}/empty.html`);
+    return { context, page, problems };
+  }
+
+  test('the page runs the release build that is in pkg/', async () => {
+    const profile = await newProfile(browser);
+    const loaded = [];
+    profile.on('response', (response) => {
+      if (response.url().endsWith('.wasm')) loaded.push(response);
+    });
+    const demo = await DemoPage.open(profile, sandbox.url);
+    assert.deepEqual(loaded.map((response) => response.url()), [`${sandbox.url}/pkg/${WASM}`]);
+    assert.equal(loaded[0].headers()['content-type'], 'application/wasm');
+    const shipped = await readFile(new URL(WASM, PACKAGE));
+    assert.ok(shipped.equals(await loaded[0].body()), 'what is served is not what is in pkg/');
+    const module = await WebAssembly.compile(shipped);
+    for (const section of ['name', '.debug_info']) {
+      assert.equal(WebAssembly.Module.customSections(module, section).length, 0, `a release build has no section "${section}"`);
+    }
+    assert.ok(!WebAssembly.Module.imports(module).some(({ module: from }) => from === 'env'), 'nothing is imported from "env"');
+    demo.unblemished();
+    await profile.close();
+  });
+
+  test('importing it in Node does nothing but define names', async () => {
+    const program = `
+      const before = Object.getOwnPropertyNames(globalThis).sort().join();
+      const { default: init, DialStrategy, Call, registerProvider, originateCall } = await import(${JSON.stringify(new URL('index.js', PACKAGE).href)});
+      const after = Object.getOwnPropertyNames(globalThis).sort().join();
+      let code;
+      try { new DialStrategy(); } catch (error) { code = error.code; }
+      const kinds = [init, DialStrategy, Call, registerProvider, originateCall].map((value) => typeof value);
+      console.log(JSON.stringify({ same: before === after, code, kinds, open: process.getActiveResourcesInfo().filter((kind) => !/TTY|Pipe|FSReq/.test(kind)) }));
+    `;
+    const { stdout, stderr } = await promisify(execFile)(process.execPath, ['--input-type=module', '--eval', program], { timeout: 10_000 });
+    assert.equal(stderr, '');
+    assert.deepEqual(JSON.parse(stdout), { same: true, code: 'not_initialized', kinds: Array(5).fill('function'), open: [] });
+  });
+
+  test('init() twice is one promise and one download; a failed load can be retried', async () => {
+    const { context, page, problems } = await emptyPage();
+    let downloads = 0;
+    page.on('request', (request) => {
+      if (request.url().endsWith(WASM)) downloads += 1;
+    });
+    const outcome = await page.evaluate(async () => {
+      const { default: init, DialStrategy } = await import('/pkg/index.js');
+      const failed = await init('/missing.wasm').then(() => 'loaded', () => 'failed');
+      const first = init();
+      const second = init();
+      const same = first === second;
+      await first;
+      return { failed, same, later: init() === first, connection: new DialStrategy().connection };
+    });
+    assert.deepEqual(outcome, { failed: 'failed', same: true, later: true, connection: 'disconnected' });
+    assert.equal(downloads, 1);
+    assert.deepEqual(problems, []);
+    await context.close();
+  });
+
+  for (const [how, end] of [
+    ['disconnect()', async (phone) => phone.disconnect()],
+    ['free() in the middle of a call', async (phone) => phone.free()],
+  ]) {
+    test(`${how} leaves no listener, timer, track, socket or peer connection`, async () => {
+      const { context, page, problems } = await emptyPage([keepPeerConnections], [toneMicrophone, 1000], [countResources]);
+      const accounts = await (await fetch(`${sandbox.url}/demo.json`)).json();
+      await page.evaluate(async (config) => {
+        const { default: init, DialStrategy } = await import('/pkg/index.js');
+        await init();
+        globalThis.resources.begin();
+        const phone = new DialStrategy({ ...config, iceServers: [] });
+        globalThis.phone = phone;
+        await phone.connect();
+        const result = await phone.dial('sip:600@sandbox.test');
+        if (!result.success) throw result.error;
+      }, accounts.sip[0]);
+      const during = await page.evaluate(() => globalThis.resources.count());
+      for (const kind of ['listeners', 'timers', 'tracks', 'sockets', 'peerConnections']) {
+        assert.ok(during[kind] > 0, `during a call there are ${kind}, or the count is worth nothing: ${JSON.stringify(during)}`);
+      }
+      // The function comes from this file, so its text can be made one again in the page.
+      await page.evaluate(`(${end})(globalThis.phone)`);
+      const nothing = { listeners: 0, timers: 0, tracks: 0, sockets: 0, peerConnections: 0, players: 0 };
+      await until('nothing is left', async () => {
+        const left = await page.evaluate(() => globalThis.resources.count());
+        assert.deepEqual(left, nothing, JSON.stringify(await page.evaluate(() => globalThis.resources.names())));
+        return true;
+      });
+      assert.deepEqual(problems, []);
+      await context.close();
+    });
+  }
+});
