@@ -61,7 +61,9 @@ impl PeerConnection {
     /// # Errors
     /// When there is no WebRTC or the browser refuses the configuration.
     pub(crate) fn new(configuration: &Configuration) -> Result<Self, JsValue> {
-        let rtc = object([("bundlePolicy", "max-bundle".into())]);
+        // The bundle policy stays the browser's own: with "max-bundle" it refuses answers without a=group:BUNDLE,
+        // and telephones don't know BUNDLE (RFC 9143, section 7.3.3).
+        let rtc = object([]);
         if !configuration.ice_servers.is_undefined() {
             set(&rtc, "iceServers", &configuration.ice_servers);
         }
