@@ -57,15 +57,25 @@ enum Command {
     },
 }
 
-fn main() -> Result<ExitCode> {
+fn main() -> ExitCode {
+    match run(Cli::parse().command) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<bool> {
     process::end_children_on_interrupt()?;
-    let good = match Cli::parse().command {
+    match command {
         Command::Demo { port, no_open } => demo::run(port, !no_open).map(|()| true),
         Command::Test { suites } => suites::run(&suites),
         Command::Build => package::build().map(|()| true),
         Command::Size => size::run(),
         Command::Setup => setup::all().map(|()| true),
         Command::Inside { suite, port } => suites::inside(suite, port),
-    }?;
-    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
 }

@@ -5,11 +5,11 @@ use std::{
     collections::BTreeSet,
     env::consts::EXE_SUFFIX,
     ffi::{OsStr, OsString},
-    io::{BufRead, BufReader, IsTerminal, Read, Write},
+    io::{self, BufRead, BufReader, IsTerminal, Read, Write},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::{
-        Mutex, PoisonError,
+        Mutex, MutexGuard, PoisonError,
         mpsc::{self, RecvTimeoutError, Sender},
     },
     thread,
@@ -27,12 +27,25 @@ const GRACE: Duration = Duration::from_secs(5);
 /// not hold us up.
 const TRICKLE: Duration = Duration::from_secs(2);
 
-static GROUPS: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
+static CHILDREN: Mutex<Children> = Mutex::new(Children { groups: BTreeSet::new(), interrupted: false });
+
+struct Children {
+    groups: BTreeSet<u32>,
+    /// Once set, nothing is started any more.
+    interrupted: bool,
+}
+
+fn children() -> MutexGuard<'static, Children> {
+    CHILDREN.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Ends every child when the user presses Ctrl-C or the system asks us to stop.
 pub(crate) fn end_children_on_interrupt() -> Result<()> {
     ctrlc::set_handler(|| {
-        let groups = GROUPS.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut children = children();
+        children.interrupted = true;
+        let groups = children.groups.clone();
+        drop(children);
         for group in &groups {
             signal_group(*group, Ending::Ask);
         }
@@ -57,7 +70,7 @@ enum Ending {
 #[cfg(unix)]
 fn signal_group(group: u32, ending: Ending) {
     use rustix::process::{Pid, Signal, kill_process_group};
-    let signal = if ending == Ending::Force { Signal::KILL } else { Signal::TERM };
+    let signal = if ending == Ending::Force { Signal::KILL } else { Signal::INT };
     if let Some(pid) = i32::try_from(group).ok().and_then(Pid::from_raw) {
         // An error means that the group is already gone, which is what was asked for.
         let _ = kill_process_group(pid, signal);
@@ -91,11 +104,15 @@ pub(crate) struct Group {
 }
 
 impl Group {
-    fn spawn(command: &mut Command) -> std::io::Result<Self> {
+    fn spawn(command: &mut Command) -> io::Result<Self> {
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(command, 0);
+        let mut children = children();
+        if children.interrupted {
+            return Err(io::Error::from(io::ErrorKind::Interrupted));
+        }
         let child = command.stdin(Stdio::null()).spawn()?;
-        GROUPS.lock().unwrap_or_else(PoisonError::into_inner).insert(child.id());
+        children.groups.insert(child.id());
         Ok(Self { child })
     }
 
@@ -121,7 +138,7 @@ impl Group {
         signal_group(group, Ending::Force);
         // Reaps the child; it has been killed, so the status says nothing.
         drop(self.child.wait());
-        GROUPS.lock().unwrap_or_else(PoisonError::into_inner).remove(&group);
+        children().groups.remove(&group);
     }
 }
 
@@ -387,7 +404,7 @@ mod tests {
     #[test]
     fn a_command_past_its_deadline_is_stopped() {
         let started = Instant::now();
-        let late = Task::new("sh").args(["-c", "trap '' TERM; while :; do sleep 1; done"]);
+        let late = Task::new("sh").args(["-c", "trap '' INT; while :; do sleep 1; done"]);
         let late = late.deadline(Duration::from_millis(300)).watch(|_| {}).unwrap();
         assert!(!late.success);
         assert!(late.reason.contains("did not end"), "{}", late.reason);
