@@ -53,7 +53,7 @@ pub(crate) fn build() -> Result<()> {
     if read_stamp(&stamp) == state(&module, &pkg)? {
         return Ok(());
     }
-    let bound = bind(&module, &bindgen)?;
+    let bound = bind(&module, &bindgen, &[])?;
     let optimised = workspace::scratch()?.join("optimised.wasm");
     optimise(&bound.join(MODULE), &optimised, &STRIP)?;
     refuse_foreign_imports(&optimised)?;
@@ -66,7 +66,7 @@ pub(crate) fn build() -> Result<()> {
 
 /// The optimised module with the names of its functions kept, for telling sizes by crate.
 pub(crate) fn named_module() -> Result<PathBuf> {
-    let bound = bind(&compile()?, &cargo_tools::wasm_bindgen()?)?;
+    let bound = bind(&compile()?, &cargo_tools::wasm_bindgen()?, &["--no-demangle"])?;
     let named = workspace::scratch()?.join("named.wasm");
     optimise(&bound.join(MODULE), &named, &["-g"])?;
     Ok(named)
@@ -80,10 +80,12 @@ fn compile() -> Result<PathBuf> {
     Ok(workspace::target().join(cargo_tools::WASM).join("release").join("wasm_softphone.wasm"))
 }
 
-fn bind(module: &Path, bindgen: &Path) -> Result<PathBuf> {
+fn bind(module: &Path, bindgen: &Path, more: &[&str]) -> Result<PathBuf> {
     let out = workspace::scratch()?.join("bound");
     Task::new(bindgen.join("wasm-bindgen"))
-        .args(["--target", "web", "--out-name", "wasm_softphone", "--no-typescript", "--out-dir"])
+        .args(["--target", "web", "--out-name", "wasm_softphone", "--no-typescript"])
+        .args(more)
+        .arg("--out-dir")
         .arg(&out)
         .arg(module)
         .run()?;
