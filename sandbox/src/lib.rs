@@ -13,7 +13,9 @@
 pub mod accounts;
 pub mod clock;
 mod http;
+pub mod media;
 pub mod network;
+pub mod numbers;
 pub mod proxy;
 pub mod report;
 
@@ -79,10 +81,11 @@ impl Sandbox {
     /// Serves until `stop` is ready.
     ///
     /// # Errors
-    /// When the listening socket fails.
+    /// When the listening socket fails, or the system gives no thread.
     pub async fn run(self, stop: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
         let network = Network::spawn(self.address.to_string(), self.report.clone());
         let (stopping, stopped) = watch::channel(false);
+        numbers::spawn(network.clone(), self.report.clone(), stopped.clone())?;
         let router = http::router(network, &self.settings.www, &self.settings.pkg, stopped.clone());
         let mut hurry = stopped;
         let server = axum::serve(self.listener, router).with_graceful_shutdown(async move {

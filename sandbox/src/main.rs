@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use sandbox::accounts::{ACCOUNTS, DOMAIN};
+use sandbox::numbers::NUMBERS;
 use sandbox::report::Report;
 use sandbox::{Sandbox, Settings};
 
@@ -46,6 +47,9 @@ async fn main() -> ExitCode {
     println!("http://{}/", sandbox.address());
     for account in ACCOUNTS {
         println!("  sip:{}@{DOMAIN}  password {}", account.user, account.password);
+    }
+    for number in NUMBERS {
+        println!("  {}  {}", number.number, number.name);
     }
     let stop = async {
         if let Err(error) = tokio::signal::ctrl_c().await {
