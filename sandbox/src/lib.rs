@@ -85,7 +85,7 @@ impl Sandbox {
     pub async fn run(self, stop: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
         let network = Network::spawn(self.address.to_string(), self.report.clone());
         let (stopping, stopped) = watch::channel(false);
-        numbers::spawn(network.clone(), self.report.clone(), stopped.clone())?;
+        numbers::spawn(network.clone(), self.report.clone(), stopped.clone()).await?;
         let router = http::router(network, &self.settings.www, &self.settings.pkg, stopped.clone());
         let mut hurry = stopped;
         let server = axum::serve(self.listener, router).with_graceful_shutdown(async move {

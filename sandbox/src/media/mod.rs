@@ -46,6 +46,8 @@ pub enum Playback {
 /// What a peer's packet held, for those who want to listen.
 #[derive(Debug, Clone)]
 pub struct Heard {
+    /// On which call.
+    pub call: CallId,
     /// How the payload is companded; `None` for opus.
     pub law: Option<Law>,
     /// The payload of one packet.
@@ -404,7 +406,7 @@ impl Peer {
         let law = law(data.params.spec().codec);
         if let Some(listener) = &self.settings.listener {
             // Whoever drops the receiver has heard enough.
-            let _ = listener.send(Heard { law, payload: data.data.clone() });
+            let _ = listener.send(Heard { call: self.news.call, law, payload: data.data.clone() });
         }
         if self.settings.playback != Playback::Echo || !self.is_sending() {
             return Ok(());

@@ -83,16 +83,25 @@ const fn number(
 ///
 /// # Errors
 /// When the system gives no thread.
-pub(crate) fn spawn(network: Network, report: Report, mut stop: watch::Receiver<bool>) -> io::Result<()> {
+pub(crate) async fn spawn(
+    network: Network,
+    report: Report,
+    mut stop: watch::Receiver<bool>,
+) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    // Before the first caller can come.
+    let mut lines = Vec::new();
+    for number in NUMBERS {
+        lines.push((number, network.open_service(number.number).await));
+    }
     std::thread::Builder::new().name("numbers".to_owned()).spawn(move || {
         let tasks = LocalSet::new();
-        for number in NUMBERS {
+        for (number, mut line) in lines {
             let (network, report) = (network.clone(), report.clone());
             tasks.spawn_local(async move {
                 loop {
-                    let line = network.open_service(number.number).await;
                     Desk::new(number, line, report.clone()).serve().await;
+                    line = network.open_service(number.number).await;
                 }
             });
         }

@@ -427,16 +427,16 @@ impl Proxy {
         if let Some(owner) = owner {
             self.learn(conn, &owner, request.headers.get("Contact"));
         }
-        let target = match self.locations.get(&uri.aor()) {
-            Some(Location { conn, closed: None, .. }) => Target { conn: *conn, uri: request.uri.clone() },
-            Some(_) => return self.refuse(conn, &request, 480, None),
-            None => return self.refuse(conn, &request, 481, None),
-        };
         if request.method == Method::Bye
             && let Some(line) = self.calls.ended(now, &request)
         {
             self.event(line);
         }
+        let target = match self.locations.get(&uri.aor()) {
+            Some(Location { conn, closed: None, .. }) => Target { conn: *conn, uri: request.uri.clone() },
+            Some(_) => return self.refuse(conn, &request, 480, None),
+            None => return self.refuse(conn, &request, 481, None),
+        };
         self.transactions.forward(now, conn, request, vec![target], self.entropy.as_mut());
     }
 
