@@ -806,13 +806,12 @@ impl Phone {
         {
             return false;
         }
-        let Some(realm) = self.authenticator.on_challenge(Self::scope(owner), response, &mut attempt) else {
-            return false;
-        };
+        let realms = self.authenticator.on_challenge(Self::scope(owner), response, &mut attempt);
+        let Some(realm) = realms.first().cloned() else { return false };
         match self.config.credentials.clone() {
             CredentialSource::None => false,
             CredentialSource::Static(credentials) => {
-                if credentials.realm.as_ref().is_some_and(|wanted| *wanted != realm) {
+                if credentials.realm.as_ref().is_some_and(|wanted| !realms.contains(wanted)) {
                     return false;
                 }
                 self.send_again(owner, request.clone(), attempt, &credentials);

@@ -27,6 +27,13 @@ struct Protection {
     scope: Scope,
     /// 407 and `Proxy-Authorization` rather than 401 and `Authorization`.
     proxy: bool,
+    realm: String,
+    /// The realm's challenges. The credentials decide which is answered: a hash fits one algorithm only.
+    offers: Vec<Offer>,
+}
+
+#[derive(Debug, Clone)]
+struct Offer {
     challenge: Challenge,
     /// How often this nonce has been used (RFC 7616, section 3.4: `nc`).
     uses: u32,
@@ -40,6 +47,8 @@ pub struct Authenticator {
 
 /// More realms than any sane server has; a bound on what a hostile one can make us keep and send.
 const MAX_REALMS: usize = 4;
+/// The same for the challenges of one response.
+const MAX_CHALLENGES: usize = 16;
 /// 401, 407, and once more each for a stale nonce.
 const MAX_ROUNDS: u8 = 4;
 
@@ -55,43 +64,58 @@ impl Authenticator {
         self.protections.clear();
     }
 
-    /// Takes the challenges of a 401 or 407. `None`: to answer again would not help (wrong password, unknown
-    /// algorithm, too many rounds). Otherwise the first realm, for the question who to be there.
-    pub fn on_challenge(
-        &mut self,
-        scope: Scope,
-        response: &Response,
-        attempt: &mut Attempt,
-    ) -> Option<String> {
+    /// Takes the challenges of a 401 or 407 and gives their realms. None: to answer again would not help (wrong
+    /// password, unknown algorithm, too many rounds).
+    pub fn on_challenge(&mut self, scope: Scope, response: &Response, attempt: &mut Attempt) -> Vec<String> {
         let proxy = response.status == 407;
         let name = if proxy { "Proxy-Authenticate" } else { "WWW-Authenticate" };
-        let challenges = digest::choose(response.headers.get_all(name));
+        let challenges: Vec<Challenge> =
+            digest::challenges(response.headers.get_all(name)).take(MAX_CHALLENGES).collect();
         attempt.rounds = attempt.rounds.saturating_add(1);
         if challenges.is_empty() || attempt.rounds > MAX_ROUNDS {
-            return None;
+            return Vec::new();
+        }
+        let mut realms: Vec<String> = Vec::new();
+        for challenge in &challenges {
+            if !realms.contains(&challenge.realm) {
+                realms.push(challenge.realm.clone());
+            }
         }
         // The same realm again, and not because the nonce is stale: the credentials are wrong.
-        let again = |challenge: &Challenge| {
-            attempt.answered.iter().any(|(p, realm)| *p == proxy && *realm == challenge.realm)
+        let wrong = |realm: &String| {
+            attempt.answered.contains(&(proxy, realm.clone()))
+                && !challenges.iter().any(|challenge| challenge.realm == *realm && challenge.stale)
         };
-        if challenges.iter().any(|challenge| again(challenge) && !challenge.stale) {
+        if realms.iter().any(wrong) {
             self.protections.retain(|known| known.scope != scope || known.proxy != proxy);
-            return None;
+            return Vec::new();
         }
-        let realm = challenges.first().map(|challenge| challenge.realm.clone());
-        for challenge in challenges {
-            if !attempt.answered.iter().any(|(p, realm)| *p == proxy && *realm == challenge.realm) {
-                attempt.answered.push((proxy, challenge.realm.clone()));
+        for realm in &realms {
+            if !attempt.answered.contains(&(proxy, realm.clone())) {
+                attempt.answered.push((proxy, realm.clone()));
             }
-            self.protections.retain(|known| {
-                known.scope != scope || known.proxy != proxy || known.challenge.realm != challenge.realm
-            });
-            self.protections.push(Protection { scope, proxy, challenge, uses: 0 });
+            let same =
+                |known: &Protection| known.scope == scope && known.proxy == proxy && known.realm == *realm;
+            let before = self.protections.iter().position(same).map(|at| self.protections.remove(at));
+            // A nonce that comes again is counted on: a server takes a lower count for a replay.
+            let uses = |nonce: &str| {
+                let offers = before.iter().flat_map(|known| &known.offers);
+                offers.filter(|offer| offer.challenge.nonce == nonce).map(|offer| offer.uses).max()
+            };
+            let offers = challenges
+                .iter()
+                .filter(|challenge| challenge.realm == *realm)
+                .map(|challenge| Offer {
+                    uses: uses(&challenge.nonce).unwrap_or(0),
+                    challenge: challenge.clone(),
+                })
+                .collect();
+            self.protections.push(Protection { scope, proxy, realm: realm.clone(), offers });
         }
         while self.protections.len() > MAX_REALMS {
             self.protections.remove(0);
         }
-        realm
+        realms
     }
 
     /// Adds the answers to all known challenges of this scope. ACK and CANCEL cannot be challenged
@@ -108,17 +132,23 @@ impl Authenticator {
         request.headers.remove("Proxy-Authorization");
         let username = credentials.username.as_deref().unwrap_or(user);
         for known in self.protections.iter_mut().filter(|known| known.scope == scope) {
-            if credentials.realm.as_ref().is_some_and(|realm| *realm != known.challenge.realm) {
+            if credentials.realm.as_ref().is_some_and(|realm| *realm != known.realm) {
                 continue;
             }
-            known.uses = known.uses.saturating_add(1);
+            // The strongest (RFC 8760, section 2.4); of equals the first.
+            let fitting =
+                known.offers.iter_mut().rev().filter(|offer| offer.challenge.fits(&credentials.secret));
+            let Some(offer) = fitting.max_by_key(|offer| offer.challenge.algorithm) else {
+                continue;
+            };
+            offer.uses = offer.uses.saturating_add(1);
             let value = digest::authorization(
-                &known.challenge,
+                &offer.challenge,
                 username,
                 &credentials.secret,
                 &request.method,
                 &request.uri,
-                known.uses,
+                offer.uses,
                 &token(entropy, 16),
             );
             let name = if known.proxy { "Proxy-Authorization" } else { "Authorization" };

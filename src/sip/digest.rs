@@ -138,21 +138,10 @@ impl Challenge {
     }
 }
 
-/// The challenges to answer: for each realm the strongest that is supported, realms in the order of the
-/// response. Takes the values of all WWW-Authenticate (or all Proxy-Authenticate) lines; a line may hold several
-/// challenges.
-pub fn choose<'a>(values: impl Iterator<Item = &'a str>) -> Vec<Challenge> {
-    let mut chosen: Vec<Challenge> = Vec::new();
-    for value in values {
-        for challenge in schemes(value).iter().filter_map(Challenge::from_params) {
-            match chosen.iter_mut().find(|other| other.realm == challenge.realm) {
-                Some(other) if other.algorithm < challenge.algorithm => *other = challenge,
-                Some(_) => {}
-                None => chosen.push(challenge),
-            }
-        }
-    }
-    chosen
+/// The challenges that are supported, in the order of the response. Takes the values of all WWW-Authenticate (or
+/// all Proxy-Authenticate) lines; a line may hold several challenges.
+pub fn challenges<'a>(values: impl Iterator<Item = &'a str>) -> impl Iterator<Item = Challenge> {
+    values.flat_map(|value| schemes(value).iter().filter_map(Challenge::from_params).collect::<Vec<_>>())
 }
 
 /// The value of an Authorization or Proxy-Authorization header (RFC 7616, section 3.4).
@@ -522,7 +511,7 @@ mod tests {
     }
 
     #[test]
-    fn challenges() {
+    fn parameters_of_challenges() {
         let challenge = Challenge::parse(
             r#"dIgEsT  REALM = "a, \"b\"" , nonce=abc,stale=TRUE, algorithm="Sha-256", qop="auth-int , AUTH", domain="sip:x""#,
         )
@@ -552,17 +541,26 @@ mod tests {
     }
 
     #[test]
-    fn strongest_of_each_realm() {
+    fn challenges_of_several_lines() {
         let lines = [
             r#"Digest realm="a", nonce="1", algorithm=MD5, Digest realm="a", nonce="2", algorithm=SHA-256, qop="auth""#,
             r#"Basic realm="a", Negotiate, NTLM abc==, Digest realm="b",nonce="3""#,
             r#"Digest realm="a", nonce="4", algorithm=SHA-512-256, Digest realm="a", nonce="5", algorithm=SHA-3"#,
             r#"Digest realm="a", nonce="6", algorithm=SHA-512-256-sess"#,
         ];
-        let chosen = choose(lines.into_iter());
-        let got: Vec<_> = chosen.iter().map(|c| (c.realm.as_str(), c.nonce.as_str(), c.algorithm)).collect();
-        assert_eq!(got, [("a", "4", Algorithm::Sha512_256), ("b", "3", Algorithm::Md5)]);
-        assert_eq!(choose(["Basic realm=x", ""].into_iter()), []);
+        let all: Vec<_> = challenges(lines.into_iter()).collect();
+        let got: Vec<_> = all.iter().map(|c| (c.realm.as_str(), c.nonce.as_str(), c.algorithm)).collect();
+        assert_eq!(
+            got,
+            [
+                ("a", "1", Algorithm::Md5),
+                ("a", "2", Algorithm::Sha256),
+                ("b", "3", Algorithm::Md5),
+                ("a", "4", Algorithm::Sha512_256),
+                ("a", "6", Algorithm::Sha512_256Sess),
+            ]
+        );
+        assert_eq!(challenges(["Basic realm=x", ""].into_iter()).count(), 0);
     }
 
     #[test]

@@ -783,7 +783,11 @@ mod tests {
         let text = String::from_utf8_lossy(bytes);
         assert!(redact(&text).chars().count() <= text.len() * 12 + 12);
         let _ = (sdp::parse(&text), Uri::parse(&text), NameAddr::parse_list(&text), Via::parse_list(&text));
-        let _ = (header::Reason::parse_list(&text), digest::choose([&*text].into_iter()), parse_u32(&text));
+        let _ = (
+            header::Reason::parse_list(&text),
+            digest::challenges([&*text].into_iter()).count(),
+            parse_u32(&text),
+        );
         let _ = (digest::Authorization::parse(&text), header::Params::parse(&text).to_string());
         let message = match parse(bytes) {
             Ok(Frame::Message(message)) => message,
@@ -800,7 +804,11 @@ mod tests {
         assert!(headers.from().is_some() && headers.to().is_some() && headers.cseq().is_some());
         assert!(headers.top_via().is_some() && headers.call_id().is_some());
         for (_, value) in headers.iter() {
-            let _ = (NameAddr::parse_list(value), digest::choose([value].into_iter()), parse_u32(value));
+            let _ = (
+                NameAddr::parse_list(value),
+                digest::challenges([value].into_iter()).count(),
+                parse_u32(value),
+            );
             if let Ok(address) = NameAddr::parse(value) {
                 if let Ok(uri) = Uri::parse(&address.uri) {
                     assert_eq!(Uri::parse(&uri.to_string()).as_ref(), Ok(&uri), "{value}");
