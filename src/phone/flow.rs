@@ -4,7 +4,7 @@ use core::time::Duration;
 use std::collections::VecDeque;
 
 use super::transactions::Owner;
-use super::{ConnectionState, Event, LogLevel, Output, Phone, RegistrationState, SocketId, TimerKey};
+use super::{ConnectionState, Event, LogLevel, Output, Phone, SocketId, TimerKey};
 use crate::entropy::below;
 use crate::error::{Error, ErrorCode};
 use crate::sip::transaction::T64;
@@ -24,6 +24,9 @@ pub(super) const BACKOFF_CAP: Duration = Duration::from_secs(8);
 /// What `disconnect` waits for answers to BYE and REGISTER.
 pub(super) const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const MAX_QUEUE: usize = 64;
+/// A connection that is lost again so soon after the last loss counts as a failed attempt: a proxy in front of a
+/// dead server takes every WebSocket and closes it at once.
+const FLAPPING: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum FlowState {
@@ -55,6 +58,10 @@ pub(super) struct Flow {
     pub(super) closing: bool,
     /// This server has answered a ping: no answer now means that it is gone.
     server_pongs: bool,
+    /// When the server last sent anything.
+    pub(super) heard: Instant,
+    /// When an open socket was last lost.
+    lost: Option<Instant>,
     /// ACKs, BYEs and responses that wait for the next socket.
     queue: VecDeque<(Instant, String)>,
 }
@@ -71,6 +78,8 @@ impl Flow {
             connect_pending: false,
             closing: false,
             server_pongs: false,
+            heard: Instant::ZERO,
+            lost: None,
             queue: VecDeque::new(),
         }
     }
@@ -96,6 +105,12 @@ impl Phone {
     pub(super) fn start_connecting(&mut self) {
         if let Some(config) = self.next_config.take() {
             self.config = config;
+        }
+        if self.config.servers.is_empty() {
+            self.flow.connect_pending = false;
+            let error = Error::new(ErrorCode::NotConfigured, "There is no SIP server to connect to");
+            self.event(Event::ConnectDone(Err(error)));
+            return;
         }
         self.flow.tried = 0;
         self.flow.rounds = 0;
@@ -150,8 +165,6 @@ impl Phone {
     /// Calls can be made and received.
     pub(super) fn connected(&mut self) {
         self.flow.established = true;
-        self.flow.tried = 0;
-        self.flow.rounds = 0;
         if core::mem::take(&mut self.flow.connect_pending) {
             self.event(Event::ConnectDone(Ok(())));
         }
@@ -214,8 +227,8 @@ impl Phone {
         self.timers.clear(TimerKey::KeepAlive);
         self.timers.clear(TimerKey::Pong);
         self.timers.clear(TimerKey::Register);
-        self.abandon_transactions();
         self.end_all_calls(&error);
+        self.abandon_transactions();
         self.set_connection(|phone| phone.flow.state = FlowState::Idle, Some(error.clone()));
         if core::mem::take(&mut self.flow.connect_pending) {
             self.event(Event::ConnectDone(Err(error)));
@@ -241,15 +254,31 @@ impl Phone {
         }
         if !self.flow.established {
             self.registration_interrupted();
-            self.attempt_failed(error);
+            self.attempt_failed(error.clone());
+            self.transactions_interrupted(&error);
             return;
         }
-        // The first attempt comes at once and at the same server: most losses are short.
-        self.flow.tried = 0;
-        self.flow.rounds = 0;
-        self.set_connection(Self::open_next, Some(error.clone()));
+        let last = self.flow.lost.replace(self.now);
+        if last.is_some_and(|last| self.now.saturating_since(last) < FLAPPING) {
+            self.attempt_failed(error.clone());
+        } else {
+            // The first attempt comes at once and at the same server: most losses are short.
+            self.flow.tried = 0;
+            self.flow.rounds = 0;
+            self.set_connection(Self::open_next, Some(error.clone()));
+        }
         self.registration_interrupted();
         self.transactions_interrupted(&error);
+    }
+
+    /// A request got no answer in 32 s. If nothing else has come either, the socket is dead though nobody has
+    /// closed it; with a server that answers no pings there is no other sign of that.
+    pub(super) fn leave_silent_server(&mut self) {
+        let silent = self.now.saturating_since(self.flow.heard) >= T64;
+        if silent && self.flow.established && !self.flow.closing && self.flow.open_socket().is_some() {
+            self.drop_socket();
+            self.connection_lost("The server no longer answers");
+        }
     }
 
     // ---- sending
@@ -325,22 +354,21 @@ impl Phone {
             self.event(Event::DisconnectDone);
             return;
         }
+        // Also one that waits for the end of an earlier disconnect: the last word counts.
+        if core::mem::take(&mut self.flow.connect_pending) {
+            self.event(Event::ConnectDone(Err(Error::new(ErrorCode::Aborted, "Disconnected"))));
+        }
         if self.flow.closing {
             return;
         }
         self.flow.closing = true;
-        if core::mem::take(&mut self.flow.connect_pending) {
-            self.event(Event::ConnectDone(Err(Error::new(ErrorCode::Aborted, "Disconnected"))));
-        }
         for id in self.live_calls() {
             self.hangup_for_disconnect(id);
         }
         self.timers.clear(TimerKey::Register);
         self.timers.clear(TimerKey::Reconnect);
-        if self.flow.open_socket().is_some() && self.start_unregistering() {
-            self.timers.set(TimerKey::Disconnect, self.now + DISCONNECT_TIMEOUT);
-        }
-        if self.flow.open_socket().is_some() && !self.timers.is_set(TimerKey::Disconnect) {
+        if self.flow.open_socket().is_some() {
+            self.start_unregistering();
             self.timers.set(TimerKey::Disconnect, self.now + DISCONNECT_TIMEOUT);
         }
         self.check_disconnected();
@@ -355,7 +383,9 @@ impl Phone {
             && (self.transactions.clients().any(|(_, entry)| {
                 use crate::sip::transaction::ClientState::{Calling, Proceeding};
                 matches!(entry.tx.state, Calling | Proceeding)
-            }) || !self.questions.is_empty());
+            }) || !self.questions.is_empty()
+                // A BYE that waits for the caller's ACK.
+                || self.calls.values().any(|call| call.pending_ok.is_some()));
         if !waiting {
             self.finish_disconnect();
         }
@@ -365,9 +395,9 @@ impl Phone {
         self.drop_socket();
         let again = self.flow.connect_pending;
         let last_socket = self.flow.last_socket;
-        self.abandon_transactions();
         let error = Error::new(ErrorCode::Aborted, "Disconnected");
         self.end_all_calls(&error);
+        self.abandon_transactions();
         for key in [
             TimerKey::Connect,
             TimerKey::KeepAlive,
@@ -384,7 +414,7 @@ impl Phone {
             },
             None,
         );
-        self.set_registration(RegistrationState::Unregistered, None);
+        self.registration_interrupted();
         self.event(Event::DisconnectDone);
         if again {
             self.flow.connect_pending = true;
@@ -394,7 +424,7 @@ impl Phone {
 
     /// What becomes of client transactions when the socket is lost: a call that is not answered yet fails, since
     /// its responses may be lost for good; BYE and CANCEL go out again on the next socket.
-    fn transactions_interrupted(&mut self, error: &Error) {
+    pub(super) fn transactions_interrupted(&mut self, error: &Error) {
         let mut failed = Vec::new();
         let mut again = Vec::new();
         for (id, entry) in self.transactions.clients() {

@@ -253,6 +253,7 @@ impl Phone {
             self.config = config;
             return;
         }
+            self.next_config = None;
         let now = PhoneConfig {
             servers: self.config.servers.clone(),
             uri: self.config.uri.clone(),
@@ -267,11 +268,6 @@ impl Phone {
     /// at once; while connecting it joins the attempt (one event).
     pub fn connect(&mut self, now: Instant) {
         self.begin(now);
-        if self.config.servers.is_empty() {
-            let error = Error::new(ErrorCode::NotConfigured, "There is no SIP server to connect to");
-            self.event(Event::ConnectDone(Err(error)));
-            return;
-        }
         let registered = !self.config.register || self.registration.state == RegistrationState::Registered;
         let up = self.flow.open_socket().is_some() && !self.flow.closing;
         if up && registered && self.flow.established {
@@ -637,8 +633,12 @@ impl Phone {
         self.timers.clear(TimerKey::Pong);
         match wire::parse(data) {
             Ok(Frame::Ping) => self.on_ping(),
-            Ok(Frame::Pong) => self.on_pong(),
+            // A lone CRLF out of nowhere is a server's own keep-alive: it does not promise answers to ours.
+            Ok(Frame::Pong) if pinged => self.on_pong(),
+            Ok(Frame::Pong) => {}
+        let pinged = self.timers.is_set(TimerKey::Pong);
             Ok(Frame::Message(message)) => {
+        self.flow.heard = self.now;
                 if self.config.trace {
                     self.trace("received", &String::from_utf8_lossy(data));
                 }
@@ -995,6 +995,7 @@ impl Phone {
 
     fn forget_clients_of(&mut self, owner: Owner) {
         let ids: Vec<TxId> =
+        self.leave_silent_server();
             self.transactions.clients().filter(|(_, entry)| entry.owner == owner).map(|(id, _)| id).collect();
         for id in ids {
             self.remove_client(id);

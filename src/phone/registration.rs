@@ -75,20 +75,19 @@ impl Phone {
             .clamp(1, MAX_EXPIRES);
         self.registration.too_brief = 0;
         self.registration.removing = false;
+        self.timers.clear(TimerKey::Register);
         self.send_register();
     }
 
-    /// `false`: there is nothing to remove.
-    pub(super) fn start_unregistering(&mut self) -> bool {
+    pub(super) fn start_unregistering(&mut self) {
         let under_way = self.registration.state == RegistrationState::Registering;
         if !self.registration.bound && !under_way {
-            return false;
+            return;
         }
         // An answer to the REGISTER under way is no longer of interest.
         self.forget_clients_of(Owner::Register);
         self.registration.removing = true;
         self.send_register();
-        true
     }
 
     fn send_register(&mut self) {
@@ -126,14 +125,14 @@ impl Phone {
     }
 
     pub(super) fn on_register_response(&mut self, response: &Response) {
+        if response.status < 200 {
+            return;
+        }
         if self.registration.removing {
-            self.registration.removing = false;
-            self.registration.bound = false;
-            self.set_registration(RegistrationState::Unregistered, None);
+            self.removed();
             return;
         }
         match response.status {
-            100..=199 => {}
             200..=299 => self.registered(response),
             // RFC 3261, section 10.2.8
             423 => {
@@ -153,6 +152,12 @@ impl Phone {
                 self.registration_failed(register_error(response), retry, after);
             }
         }
+    }
+
+    fn removed(&mut self) {
+        self.registration.removing = false;
+        self.registration.bound = false;
+        self.set_registration(RegistrationState::Unregistered, None);
     }
 
     fn registered(&mut self, response: &Response) {
@@ -178,12 +183,13 @@ impl Phone {
     fn granted(&self, response: &Response) -> u32 {
         let ours = self.contact_uri();
         let ours = ours.split(';').next().unwrap_or_default();
-        let by_contact = response
-            .headers
-            .values("Contact")
+        let contacts = response.headers.values("Contact");
+        // Behind a NAT some registrars answer with the address that they see.
+        let only = contacts.len() == 1;
+        let by_contact = contacts
             .into_iter()
             .filter_map(|value| NameAddr::parse(value).ok())
-            .find(|contact| contact.uri.split(';').next() == Some(ours))
+            .find(|contact| only || contact.uri.split(';').next() == Some(ours))
             .and_then(|contact| contact.params.get("expires").and_then(parse_u32));
         by_contact
             .or_else(|| response.headers.get("Expires").and_then(parse_u32))
@@ -194,9 +200,7 @@ impl Phone {
     /// The REGISTER got no answer, or one that cannot be used.
     pub(super) fn registration_failed(&mut self, error: Error, retry: bool, retry_after: Option<u32>) {
         if self.registration.removing {
-            self.registration.removing = false;
-            self.registration.bound = false;
-            self.set_registration(RegistrationState::Unregistered, None);
+            self.removed();
             return;
         }
         self.log(LogLevel::Warn, || format!("registration failed: {error}"));
@@ -205,7 +209,8 @@ impl Phone {
         if !self.flow.established {
             if retry {
                 self.drop_socket();
-                self.attempt_failed(error);
+                self.attempt_failed(error.clone());
+                self.transactions_interrupted(&error);
             } else {
                 self.give_up(error);
             }
@@ -234,9 +239,7 @@ impl Phone {
     pub(super) fn registration_interrupted(&mut self) {
         self.forget_clients_of(Owner::Register);
         self.timers.clear(TimerKey::Register);
-        self.registration.bound = false;
-        self.registration.removing = false;
-        self.set_registration(RegistrationState::Unregistered, None);
+        self.removed();
     }
 }
 

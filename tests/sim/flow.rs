@@ -295,3 +295,118 @@ fn a_new_address_waits_for_the_next_connection() {
     assert_eq!(fresh.uri, "sip:example.org");
     assert_ne!(fresh.headers.call_id(), request.headers.call_id());
 }
+
+#[test]
+fn disconnecting_again_takes_back_a_connect_that_waits() {
+    let mut bench = Bench::online();
+    let call = bench.dial("sip:bob@example.com");
+    let invite = bench.take_request("INVITE");
+    bench.reply(&with_sdp(answer(&invite, 200, "b"), ANSWER));
+    bench.hangup(call);
+    bench.disconnect();
+    bench.connect();
+    bench.disconnect();
+    assert_eq!(bench.connect_results(), [Err("aborted")]);
+    bench.pass(secs(3));
+    assert_eq!(bench.phone.connection(), ConnectionState::Disconnected);
+    assert_eq!(bench.opened.len(), 1);
+}
+
+#[test]
+fn the_last_settings_count() {
+    let mut bench = Bench::online();
+    let server = |url: &str| PhoneConfig { servers: vec![url.to_owned()], ..config() };
+    bench.phone.configure(server("wss://two.example.com"));
+    bench.disconnect();
+    bench.phone.configure(server("wss://three.example.com"));
+    bench.connect();
+    assert_eq!(bench.opened.last().unwrap().2, "wss://three.example.com");
+}
+
+#[test]
+fn settings_without_servers_that_waited_fail_the_next_connect() {
+    let mut bench = Bench::online();
+    let call = bench.dial("sip:bob@example.com");
+    let invite = bench.take_request("INVITE");
+    bench.reply(&with_sdp(answer(&invite, 200, "b"), ANSWER));
+    bench.hangup(call);
+    bench.phone.configure(PhoneConfig { servers: Vec::new(), ..config() });
+    bench.disconnect();
+    bench.connect();
+    bench.pass(secs(3));
+    assert_eq!(bench.connect_results(), [Err("not_configured")]);
+    bench.connect();
+    assert_eq!(bench.connect_results(), [Err("not_configured"); 2]);
+    assert_eq!(bench.phone.connection(), ConnectionState::Disconnected);
+}
+
+/// A proxy in front of a dead server takes every WebSocket and closes it at once.
+#[test]
+fn a_server_that_hangs_up_at_once_every_time_is_not_hammered() {
+    let mut bench = Bench::online();
+    let end = bench.now + secs(60);
+    while bench.now < end {
+        if bench.socket.is_some() {
+            bench.cut();
+        }
+        bench.pass(ms(1));
+    }
+    assert!(bench.opened.len() < 60, "{} attempts in a minute", bench.opened.len());
+    assert!(bench.opened.len() > 6, "{} attempts in a minute", bench.opened.len());
+    // Once a connection has lasted, the next loss is repaired at once.
+    bench.pass(secs(60));
+    let count = bench.opened.len();
+    bench.cut();
+    assert_eq!(bench.opened.len(), count + 1);
+}
+
+#[test]
+fn a_call_begun_before_the_registration_fails_with_the_socket() {
+    let mut bench = Bench::new(PhoneConfig { register: true, ..three_servers() });
+    bench.connect();
+    bench.take_request("REGISTER");
+    let call = bench.dial("sip:bob@example.com");
+    bench.take_request("INVITE");
+    bench.cut();
+    assert_eq!(bench.dial_error(call), "transport");
+    assert!(bench.media_closed(call));
+}
+
+/// Kamailio answers no pings; its silence to a REGISTER is the only sign that the connection is dead.
+#[test]
+fn a_refresh_into_silence_looks_for_another_connection() {
+    let mut bench = Bench::new(PhoneConfig { register: true, ..config() });
+    bench.connect();
+    let request = bench.take_request("REGISTER");
+    bench.reply(&request.response(200, None));
+    bench.pass(secs(600));
+    assert!(bench.opened.len() >= 2);
+    assert_eq!(bench.closed.first(), Some(&SocketId(1)));
+
+    // Without a registration an INVITE shows it; while anything is heard, the connection is kept.
+    for speaks in [false, true] {
+        let mut bench = Bench::online();
+        bench.dial("sip:bob@example.com");
+        bench.pass(secs(16));
+        if speaks {
+            bench.receive("\r\n");
+        }
+        bench.pass(secs(17));
+        assert_eq!(bench.opened.len(), if speaks { 1 } else { 2 });
+    }
+}
+
+/// The caller's ACK is on its way; without a BYE it would sit in a call with nobody.
+#[test]
+fn disconnecting_right_after_answering_waits_for_the_ack_to_say_bye() {
+    let mut bench = Bench::online();
+    let (call, mut caller, _) = crate::incoming::ringing(&mut bench);
+    bench.answer(call);
+    bench.take_response(200);
+    bench.disconnect();
+    let ack = caller.ack(caller.seq, None);
+    crate::bench::send(&mut bench, &ack);
+    let bye = bench.take_request("BYE");
+    bench.reply(&answer(&bye, 200, ""));
+    assert!(bench.events.contains(&Event::DisconnectDone));
+}

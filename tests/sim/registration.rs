@@ -372,3 +372,88 @@ fn secrets_stay_out_of_the_trace() {
     assert!(!trace.contains(&response) && !trace.contains("alice-secret"), "{trace}");
     assert!(!format!("{:?}", bench.config).contains("alice-secret"));
 }
+
+#[test]
+fn a_100_is_not_the_end_of_the_removal() {
+    let mut bench = start();
+    let request = bench.take_request("REGISTER");
+    bench.reply(&ok(&request, 600));
+    bench.disconnect();
+    bench.events.clear();
+    let request = bench.take_request("REGISTER");
+    bench.reply(&request.response(100, None));
+    assert_eq!(bench.events, []);
+    bench.reply(&request.response(200, None));
+    use wasm_softphone::phone::ConnectionState::Disconnected;
+    assert_eq!(
+        bench.events,
+        [
+            Event::Registration(RegistrationState::Unregistered, None),
+            Event::Connection(Disconnected, None),
+            Event::DisconnectDone
+        ]
+    );
+}
+
+#[test]
+fn a_retry_by_hand_replaces_the_one_that_waits() {
+    let mut bench = start();
+    let request = bench.take_request("REGISTER");
+    bench.reply(&ok(&request, 100));
+    bench.pass(secs(80));
+    let request = bench.take_request("REGISTER");
+    bench.reply(&request.response(503, None));
+    bench.connect();
+    bench.take_request("REGISTER");
+    bench.pass(secs(20));
+    bench.nothing_sent();
+}
+
+/// A hash answers only for the algorithm that it was made with.
+#[test]
+fn a_hash_answers_the_challenge_that_it_fits() {
+    let sha = "Digest realm=\"example.com\", nonce=\"n2\", qop=\"auth\", algorithm=SHA-256";
+    for (length, algorithm) in [(32, "algorithm=MD5"), (64, "algorithm=SHA-256")] {
+        let credentials =
+            Credentials { username: None, secret: Secret::Ha1("0".repeat(length)), realm: None };
+        let mut bench =
+            Bench::new(PhoneConfig { credentials: CredentialSource::Static(credentials), ..registering() });
+        bench.connect();
+        let request = bench.take_request("REGISTER");
+        let mut response = challenge(&request, 401, MD5);
+        response.headers.push("WWW-Authenticate", sha);
+        bench.reply(&response);
+        let request = bench.take_request("REGISTER");
+        let answers: Vec<_> = request.headers.get_all("Authorization").collect();
+        assert_eq!(answers.len(), 1);
+        assert!(answers[0].contains(algorithm), "{}", answers[0]);
+    }
+}
+
+/// RFC 7616, section 3.4: `nc` counts all requests with this nonce; a server that saw 2 takes 1 for a replay.
+#[test]
+fn a_nonce_that_comes_again_is_counted_on() {
+    let mut bench = start();
+    let request = bench.take_request("REGISTER");
+    bench.reply(&challenge(&request, 401, MD5));
+    let request = bench.take_request("REGISTER");
+    bench.reply(&ok(&request, 100));
+    bench.pass(secs(75));
+    let request = bench.take_request("REGISTER");
+    assert!(request.headers.get("Authorization").unwrap().contains("nc=00000002"));
+    bench.reply(&challenge(&request, 401, MD5));
+    let request = bench.take_request("REGISTER");
+    assert!(request.headers.get("Authorization").unwrap().contains("nc=00000003"));
+}
+
+/// Behind a NAT some registrars answer with the contact as they see it.
+#[test]
+fn the_lifetime_of_the_only_contact_is_ours_even_if_it_was_rewritten() {
+    let mut bench = start();
+    let request = bench.take_request("REGISTER");
+    let mut response = request.response(200, None);
+    response.headers.push("Contact", "<sip:alice@192.0.2.9:4711;transport=ws>;expires=60");
+    bench.reply(&response);
+    bench.pass(secs(45));
+    bench.take_request("REGISTER");
+}
