@@ -56,6 +56,8 @@ impl Phone {
         }
         let Some(call) = self.calls.get_mut(&id) else { return };
         match call.phase {
+            // Our BYE would have waited for an ACK that does not come any more.
+            Phase::Terminating if call.pending_ok.take().is_some() => self.bury(id),
             // The BYEs have crossed: ours will be answered too.
             Phase::Terminating => {}
             // The far end left before it answered; the INVITE's own final response still follows.
@@ -176,7 +178,9 @@ impl Phone {
                 }
             }
         });
-        if let Some(tone) = tone {
+        if let Some(tone) = tone
+            && self.calls.get(&id).is_some_and(|call| call.phase != Phase::Terminating)
+        {
             self.event(Event::Dtmf(id, tone));
         }
     }
@@ -219,6 +223,7 @@ impl Phone {
         self.report_end(id, cause, status, by, Some(error));
         // The callee's BYE has to wait for the ACK of its 200 (RFC 3261, section 15).
         if !unacknowledged {
+            self.stop_awaiting_ack(id);
             self.send_bye(id, reason);
         }
     }

@@ -49,6 +49,8 @@ impl Phone {
         }
         self.event(Event::CallState(id, CallState::New));
         self.respond_in_dialog(id, tx, 180, None);
+        // The caller's CANCEL may get lost with a socket.
+        self.timers.set(TimerKey::Call(id, CallTimer::Ring), self.now + super::RING_TIMEOUT);
         self.set_call_state(id, CallState::Ringing);
         self.event(Event::Incoming(id));
     }
@@ -173,6 +175,15 @@ impl Phone {
             call.pending_ok = Some(PendingOk { seq, text, interval: T1, offered });
             self.timers.set(TimerKey::Call(id, CallTimer::Retransmit2xx), self.now + T1);
             self.timers.set(TimerKey::Call(id, CallTimer::Ack), self.now + T64);
+        }
+    }
+
+    /// Nothing depends on the ACK any more.
+    pub(super) fn stop_awaiting_ack(&mut self, id: CallId) {
+        if let Some(call) = self.calls.get_mut(&id) {
+            call.pending_ok = None;
+            self.timers.clear(TimerKey::Call(id, CallTimer::Retransmit2xx));
+            self.timers.clear(TimerKey::Call(id, CallTimer::Ack));
         }
     }
 

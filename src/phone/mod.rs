@@ -44,6 +44,8 @@ use crate::time::Instant;
 /// The methods that this phone answers (RFC 3261, section 20.5).
 const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO";
 const SDP: &str = "application/sdp";
+/// Proxies give up after three minutes of ringing (RFC 3261, section 16.6, Timer C); so do we, on either side.
+const RING_TIMEOUT: Duration = Duration::from_secs(180);
 /// From the answer until packets can flow. DTLS and ICE take well under a second where they work at all; ICE
 /// itself may try for 15 s and more over a bad network.
 const ICE_CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
@@ -251,9 +253,9 @@ impl Phone {
         self.authenticator.clear();
         if self.flow.connection() == ConnectionState::Disconnected {
             self.config = config;
+            self.next_config = None;
             return;
         }
-            self.next_config = None;
         let now = PhoneConfig {
             servers: self.config.servers.clone(),
             uri: self.config.uri.clone(),
@@ -427,7 +429,7 @@ impl Phone {
                     CallTimer::IceGather => self.on_gather_timeout(id),
                     CallTimer::IceConnect => self.on_ice_timeout(id),
                     CallTimer::Ring => self.on_ring_timeout(id),
-                    CallTimer::Cancelled => self.bury(id),
+                    CallTimer::Cancelled => self.on_cancelled_timeout(id),
                     CallTimer::Retransmit2xx => self.on_retransmit_timer(id),
                     CallTimer::Ack => self.on_ack_timeout(id),
                 },
@@ -481,7 +483,9 @@ impl Phone {
         for timer in [CallTimer::IceGather, CallTimer::IceConnect, CallTimer::Ring] {
             self.timers.clear(TimerKey::Call(id, timer));
         }
-        let mut infos = 0_usize;
+        let asking = self.questions.len();
+        self.questions.retain(|_, question| question.owner != Owner::Info(id));
+        let mut infos = asking - self.questions.len();
         for (_, entry) in self.transactions.clients() {
             if entry.owner == Owner::Info(id) {
                 entry.owner = Owner::Nobody;
@@ -630,15 +634,15 @@ impl Phone {
     // ---- messages in
 
     fn on_data(&mut self, data: &[u8]) {
+        let pinged = self.timers.is_set(TimerKey::Pong);
         self.timers.clear(TimerKey::Pong);
+        self.flow.heard = self.now;
         match wire::parse(data) {
             Ok(Frame::Ping) => self.on_ping(),
             // A lone CRLF out of nowhere is a server's own keep-alive: it does not promise answers to ours.
             Ok(Frame::Pong) if pinged => self.on_pong(),
             Ok(Frame::Pong) => {}
-        let pinged = self.timers.is_set(TimerKey::Pong);
             Ok(Frame::Message(message)) => {
-        self.flow.heard = self.now;
                 if self.config.trace {
                     self.trace("received", &String::from_utf8_lossy(data));
                 }
@@ -991,11 +995,11 @@ impl Phone {
                 self.on_request_failed(owner, error);
             }
         }
+        self.leave_silent_server();
     }
 
     fn forget_clients_of(&mut self, owner: Owner) {
         let ids: Vec<TxId> =
-        self.leave_silent_server();
             self.transactions.clients().filter(|(_, entry)| entry.owner == owner).map(|(id, _)| id).collect();
         for id in ids {
             self.remove_client(id);
@@ -1033,7 +1037,12 @@ impl Phone {
         if status > 100 {
             response.set_to_tag(&tag);
         }
-        let Ok(text) = response.to_text() else { return String::new() };
+        let Ok(text) = response.to_text() else {
+            // Too long to be answered: the transaction would wait for ever.
+            self.timers.clear(TimerKey::Server(tx));
+            self.transactions.remove_server(tx);
+            return String::new();
+        };
         if !entry.tx.respond(status, &text, now) {
             return String::new();
         }

@@ -1,7 +1,5 @@
 //! Outgoing calls: INVITE, its responses, CANCEL and their races (RFC 3261, sections 9.1 and 13.2).
 
-use core::time::Duration;
-
 use super::call::{Call, Job, Phase};
 use super::transactions::Owner;
 use super::{
@@ -17,10 +15,8 @@ use crate::sip::message::{Method, Request, Response, check_extra_header};
 use crate::sip::transaction::{ClientState, T64};
 use crate::sip::uri::Uri;
 
-/// Proxies give up after three minutes of ringing (RFC 3261, section 16.6, Timer C); so do we.
-const RING_TIMEOUT: Duration = Duration::from_secs(180);
-/// Forks that are told apart; more are treated as the last.
-const MAX_EARLY_DIALOGS: usize = 16;
+/// Forks that are told apart while it rings, and answers that are acknowledged; no proxy forks to more.
+const MAX_FORKS: usize = 16;
 
 impl Phone {
     pub(super) fn start_dial(&mut self, dial: DialRequest) -> Result<CallId, Error> {
@@ -79,7 +75,7 @@ impl Phone {
         self.event(Event::CallState(id, CallState::New));
         self.event(Event::Stage(id, DialStage::Preparing));
         self.set_call_state(id, CallState::Connecting);
-        let ring = dial.timeout.unwrap_or(RING_TIMEOUT);
+        let ring = dial.timeout.unwrap_or(super::RING_TIMEOUT);
         self.timers.set(TimerKey::Call(id, CallTimer::Ring), self.now + ring);
         self.media_job(id, Job::Offer, MediaCommand::CreateOffer);
         Ok(id)
@@ -110,6 +106,8 @@ impl Phone {
         if let Some(call) = self.calls.get_mut(&id) {
             call.invite_tx = Some(tx);
             call.asking = None;
+            // The 1xx of the challenged INVITE allow no CANCEL of this one.
+            call.provisional = false;
             if let Some(invite) = call.invite.as_mut() {
                 if let Some(cseq) = request.headers.get("CSeq") {
                     invite.headers.set("CSeq", cseq);
@@ -162,7 +160,7 @@ impl Phone {
         }
         let sdp = response_sdp(response);
         if let Some(dialog) = Dialog::from_response(request, response) {
-            let full = call.early.len() >= MAX_EARLY_DIALOGS;
+            let full = call.early.len() >= MAX_FORKS;
             match call.early.iter_mut().find(|(early, _)| early.remote_tag == dialog.remote_tag) {
                 Some((_, known_sdp)) => {
                     if sdp.is_some() {
@@ -215,6 +213,9 @@ impl Phone {
             return;
         }
         if call.phase != Phase::Inviting {
+            if call.acks.len() >= MAX_FORKS {
+                return;
+            }
             // Another fork answered too, or the answer crossed our CANCEL: acknowledged and ended on its own
             // dialog; the call that goes on is not touched.
             let late = call.phase == Phase::Terminating && call.dialog.is_none();
@@ -333,7 +334,7 @@ impl Phone {
     fn send_cancel(&mut self, id: CallId) {
         let Some(call) = self.calls.get_mut(&id) else { return };
         // Once is enough: the CANCEL has a transaction of its own.
-        if !core::mem::take(&mut call.cancelled) {
+        if !call.cancelled {
             return;
         }
         let Some(tx) = call.invite_tx else { return };
@@ -341,10 +342,17 @@ impl Phone {
             Some(entry) if entry.tx.state == ClientState::Proceeding => entry.tx.cancel(),
             _ => return,
         };
+        call.cancelled = false;
         self.timers.set(TimerKey::Call(id, CallTimer::Cancelled), self.now + T64);
         if let Err(error) = self.send_request(Owner::Nobody, cancel, Attempt::default()) {
             self.log(super::LogLevel::Warn, || format!("CANCEL could not be sent: {error}"));
         }
+    }
+
+    /// The cancelled INVITE got no final response: its transaction is over all the same (RFC 3261, section 9.1).
+    pub(super) fn on_cancelled_timeout(&mut self, id: CallId) {
+        self.forget_clients_of(Owner::Invite(id));
+        self.bury(id);
     }
 
     /// The socket was lost before the answer. The far end must not ring on for nothing: CANCEL is kept for the

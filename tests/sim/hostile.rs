@@ -167,3 +167,31 @@ fn floods_are_bounded() {
     bench.pass(secs(40));
     assert_eq!(bench.phone.poll_timeout(), None);
 }
+
+/// A server that answers one call in a thousand names.
+#[test]
+fn a_flood_of_answers_is_bounded() {
+    let mut bench = Bench::online();
+    let call = bench.dial("sip:bob@example.com");
+    let invite = bench.take_request("INVITE");
+    for fork in 0..1_000 {
+        bench.reply(&with_sdp(answer(&invite, 200, &format!("fork{fork}")), ANSWER));
+    }
+    assert!(bench.sent.len() < 50, "{} messages", bench.sent.len());
+    assert_eq!(bench.dial_result(call), Some(&Ok(())));
+}
+
+/// A request so long that no answer to it can be sent leaves no transaction behind.
+#[test]
+fn what_cannot_be_answered_is_forgotten() {
+    let mut bench = Bench::online();
+    let mut caller = Caller::new("long");
+    let small = caller.request("OPTIONS", None);
+    let mut long = small.clone();
+    let length = small.to_text().unwrap().len();
+    long.headers.push("Via", format!("SIP/2.0/UDP x;p={}", "a".repeat(65_536 - length - 30)));
+    send(&mut bench, &long);
+    bench.nothing_sent();
+    send(&mut bench, &small);
+    bench.take_response(200);
+}

@@ -3,9 +3,9 @@
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
-use crate::bench::{ANSWER, Bench, Media, OFFER, answer, ms, secs, send};
+use crate::bench::{ANSWER, Bench, Media, OFFER, answer, config, ms, secs, send};
 use crate::incoming::{answered, ringing};
-use wasm_softphone::phone::{CallState, Event, MediaCommand, MediaError, MediaValue};
+use wasm_softphone::phone::{CallState, Event, MediaCommand, MediaError, MediaValue, PhoneConfig};
 
 const HOLD: &str = "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n\
                     m=audio 9 UDP/TLS/RTP/SAVPF 8\r\na=sendonly\r\n";
@@ -287,4 +287,72 @@ fn media_that_fails_late_does_not_disturb_a_call_that_is_up() {
         result: Err(MediaError::Unavailable),
     });
     assert_eq!(bench.phone.call(call).unwrap().state, CallState::Active);
+}
+
+#[test]
+fn hanging_up_before_the_ack_of_a_re_invite_sends_one_bye() {
+    let mut bench = Bench::online();
+    let (call, mut caller) = answered(&mut bench);
+    let reinvite = caller.request("INVITE", Some(OFFER));
+    send(&mut bench, &reinvite);
+    bench.take_response(100);
+    bench.take_response(200);
+    bench.hangup(call);
+    bench.take_request("BYE");
+    let ack = caller.ack(caller.seq, None);
+    send(&mut bench, &ack);
+    bench.pass(secs(31));
+    bench.nothing_sent();
+}
+
+#[test]
+fn an_info_that_waits_for_credentials_when_the_call_ends_is_settled_and_not_sent() {
+    let mut bench =
+        Bench::new(PhoneConfig { credentials: wasm_softphone::phone::CredentialSource::Ask, ..config() });
+    bench.connect();
+    let (call, mut caller) = answered(&mut bench);
+    bench.phone.send_info(bench.now, call, "application/dtmf", "1").unwrap();
+    bench.drain();
+    let info = bench.take_request("INFO");
+    let mut challenge = answer(&info, 407, "");
+    challenge.headers.push("Proxy-Authenticate", "Digest realm=\"example.com\", nonce=\"n\"");
+    bench.reply(&challenge);
+    let (question, _) = bench.questions.remove(0);
+    let bye = caller.request("BYE", None);
+    send(&mut bench, &bye);
+    bench.take_response(200);
+    let done = |bench: &Bench| bench.events.iter().filter(|e| matches!(e, Event::InfoDone(..))).count();
+    assert_eq!(done(&bench), 1);
+    let secret = wasm_softphone::phone::Secret::Password("x".into());
+    let credentials = wasm_softphone::phone::Credentials { username: None, secret, realm: None };
+    bench.input(wasm_softphone::phone::Input::Credentials(question, Some(credentials)));
+    bench.nothing_sent();
+    assert_eq!(done(&bench), 1);
+}
+
+#[test]
+fn nothing_is_told_of_a_call_after_its_end() {
+    let mut bench = Bench::online();
+    let (call, mut caller) = answered(&mut bench);
+    bench.hangup(call);
+    bench.events.clear();
+    let mut info = caller.request("INFO", None);
+    info.headers.push("Content-Type", "application/dtmf");
+    info.body = b"1".to_vec();
+    send(&mut bench, &info);
+    assert_eq!(bench.events, []);
+}
+
+/// The registration fails for good while a call that did not wait for it is up.
+#[test]
+fn an_info_is_settled_when_connecting_is_given_up() {
+    let mut bench = Bench::new(PhoneConfig { register: true, ..config() });
+    bench.connect();
+    let register = bench.take_request("REGISTER");
+    let (call, _) = answered(&mut bench);
+    bench.phone.send_info(bench.now, call, "application/dtmf", "1").unwrap();
+    bench.drain();
+    bench.reply(&register.response(403, None));
+    assert!(bench.end_of(call).is_some());
+    assert_eq!(bench.events.iter().filter(|event| matches!(event, Event::InfoDone(..))).count(), 1);
 }

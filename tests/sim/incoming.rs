@@ -416,3 +416,32 @@ fn a_ringing_call_outlives_the_socket() {
     send(&mut bench, &ack);
     assert_eq!(bench.phone.call(call).unwrap().state, CallState::Active);
 }
+
+/// The caller's CANCEL may have been lost with a socket; a phone must not ring for ever.
+#[test]
+fn ringing_ends_after_three_minutes() {
+    let mut bench = Bench::online();
+    let (call, ..) = ringing(&mut bench);
+    bench.pass(secs(179));
+    bench.nothing_sent();
+    bench.pass(secs(2));
+    bench.take_response(480);
+    let end = bench.end_of(call).unwrap();
+    assert!(matches!(&end.cause, EndCause::Failed(error) if error.code == ErrorCode::NoAnswer));
+    assert!(bench.phone.calls().is_empty());
+}
+
+#[test]
+fn a_bye_instead_of_the_ack_ends_what_was_hung_up() {
+    let mut bench = Bench::online();
+    let (call, mut caller, _) = ringing(&mut bench);
+    bench.answer(call);
+    bench.take_response(200);
+    bench.hangup(call);
+    let bye = caller.request("BYE", None);
+    send(&mut bench, &bye);
+    bench.take_response(200);
+    bench.pass(secs(40));
+    bench.nothing_sent();
+    assert!(bench.phone.call(call).is_none());
+}

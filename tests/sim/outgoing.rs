@@ -583,3 +583,36 @@ fn an_answer_without_a_to_tag_fails_the_call() {
     bench.reply(&with_sdp(invite.response(200, None), ANSWER));
     assert_eq!(bench.dial_error(call), "server_error");
 }
+
+/// A proxy says 100 before it challenges; that 100 is none of the second INVITE's (RFC 3261, section 9.1).
+#[test]
+fn a_challenged_call_is_cancelled_at_the_first_1xx_of_its_second_invite() {
+    let mut bench = Bench::online();
+    let call = bench.dial("sip:bob@example.com");
+    let invite = bench.take_request("INVITE");
+    bench.reply(&answer(&invite, 100, ""));
+    let mut challenge = answer(&invite, 407, "p");
+    challenge.headers.push("Proxy-Authenticate", "Digest realm=\"example.com\", nonce=\"n\"");
+    bench.reply(&challenge);
+    bench.take_request("ACK");
+    let invite = bench.take_request("INVITE");
+    bench.hangup(call);
+    bench.nothing_sent();
+    bench.reply(&answer(&invite, 180, "b"));
+    let cancel = bench.take_request("CANCEL");
+    assert_eq!(cancel.headers.get("Via"), invite.headers.get("Via"));
+}
+
+/// RFC 3261, section 9.1: the INVITE transaction goes with the call.
+#[test]
+fn an_invite_that_is_never_finished_does_not_hold_up_disconnecting() {
+    let mut bench = Bench::online();
+    let call = bench.dial("sip:bob@example.com");
+    let invite = bench.take_request("INVITE");
+    bench.reply(&answer(&invite, 180, "b"));
+    bench.hangup(call);
+    bench.take_request("CANCEL");
+    bench.pass(secs(33));
+    bench.disconnect();
+    assert!(bench.events.contains(&Event::DisconnectDone));
+}
