@@ -43,7 +43,7 @@ impl Phone {
         call.invite_tx = Some(tx);
         call.dialog = Some(dialog);
         self.by_dialog.insert((call.sip_call_id.clone(), call.local_tag.clone()), id);
-        self.calls.insert(id, call);
+        self.calls.insert(id, Box::new(call));
         if let Some(entry) = self.transactions.server(tx) {
             entry.call = Some(id);
         }

@@ -9,7 +9,7 @@
 //! | `outgoing` | INVITE out, its forks and races |
 //! | `incoming` | INVITE in, answer, refusal |
 //! | `in_dialog` | BYE, re-INVITE, INFO, the media path |
-//! | `call`, `transactions`, `timers` | what is kept |
+//! | `call`, `transactions`, `timers`, `sorted_map` | what is kept |
 
 mod call;
 pub mod config;
@@ -19,11 +19,12 @@ mod incoming;
 pub mod io;
 mod outgoing;
 mod registration;
+mod sorted_map;
 mod timers;
 mod transactions;
 
 use core::time::Duration;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
 pub use config::*;
 pub use io::*;
@@ -31,6 +32,7 @@ pub use io::*;
 use self::call::{Call, Job, Phase};
 use self::flow::Flow;
 use self::registration::Registration;
+use self::sorted_map::SortedMap;
 use self::timers::Timers;
 use self::transactions::{Owner, Transactions, TxId};
 use crate::entropy::{Entropy, token};
@@ -158,13 +160,13 @@ pub struct Phone {
     registration: Registration,
     transactions: Transactions,
     authenticator: Authenticator,
-    calls: BTreeMap<CallId, Call>,
+    calls: SortedMap<CallId, Box<Call>>,
     /// Calls by Call-ID and our tag.
-    by_dialog: BTreeMap<(String, String), CallId>,
+    by_dialog: SortedMap<(String, String), CallId>,
     /// Calls that are to be forgotten before the next input.
-    graveyard: BTreeSet<CallId>,
+    graveyard: Vec<CallId>,
     last_call: u32,
-    questions: BTreeMap<CredentialsId, Question>,
+    questions: SortedMap<CredentialsId, Question>,
     last_question: u32,
     /// User part of our Contact: unguessable, so that only the registrar can address this phone directly.
     contact_user: String,
@@ -200,11 +202,11 @@ impl Phone {
             registration: Registration::new(),
             transactions: Transactions::default(),
             authenticator: Authenticator::new(),
-            calls: BTreeMap::new(),
-            by_dialog: BTreeMap::new(),
-            graveyard: BTreeSet::new(),
+            calls: SortedMap::new(),
+            by_dialog: SortedMap::new(),
+            graveyard: Vec::new(),
             last_call: 0,
-            questions: BTreeMap::new(),
+            questions: SortedMap::new(),
             last_question: 0,
             contact_user,
             host,
@@ -371,7 +373,7 @@ impl Phone {
     /// A call, until the input after its end.
     #[must_use]
     pub fn call(&self, call: CallId) -> Option<CallInfo> {
-        self.calls.get(&call).map(info)
+        self.calls.get(&call).map(|call| info(call))
     }
 
     /// The calls that have not ended, oldest first.
@@ -380,7 +382,7 @@ impl Phone {
         self.calls
             .values()
             .filter(|call| call.phase != Phase::Terminating && call.end_reason.is_none())
-            .map(info)
+            .map(|call| info(call))
             .collect()
     }
 
@@ -484,7 +486,7 @@ impl Phone {
             self.timers.clear(TimerKey::Call(id, timer));
         }
         let asking = self.questions.len();
-        self.questions.retain(|_, question| question.owner != Owner::Info(id));
+        self.questions.retain(|question| question.owner != Owner::Info(id));
         let mut infos = asking - self.questions.len();
         for (_, entry) in self.transactions.clients() {
             if entry.owner == Owner::Info(id) {
@@ -513,7 +515,7 @@ impl Phone {
         for timer in [CallTimer::Cancelled, CallTimer::Retransmit2xx, CallTimer::Ack] {
             self.timers.clear(TimerKey::Call(id, timer));
         }
-        self.graveyard.insert(id);
+        self.graveyard.push(id);
     }
 
     fn hang_up(&mut self, id: CallId, cause: Option<Error>, refusal: u16) {
@@ -1004,7 +1006,7 @@ impl Phone {
         for id in ids {
             self.remove_client(id);
         }
-        self.questions.retain(|_, question| question.owner != owner);
+        self.questions.retain(|question| question.owner != owner);
     }
 
     /// Forgets all transactions and their timers.
@@ -1017,7 +1019,7 @@ impl Phone {
             self.timers.clear(key);
         }
         self.transactions.clear();
-        self.questions.clear();
+        self.questions = SortedMap::new();
     }
 
     // ---- responses out

@@ -71,7 +71,7 @@ impl Phone {
         call.invite = Some(invite);
 
         self.by_dialog.insert((call.sip_call_id.clone(), call.local_tag.clone()), id);
-        self.calls.insert(id, call);
+        self.calls.insert(id, Box::new(call));
         self.event(Event::CallState(id, CallState::New));
         self.event(Event::Stage(id, DialStage::Preparing));
         self.set_call_state(id, CallState::Connecting);

@@ -1,26 +1,25 @@
 //! The deadlines of a phone: set, cleared and taken by name, the earliest first.
 
-use std::collections::{BTreeMap, BTreeSet};
-
+use super::sorted_map::SortedMap;
 use crate::time::Instant;
 
 /// Deadlines by key. Finding the earliest does not depend on how many there are.
 #[derive(Debug)]
 pub(super) struct Timers<K> {
-    by_key: BTreeMap<K, Instant>,
-    by_time: BTreeSet<(Instant, K)>,
+    by_key: SortedMap<K, Instant>,
+    by_time: SortedMap<(Instant, K), ()>,
 }
 
 impl<K: Ord + Copy> Timers<K> {
     pub(super) const fn new() -> Self {
-        Self { by_key: BTreeMap::new(), by_time: BTreeSet::new() }
+        Self { by_key: SortedMap::new(), by_time: SortedMap::new() }
     }
 
     /// Sets or moves a deadline.
     pub(super) fn set(&mut self, key: K, at: Instant) {
         self.clear(key);
         self.by_key.insert(key, at);
-        self.by_time.insert((at, key));
+        self.by_time.insert((at, key), ());
     }
 
     pub(super) fn clear(&mut self, key: K) {
@@ -30,12 +29,12 @@ impl<K: Ord + Copy> Timers<K> {
     }
 
     pub(super) fn is_set(&self, key: K) -> bool {
-        self.by_key.contains_key(&key)
+        self.by_key.get(&key).is_some()
     }
 
     /// The earliest.
     pub(super) fn next(&self) -> Option<(Instant, K)> {
-        self.by_time.first().copied()
+        self.by_time.first().map(|(entry, ())| *entry)
     }
 
     /// Any that fits.

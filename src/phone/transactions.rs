@@ -1,8 +1,7 @@
 //! The transactions under way, found by their wire keys (RFC 3261, sections 17.1.3 and 17.2.3).
 
-use std::collections::BTreeMap;
-
 use super::io::CallId;
+use super::sorted_map::SortedMap;
 use crate::sip::auth::Attempt;
 use crate::sip::message::{Method, Request, Response};
 use crate::sip::transaction::{Client, Server};
@@ -41,10 +40,10 @@ pub(super) struct ServerEntry {
 #[derive(Debug, Default)]
 pub(super) struct Transactions {
     last: u32,
-    clients: BTreeMap<TxId, ClientEntry>,
-    clients_by_key: BTreeMap<String, TxId>,
-    servers: BTreeMap<TxId, ServerEntry>,
-    servers_by_key: BTreeMap<String, TxId>,
+    clients: SortedMap<TxId, Box<ClientEntry>>,
+    clients_by_key: SortedMap<String, TxId>,
+    servers: SortedMap<TxId, Box<ServerEntry>>,
+    servers_by_key: SortedMap<String, TxId>,
 }
 
 /// Branch and method: a CANCEL has the branch of its INVITE.
@@ -79,7 +78,7 @@ impl Transactions {
         let branch = branch.as_ref().and_then(|via| via.branch()).unwrap_or_default();
         let key = client_key(branch, tx.request.method.as_str());
         self.clients_by_key.insert(key.clone(), id);
-        self.clients.insert(id, ClientEntry { owner, tx, attempt, key });
+        self.clients.insert(id, Box::new(ClientEntry { owner, tx, attempt, key }));
         id
     }
 
@@ -90,17 +89,17 @@ impl Transactions {
     }
 
     pub(super) fn client(&mut self, id: TxId) -> Option<&mut ClientEntry> {
-        self.clients.get_mut(&id)
+        self.clients.get_mut(&id).map(Box::as_mut)
     }
 
     pub(super) fn clients(&mut self) -> impl Iterator<Item = (TxId, &mut ClientEntry)> {
-        self.clients.iter_mut().map(|(id, entry)| (*id, entry))
+        self.clients.iter_mut().map(|(id, entry)| (*id, entry.as_mut()))
     }
 
     pub(super) fn remove_client(&mut self, id: TxId) -> Option<ClientEntry> {
         let entry = self.clients.remove(&id)?;
         self.clients_by_key.remove(&entry.key);
-        Some(entry)
+        Some(*entry)
     }
 
     /// `None` where the request cannot be given a key; it is then not answered either.
@@ -108,7 +107,7 @@ impl Transactions {
         let key = server_key(&tx.request, &tx.request.method)?;
         let id = self.next_id();
         self.servers_by_key.insert(key.clone(), id);
-        self.servers.insert(id, ServerEntry { tx, call, key });
+        self.servers.insert(id, Box::new(ServerEntry { tx, call, key }));
         Some(id)
     }
 
@@ -123,7 +122,7 @@ impl Transactions {
     }
 
     pub(super) fn server(&mut self, id: TxId) -> Option<&mut ServerEntry> {
-        self.servers.get_mut(&id)
+        self.servers.get_mut(&id).map(Box::as_mut)
     }
 
     pub(super) fn remove_server(&mut self, id: TxId) {
