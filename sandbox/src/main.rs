@@ -1,6 +1,7 @@
 //! `cargo run -p sandbox -- --port 8080`
 #![forbid(unsafe_code)]
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -36,7 +37,7 @@ async fn main() -> ExitCode {
             eprintln!("no {what} at {}", directory.display());
         }
     }
-    let report = Report::new(trace, |line| println!("{line}"));
+    let report = Report::new(trace, say);
     let sandbox = match Sandbox::bind(Settings { port, www, pkg }, report).await {
         Ok(sandbox) => sandbox,
         Err(error) => {
@@ -44,12 +45,12 @@ async fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    println!("http://{}/", sandbox.address());
+    say(&format!("http://{}/", sandbox.address()));
     for account in ACCOUNTS {
-        println!("  sip:{}@{DOMAIN}  password {}", account.user, account.password);
+        say(&format!("  sip:{}@{DOMAIN}  password {}", account.user, account.password));
     }
     for number in NUMBERS {
-        println!("  {}  {}", number.number, number.name);
+        say(&format!("  {}  {}", number.number, number.name));
     }
     let stop = async {
         if let Err(error) = tokio::signal::ctrl_c().await {
@@ -59,7 +60,7 @@ async fn main() -> ExitCode {
     };
     match sandbox.run(stop).await {
         Ok(()) => {
-            println!("stopped");
+            say("stopped");
             ExitCode::SUCCESS
         }
         Err(error) => {
@@ -67,4 +68,9 @@ async fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Prints a line. A reader that has closed the pipe is no reason to end the calls, as `println!` would.
+fn say(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
 }

@@ -422,7 +422,9 @@ impl Proxy {
         self.transactions.forward(now, conn, request, targets, self.entropy.as_mut());
     }
 
-    fn within_dialog(&mut self, now: Instant, conn: ConnId, request: Request, uri: &Uri) {
+    fn within_dialog(&mut self, now: Instant, conn: ConnId, mut request: Request, uri: &Uri) {
+        // Phones repeat their credentials here too. They are for us only (RFC 3261, section 22.3).
+        request.headers.remove("Proxy-Authorization");
         let owner = self.connections.get(&conn).and_then(|connection| connection.user.clone());
         if let Some(owner) = owner {
             self.learn(conn, &owner, request.headers.get("Contact"));

@@ -407,9 +407,12 @@ fn a_call_from_invite_to_bye() {
     net.send(b, answer(&rings, 200, "b", &bob));
     let ok = net.response_for(a);
     assert_eq!(ok.status, 200);
-    net.send(a, within(&invite, &ok, Method::Ack));
+    let mut ack = within(&invite, &ok, Method::Ack);
+    ack.headers.push("Proxy-Authorization", invite.headers.get("Proxy-Authorization").unwrap());
+    net.send(a, ack);
     let ack = net.request_for(b);
     assert_eq!((ack.method, ack.headers.get("Route")), (Method::Ack, None));
+    assert_eq!(ack.headers.get("Proxy-Authorization"), None, "nor those of later requests");
 
     // A 2xx that is repeated because its ACK was lost goes through again (RFC 6026).
     net.send(b, answer(&rings, 200, "b", &bob));
