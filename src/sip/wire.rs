@@ -76,23 +76,29 @@ pub fn parse(bytes: &[u8]) -> Result<Frame, Rejected> {
         return Ok(if lines > 1 { Frame::Ping } else { Frame::Pong });
     }
     let too_long = bytes.len() > MAX_MESSAGE;
-    let bytes = bytes.get(..MAX_MESSAGE).unwrap_or(bytes);
-    let (head, body) = split_head(bytes);
-    // `from_utf8_lossy` is slow, and needed only to answer what is broken.
-    let text = core::str::from_utf8(head).map_or_else(|_| String::from_utf8_lossy(head), Cow::Borrowed);
-    let (first_line, lines) = text.split_once('\n').unwrap_or((&text, ""));
+    let capped = bytes.get(..MAX_MESSAGE).unwrap_or(bytes);
+    // The head is text; a body need not be.
+    let text = match core::str::from_utf8(capped) {
+        Ok(text) => text,
+        Err(error) => {
+            capped.get(..error.valid_up_to()).and_then(|text| str::from_utf8(text).ok()).unwrap_or_default()
+        }
+    };
+    let cut = text.len() < bytes.len();
+    let (first_line, lines) = text.split_once('\n').unwrap_or((text, ""));
     let first_line = first_line.trim_ascii();
     let mut headers = Headers::default();
-    let read = read_headers(lines, &mut headers);
+    let (read, rest) = read_headers(lines, cut, &mut headers);
+    let body = rest.and_then(|rest| capped.get(text.len().saturating_sub(rest.len())..));
 
     let outcome = if too_long {
         Err(ParseError::TooLong)
-    } else if matches!(text, Cow::Owned(_)) {
+    } else if cut && body.is_none() {
         Err(ParseError::Utf8)
     } else {
         read_start(first_line).and_then(|start| {
             read?;
-            let body = check(&start, &headers, body)?;
+            let body = check(&start, &headers, body.unwrap_or_default())?;
             Ok((start, body))
         })
     };
@@ -111,12 +117,7 @@ pub fn parse(bytes: &[u8]) -> Result<Frame, Rejected> {
         }))),
         Err(error) => Err(Rejected {
             error,
-            // Where the cap has cut through the head, the last header is not what it was.
-            reply: if too_long && head.len() == bytes.len() {
-                None
-            } else {
-                reply(first_line, headers, error)
-            },
+            reply: reply(first_line, headers, error),
             // Hide before cutting: a password whose `@` is gone looks like anything else.
             first_line: redact(first_line).chars().filter(|c| !c.is_control()).take(80).collect(),
         }),
@@ -126,20 +127,6 @@ pub fn parse(bytes: &[u8]) -> Result<Frame, Rejected> {
 enum Start<'a> {
     Request(Method, &'a str),
     Response(u16, &'a str),
-}
-
-/// Head and body; the empty line belongs to neither.
-fn split_head(bytes: &[u8]) -> (&[u8], &[u8]) {
-    let mut from = 0;
-    while let Some(at) = bytes.get(from..).and_then(|rest| rest.iter().position(|b| *b == b'\n')) {
-        let next = from + at + 1;
-        let rest = bytes.get(next..).unwrap_or_default();
-        if let Some(body) = rest.strip_prefix(b"\r\n").or_else(|| rest.strip_prefix(b"\n")) {
-            return (bytes.get(..next).unwrap_or_default(), body);
-        }
-        from = next;
-    }
-    (bytes, &[])
 }
 
 fn read_start(line: &str) -> Result<Start<'_>, ParseError> {
@@ -172,17 +159,25 @@ fn check_version(word: &str) -> Result<(), ParseError> {
     if word.get(4..) == Some("2.0") { Ok(()) } else { Err(ParseError::Version) }
 }
 
-/// Reads all header lines that can be read, and reports the first that cannot.
-fn read_headers(text: &str, headers: &mut Headers) -> Result<(), ParseError> {
+/// Reads all header lines that can be read, reports the first that cannot, and returns what follows the empty
+/// line, where there is one. A line at the place where the text is cut is left out: it was longer.
+fn read_headers<'a>(
+    text: &'a str,
+    cut: bool,
+    headers: &mut Headers,
+) -> (Result<(), ParseError>, Option<&'a str>) {
     let mut outcome = Ok(());
     let mut rest = text;
     while !rest.is_empty() {
         let (line, mut tail) = rest.split_once('\n').unwrap_or((rest, ""));
-        let (name, value) = line.split_once(':').unwrap_or((line, ""));
+        if line.is_empty() || line == "\r" {
+            return (outcome, Some(tail));
+        }
+        let (name, value) = line.split_once(':').unwrap_or_default();
         let name = name.trim_ascii_end();
         let mut value = Cow::Borrowed(value.trim_ascii());
         // Unfold (RFC 3261, section 7.3.1).
-        while tail.starts_with([' ', '\t']) {
+        while matches!(tail.as_bytes().first(), Some(b' ' | b'\t')) {
             let (line, next) = tail.split_once('\n').unwrap_or((tail, ""));
             let (value, line) = (value.to_mut(), line.trim_ascii());
             if !value.is_empty() && !line.is_empty() {
@@ -192,15 +187,19 @@ fn read_headers(text: &str, headers: &mut Headers) -> Result<(), ParseError> {
             tail = next;
         }
         rest = tail;
+        if cut && rest.is_empty() {
+            break;
+        }
         // A NUL or a CR within a line could never be sent back in a response.
         for bad in [0, b'\r'] {
             if value.as_bytes().contains(&bad) {
                 value = value.replace(char::from(bad), " ").trim_ascii().to_owned().into();
             }
         }
-        if !is_token(name) || name.len() == line.len() {
+        let name = long_name(name);
+        if !is_token(name) {
             outcome = outcome.and(Err(ParseError::HeaderLine));
-        } else if long_name(name).eq_ignore_ascii_case("Via") {
+        } else if name.eq_ignore_ascii_case("Via") {
             // One header for each Via, so that a response to them can be told hop by hop.
             for via in split_list(&value) {
                 headers.push(name, via);
@@ -209,7 +208,7 @@ fn read_headers(text: &str, headers: &mut Headers) -> Result<(), ParseError> {
             headers.push(name, value);
         }
     }
-    outcome
+    (outcome, None)
 }
 
 /// The headers that every message has, once each except Via (RFC 3261, section 8.1.1).
@@ -266,9 +265,7 @@ fn reply(first_line: &str, headers: Headers, error: ParseError) -> Option<Respon
     if method == "ACK" || !is_token(method) || !rest.rsplit(' ').next().is_some_and(is_version) {
         return None;
     }
-    // What could not be decoded cannot be echoed.
-    let echo = |name: &str| headers.get(name).is_some_and(|v| !v.is_empty() && !v.contains('\u{fffd}'));
-    if !CORE.into_iter().all(echo) {
+    if !CORE.into_iter().all(|name| headers.get(name).is_some_and(|value| !value.is_empty())) {
         return None;
     }
     let request =
@@ -603,6 +600,7 @@ mod tests {
         for (text, error) in [
             // A line that is no header; a name with a space.
             (invite("what is this\r\n", ""), ParseError::HeaderLine),
+            (invite("garbage\r\n", ""), ParseError::HeaderLine),
             (invite("X Y: z\r\n", ""), ParseError::HeaderLine),
             (invite(": z\r\n", ""), ParseError::HeaderLine),
             // RFC 4475, 3.1.2.1 (badinv01), 3.1.2.6 (quotbal), 3.1.2.14 and 3.1.2.15.
@@ -697,9 +695,14 @@ mod tests {
         }
         let over = rejected(sized(MAX_MESSAGE + 1));
         assert_eq!((over.error, status(&over)), (ParseError::TooLong, Some(513)));
-        // The cap cuts through a header: nothing that could be echoed as it was.
-        let head = rejected(invite(&format!("X: {}\r\n", "y".repeat(MAX_MESSAGE)), ""));
-        assert_eq!((head.error, head.reply), (ParseError::TooLong, None));
+        // The cap cuts through a header, which is then as good as not there.
+        let long = "y".repeat(MAX_MESSAGE);
+        let head = rejected(invite(&format!("X: {long}\r\n"), ""));
+        assert_eq!((head.error, status(&head)), (ParseError::TooLong, Some(513)));
+        for cut in [format!("To: <sip:b@h>;x={long}"), format!("To: <sip:b@h>\r\n ;x={long}")] {
+            let head = rejected(invite("", "").replace("To: <sip:b@h>", &cut));
+            assert_eq!((head.error, head.reply), (ParseError::TooLong, None));
+        }
         assert_eq!(rejected(vec![0xff; 1 << 20]).error, ParseError::TooLong);
     }
 
