@@ -16,8 +16,8 @@ use crate::{
     workspace,
 };
 
-/// The port of the tests where it is free. It is compiled into the browser tests, so another one costs a build.
-const TEST_PORT: u16 = 18_080;
+/// The port of the tests where it is free, as in a namespace of their own. It is compiled into the browser tests, so another one costs a build.
+pub(crate) const TEST_PORT: u16 = 18_080;
 
 /// How long the sandbox may take to answer its first request.
 const START: Duration = Duration::from_secs(20);
@@ -88,9 +88,13 @@ impl Sandbox {
     }
 }
 
+/// What [`build`] makes.
+pub(crate) fn program() -> PathBuf {
+    workspace::target().join("debug").join(format!("sandbox{EXE_SUFFIX}"))
+}
+
 fn task(port: u16) -> Task {
-    let program = workspace::target().join("debug").join(format!("sandbox{EXE_SUFFIX}"));
-    Task::new(program).args(["--port", &port.to_string()])
+    Task::new(program()).args(["--port", &port.to_string()])
 }
 
 fn answers(port: u16) -> bool {

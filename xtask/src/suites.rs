@@ -249,24 +249,24 @@ fn wasm_pack_test(port: u16) -> Result<Task> {
 
 fn wasm(limit: Duration) -> Result<Verdict> {
     node::node()?;
-    let task = wasm_pack(sandbox::free_port()?)?.arg("--node").arg(".").args(WASM_TESTS);
+    let task = wasm_pack(sandbox::TEST_PORT)?.arg("--node").arg(".").args(WASM_TESTS);
     Ok(Verdict::of_runner(&task.deadline(limit).show()?, Counts::in_cargo_output))
 }
 
 /// Builds what the suite needs, then runs this tool again, isolated, to start the sandbox and the tests.
 fn isolated(suite: Suite, limit: Duration, count: fn(&str) -> Counts) -> Result<Verdict> {
-    let port = sandbox::free_port()?;
     browser::find_or_install()?;
     setup::ip_command()?;
+    let (this, alone) = isolation::this_tool()?;
+    let port = if alone { sandbox::TEST_PORT } else { sandbox::free_port()? };
+    if !alone {
+        eprintln!("no network namespace can be made here: the suite runs on the host's network");
+    }
     match suite {
         Suite::Web => drop(wasm_pack(port)?),
         _ => package::build()?,
     }
     sandbox::build()?;
-    let (this, alone) = isolation::this_tool()?;
-    if !alone {
-        eprintln!("no network namespace can be made here: the suite runs on the host's network");
-    }
     let task = this.args(["inside", suite.name(), "--port", &port.to_string()]);
     Ok(Verdict::of_runner(&task.deadline(limit).show()?, count))
 }
@@ -316,6 +316,7 @@ fn node_tests(folder: &str, port: u16, browser: &Browser) -> Result<Task> {
         .args(["--test", "--test-reporter=spec", "--test-concurrency=1"])
         .args(files(&dir, "", ".test.mjs")?)
         .env("SANDBOX_URL", sandbox::url(port))
+        .env("SANDBOX_BIN", sandbox::program())
         .env("CHROMIUM", &browser.chrome)
         .env("PATH", path))
 }
