@@ -13,12 +13,8 @@ use crate::sip::sdp::{self, Direction as SdpDirection};
 
 impl Phone {
     pub(super) fn on_in_dialog_request(&mut self, id: CallId, tx: TxId, request: &Request) {
-        if let Some((status, header)) = self.unsupported(request) {
-            self.respond_with(tx, status, |response| {
-                if let Some((name, value)) = header {
-                    response.headers.push(name, value);
-                }
-            });
+        if let Some(refusal) = self.unsupported(request) {
+            self.respond_refusal(tx, refusal);
             return;
         }
         let seq = request.headers.cseq().map_or(0, |cseq| cseq.seq);

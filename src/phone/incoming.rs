@@ -17,12 +17,8 @@ use crate::sip::transaction::{T1, T2, T64};
 impl Phone {
     /// An INVITE outside a dialog.
     pub(super) fn on_invite(&mut self, tx: TxId, request: &Request) {
-        if let Some((status, header)) = self.refusal(request) {
-            self.respond_with(tx, status, |response| {
-                if let Some((name, value)) = header {
-                    response.headers.push(name, value);
-                }
-            });
+        if let Some(refusal) = self.refusal(request) {
+            self.respond_refusal(tx, refusal);
             return;
         }
         let id = self.new_call_id();

@@ -671,12 +671,16 @@ impl Phone {
             let action = entry.tx.on_request(&request.method);
             let text = entry.tx.last_response.clone();
             self.tidy_server(tx);
-            if action == ServerAction::Resend
-                && let Some(text) = text
-            {
-                self.transmit(text, false);
+            match action {
+                ServerAction::Absorb => return,
+                ServerAction::Resend => {
+                    if let Some(text) = text {
+                        self.transmit(text, false);
+                    }
+                    return;
+                }
+                ServerAction::Deliver => {}
             }
-            return;
         }
         let to_tag = request.headers.to().and_then(|to| to.tag().map(str::to_owned));
         let call = to_tag.as_ref().and_then(|tag| self.find_call(&request, tag));
@@ -697,7 +701,7 @@ impl Phone {
                 None => {
                     self.respond_with(tx, 200, describe);
                 }
-                Some((status, _)) => self.respond(tx, status),
+                Some(refusal) => self.respond_refusal(tx, refusal),
             },
             // A BYE or INFO without a To-tag belongs to no dialog (RFC 3261, section 15.1.2).
             (Method::Bye | Method::Info, None, _) => self.respond(tx, 481),
@@ -1055,6 +1059,14 @@ impl Phone {
 
     fn method_not_allowed(&mut self, tx: TxId) {
         self.respond_with(tx, 405, |response| response.headers.push("Allow", ALLOW));
+    }
+
+    fn respond_refusal(&mut self, tx: TxId, (status, header): (u16, Option<(&'static str, String)>)) {
+        self.respond_with(tx, status, |response| {
+            if let Some((name, value)) = header {
+                response.headers.push(name, value);
+            }
+        });
     }
 
     /// What cannot be done for any request: an extension that we lack (420), a URI that is not SIP (416).

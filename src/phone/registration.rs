@@ -204,7 +204,6 @@ impl Phone {
             return;
         }
         self.log(LogLevel::Warn, || format!("registration failed: {error}"));
-        self.registration.bound = false;
         self.set_registration(RegistrationState::Failed, Some(error.clone()));
         if !self.flow.established {
             if retry {

@@ -176,6 +176,8 @@ pub enum ServerAction {
     Absorb,
     /// Send the last response again.
     Resend,
+    /// Give the request to the transaction user: an ACK of a 2xx that has the branch of its INVITE.
+    Deliver,
 }
 
 /// A server transaction.
@@ -198,13 +200,14 @@ impl Server {
         Self { request, state: ServerState::Proceeding, deadline: None, last_response: None }
     }
 
-    /// A repeated request, or the ACK of a 300-699.
+    /// A repeated request, or an ACK.
     pub fn on_request(&mut self, method: &Method) -> ServerAction {
         match (self.state, method) {
             (ServerState::Completed, Method::Ack) => {
                 self.terminate();
                 ServerAction::Absorb
             }
+            (ServerState::Accepted, Method::Ack) => ServerAction::Deliver,
             (ServerState::Proceeding | ServerState::Completed, method)
                 if *method == self.request.method && self.last_response.is_some() =>
             {

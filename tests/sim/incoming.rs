@@ -445,3 +445,34 @@ fn a_bye_instead_of_the_ack_ends_what_was_hung_up() {
     bench.nothing_sent();
     assert!(bench.phone.call(call).is_none());
 }
+
+/// RFC 6026, section 7.1: an ACK that matches an accepted INVITE goes to the call. Peers that reuse the branch, or
+/// that have none of RFC 3261's, would otherwise never be heard to acknowledge.
+#[test]
+fn an_ack_with_the_branch_of_the_invite_counts() {
+    for branch in ["z9hG4bKin1", "1"] {
+        let mut bench = Bench::online();
+        let mut caller = Caller::new("in");
+        let via = format!("SIP/2.0/WSS caller.example.com;branch={branch}");
+        let mut invite = caller.request("INVITE", Some(OFFER));
+        invite.headers.set("Via", via.clone());
+        send(&mut bench, &invite);
+        let call = bench.incoming();
+        bench.answer(call);
+        caller.to_tag = bench.sent[0].headers().to().unwrap().tag().map(str::to_owned);
+        let mut ack = caller.ack(1, None);
+        ack.headers.set("Via", via);
+        send(&mut bench, &ack);
+        assert_eq!(bench.phone.call(call).unwrap().state, CallState::Active);
+    }
+}
+
+#[test]
+fn options_with_an_unknown_extension_names_it() {
+    let mut bench = Bench::online();
+    let mut options = Caller::new("o").request("OPTIONS", None);
+    options.headers.push("Require", "telepathy");
+    send(&mut bench, &options);
+    let response = bench.take_response(420);
+    assert_eq!(response.headers.get("Unsupported"), Some("telepathy"));
+}

@@ -457,3 +457,17 @@ fn the_lifetime_of_the_only_contact_is_ours_even_if_it_was_rewritten() {
     bench.pass(secs(45));
     bench.take_request("REGISTER");
 }
+
+/// A refresh that fails leaves the binding as it was: calls would go to a phone that is gone.
+#[test]
+fn disconnecting_after_a_failed_refresh_removes_the_binding() {
+    let mut bench = start();
+    let request = bench.take_request("REGISTER");
+    bench.reply(&ok(&request, 100));
+    bench.pass(secs(80));
+    let request = bench.take_request("REGISTER");
+    bench.reply(&request.response(503, None));
+    bench.disconnect();
+    let request = bench.take_request("REGISTER");
+    assert_eq!(request.headers.get("Expires"), Some("0"));
+}
