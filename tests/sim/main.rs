@@ -13,6 +13,7 @@
 wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_browser);
 
 mod bench;
+mod chaos;
 mod flow;
 mod hostile;
 mod in_dialog;
