@@ -24,14 +24,22 @@ export function accountLabel(config) {
  */
 export class AccountClaim {
   #release = null;
+  #uri = null;
 
   /** @returns {Promise<boolean>} whether no other tab has it */
   async take(config) {
+    if (config.uri === this.#uri) return true;
     this.drop();
     if (!navigator.locks) return true;
+    const taken = await this.#lock(config.uri);
+    if (taken) this.#uri = config.uri;
+    return taken;
+  }
+
+  #lock(uri) {
     return new Promise((resolve, reject) => {
       navigator.locks
-        .request(`wasm-softphone:${config.uri}`, { ifAvailable: true }, (lock) => {
+        .request(`wasm-softphone:${uri}`, { ifAvailable: true }, (lock) => {
           resolve(lock !== null);
           return lock && new Promise((release) => { this.#release = release; });
         })
@@ -42,6 +50,7 @@ export class AccountClaim {
   drop() {
     this.#release?.();
     this.#release = null;
+    this.#uri = null;
   }
 }
 
