@@ -61,7 +61,6 @@ export class AccountView {
       servers: byId('custom-server').value.trim(),
       uri: byId('custom-uri').value.trim(),
       ...((username || password) && { credentials: { ...(username && { username }), password } }),
-      debug: true,
     };
   }
 }

@@ -17,7 +17,7 @@ export function fillDialPad(container, press, { plus = false } = {}) {
     const button = element('button', { type: 'button', 'data-key': key },
       element('span', { class: 'digit' }, key),
       element('span', { class: 'letters', 'aria-hidden': 'true' }, key === '0' && !plus ? '' : letters));
-    button.setAttribute('aria-label', SPOKEN[key] ?? key);
+    if (SPOKEN[key]) button.setAttribute('aria-label', SPOKEN[key]);
     if (key === '0' && plus) onLongPress(button, () => press('+'), () => press('0'));
     else button.addEventListener('click', () => press(key));
     container.append(button);

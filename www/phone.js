@@ -45,7 +45,8 @@ export class Phone extends EventTarget {
 
   /** Changes to another account. Throws a SoftphoneError for settings that can't be used. */
   async use(config) {
-    const next = new DialStrategy(config);
+    // The trace of this page is what debug adds.
+    const next = new DialStrategy({ ...config, debug: true });
     await this.close();
     this.config = config;
     this.#strategy = next;

@@ -14,11 +14,11 @@ export class StatusView {
 function describe(config, connection, registration) {
   if (!config) return ['idle', 'No account'];
   const name = userOf(config.uri);
+  if (registration === 'failed') return ['bad', `Registration failed · ${name}`];
   if (connection === 'disconnected') return ['idle', `Disconnected · ${name}`];
   if (connection === 'connecting') return ['busy', `Connecting · ${name}`];
   if (connection === 'reconnecting') return ['busy', `Reconnecting · ${name}`];
   if (registration === 'registered') return ['good', `Registered · ${name}`];
   if (registration === 'registering') return ['busy', `Registering · ${name}`];
-  if (registration === 'failed') return ['bad', `Registration failed · ${name}`];
   return ['good', `Connected · ${name}`];
 }

@@ -46,7 +46,7 @@ function row({ level, time, text }) {
     element('span', { class: 'direction' }, { sent: '↑ sent', received: '↓ received' }[direction] ?? level),
     element('span', { class: 'summary' }, lines[0]),
   ];
-  const item = element('li', { 'data-level': level, 'data-kind': kind, 'data-direction': direction });
+  const item = element('div', { class: 'entry', 'data-level': level, 'data-kind': kind, 'data-direction': direction });
   if (lines.length === 1) item.append(element('p', { class: 'line' }, ...line));
   else item.append(element('details', {}, element('summary', { class: 'line' }, ...line), element('pre', {}, lines.join('\n'))));
   return item;
