@@ -49,7 +49,8 @@ impl RemoteAudio {
         element.set_src_object(Some(stream));
         let inner = Rc::new(Inner {
             element,
-            stream: stream.clone(),
+            // Not `.clone()`, which is the browser's own: another stream, with tracks of its own.
+            stream: Clone::clone(stream),
             gestures: RefCell::new(Vec::new()),
             blocked: Box::new(blocked),
         });
@@ -97,9 +98,8 @@ impl Inner {
 impl Drop for RemoteAudio {
     fn drop(&mut self) {
         self.0.gestures.borrow_mut().clear();
-        // The application's element may by now play something else. By id: Chromium has been seen to give another
-        // object for the same stream.
-        if self.0.element.src_object().is_some_and(|playing| playing.id() == self.0.stream.id()) {
+        // The application's element may by now play something else.
+        if self.0.element.src_object().as_ref() == Some(&self.0.stream) {
             self.0.element.set_src_object(None);
         }
     }

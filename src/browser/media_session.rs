@@ -126,9 +126,9 @@ impl MediaSession {
         }
     }
 
-    /// The microphone.
+    /// The microphone. Not a copy that `MediaStream.clone()` would make: its tracks would never be stopped.
     pub(crate) fn local_stream(&self) -> Option<MediaStream> {
-        self.parts.borrow().microphone.as_ref().map(|microphone| microphone.stream().clone())
+        self.parts.borrow().microphone.as_ref().map(|microphone| Clone::clone(microphone.stream()))
     }
 
     /// What the other side sends.
@@ -270,7 +270,7 @@ impl MediaSession {
             return Err(Stop::Closed);
         }
         let track = microphone.track().ok_or(MediaError::Unavailable)?;
-        let stream = microphone.stream().clone();
+        let stream = Clone::clone(microphone.stream());
         let sending = {
             let mut parts = self.parts.borrow_mut();
             microphone.set_muted(parts.muted);
