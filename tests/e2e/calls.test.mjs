@@ -280,7 +280,7 @@ describe('the demo page', { timeout: 300_000 }, () => {
       await trace.getByText(line).first().waitFor();
     }
     await trace.locator('summary', { hasText: 'INVITE sip:600' }).last().click();
-    await trace.locator('pre', { hasText: 'm=audio' }).first().waitFor();
+    await trace.locator('details[open] pre').waitFor();
     const text = await trace.textContent();
     assert.ok(!text.includes('alice-secret'));
     assert.ok(!/response="[0-9a-f]{16,}/.test(text), 'a digest response is in the trace');

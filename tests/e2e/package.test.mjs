@@ -112,6 +112,9 @@ describe('the package', { timeout: 180_000 }, () => {
         await phone.connect();
         const result = await phone.dial('sip:600@sandbox.test');
         if (!result.success) throw result.error;
+        // Looking at a stream must not make another one.
+        if (result.call.localStream !== result.call.localStream) throw new Error('localStream is another one each time');
+        if (result.call.remoteStream !== result.call.remoteStream) throw new Error('remoteStream is another one each time');
       }, accounts.sip[0]);
       const during = await page.evaluate(() => globalThis.resources.count());
       for (const kind of ['listeners', 'timers', 'tracks', 'sockets', 'peerConnections']) {

@@ -77,6 +77,15 @@ export function countResources() {
       source.set.call(this, value);
     },
   });
+  // A copy of a stream has tracks of its own, and a microphone is on as long as one of them is.
+  for (const type of [MediaStream, MediaStreamTrack]) {
+    const { clone } = type.prototype;
+    type.prototype.clone = function () {
+      const copy = clone.call(this);
+      tracks.push(...(copy.getTracks?.() ?? [copy]));
+      return copy;
+    };
+  }
   const { getUserMedia } = navigator.mediaDevices;
   navigator.mediaDevices.getUserMedia = async (...args) => {
     const stream = await getUserMedia.apply(navigator.mediaDevices, args);
