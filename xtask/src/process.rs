@@ -42,23 +42,38 @@ fn children() -> MutexGuard<'static, Children> {
 /// Ends every child when the user presses Ctrl-C or the system asks us to stop.
 pub(crate) fn end_children_on_interrupt() -> Result<()> {
     ctrlc::set_handler(|| {
-        let mut children = children();
-        children.interrupted = true;
-        let groups = children.groups.clone();
-        drop(children);
-        for group in &groups {
-            signal_group(*group, Ending::Ask);
-        }
-        let asked = Instant::now();
-        while groups.iter().any(|group| group_lives(*group)) && asked.elapsed() < GRACE / 2 {
-            thread::sleep(Duration::from_millis(20));
-        }
-        for group in &groups {
-            signal_group(*group, Ending::Force);
-        }
+        end_all();
         std::process::exit(130);
     })
     .context("cannot watch for Ctrl-C")
+}
+
+/// Ends everything, this program included, once so much time has passed.
+pub(crate) fn give_up_after(limit: Duration, message: &'static str) {
+    thread::spawn(move || {
+        thread::sleep(limit);
+        end_all();
+        eprintln!("error: {message} ({} minutes)", limit.as_secs() / 60);
+        std::process::exit(1);
+    });
+}
+
+/// Ends every child, and lets no other be started.
+fn end_all() {
+    let mut children = children();
+    children.interrupted = true;
+    let groups = children.groups.clone();
+    drop(children);
+    for group in &groups {
+        signal_group(*group, Ending::Ask);
+    }
+    let asked = Instant::now();
+    while groups.iter().any(|group| group_lives(*group)) && asked.elapsed() < GRACE / 2 {
+        thread::sleep(Duration::from_millis(20));
+    }
+    for group in &groups {
+        signal_group(*group, Ending::Force);
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -71,10 +71,7 @@ pub(crate) fn on_ci() -> bool {
 /// How to run apt-get here: as root or by a sudo that asks nothing. `None` where there is no apt or no right to
 /// use it.
 fn apt() -> Option<Task> {
-    let debian = std::fs::read_to_string("/etc/os-release").is_ok_and(|text| is_debian(&text));
-    if !debian || on_path(&["apt-get"]).is_none() {
-        return None;
-    }
+    on_path(&["apt-get"])?;
     let apt = if is_root() {
         Task::new("apt-get")
     } else if Task::new("sudo").args(["-n", "true"]).read().is_ok() {
@@ -85,7 +82,11 @@ fn apt() -> Option<Task> {
     Some(apt.env("DEBIAN_FRONTEND", "noninteractive").deadline(Duration::from_secs(1200)))
 }
 
-/// Ubuntu's chromium package only points to a snap, so its kin do not count.
+/// Whether this is Debian itself. Ubuntu's chromium package only points to a snap, so its kin do not count.
+fn on_debian() -> bool {
+    std::fs::read_to_string("/etc/os-release").is_ok_and(|text| is_debian(&text))
+}
+
 fn is_debian(os_release: &str) -> bool {
     os_release.lines().any(|line| line.trim() == "ID=debian")
 }

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, Result, anyhow, bail};
 
-use super::{Lock, apt, apt_install, node};
+use super::{Lock, apt, apt_install, node, on_debian};
 use crate::{
     process::{Task, on_path},
     workspace,
@@ -34,7 +34,9 @@ pub(crate) fn find_or_install() -> Result<Browser> {
         return Ok(browser);
     }
     let mut tried = Vec::new();
-    if let Some(apt) = apt() {
+    if on_debian()
+        && let Some(apt) = apt()
+    {
         match apt_install(&apt, &["chromium", "chromium-driver"]) {
             Ok(()) => match find() {
                 Some(browser) => return Ok(browser),

@@ -1,4 +1,4 @@
-//! The telephone network of `test stack`: Kamailio, rtpengine and baresip, which Debian packages.
+//! The telephone network of `test stack`: Kamailio, rtpengine and baresip, which Debian and its kin package.
 
 use std::path::PathBuf;
 
@@ -20,8 +20,8 @@ pub(crate) fn find_or_install() -> Result<Option<String>> {
     }
     let Some(apt) = apt() else {
         return Ok(Some(format!(
-            "{} not found, and only Debian's apt-get, run as root or by a sudo that asks nothing, can install \
-             them here: `apt-get install --no-install-recommends {}`",
+            "{} not found, and only apt-get, run as root or by a sudo that asks nothing, can install \
+             them here: on Debian, `apt-get install --no-install-recommends {}`",
             missing().join(", "),
             PACKAGES.join(" ")
         )));
