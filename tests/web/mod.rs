@@ -1,5 +1,5 @@
 //! What the browser tests share. The module is used as an application uses it: through its JavaScript objects.
-#![allow(dead_code, reason = "each test program uses a part of this")]
+#![allow(dead_code, unreachable_pub, reason = "each test program uses a part of this")]
 
 use std::cell::RefCell;
 use std::rc::Rc;
