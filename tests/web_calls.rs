@@ -345,12 +345,16 @@ async fn tones_are_sent_in_the_audio_and_by_info() {
 #[wasm_bindgen_test]
 async fn codecs_are_used_in_the_order_of_preference() {
     let config = settings("alice").await;
-    let codecs: js_sys::Array = ["PCMA"].iter().map(|name| JsValue::from_str(name)).collect();
+    let codecs: js_sys::Array = ["pcma"].iter().map(|name| JsValue::from_str(name)).collect();
     set(&config, "codecs", &codecs);
-    let phone = phone(&config);
-    ok(phone.connect()).await;
-    let call = answered(phone.dial(&number("600"), &JsValue::UNDEFINED)).await;
+    let (alice, bob) = (phone(&config), registered("bob").await);
+    ok(alice.connect()).await;
+    let rings = Events::of_phone(&bob, "incoming");
+    let dial = alice.dial(&"sip:bob@sandbox.test".into(), &JsValue::UNDEFINED);
+    ok(incoming(&rings).await.answer()).await;
+    let call = answered(dial).await;
     let codec = eventually("a codec", || async { get(&stats(&call).await, "codec").as_string() }).await;
     assert_eq!(codec, "PCMA");
-    bye(phone).await;
+    bye(alice).await;
+    bye(bob).await;
 }

@@ -33,6 +33,7 @@ async fn nothing_is_left_after_disconnect() {
     for _ in 0..2 {
         let call = answered(phone.dial(&number("600"), &JsValue::UNDEFINED)).await;
         until("a remote stream", || call.remote_stream().is_some()).await;
+        assert_eq!(call.local_stream(), call.local_stream());
         let sent = ok(call.send_dtmf(&"1".into(), &JsValue::UNDEFINED)).await;
         assert!(sent.is_undefined());
         ok(call.hangup()).await;

@@ -76,8 +76,9 @@ impl Drop for RequestedMicrophone {
 
 impl Microphone {
     /// The stream, for the application.
-    pub(crate) fn stream(&self) -> &MediaStream {
-        &self.0
+    pub(crate) fn stream(&self) -> MediaStream {
+        // Not `self.0.clone()`: that is the method of JavaScript, which makes tracks that nobody would ever stop.
+        Clone::clone(&self.0)
     }
 
     /// The one audio track.

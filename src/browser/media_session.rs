@@ -126,14 +126,20 @@ impl MediaSession {
         }
     }
 
-    /// The microphone. Not a copy that `MediaStream.clone()` would make: its tracks would never be stopped.
+    /// The microphone.
     pub(crate) fn local_stream(&self) -> Option<MediaStream> {
-        self.parts.borrow().microphone.as_ref().map(|microphone| Clone::clone(microphone.stream()))
+        self.parts.borrow().microphone.as_ref().map(Microphone::stream)
     }
 
     /// What the other side sends.
     pub(crate) fn remote_stream(&self) -> Option<MediaStream> {
         self.parts.borrow().remote.clone()
+    }
+
+    /// Whether packets can flow.
+    pub(crate) fn is_connected(&self) -> bool {
+        let parts = self.parts.borrow();
+        parts.connection.as_ref().map(PeerConnection::state) == Some(RtcPeerConnectionState::Connected)
     }
 
     /// Figures since the last call of this.
@@ -270,7 +276,7 @@ impl MediaSession {
             return Err(Stop::Closed);
         }
         let track = microphone.track().ok_or(MediaError::Unavailable)?;
-        let stream = Clone::clone(microphone.stream());
+        let stream = microphone.stream();
         let sending = {
             let mut parts = self.parts.borrow_mut();
             microphone.set_muted(parts.muted);

@@ -364,7 +364,12 @@ impl Driver {
             let Some(driver) = me.upgrade() else { return };
             match report {
                 MediaReport::Done(seq, result) => driver.feed(Input::MediaDone { call, seq, result }),
-                MediaReport::State(state) => driver.feed(Input::MediaState { call, state }),
+                MediaReport::State(state) => {
+                    driver.feed(Input::MediaState { call, state });
+                    if let Some(call) = driver.call(call) {
+                        driver.pump_dtmf(&call);
+                    }
+                }
                 MediaReport::PlaybackBlocked => driver.log(
                     LogLevel::Warn,
                     "autoplay_blocked: the browser plays the other side's audio after the next click or key",
@@ -396,7 +401,9 @@ impl Driver {
 
     /// Sends the next tones that wait in line, if none are being sent.
     pub(crate) fn pump_dtmf(&self, call: &Rc<CallEntry>) {
-        let next = call.dtmf.borrow_mut().start();
+        // The browser refuses tones until the media path is up, which an answered call may still wait for.
+        let audio_flows = self.session(call.id).is_some_and(|session| session.is_connected());
+        let next = call.dtmf.borrow_mut().start(audio_flows);
         let Some(tones) = next else { return };
         match tones.method {
             Method::Info => self.next_tone(call),

@@ -83,12 +83,15 @@ impl Queue {
         self.waiting.push_back((tones, settler));
     }
 
-    /// The next to be sent, unless something is being sent.
-    pub(crate) fn start(&mut self) -> Option<Tones> {
+    /// The next to be sent, unless something is being sent, or it goes by audio and no audio flows yet.
+    pub(crate) fn start(&mut self, audio_flows: bool) -> Option<Tones> {
         if self.sending {
             return None;
         }
         let (tones, _) = self.waiting.front()?;
+        if tones.method == Method::Rtp && !audio_flows {
+            return None;
+        }
         self.sending = true;
         Some(tones.clone())
     }
@@ -147,6 +150,15 @@ mod tests {
     }
 
     #[test]
+    fn tones_in_the_audio_wait_for_the_audio() {
+        let mut queue = Queue::default();
+        let tones = Tones::read(&"1".into(), &JsValue::UNDEFINED).unwrap();
+        queue.push(tones, Settler::new().1);
+        assert!(queue.start(false).is_none());
+        assert!(queue.start(true).is_some());
+    }
+
+    #[test]
     fn the_queue_sends_one_job_at_a_time() {
         let job = |tones: &str| Tones {
             tones: tones.chars().collect(),
@@ -157,15 +169,15 @@ mod tests {
         let mut queue = Queue::default();
         queue.push(job("12"), Settler::new().1);
         queue.push(job("3"), Settler::new().1);
-        assert_eq!(queue.start().map(|tones| tones.tones.len()), Some(2));
-        assert_eq!(queue.start(), None);
+        assert_eq!(queue.start(true).map(|tones| tones.tones.len()), Some(2));
+        assert_eq!(queue.start(true), None);
         assert_eq!(queue.next_tone(), Some(('1', 100)));
         assert_eq!(queue.spacing(), Some(Duration::from_millis(150)));
         assert_eq!(queue.next_tone(), Some(('2', 100)));
         assert_eq!(queue.next_tone(), None);
         assert!(queue.finish().is_some());
         assert!(queue.finish().is_none());
-        assert_eq!(queue.start().map(|tones| tones.tones.len()), Some(1));
+        assert_eq!(queue.start(true).map(|tones| tones.tones.len()), Some(1));
         assert_eq!(queue.abandon().len(), 1);
     }
 }

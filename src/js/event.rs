@@ -76,6 +76,19 @@ impl Listeners {
         self.0.entries.borrow().iter().any(|entry| entry.kind == kind)
     }
 
+    fn knows(&self, id: u32) -> bool {
+        self.0.entries.borrow().iter().any(|entry| entry.id == id)
+    }
+
+    /// Copies, so that nothing is borrowed when they are called; none after a panic that has left them borrowed.
+    fn of(&self, kind: &str) -> Vec<Entry> {
+        self.0
+            .entries
+            .try_borrow()
+            .map(|entries| entries.iter().filter(|entry| entry.kind == kind).cloned().collect())
+            .unwrap_or_default()
+    }
+
     /// Nobody listens any more.
     pub(crate) fn clear(&self) {
         let old = self.0.entries.take();
@@ -85,10 +98,8 @@ impl Listeners {
     /// Calls the listeners. What they throw is reported like any uncaught error of the page, and the others are
     /// still called. A listener that an earlier one has removed is not called.
     pub(crate) fn emit(&self, kind: &str, payload: &JsValue) {
-        let Ok(entries) = self.0.entries.try_borrow() else { return };
-        let entries: Vec<Entry> = entries.iter().filter(|entry| entry.kind == kind).cloned().collect();
-        for entry in entries {
-            if self.0.entries.borrow().iter().any(|one| one.id == entry.id) {
+        for entry in self.of(kind) {
+            if self.knows(entry.id) {
                 call_back(&entry.function, &[payload]);
             }
         }

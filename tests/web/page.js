@@ -10,6 +10,8 @@ const native = {
   addEventListener: EventTarget.prototype.addEventListener,
   removeEventListener: EventTarget.prototype.removeEventListener,
   getUserMedia: navigator.mediaDevices.getUserMedia,
+  cloneStream: MediaStream.prototype.clone,
+  cloneTrack: MediaStreamTrack.prototype.clone,
 };
 
 export function pause(ms) {
@@ -151,6 +153,17 @@ export class Watch {
       watch.tracks.push(...stream.getTracks());
       return stream;
     };
+    // A copy of a track keeps the microphone on as well.
+    MediaStream.prototype.clone = function () {
+      const stream = native.cloneStream.call(this);
+      watch.tracks.push(...stream.getTracks());
+      return stream;
+    };
+    MediaStreamTrack.prototype.clone = function () {
+      const track = native.cloneTrack.call(this);
+      watch.tracks.push(track);
+      return track;
+    };
   }
 
   /** What has been opened in all, as JSON. */
@@ -183,6 +196,8 @@ export class Watch {
     globalThis.clearTimeout = native.clearTimeout;
     EventTarget.prototype.addEventListener = native.addEventListener;
     EventTarget.prototype.removeEventListener = native.removeEventListener;
+    MediaStream.prototype.clone = native.cloneStream;
+    MediaStreamTrack.prototype.clone = native.cloneTrack;
     delete navigator.mediaDevices.getUserMedia;
   }
 }
