@@ -1,5 +1,6 @@
 //! Calls through the sandbox, in a real browser: signalling and audio.
 #![cfg(target_arch = "wasm32")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "clippy knows `#[test]` only")]
 
 mod web;
 

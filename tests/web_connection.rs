@@ -1,5 +1,6 @@
 //! Connection and registration against the sandbox, in a real browser.
 #![cfg(target_arch = "wasm32")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "clippy knows `#[test]` only")]
 
 mod web;
 

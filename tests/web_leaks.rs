@@ -1,5 +1,6 @@
 //! What is left behind: counted from outside, by replacing what the browser gives.
 #![cfg(target_arch = "wasm32")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "clippy knows `#[test]` only")]
 
 mod web;
 

@@ -336,9 +336,12 @@ pub async fn failed(dial: Promise) -> JsValue {
     get(&result, "error")
 }
 
+/// The stages that a dial has reached, with its call.
+pub type Stages = Rc<RefCell<Vec<(String, Call)>>>;
+
 /// Dial options that record each stage and the call.
-pub fn progress() -> (JsValue, Rc<RefCell<Vec<(String, Call)>>>) {
-    let stages = Rc::new(RefCell::new(Vec::new()));
+pub fn progress() -> (JsValue, Stages) {
+    let stages = Stages::default();
     let seen = stages.clone();
     let listener = function(move |stage, call| {
         seen.borrow_mut().push((stage.as_string().unwrap(), call.unchecked_into()));
@@ -347,7 +350,7 @@ pub fn progress() -> (JsValue, Rc<RefCell<Vec<(String, Call)>>>) {
 }
 
 /// Whether a stage has been reached.
-pub fn reached(stages: &Rc<RefCell<Vec<(String, Call)>>>, stage: &str) -> bool {
+pub fn reached(stages: &Stages, stage: &str) -> bool {
     stages.borrow().iter().any(|(name, _)| name == stage)
 }
 
