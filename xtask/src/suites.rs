@@ -190,13 +190,14 @@ fn lint(limit: Duration) -> Result<Verdict> {
 
 fn deny(limit: Duration) -> Result<Verdict> {
     let cargo_deny = || cargo_tools::cargo_deny().map(|bin| Task::new(bin.join("cargo-deny")));
-    let check = cargo_deny()?.args(["--workspace", "check", "--hide-inclusion-graph"]);
-    let mut tasks: Vec<Task> =
-        ["licenses", "bans", "sources"].iter().map(|which| check.clone().arg(which)).collect();
+    let check = ["check", "--hide-inclusion-graph"];
+    let all = || cargo_deny().map(|task| task.arg("--workspace").args(check));
+    let package = || cargo_deny().map(|task| task.args(check));
+    let mut tasks = vec![all()?.arg("licenses"), package()?.arg("bans"), all()?.arg("sources")];
     // The list of vulnerabilities is a git repository elsewhere; where it can't be reached, the rest still counts.
     let fetched = cargo_deny()?.args(["fetch", "db"]).deadline(Duration::from_secs(60)).read();
     if fetched.is_ok() {
-        tasks.push(check.args(["--disable-fetch", "advisories"]));
+        tasks.push(all()?.args(["--disable-fetch", "advisories"]));
     }
     let mut verdict = checks(tasks, limit)?;
     if let Err(error) = fetched {
