@@ -138,9 +138,16 @@ impl ErrorCode {
 }
 
 /// An error with a stable code. The message is safe to show and to log: it never holds a secret.
+///
+/// Boxed, since almost every function can return one: a thin pointer moves and drops in a few bytes of wasm.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
-pub struct Error {
+#[error("{}", .0.message)]
+pub struct Error(Box<ErrorParts>);
+
+/// What an [`Error`] says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ErrorParts {
     /// Stable reason.
     pub code: ErrorCode,
     /// One sentence for people.
@@ -151,11 +158,32 @@ pub struct Error {
     pub hint: Option<Cow<'static, str>>,
 }
 
+impl core::ops::Deref for Error {
+    type Target = ErrorParts;
+
+    fn deref(&self) -> &ErrorParts {
+        &self.0
+    }
+}
+
+impl core::ops::DerefMut for Error {
+    fn deref_mut(&mut self) -> &mut ErrorParts {
+        &mut self.0
+    }
+}
+
 impl Error {
     /// An error with the code's own hint.
     #[must_use]
     pub fn new(code: ErrorCode, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, message: message.into(), sip_status: None, hint: code.hint().map(Cow::Borrowed) }
+        Self::build(code, message.into())
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn build(code: ErrorCode, message: Cow<'static, str>) -> Self {
+        let hint = code.hint().map(Cow::Borrowed);
+        Self(Box::new(ErrorParts { code, message, sip_status: None, hint }))
     }
 
     /// The same error with another hint.
@@ -165,14 +193,25 @@ impl Error {
         self
     }
 
+    /// The same error with the SIP status that it stands for.
+    #[must_use]
+    pub fn with_status(mut self, status: u16) -> Self {
+        self.sip_status = Some(status);
+        self
+    }
+
     /// `invalid_config` that names the field.
     #[must_use]
+    #[cold]
+    #[inline(never)]
     pub fn invalid_config(field: &str, problem: &str) -> Self {
-        Self::new(ErrorCode::InvalidConfig, format!("{field}: {problem}"))
+        Self::new(ErrorCode::InvalidConfig, [field, ": ", problem].concat())
     }
 
     /// The error that a final SIP failure response (3xx to 6xx) to an INVITE or a REGISTER stands for.
     #[must_use]
+    #[cold]
+    #[inline(never)]
     pub fn from_status(status: u16, reason: &str) -> Self {
         let code = match status {
             300..=399 => ErrorCode::Redirected,
@@ -182,23 +221,23 @@ impl Error {
             486 | 600 => ErrorCode::Busy,
             603 | 607 => ErrorCode::Declined,
             415 | 488 | 606 => ErrorCode::NotAcceptable,
-            400..=499 => ErrorCode::Forbidden,
+            402 | 403 | 405 | 406 | 412 | 417 | 421..=439 => ErrorCode::Forbidden,
+            // 400, 482, 483, 487, 491 and the rest: not a refusal by policy, but something that went wrong.
             _ => ErrorCode::ServerError,
         };
         // The phrase comes from the peer: keep it short and printable, it ends up in user interfaces.
         let phrase: String = reason.chars().filter(|c| !c.is_control()).take(80).collect();
-        Self {
-            sip_status: Some(status),
-            ..Self::new(
-                code,
-                if phrase.is_empty() { format!("{status}") } else { format!("{status} {phrase}") },
-            )
+        let mut message = status.to_string();
+        if !phrase.is_empty() {
+            message.push(' ');
+            message.push_str(&phrase);
         }
+        Self::new(code, message).with_status(status)
     }
 
     /// Whether the same request may succeed later without a change of configuration.
     #[must_use]
-    pub const fn retryable(&self) -> bool {
+    pub fn retryable(&self) -> bool {
         self.code.retryable()
     }
 }

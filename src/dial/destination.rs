@@ -323,7 +323,7 @@ mod tests {
                 assert_eq!(error.code, ErrorCode::InvalidDestination, "{input:?}");
                 assert!(error.message.len() <= 120, "{}", error.message);
                 assert!(!error.message.chars().any(char::is_control));
-                error.message.into_owned()
+                error.message.to_string()
             })
     }
 

@@ -1,7 +1,6 @@
 //! DTMF of one call: one `sendDtmf` after the other, in the audio (RFC 4733) or by INFO.
 
 use core::time::Duration;
-use std::collections::VecDeque;
 
 use wasm_bindgen::JsValue;
 
@@ -28,7 +27,7 @@ pub(crate) enum Method {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Tones {
     /// 0-9, A-D, *, # and commas.
-    pub(crate) tones: VecDeque<char>,
+    pub(crate) tones: Vec<char>,
     /// Milliseconds of each tone.
     pub(crate) duration: u32,
     /// Milliseconds between tones.
@@ -73,14 +72,14 @@ pub(crate) fn relay_body(tone: char, duration: u32) -> String {
 /// Tones that wait or are being sent.
 #[derive(Default)]
 pub(crate) struct Queue {
-    waiting: VecDeque<(Tones, Settler)>,
+    waiting: Vec<(Tones, Settler)>,
     sending: bool,
 }
 
 impl Queue {
     /// Lines up.
     pub(crate) fn push(&mut self, tones: Tones, settler: Settler) {
-        self.waiting.push_back((tones, settler));
+        self.waiting.push((tones, settler));
     }
 
     /// The next to be sent, unless something is being sent, or it goes by audio and no audio flows yet.
@@ -88,7 +87,7 @@ impl Queue {
         if self.sending {
             return None;
         }
-        let (tones, _) = self.waiting.front()?;
+        let (tones, _) = self.waiting.first()?;
         if tones.method == Method::Rtp && !audio_flows {
             return None;
         }
@@ -98,13 +97,15 @@ impl Queue {
 
     /// The next tone of what is being sent by INFO, and its duration.
     pub(crate) fn next_tone(&mut self) -> Option<(char, u32)> {
-        let (tones, _) = self.waiting.front_mut().filter(|_| self.sending)?;
-        tones.tones.pop_front().map(|tone| (tone, tones.duration))
+        let (tones, _) = self.waiting.first_mut().filter(|_| self.sending)?;
+        let tone = tones.tones.first().copied()?;
+        tones.tones.remove(0);
+        Some((tone, tones.duration))
     }
 
     /// How long to wait after a tone by INFO.
     pub(crate) fn spacing(&self) -> Option<Duration> {
-        let (tones, _) = self.waiting.front().filter(|_| self.sending)?;
+        let (tones, _) = self.waiting.first().filter(|_| self.sending)?;
         Some(Duration::from_millis(u64::from(tones.duration + tones.gap)))
     }
 
@@ -113,7 +114,7 @@ impl Queue {
         if !core::mem::take(&mut self.sending) {
             return None;
         }
-        self.waiting.pop_front().map(|(_, settler)| settler)
+        (!self.waiting.is_empty()).then(|| self.waiting.remove(0).1)
     }
 
     /// The call is over.

@@ -1,7 +1,6 @@
 //! The connection to the SIP server: which server, when to try again, keep-alive (RFC 7118, RFC 5626).
 
 use core::time::Duration;
-use std::collections::VecDeque;
 
 use super::transactions::Owner;
 use super::{ConnectionState, Event, LogLevel, Output, Phone, SocketId, TimerKey};
@@ -63,7 +62,7 @@ pub(super) struct Flow {
     /// When an open socket was last lost.
     lost: Option<Instant>,
     /// ACKs, BYEs and responses that wait for the next socket.
-    queue: VecDeque<(Instant, String)>,
+    queue: Vec<(Instant, String)>,
 }
 
 impl Flow {
@@ -80,7 +79,7 @@ impl Flow {
             server_pongs: false,
             heard: Instant::ZERO,
             lost: None,
-            queue: VecDeque::new(),
+            queue: Vec::new(),
         }
     }
 
@@ -144,7 +143,7 @@ impl Phone {
             if url.get(..4).is_some_and(|scheme| scheme.eq_ignore_ascii_case("wss:")) { "WSS" } else { "WS" };
         self.timers.set(TimerKey::Connect, self.now + CONNECT_TIMEOUT);
         self.log(LogLevel::Info, || format!("connecting to {url}"));
-        self.out.push_back(Output::OpenSocket { socket, url });
+        self.out.push(Output::OpenSocket { socket, url });
     }
 
     pub(super) fn on_socket_opened(&mut self, socket: SocketId) {
@@ -182,7 +181,7 @@ impl Phone {
 
     pub(super) fn drop_socket(&mut self) {
         if let FlowState::Open(socket) | FlowState::Opening(socket) = self.flow.state {
-            self.out.push_back(Output::CloseSocket(socket));
+            self.out.push(Output::CloseSocket(socket));
         }
     }
 
@@ -288,15 +287,15 @@ impl Phone {
         self.trace("sent", &text);
         match self.flow.state {
             FlowState::Open(socket) => {
-                self.out.push_back(Output::Send { socket, text });
+                self.out.push(Output::Send { socket, text });
                 true
             }
             FlowState::Idle => false,
             _ if keep => {
                 if self.flow.queue.len() >= MAX_QUEUE {
-                    self.flow.queue.pop_front();
+                    self.flow.queue.remove(0);
                 }
-                self.flow.queue.push_back((self.now, text));
+                self.flow.queue.push((self.now, text));
                 true
             }
             _ => false,
@@ -308,7 +307,7 @@ impl Phone {
         let oldest = self.now;
         for (since, text) in core::mem::take(&mut self.flow.queue) {
             if oldest.saturating_since(since) < T64 {
-                self.out.push_back(Output::Send { socket, text });
+                self.out.push(Output::Send { socket, text });
             }
         }
     }
@@ -323,14 +322,14 @@ impl Phone {
 
     pub(super) fn on_keep_alive_timer(&mut self) {
         let Some(socket) = self.flow.open_socket() else { return };
-        self.out.push_back(Output::Send { socket, text: "\r\n\r\n".to_owned() });
+        self.out.push(Output::Send { socket, text: "\r\n\r\n".to_owned() });
         self.timers.set(TimerKey::Pong, self.now + PONG_TIMEOUT);
         self.schedule_keep_alive();
     }
 
     pub(super) fn on_ping(&mut self) {
         if let Some(socket) = self.flow.open_socket() {
-            self.out.push_back(Output::Send { socket, text: "\r\n".to_owned() });
+            self.out.push(Output::Send { socket, text: "\r\n".to_owned() });
         }
     }
 

@@ -24,7 +24,6 @@ mod timers;
 mod transactions;
 
 use core::time::Duration;
-use std::collections::VecDeque;
 
 pub use config::*;
 pub use io::*;
@@ -154,7 +153,9 @@ pub struct Phone {
     next_config: Option<PhoneConfig>,
     entropy: Box<dyn Entropy>,
     now: Instant,
-    out: VecDeque<Output>,
+    out: Vec<Output>,
+    /// What `poll_output` is handing out.
+    handing_out: std::vec::IntoIter<Output>,
     timers: Timers<TimerKey>,
     flow: Flow,
     registration: Registration,
@@ -196,7 +197,8 @@ impl Phone {
             next_config: None,
             entropy,
             now: Instant::ZERO,
-            out: VecDeque::new(),
+            out: Vec::new(),
+            handing_out: Vec::new().into_iter(),
             timers: Timers::new(),
             flow: Flow::new(),
             registration: Registration::new(),
@@ -238,7 +240,10 @@ impl Phone {
 
     /// The next thing to do outside.
     pub fn poll_output(&mut self) -> Option<Output> {
-        self.out.pop_front()
+        self.handing_out.next().or_else(|| {
+            self.handing_out = core::mem::take(&mut self.out).into_iter();
+            self.handing_out.next()
+        })
     }
 
     /// When to call with [`Input::Timer`] at the latest, and why.
@@ -399,7 +404,7 @@ impl Phone {
     }
 
     fn event(&mut self, event: Event) {
-        self.out.push_back(Output::Event(event));
+        self.out.push(Output::Event(event));
     }
 
     fn log(&mut self, level: LogLevel, text: impl FnOnce() -> String) {
@@ -559,7 +564,7 @@ impl Phone {
             call.media_open = true;
             let seq = call.media_seq;
             self.timers.clear(TimerKey::Call(id, CallTimer::IceGather));
-            self.out.push_back(Output::Media { call: id, seq, command });
+            self.out.push(Output::Media { call: id, seq, command });
         }
     }
 
@@ -570,7 +575,7 @@ impl Phone {
                 call.media_open = false;
             }
             let seq = call.media_seq;
-            self.out.push_back(Output::Media { call: id, seq, command });
+            self.out.push(Output::Media { call: id, seq, command });
         }
     }
 
@@ -837,7 +842,7 @@ impl Phone {
                     self.invite_asks(call, id);
                 }
                 self.questions.insert(id, Question { owner, request: request.clone(), attempt });
-                self.out.push_back(Output::NeedCredentials { id, realm });
+                self.out.push(Output::NeedCredentials { id, realm });
                 true
             }
         }
@@ -1077,7 +1082,7 @@ impl Phone {
         }
         let required = request.headers.values("Require");
         if !required.is_empty() {
-            return Some((420, Some(("Unsupported", required.join(", ")))));
+            return Some((420, Some(("Unsupported", list(&required)))));
         }
         None
     }
@@ -1106,6 +1111,18 @@ impl Phone {
 fn describe(response: &mut Response) {
     response.headers.push("Allow", ALLOW);
     response.headers.push("Accept", SDP);
+}
+
+/// Values as one comma-separated list.
+fn list(values: &[&str]) -> String {
+    let mut list = String::new();
+    for value in values {
+        if !list.is_empty() {
+            list.push_str(", ");
+        }
+        list.push_str(value);
+    }
+    list
 }
 
 /// The SDP of a message, if its body is one.

@@ -274,10 +274,7 @@ impl Phone {
         if call.phase == Phase::Terminating {
             self.bury(id);
         } else if call.phase == Phase::Inviting {
-            let error = Error {
-                sip_status: Some(408),
-                ..Error::new(ErrorCode::Timeout, "The server did not answer")
-            };
+            let error = Error::new(ErrorCode::Timeout, "The server did not answer").with_status(408);
             self.fail_outgoing(id, error, EndedBy::Network);
         }
     }
