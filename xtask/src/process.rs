@@ -341,7 +341,7 @@ impl Task {
     pub(crate) fn read(&self) -> Result<String> {
         let outcome = self.watch(|_| {})?;
         if !outcome.success {
-            bail!("`{}`: {}\n{}", self.shown(), outcome.reason, outcome.text.trim_end());
+            bail!("`{}`: {}\n{}", self.shown(), outcome.reason, tail(&outcome.text, 12));
         }
         Ok(outcome.text)
     }

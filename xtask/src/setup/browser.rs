@@ -40,7 +40,8 @@ pub(crate) fn find_or_install() -> Result<Browser> {
         match apt_install(&apt, &["chromium", "chromium-driver"]) {
             Ok(()) => match find() {
                 Some(browser) => return Ok(browser),
-                None => tried.push("apt-get installed chromium, but it does not run".to_owned()),
+                None => tried
+                    .push("apt-get installed chromium, but it is not on PATH, or does not run".to_owned()),
             },
             Err(error) => tried.push(format!("{error:#}")),
         }
