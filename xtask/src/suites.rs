@@ -36,11 +36,10 @@ pub(crate) enum Suite {
     Unit,
     /// The shipped index.d.ts, by tsc --strict, with what must and what must not compile
     Types,
-    /// The portable tests once more, as wasm in Node
-    Wasm,
     /// The download against its budget
     Size,
-    /// The browser half and the JavaScript API in a real browser, against the sandbox
+    /// In a real browser: the portable tests once more, as wasm, then the browser half and the JavaScript API against
+    /// the sandbox
     Web,
     /// The demo page and the release build: two pages call each other
     E2e,
@@ -56,7 +55,6 @@ impl Suite {
             Self::Deny => "deny",
             Self::Unit => "unit",
             Self::Types => "types",
-            Self::Wasm => "wasm",
             Self::Size => "size",
             Self::Web => "web",
             Self::E2e => "e2e",
@@ -69,7 +67,7 @@ impl Suite {
         Duration::from_secs(match self {
             Self::Types => 120,
             Self::Deny => 300,
-            Self::E2e | Self::Stack | Self::Web | Self::Wasm => 900,
+            Self::E2e | Self::Stack | Self::Web => 900,
             // These compile as they go.
             Self::Lint | Self::Unit | Self::Size => 1800,
         })
@@ -81,7 +79,6 @@ impl Suite {
             Self::Deny => deny(limit),
             Self::Unit => unit(limit),
             Self::Types => types(limit),
-            Self::Wasm => wasm(limit),
             Self::Size => Ok(Verdict::ran(Counts::of_check(size::run()?))),
             Self::Web => isolated(self, limit, Counts::in_cargo_output),
             Self::E2e => isolated(self, limit, Counts::in_node_output),
@@ -226,8 +223,8 @@ fn types(limit: Duration) -> Result<Verdict> {
 /// `cargo build --tests` and `cargo test`.
 const WASM_TESTS: [&str; 3] = ["--lib", "--test", "*"];
 
-/// Compiles the wasm tests where the network may still be needed, and returns wasm-pack, ready to run them.
-fn wasm_pack(port: u16) -> Result<Task> {
+/// Gets what the wasm tests need and compiles them, out here where the network can be reached.
+fn compile_wasm_tests(port: u16) -> Result<()> {
     cargo_tools::wasm_target()?;
     cargo_tools::wasm_bindgen()?;
     cargo_tools::wasm_pack()?;
@@ -236,12 +233,11 @@ fn wasm_pack(port: u16) -> Result<Task> {
         .args(WASM_TESTS)
         .env("SANDBOX_URL", sandbox::url(port))
         .deadline(Duration::from_secs(1800))
-        .run()?;
-    wasm_pack_test(port)
+        .run()
 }
 
 /// `wasm-pack test` with its own tools first on PATH, so that it meets no other version of them.
-fn wasm_pack_test(port: u16) -> Result<Task> {
+fn wasm_pack(port: u16) -> Result<Task> {
     let pack = cargo_tools::wasm_pack()?;
     let mut path = vec![cargo_tools::wasm_bindgen()?, pack.clone()];
     path.extend(process::path());
@@ -254,12 +250,6 @@ fn wasm_pack_test(port: u16) -> Result<Task> {
         .env("WASM_BINDGEN_TEST_TIMEOUT", "300"))
 }
 
-fn wasm(limit: Duration) -> Result<Verdict> {
-    node::node()?;
-    let task = wasm_pack(sandbox::TEST_PORT)?.arg("--node").arg(".").args(WASM_TESTS);
-    Ok(Verdict::of_runner(&task.deadline(limit).show()?, Counts::in_cargo_output))
-}
-
 /// Builds what the suite needs, then runs this tool again, isolated, to start the sandbox and the tests.
 fn isolated(suite: Suite, limit: Duration, count: fn(&str) -> Counts) -> Result<Verdict> {
     browser::find_or_install()?;
@@ -270,7 +260,7 @@ fn isolated(suite: Suite, limit: Duration, count: fn(&str) -> Counts) -> Result<
         eprintln!("no network namespace can be made here: the suite runs on the host's network");
     }
     match suite {
-        Suite::Web => drop(wasm_pack(port)?),
+        Suite::Web => compile_wasm_tests(port)?,
         _ => package::build()?,
     }
     sandbox::build()?;
@@ -283,7 +273,7 @@ pub(crate) fn inside(suite: Suite, port: u16) -> Result<bool> {
     let browser = browser::find().ok_or_else(|| anyhow!("the browser is gone"))?;
     let sandbox = Sandbox::start_logged(port, suite.name())?;
     let tests = match suite {
-        Suite::Web => wasm_pack_test(port)?
+        Suite::Web => wasm_pack(port)?
             .args(["--headless", "--chrome", "--chromedriver"])
             .arg(&browser.driver)
             .arg(".")
