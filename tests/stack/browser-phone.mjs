@@ -90,6 +90,10 @@ export class BrowserPhone {
     return until(`registration is ${state}`, async () => (await this.page.evaluate(() => globalThis.testPage.phone.registration)) === state, { deadline });
   }
 
+  connection(state, deadline) {
+    return until(`the connection is ${state}`, async () => (await this.page.evaluate(() => globalThis.testPage.phone.connection)) === state, { deadline });
+  }
+
   async log() {
     return this.page.evaluate(() => globalThis.testPage.log);
   }

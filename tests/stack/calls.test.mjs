@@ -217,10 +217,31 @@ describe('with Kamailio, rtpengine and baresip', { timeout: 300_000 }, () => {
     assert.match((await handset.event('CALL_CLOSED')).param, /480/);
   });
 
+  test('a call outlives the registrar, and can be hung up through the next one', async () => {
+    await phone.register('1001');
+    await phone.dial('sip:2001@pbx.test');
+    assert.equal((await phone.dialed()).success, true);
+    await phone.hears(440);
+    await network.killRegistrar();
+    await phone.connection('reconnecting');
+    const { sent, received } = await phone.exchanges(1);
+    await until('the audio goes on', async () => {
+      const now = await phone.exchanges(1);
+      return now.sent > sent + 25 && now.received > received + 25;
+    });
+    assert.equal(await phone.get('state'), 'active');
+    await network.startRegistrar();
+    await phone.registration('registered', 20_000);
+    await phone.hears(440);
+    await phone.do('hangup');
+    await desk.event('CALL_CLOSED');
+    assert.equal((await phone.ended()).code, 'completed');
+  });
+
   test('the registrar dies and comes back: registered again, and calls work', async () => {
     await phone.register('1001');
     await network.killRegistrar();
-    await until('the browser has noticed', async () => (await phone.page.evaluate(() => globalThis.testPage.phone.connection)) === 'reconnecting');
+    await phone.connection('reconnecting');
     await network.startRegistrar();
     await phone.registration('registered', 20_000);
     // The registrar has forgotten the telephones too, but those may call without being registered.
