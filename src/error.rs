@@ -131,6 +131,11 @@ impl ErrorCode {
             Self::ProxyRequired => {
                 "Set proxyUrl to your call proxy; API credentials must stay on the server."
             }
+            Self::Busy | Self::NoAnswer => "Try again later.",
+            Self::NotFound => "Check the number or the address.",
+            Self::Forbidden => "Ask the provider what this account may do.",
+            Self::NotAcceptable => "Both sides need an audio codec in common; see the option codecs.",
+            Self::ServerError => "Try again; if it stays, tell who runs the server.",
             Self::Fatal => "Make a new DialStrategy.",
             _ => return None,
         })
@@ -225,13 +230,21 @@ impl Error {
             // 400, 482, 483, 487, 491 and the rest: not a refusal by policy, but something that went wrong.
             _ => ErrorCode::ServerError,
         };
+        let summary = match code {
+            ErrorCode::Redirected => "The call is to be made to another address",
+            ErrorCode::AuthFailed => "The server did not accept the credentials",
+            ErrorCode::NotFound => "Nobody has this number or address",
+            ErrorCode::NoAnswer => "Nobody answered",
+            ErrorCode::Busy => "The other side is busy",
+            ErrorCode::Declined => "The other side declined",
+            ErrorCode::NotAcceptable => "The other side cannot take this kind of call",
+            ErrorCode::Forbidden => "The server refused the request",
+            _ => "The server failed",
+        };
         // The phrase comes from the peer: keep it short and printable, it ends up in user interfaces.
         let phrase: String = reason.chars().filter(|c| !c.is_control()).take(80).collect();
-        let mut message = status.to_string();
-        if !phrase.is_empty() {
-            message.push(' ');
-            message.push_str(&phrase);
-        }
+        let space = if phrase.is_empty() { "" } else { " " };
+        let message = [summary, " (", &status.to_string(), space, &phrase, ")"].concat();
         Self::new(code, message).with_status(status)
     }
 

@@ -151,9 +151,11 @@ describe('the demo page', { timeout: 300_000 }, () => {
   test('602 is busy, and the page says so', async () => {
     const alice = await open('alice');
     await alice.call('602');
-    const { message, code } = await alice.error();
-    assert.equal(code, 'busy · SIP 486');
-    assert.ok(message.length > 0);
+    assert.deepEqual(await alice.error(), {
+      message: 'The other side is busy (486 Busy Here)',
+      hint: 'Try again later.',
+      code: 'busy · SIP 486',
+    });
     await alice.button('Dismiss the error').click();
     await alice.alert.waitFor({ state: 'hidden' });
   });
