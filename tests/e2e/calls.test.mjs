@@ -258,6 +258,24 @@ describe('the demo page', { timeout: 300_000 }, () => {
     assert.match((await bob.error()).code, /^no_answer · SIP 480$/);
   });
 
+  test('disconnecting ends the call and turns the microphone off; connecting again works', async () => {
+    const alice = await open('alice');
+    await alice.call('600');
+    await alice.inCall();
+    await alice.page.evaluate(() => { globalThis.microphone = globalThis.peerConnections.at(-1).getSenders()[0].track; });
+    await alice.button('Disconnect').click();
+    await alice.page.getByText('Disconnected · alice').waitFor();
+    await alice.idle();
+    assert.deepEqual(await alice.page.evaluate(() => [globalThis.microphone.readyState, globalThis.peerConnections.at(-1).signalingState]), ['ended', 'closed']);
+    assert.equal(await alice.callButton.isDisabled(), true);
+    await alice.button('Connect').click();
+    await alice.page.getByText('Registered · alice').waitFor();
+    await alice.call('600');
+    await alice.inCall();
+    await alice.hangUp();
+    await alice.idle();
+  });
+
   test('the page says which way a call would go, and why', async () => {
     const alice = await open('alice');
     const route = alice.page.locator('#route');
