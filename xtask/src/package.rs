@@ -29,6 +29,23 @@ const FEATURES: [&str; 6] = [
 /// What is not needed at run time.
 const STRIP: [&str; 3] = ["--strip-debug", "--strip-producers", "--strip-target-features"];
 
+/// A standard library built for size rather than the ready-made one built for speed. Stable rustc has the switch,
+/// but only says yes to it with `RUSTC_BOOTSTRAP`.
+const OWN_STD: [&str; 2] = ["-Zbuild-std=std,panic_abort", "-Zbuild-std-features=optimize_for_size"];
+
+/// Neither the place of every panic nor derived `Debug` text is worth its bytes in a browser; a panic still ends
+/// in a `fatal` event.
+const RUSTFLAGS: &str = "-Zlocation-detail=none -Zfmt-debug=none";
+
+/// What shrinks the module best after compression: inlining saves bytes but makes them less alike.
+const OPTIMISE: [&str; 5] = [
+    "-Oz",
+    "--always-inline-max-function-size=1",
+    "--one-caller-inline-max-function-size=0",
+    "--flexible-inline-max-function-size=0",
+    "--skip-pass=local-cse",
+];
+
 /// The module, by the name under which the glue loads it.
 pub(crate) const MODULE: &str = "wasm_softphone_bg.wasm";
 
@@ -58,7 +75,7 @@ pub(crate) fn build() -> Result<()> {
     optimise(&bound.join(MODULE), &optimised, &STRIP)?;
     refuse_foreign_imports(&optimised)?;
     copy(&optimised, &pkg.join(MODULE))?;
-    copy(&bound.join(GLUE), &pkg.join(GLUE))?;
+    minify(&bound.join(GLUE), &pkg.join(GLUE))?;
     fs::write(&stamp, state(&module, &pkg)?).with_context(|| format!("cannot write {}", stamp.display()))?;
     println!("built pkg/{MODULE} ({} bytes)", fs::metadata(pkg.join(MODULE))?.len());
     Ok(())
@@ -73,11 +90,18 @@ pub(crate) fn named_module() -> Result<PathBuf> {
 }
 
 fn compile() -> Result<PathBuf> {
-    Task::cargo()
+    // A directory of its own: other builds for wasm have other flags.
+    let target = workspace::target().join("package");
+    let mut build = Task::cargo()
         .args(["build", "--release", "--lib", "--package", "wasm-softphone", "--target", cargo_tools::WASM])
-        .deadline(Duration::from_secs(1800))
-        .run()?;
-    Ok(workspace::target().join(cargo_tools::WASM).join("release").join("wasm_softphone.wasm"))
+        .arg("--target-dir")
+        .arg(&target)
+        .deadline(Duration::from_secs(1800));
+    if cargo_tools::std_source()? {
+        build = build.args(OWN_STD).env("RUSTC_BOOTSTRAP", "1").env("RUSTFLAGS", RUSTFLAGS);
+    }
+    build.run()?;
+    Ok(target.join(cargo_tools::WASM).join("release").join("wasm_softphone.wasm"))
 }
 
 fn bind(module: &Path, bindgen: &Path, more: &[&str]) -> Result<PathBuf> {
@@ -98,10 +122,20 @@ fn optimise(from: &Path, to: &Path, more: &[&str]) -> Result<()> {
         .arg(from)
         .arg("--output")
         .arg(to)
-        .arg("-Oz")
+        .args(OPTIMISE)
         .args(FEATURES)
         .args(more)
         .step("wasm-opt -Oz")
+}
+
+/// The glue without comments and long names, still an ES module with `new URL(…, import.meta.url)`, by which
+/// bundlers find the module.
+fn minify(from: &Path, to: &Path) -> Result<()> {
+    node::program("esbuild", "bin/esbuild")?
+        .arg(from)
+        .args(["--minify", "--format=esm", "--target=es2022", "--log-level=warning"])
+        .arg(format!("--outfile={}", to.display()))
+        .run()
 }
 
 /// An import from `env` is a C symbol that nothing defines: code that is not for wasm slipped in.
@@ -141,7 +175,7 @@ fn state(module: &Path, pkg: &Path) -> Result<String> {
     let version = workspace::locked_version("wasm-bindgen")?;
     let made = [MODULE, GLUE].map(|name| fs::read(pkg.join(name)).unwrap_or_default());
     let [wasm, glue] = &made;
-    let options = [FEATURES.join(" "), STRIP.join(" ")].join(" ");
+    let options = [OPTIMISE.join(" "), FEATURES.join(" "), STRIP.join(" ")].join(" ");
     Ok(fingerprint(&[&module, &lock, version.as_bytes(), options.as_bytes(), wasm, glue]))
 }
 

@@ -40,6 +40,23 @@ pub(crate) fn wasm_target() -> Result<()> {
     Task::new("rustup").args(["target", "add", WASM]).step(&format!("rustup target add {WASM}"))
 }
 
+/// Whether there is the source of the standard library, from which the package builds its own, smaller one.
+pub(crate) fn std_source() -> Result<bool> {
+    let sysroot = Task::new("rustc").args(["--print", "sysroot"]).read()?;
+    let lock = Path::new(sysroot.trim()).join("lib/rustlib/src/rust/library/Cargo.lock");
+    if !lock.is_file() && on_path(&["rustup"]).is_some() {
+        let added =
+            Task::new("rustup").args(["component", "add", "rust-src"]).step("rustup component add rust-src");
+        if let Err(error) = added {
+            eprintln!("  {error:#}");
+        }
+    }
+    if !lock.is_file() {
+        eprintln!("  no source of the standard library: the package will be some 10 % larger");
+    }
+    Ok(lock.is_file())
+}
+
 /// rustfmt and clippy, which rustup's minimal profile leaves out.
 pub(crate) fn components() -> Result<()> {
     for (tool, component) in [("rustfmt", "rustfmt"), ("cargo-clippy", "clippy")] {
