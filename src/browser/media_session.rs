@@ -74,6 +74,8 @@ struct Parts {
     stats: StatsReader,
     /// The job whose candidates are being gathered.
     gathering: Option<MediaSeq>,
+    /// A useful candidate has come.
+    useful: bool,
     /// The job that shall not wait for candidates.
     hurried: Option<MediaSeq>,
 }
@@ -301,6 +303,12 @@ impl MediaSession {
             }
         });
         let weak = Rc::downgrade(self);
+        pc.on_useful_candidate(&self.setup.connection, move || {
+            if let Some(session) = weak.upgrade() {
+                session.candidate_came();
+            }
+        });
+        let weak = Rc::downgrade(self);
         pc.on("connectionstatechange", move |_| {
             if let Some(session) = weak.upgrade() {
                 session.state_changed();
@@ -320,7 +328,22 @@ impl MediaSession {
     fn described(&self, seq: MediaSeq) {
         self.parts.borrow_mut().gathering = Some(seq);
         self.done(seq, Ok(MediaValue::Gathering));
+        let useful = self.parts.borrow().useful;
+        if useful {
+            self.done(seq, Ok(MediaValue::Useful));
+        }
         self.gathered();
+    }
+
+    fn candidate_came(&self) {
+        let gathering = {
+            let mut parts = self.parts.borrow_mut();
+            let first = !core::mem::replace(&mut parts.useful, true);
+            parts.gathering.filter(|_| first)
+        };
+        if let Some(seq) = gathering {
+            self.done(seq, Ok(MediaValue::Useful));
+        }
     }
 
     fn hurry(&self, seq: MediaSeq) {

@@ -47,6 +47,42 @@ pub(crate) struct Configuration {
     pub(crate) codecs: Vec<String>,
 }
 
+impl Configuration {
+    /// The kind of the best candidates that these servers can give, as the `typ` of a candidate says it
+    /// (RFC 8839, section 5.1): one of them is useful, however the peer is reached.
+    fn best_candidate(&self) -> &'static str {
+        let has = |scheme: &str| {
+            let servers = match self.ice_servers.dyn_ref::<Array>() {
+                Some(servers) => servers.clone(),
+                None => return false,
+            };
+            servers.iter().any(|server| {
+                let urls = get(&server, "urls");
+                let urls = urls.dyn_ref::<Array>().cloned().unwrap_or_else(|| Array::of1(&urls));
+                urls.iter().any(|url| {
+                    url.as_string().is_some_and(|url| {
+                        url.get(..4).is_some_and(|start| start.eq_ignore_ascii_case(scheme))
+                    })
+                })
+            })
+        };
+        if has("turn") || self.ice_transport_policy == "relay" {
+            "relay"
+        } else if has("stun") {
+            "srflx"
+        } else {
+            "host"
+        }
+    }
+}
+
+/// Whether an `icecandidate` event brings a candidate of this kind, over UDP: telephones do not do ICE over TCP.
+fn is_useful(candidate: &str, kind: &str) -> bool {
+    let mut words = candidate.split(' ').skip(2);
+    words.next().is_some_and(|transport| transport.eq_ignore_ascii_case("udp"))
+        && words.skip_while(|word| *word != "typ").nth(1) == Some(kind)
+}
+
 /// An `RTCPeerConnection`; dropping it closes it.
 #[must_use = "dropping it closes the connection"]
 pub(crate) struct PeerConnection {
@@ -78,6 +114,21 @@ impl PeerConnection {
     /// Listens as long as the connection is open.
     pub(crate) fn on(&mut self, kind: &'static str, handler: impl Fn(Event) + 'static) {
         self.listeners.push(Listener::new(&self.pc, kind, handler));
+    }
+
+    /// Listens for useful candidates.
+    pub(crate) fn on_useful_candidate(
+        &mut self,
+        configuration: &Configuration,
+        handler: impl Fn() + 'static,
+    ) {
+        let kind = configuration.best_candidate();
+        self.on("icecandidate", move |event| {
+            let candidate = string(&get(&event, "candidate"), "candidate");
+            if candidate.is_some_and(|candidate| is_useful(&candidate, kind)) {
+                handler();
+            }
+        });
     }
 
     /// Adds the audio line of an offer. The track may come later, with [`PeerConnection::send`].
@@ -229,6 +280,26 @@ mod tests {
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     use super::*;
+
+    #[test]
+    fn candidates_of_the_best_kind_over_udp_are_useful() {
+        let host = "candidate:1 1 udp 2122260223 192.0.2.1 46154 typ host generation 0 ufrag EEtu";
+        let tcp = "candidate:2 1 tcp 1518280447 192.0.2.1 9 typ host tcptype active generation 0";
+        let reflexive = "candidate:3 1 UDP 1686052607 198.51.100.1 4 typ srflx raddr 0.0.0.0 rport 0";
+        assert!(is_useful(host, "host") && is_useful(reflexive, "srflx"));
+        assert!(!is_useful(host, "srflx") && !is_useful(tcp, "host") && !is_useful("", "host"));
+
+        let servers = |urls: JsValue| Configuration {
+            ice_servers: Array::of1(&object([("urls", urls)])).into(),
+            ..Configuration::default()
+        };
+        let two = Array::of2(&"stun:a.example".into(), &"TURNS:b.example".into());
+        assert_eq!(servers(two.into()).best_candidate(), "relay");
+        assert_eq!(servers("stun:a.example".into()).best_candidate(), "srflx");
+        assert_eq!(Configuration::default().best_candidate(), "host");
+        let relay = Configuration { ice_transport_policy: "relay".into(), ..Configuration::default() };
+        assert_eq!(relay.best_candidate(), "relay");
+    }
 
     #[test]
     fn preferred_codecs_come_first_and_the_others_keep_their_order() {

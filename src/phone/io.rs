@@ -130,6 +130,9 @@ pub enum MediaCommand {
 pub enum MediaValue {
     /// The local description is set and candidates are being gathered; `Local` follows.
     Gathering,
+    /// A candidate of the best kind that the ICE servers can give is in (a relayed one with TURN, a reflexive one
+    /// with STUN, else one of the host): what still comes adds little. Follows `Gathering`, at most once a job.
+    Useful,
     /// The local description, with its candidates.
     Local(String),
     /// The remote description is set.

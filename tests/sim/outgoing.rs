@@ -426,6 +426,27 @@ fn candidates_are_waited_for_no_longer_than_told() {
 }
 
 #[test]
+fn the_offer_leaves_soon_after_a_useful_candidate() {
+    let mut bench = Bench::online();
+    bench.media = Media::Manual;
+    bench.dial("sip:bob@example.com");
+    let (call, seq, _) = bench.jobs[0].clone();
+    bench.input(Input::MediaDone { call, seq, result: Ok(MediaValue::Gathering) });
+    bench.pass(ms(100));
+    bench.input(Input::MediaDone { call, seq, result: Ok(MediaValue::Useful) });
+    bench.pass(ms(19));
+    assert_eq!(bench.jobs.len(), 1);
+    bench.pass(ms(1));
+    assert_eq!(bench.jobs[1], (call, seq, MediaCommand::TakeLocal));
+    // One that comes when the offer has left sets no deadline.
+    bench.input(Input::MediaDone { call, seq, result: Ok(MediaValue::Local(OFFER.into())) });
+    bench.input(Input::MediaDone { call, seq, result: Ok(MediaValue::Useful) });
+    bench.pass(ms(100));
+    assert_eq!(bench.jobs.len(), 2);
+    assert_eq!(bench.lines(), ["INVITE"]);
+}
+
+#[test]
 fn a_call_without_a_media_path_ends_with_ice_failed() {
     let mut bench = Bench::online();
     bench.media = Media::Manual;
