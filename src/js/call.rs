@@ -339,7 +339,7 @@ impl Call {
     pub fn on(&self, kind: &JsValue, listener: &JsValue) -> Result<Function, JsValue> {
         let remove =
             self.entry.listeners.add(EVENTS, kind, listener).map_err(|error| error::to_js(&error))?;
-        if let Some(driver) = self.driver.upgrade() {
+        if let Some(driver) = Driver::alive(&self.driver) {
             driver.arm_timer();
         }
         Ok(remove)
@@ -389,9 +389,7 @@ impl Drop for Call {
             return;
         }
         self.entry.release_object();
-        if let Some(driver) = self.driver.upgrade()
-            && driver.check_alive().is_ok()
-        {
+        if let Some(driver) = Driver::alive(&self.driver) {
             driver.with_phone(|phone, now| phone.hangup(now, self.entry.id, None));
             driver.drain();
         }

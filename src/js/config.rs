@@ -11,7 +11,7 @@ use crate::browser::audio_element::Playback;
 use crate::browser::media_devices::Audio;
 use crate::browser::object::get;
 use crate::dial::destination::check_country;
-use crate::dial::provider::{Provider, ProviderRegistry};
+use crate::dial::provider::Provider;
 use crate::dial::strategy::{Choice, StrategyName};
 use crate::error::Error;
 use crate::phone::{CredentialSource, Credentials, PhoneConfig, Secret, check_server_url, is_loopback};
@@ -168,18 +168,15 @@ pub(crate) struct Settings {
 
 impl Settings {
     /// Nothing but defaults.
-    ///
-    /// # Errors
-    /// When the default provider is missing, which it never is.
-    pub(crate) fn new(providers: &ProviderRegistry) -> Result<Self, Error> {
-        Ok(Self {
+    pub(crate) fn new(provider: Provider) -> Self {
+        Self {
             servers: Vec::new(),
             uri: None,
             display_name: None,
             credentials: CredentialsSetting::None,
             register: true,
             register_expires: Duration::from_secs(600),
-            provider: providers.get(ProviderRegistry::DEFAULT_ID)?.clone(),
+            provider,
             strategy: Choice::Auto,
             proxy_url: None,
             ice_servers: JsValue::UNDEFINED,
@@ -190,14 +187,19 @@ impl Settings {
             playback: Playback::Own,
             default_country: None,
             debug: false,
-        })
+        }
     }
 
     /// These settings with those of `config` on top. Fields that are missing or `undefined` stay as they are.
+    /// `provider` finds one by its id.
     ///
     /// # Errors
     /// `invalid_config` naming the field.
-    pub(crate) fn merged(&self, config: &JsValue, providers: &ProviderRegistry) -> Result<Self, Error> {
+    pub(crate) fn merged(
+        &self,
+        config: &JsValue,
+        provider: fn(&str) -> Result<Provider, Error>,
+    ) -> Result<Self, Error> {
         let options = Options::new("config", config)?;
         let mut new = self.clone();
 
@@ -235,7 +237,7 @@ impl Settings {
             new.register_expires = Duration::from_secs(seconds.into());
         }
         if let Some(id) = options.string("providerId")? {
-            new.provider = providers.get(&id)?.clone();
+            new.provider = provider(&id)?;
         }
         if let Some(strategy) = options.string("strategy")? {
             new.strategy = Choice::parse(&strategy)?;
@@ -314,8 +316,8 @@ impl Settings {
     }
 
     /// Codec names, best first: the application's, or the provider's.
-    pub(crate) fn codecs(&self) -> Vec<String> {
-        if self.codecs.is_empty() { self.provider.codecs.clone() } else { self.codecs.clone() }
+    pub(crate) fn codecs(&self) -> &[String] {
+        if self.codecs.is_empty() { &self.provider.codecs } else { &self.codecs }
     }
 }
 
@@ -589,10 +591,18 @@ mod tests {
 
     use super::*;
     use crate::browser::object::object;
+    use crate::dial::provider::ProviderRegistry;
+
+    fn provider(id: &str) -> Result<Provider, Error> {
+        ProviderRegistry::default().get(id).cloned()
+    }
+
+    fn empty() -> Settings {
+        Settings::new(provider(ProviderRegistry::DEFAULT_ID).unwrap())
+    }
 
     fn merge(config: &JsValue) -> Result<Settings, Error> {
-        let providers = ProviderRegistry::default();
-        Settings::new(&providers)?.merged(config, &providers)
+        empty().merged(config, provider)
     }
 
     fn refused(config: &JsValue) -> Error {
@@ -607,7 +617,6 @@ mod tests {
 
     #[test]
     fn a_field_keeps_its_value_until_it_is_given_again() {
-        let providers = ProviderRegistry::default();
         let first = merge(&object([
             ("servers", "wss://sip.example.com".into()),
             ("uri", "sip:alice@example.com".into()),
@@ -616,14 +625,14 @@ mod tests {
         ]))
         .unwrap();
         let second = first
-            .merged(&object([("displayName", "A".into()), ("uri", JsValue::UNDEFINED)]), &providers)
+            .merged(&object([("displayName", "A".into()), ("uri", JsValue::UNDEFINED)]), provider)
             .unwrap();
         let config = second.phone_config().unwrap();
         assert_eq!(config.servers, ["wss://sip.example.com"]);
         assert_eq!(config.display_name.as_deref(), Some("A"));
         assert_eq!(config.register_expires, Duration::from_secs(300));
         assert_eq!(second.domain(), Some("example.com"));
-        assert!(Settings::new(&providers).unwrap().phone_config().is_none());
+        assert!(empty().phone_config().is_none());
     }
 
     #[test]
@@ -762,8 +771,7 @@ mod tests {
     fn auto_detect_is_strategy_auto() {
         let fixed = merge(&object([("strategy", "rest-originate".into())])).unwrap();
         assert_eq!(fixed.strategy, Choice::Fixed(StrategyName::RestOriginate));
-        let providers = ProviderRegistry::default();
-        let auto = fixed.merged(&object([("autoDetect", true.into())]), &providers).unwrap();
+        let auto = fixed.merged(&object([("autoDetect", true.into())]), provider).unwrap();
         assert_eq!(auto.strategy, Choice::Auto);
     }
 }

@@ -11,7 +11,7 @@ use super::config::{self, Settings};
 use super::driver::Driver;
 use super::promise::{Settler, settled};
 use super::{error, event};
-use crate::dial::provider::ProviderRegistry;
+use crate::dial::provider::{Provider, ProviderRegistry};
 use crate::dial::strategy;
 use crate::error::{Error, ErrorCode};
 use crate::phone::{ConnectionState, RegistrationState};
@@ -20,6 +20,11 @@ const EVENTS: &[&str] = &["connection", "registration", "incoming", "call", "mes
 
 thread_local! {
     static PROVIDERS: RefCell<ProviderRegistry> = RefCell::default();
+}
+
+/// The provider with this id. Nothing stays borrowed: an option's getter may register another.
+fn provider(id: &str) -> Result<Provider, Error> {
+    PROVIDERS.with_borrow(|providers| providers.get(id).cloned())
 }
 
 /// Adds a provider.
@@ -55,9 +60,8 @@ impl DialStrategy {
     /// `invalid_config` naming the field.
     #[wasm_bindgen(constructor)]
     pub fn new(config: &JsValue) -> Result<Self, JsValue> {
-        let providers = PROVIDERS.with_borrow(Clone::clone);
-        let driver = Settings::new(&providers)
-            .and_then(|settings| settings.merged(config, &providers))
+        let driver = provider(ProviderRegistry::DEFAULT_ID)
+            .and_then(|default| Settings::new(default).merged(config, provider))
             .and_then(Driver::new)
             .map_err(|error| error::to_js(&error))?;
         Ok(Self { driver })
@@ -193,14 +197,13 @@ impl DialStrategy {
 impl DialStrategy {
     fn try_configure(&self, config: &JsValue) -> Result<(), Error> {
         self.driver.check_alive()?;
-        let providers = PROVIDERS.with_borrow(Clone::clone);
-        let old = self.driver.with(|state| state.settings.clone());
+        let old = self.driver.settings();
         // The fields may be getters: read with nothing borrowed, then look whether they have started a dial.
-        let new = old.merged(config, &providers)?;
+        let new = old.merged(config, provider)?;
         if self.is_dialing() {
             return Err(error::new(ErrorCode::AlreadyDialing, "A dial is in progress"));
         }
-        self.driver.with(|state| state.settings = new);
+        self.driver.with(|state| state.settings = Rc::new(new));
         self.driver.apply_settings();
         self.driver.drain();
         Ok(())

@@ -36,14 +36,8 @@ impl Dialing {
 
     fn failure(&self, error: &Error) -> JsValue {
         let id = self.call.as_ref().map(|call| call.js_id());
-        failure(error, &error::to_js(error), id, self.strategy)
+        failure(&error::to_js(error), id, self.strategy)
     }
-}
-
-/// What is known before there is a call.
-struct Plan {
-    options: DialOptions,
-    request: DialRequest,
 }
 
 impl Driver {
@@ -59,7 +53,7 @@ impl Driver {
         if let Err(error) = running {
             // The running dial goes on undisturbed and will put its own outcome in the place of this one.
             let js = error::to_js(&error);
-            let result = failure(&error, &js, None, None);
+            let result = failure(&js, None, None);
             self.remember(js, result.clone());
             settler.resolve(&result);
             return promise;
@@ -78,8 +72,8 @@ impl Driver {
     }
 
     fn start_dial(&self, destination: &JsValue, options: &JsValue) -> Result<(), Error> {
-        let plan = self.plan(destination, options)?;
-        let Plan { options, request } = plan;
+        let options = DialOptions::read(options)?;
+        let request = self.plan(destination, &options)?;
         if options.signal.as_ref().is_some_and(web_sys::AbortSignal::aborted) {
             return Err(aborted());
         }
@@ -91,9 +85,7 @@ impl Driver {
         let me = self.weak().clone();
         let abort = options.signal.map(|signal| {
             Listener::new(&signal, "abort", move |_| {
-                if let Some(driver) = me.upgrade()
-                    && driver.check_alive().is_ok()
-                {
+                if let Some(driver) = Self::alive(&me) {
                     driver.with_phone(|phone, now| phone.hangup(now, id, Some(aborted())));
                     driver.drain();
                 }
@@ -110,13 +102,12 @@ impl Driver {
     }
 
     /// Everything that can be wrong before anything is sent or the microphone is opened.
-    fn plan(&self, destination: &JsValue, options: &JsValue) -> Result<Plan, Error> {
-        let options = DialOptions::read(options)?;
+    fn plan(&self, destination: &JsValue, options: &DialOptions) -> Result<DialRequest, Error> {
         let destination = destination
             .as_string()
             .ok_or_else(|| error::new(ErrorCode::InvalidDestination, "The destination must be a string"))?;
-        let (settings, configured) = self.with(|state| (state.settings.clone(), state.phone.is_some()));
-        if !configured {
+        let settings = self.settings();
+        if self.with(|state| state.phone.is_none()) {
             return Err(not_configured());
         }
         let destination = Destination::parse(&destination, settings.default_country.as_deref())?;
@@ -130,19 +121,18 @@ impl Driver {
         });
         strategy::check(&decision, has_proxy)?;
         let domain = settings.domain().ok_or_else(not_configured)?;
-        let request = DialRequest {
+        Ok(DialRequest {
             target: destination.request_uri(domain, &settings.provider),
             display_name: None,
             extra_headers: options.extra_headers.clone(),
             timeout: options.timeout,
-        };
-        Ok(Plan { options, request })
+        })
     }
 
     /// The strategy that a dial to this destination would use.
     pub(crate) fn strategy_for(&self, destination: &JsValue) -> Result<StrategyName, Error> {
         self.check_alive()?;
-        let settings = self.with(|state| state.settings.clone());
+        let settings = self.settings();
         let destination = destination
             .as_string()
             .ok_or_else(|| error::new(ErrorCode::InvalidDestination, "The destination must be a string"))?;
@@ -193,22 +183,21 @@ impl Driver {
         let Some(dial) = self.with(|state| state.dial.take()) else { return };
         let js = error::to_js(&error);
         let id = dial.call.as_ref().map(|call| call.js_id());
-        let result = failure(&error, &js, id, dial.strategy);
+        let result = failure(&js, id, dial.strategy);
         self.remember(js, result.clone());
         dial.settler.resolve(&result);
     }
 
     /// `error` and `lastResult`.
     pub(crate) fn remember(&self, error: JsValue, result: JsValue) {
-        let old = self.with(|state| {
-            (core::mem::replace(&mut state.error, error), core::mem::replace(&mut state.last_result, result))
-        });
-        drop(old);
+        if self.check_alive().is_ok() {
+            self.with(|state| (state.error, state.last_result) = (error, result));
+        }
     }
 }
 
 /// A `DialResult` without success.
-fn failure(_: &Error, error: &JsValue, call_id: Option<&str>, strategy: Option<StrategyName>) -> JsValue {
+fn failure(error: &JsValue, call_id: Option<&str>, strategy: Option<StrategyName>) -> JsValue {
     let result = object([("success", false.into()), ("error", error.clone())]);
     if let Some(id) = call_id {
         set(&result, "callId", id);

@@ -53,7 +53,7 @@ pub(crate) struct Driver {
 /// What is borrowed for a moment at a time.
 pub(crate) struct State {
     pub(crate) phone: Option<Phone>,
-    pub(crate) settings: Settings,
+    pub(crate) settings: Rc<Settings>,
     sockets: Vec<(SocketId, Rc<Socket>)>,
     calls: Vec<Rc<CallEntry>>,
     pub(crate) connects: Vec<Settler>,
@@ -84,14 +84,14 @@ impl Driver {
             timer: Timer::new(&window, {
                 let me = me.clone();
                 move || {
-                    if let Some(driver) = me.upgrade() {
+                    if let Some(driver) = Self::alive(&me) {
                         driver.on_timer();
                     }
                 }
             }),
             state: RefCell::new(State {
                 phone: None,
-                settings,
+                settings: Rc::new(settings),
                 sockets: Vec::new(),
                 calls: Vec::new(),
                 connects: Vec::new(),
@@ -117,6 +117,17 @@ impl Driver {
 
     // ---- access
 
+    /// What callbacks of the browser need: a driver that is there and has not failed.
+    pub(crate) fn alive(me: &Weak<Self>) -> Option<Rc<Self>> {
+        me.upgrade().filter(|driver| !driver.poisoned.get())
+    }
+
+    /// As a panic leaves it.
+    #[cfg(test)]
+    pub(crate) fn stay_borrowed(&self) {
+        core::mem::forget(self.state.borrow_mut());
+    }
+
     /// Borrows the state for the time of `f`, which must not call into JavaScript.
     pub(crate) fn with<T>(&self, f: impl FnOnce(&mut State) -> T) -> T {
         f(&mut self.state.borrow_mut())
@@ -131,6 +142,10 @@ impl Driver {
     pub(crate) fn with_phone<T>(&self, f: impl FnOnce(&mut Phone, Instant) -> T) -> Option<T> {
         let now = self.clock.now();
         self.with(|state| state.phone.as_mut().map(|phone| f(phone, now)))
+    }
+
+    pub(crate) fn settings(&self) -> Rc<Settings> {
+        self.with(|state| state.settings.clone())
     }
 
     pub(crate) const fn weak(&self) -> &Weak<Self> {
@@ -187,9 +202,6 @@ impl Driver {
 
     /// Hands in what happened outside, and does what follows.
     fn feed(&self, input: Input) {
-        if self.poisoned.get() {
-            return;
-        }
         self.with_phone(|phone, now| phone.handle_input(now, input));
         self.drain();
     }
@@ -256,9 +268,6 @@ impl Driver {
 
     fn on_timer(&self) {
         self.timer.fired();
-        if self.poisoned.get() {
-            return;
-        }
         let now = self.clock.now();
         for call in self.calls() {
             if call.next_tone.get().is_some_and(|at| at <= now) {
@@ -297,7 +306,7 @@ impl Driver {
     fn open_socket(&self, id: SocketId, url: &str) {
         let me = self.me.clone();
         let opened = Socket::open(url, move |event| {
-            let Some(driver) = me.upgrade() else { return };
+            let Some(driver) = Self::alive(&me) else { return };
             match event {
                 SocketEvent::Opened => driver.feed(Input::SocketOpened(id)),
                 SocketEvent::Data(bytes) => driver.feed(Input::SocketData(id, bytes)),
@@ -349,19 +358,20 @@ impl Driver {
 
     fn open_session(&self, call: CallId) -> Option<Rc<MediaSession>> {
         let entry = self.call(call)?;
-        let setup = self.with(|state| MediaSetup {
+        let settings = self.settings();
+        let setup = MediaSetup {
             connection: Configuration {
-                ice_servers: state.settings.ice_servers.clone(),
-                ice_transport_policy: state.settings.ice_transport_policy.clone(),
-                codecs: state.settings.codecs(),
+                ice_servers: settings.ice_servers.clone(),
+                ice_transport_policy: settings.ice_transport_policy.clone(),
+                codecs: settings.codecs().to_vec(),
             },
-            audio: entry.audio.borrow().clone().unwrap_or_else(|| state.settings.audio.clone()),
-            playback: state.settings.playback.clone(),
+            audio: entry.audio.borrow().as_ref().unwrap_or(&settings.audio).clone(),
+            playback: settings.playback.clone(),
             muted: entry.muted.get(),
-        });
+        };
         let me = self.me.clone();
         let session = MediaSession::new(setup, move |report| {
-            let Some(driver) = me.upgrade() else { return };
+            let Some(driver) = Self::alive(&me) else { return };
             match report {
                 MediaReport::Done(seq, result) => driver.feed(Input::MediaDone { call, seq, result }),
                 MediaReport::State(state) => {
@@ -411,7 +421,7 @@ impl Driver {
                 let text: String = tones.tones.iter().collect();
                 let (me, id) = (self.me.clone(), call.id);
                 let done = move || {
-                    if let Some(driver) = me.upgrade()
+                    if let Some(driver) = Self::alive(&me)
                         && let Some(call) = driver.call(id)
                     {
                         driver.tones_sent(&call, &Ok(()));
@@ -475,11 +485,10 @@ impl Driver {
     // ---- credentials
 
     fn ask_credentials(&self, id: CredentialsId) {
-        let ask = self.with(|state| match &state.settings.credentials {
-            CredentialsSetting::Ask(function) => Some(function.clone()),
+        let asked = match &self.settings().credentials {
+            CredentialsSetting::Ask(function) => Some(function.call0(&JsValue::UNDEFINED)),
             _ => None,
-        });
-        let asked = ask.map(|function| function.call0(&JsValue::UNDEFINED));
+        };
         let me = self.me.clone();
         spawn_local(async move {
             let given = match asked {
@@ -490,7 +499,7 @@ impl Driver {
                 Some(Err(thrown)) => Err(thrown),
                 None => Ok(JsValue::UNDEFINED),
             };
-            let Some(driver) = me.upgrade() else { return };
+            let Some(driver) = Self::alive(&me) else { return };
             // What was thrown is not repeated: it may well hold the secret.
             let credentials = match given {
                 Err(_) => Err("the function failed".to_owned()),

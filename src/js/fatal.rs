@@ -24,11 +24,7 @@ pub(crate) fn watch(driver: &Rc<Driver>) {
 /// Runs when the module is loaded.
 #[wasm_bindgen(start)]
 pub(super) fn start() {
-    let previous = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |panic| {
-        fail_all(&panic.to_string());
-        previous(panic);
-    }));
+    std::panic::set_hook(Box::new(|panic| fail_all(&panic.to_string())));
 }
 
 /// Ends all phones. The borrows that the panic has left behind are avoided.
@@ -46,5 +42,74 @@ fn fail_all(message: &str) {
         driver.report_fatal(message);
         // Its destructor would borrow.
         core::mem::forget(driver);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use js_sys::{Function, Promise, Reflect};
+    use wasm_bindgen::closure::Closure;
+    use wasm_bindgen::{JsCast, JsValue};
+    use wasm_bindgen_futures::JsFuture;
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::*;
+    use crate::browser::object::{get, object, string};
+    use crate::js::DialStrategy;
+
+    fn code(error: &JsValue) -> String {
+        string(error, "code").unwrap()
+    }
+
+    fn call(phone: &JsValue, method: &str, argument: &JsValue) -> Result<JsValue, JsValue> {
+        let method: Function = Reflect::get(phone, &method.into()).unwrap().unchecked_into();
+        method.call1(phone, argument)
+    }
+
+    async fn settle(promise: JsValue) -> Result<JsValue, JsValue> {
+        JsFuture::from(promise.unchecked_into::<Promise>()).await
+    }
+
+    #[test]
+    async fn after_a_panic_every_phone_says_so_and_nothing_throws_from_within() {
+        let config =
+            object([("servers", "ws://127.0.0.1:9".into()), ("uri", "sip:alice@sandbox.test".into())]);
+        let phone = JsValue::from(DialStrategy::new(&config).unwrap());
+        let told = Rc::new(RefCell::new(Vec::new()));
+        let listener = {
+            let (told, phone) = (told.clone(), phone.clone());
+            Closure::<dyn Fn(JsValue)>::new(move |event: JsValue| {
+                // A listener may look at the phone.
+                assert!(get(&phone, "calls").is_object());
+                told.borrow_mut().push(get(&event, "error"));
+            })
+        };
+        let on: Function = Reflect::get(&phone, &"on".into()).unwrap().unchecked_into();
+        on.call2(&phone, &"fatal".into(), listener.as_ref()).unwrap();
+        let connecting = call(&phone, "connect", &JsValue::UNDEFINED).unwrap();
+
+        // A panic leaves whatever was borrowed borrowed; here, the state of a phone.
+        let driver = DRIVERS.with_borrow(|drivers| drivers.last().and_then(Weak::upgrade)).unwrap();
+        driver.stay_borrowed();
+        fail_all("panicked somewhere");
+
+        let told = told.borrow().clone();
+        assert_eq!(told.iter().map(code).collect::<Vec<_>>(), ["fatal"]);
+        assert!(string(&told[0], "hint").is_some());
+        let error = settle(call(&phone, "connect", &JsValue::UNDEFINED).unwrap()).await.unwrap_err();
+        assert_eq!(code(&error), "fatal");
+        let result = settle(call(&phone, "dial", &"sip:bob@sandbox.test".into()).unwrap()).await.unwrap();
+        assert_eq!(code(&get(&result, "error")), "fatal");
+        assert_eq!(code(&call(&phone, "configure", &config).unwrap_err()), "fatal");
+        assert!(get(&phone, "connection").is_string() && get(&phone, "registration").is_string());
+        call(&phone, "reset", &JsValue::UNDEFINED).unwrap();
+        call(&phone, "free", &JsValue::UNDEFINED).unwrap();
+        drop(connecting);
+
+        // A new one works.
+        let phone = JsValue::from(DialStrategy::new(&config).unwrap());
+        let error = settle(call(&phone, "connect", &JsValue::UNDEFINED).unwrap()).await.unwrap_err();
+        assert_eq!(code(&error), "transport");
+        call(&phone, "free", &JsValue::UNDEFINED).unwrap();
     }
 }
