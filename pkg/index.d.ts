@@ -42,7 +42,8 @@ export interface DialStrategyConfig {
   proxyHeaders?: Record<string, string> | (() => Record<string, string> | Promise<Record<string, string>>);
   iceServers?: RTCIceServer[];
   iceTransportPolicy?: RTCIceTransportPolicy;
-  /** Longest wait for ICE candidates before an offer or answer is sent, milliseconds; default 500. */
+  /** Longest wait for ICE candidates before an offer or answer is sent, milliseconds; default 500. It leaves earlier,
+   *  as soon as what is there is useful. */
   iceGatherTimeout?: number;
   /** Codec names in order of preference, e.g. ["PCMA", "PCMU"]; the rest follow. */
   codecs?: string[];
@@ -57,7 +58,8 @@ export interface DialStrategyConfig {
   debug?: boolean;
 }
 
-/** `password`, or `ha1`: the hash H(username:realm:password) in hex. `username` defaults to the user part of `uri`. */
+/** `password`, or `ha1`: the hash H(username:realm:password) in hex. `username` defaults to the user part of `uri`.
+ *  `bearerToken` is not part of this version: `invalid_config`. */
 export interface SipCredentials { username?: string; password?: string; ha1?: string; realm?: string; bearerToken?: string }
 
 export interface DialOptions {
@@ -110,7 +112,8 @@ export interface Provider {
   servers?: string | string[];
 }
 
-/** One 46elks call through the proxy without a DialStrategy, for apps that answer the bridge leg by other means. Rejects with SoftphoneError. */
+/** One 46elks call through the proxy without a DialStrategy, for apps that answer the bridge leg by other means. Rejects with SoftphoneError.
+ *  Not part of this version: rejects with `unsupported_by_provider`. */
 export function originateCall(options: { proxyUrl: string; destination: string; callerId?: string; headers?: Record<string, string>; signal?: AbortSignal }): Promise<OriginatedCall>;
 export interface OriginatedCall {
   readonly id: string;
@@ -134,7 +137,7 @@ export class DialStrategy {
   dial(destination: string, options?: DialOptions): Promise<DialResult>;
   /** Clears error and lastResult; a no-op while dialing. */
   reset(): void;
-  /** The strategy that dial() would use now for this destination. Throws `invalid_destination` or `not_configured`. */
+  /** The strategy that dial() would use now for this destination. Throws `invalid_destination`. */
   strategyFor(destination: string): StrategyName;
   /** The strategy that dial() would use now for a telephone number. */
   readonly strategy: StrategyName;
@@ -158,6 +161,7 @@ export interface DialStrategyEvents {
   incoming: { call: Call };
   /** Every call, both directions, at each change of state, its first included. */
   call: { call: Call; state: CallState };
+  /** Not emitted by this version. */
   message: { from: string; contentType: string; body: string };
   log: { level: 'debug' | 'info' | 'warn' | 'error'; time: number; text: string };
   /** The module can't go on (a defect): make a new instance. */
@@ -187,15 +191,18 @@ export class Call {
   reject(options?: { status?: number }): Promise<void>;
   /** CANCEL, BYE or reject, whichever the state calls for. */
   hangup(): Promise<void>;
-  /** Resolves when the peer has agreed; rejects when it refuses, and then the call stays as it was. */
+  /** Resolves when the peer has agreed; rejects when it refuses, and then the call stays as it was.
+   *  Not part of this version: rejects with `invalid_state`. */
   hold(): Promise<void>;
+  /** Not part of this version: rejects with `invalid_state`. */
   unhold(): Promise<void>;
   mute(): void;
   unmute(): void;
   /** Tones are 0-9, A-D, *, # and a comma for a pause. `duration` 40 to 6000 ms, default 100; `gap` from 30 ms, default 70.
    *  Resolves when the last tone has been sent. Calls made meanwhile queue up. */
   sendDtmf(tones: string, options?: { duration?: number; gap?: number; method?: 'rtp' | 'info' }): Promise<void>;
-  /** Blind to an address; attended to another call. Resolves when the transfer has succeeded, with the final NOTIFY. */
+  /** Blind to an address; attended to another call. Resolves when the transfer has succeeded, with the final NOTIFY.
+   *  Not part of this version: rejects with `invalid_state`. */
   transfer(target: string | Call): Promise<void>;
   stats(): Promise<CallStats>;
   on<K extends keyof CallEvents>(type: K, listener: (event: CallEvents[K]) => void): () => void;
