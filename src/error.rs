@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use crate::text::concat;
+
 /// Stable, machine-readable reason. The text form ([`ErrorCode::as_str`]) is the public contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -210,7 +212,7 @@ impl Error {
     #[cold]
     #[inline(never)]
     pub fn invalid_config(field: &str, problem: &str) -> Self {
-        Self::new(ErrorCode::InvalidConfig, [field, ": ", problem].concat())
+        Self::new(ErrorCode::InvalidConfig, concat(&[field, ": ", problem]))
     }
 
     /// The error that a final SIP failure response (3xx to 6xx) to an INVITE or a REGISTER stands for.
@@ -244,7 +246,7 @@ impl Error {
         // The phrase comes from the peer: keep it short and printable, it ends up in user interfaces.
         let phrase: String = reason.chars().filter(|c| !c.is_control()).take(80).collect();
         let space = if phrase.is_empty() { "" } else { " " };
-        let message = [summary, " (", &status.to_string(), space, &phrase, ")"].concat();
+        let message = concat(&[summary, " (", &status.to_string(), space, &phrase, ")"]);
         Self::new(code, message).with_status(status)
     }
 

@@ -21,6 +21,7 @@ pub mod error;
 pub mod js;
 pub mod phone;
 pub mod sip;
+mod text;
 pub mod time;
 
 // The unit tests of the browser half need a browser, and those of the portable half run there as well.

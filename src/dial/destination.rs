@@ -4,6 +4,7 @@ use super::plan::{self, Country, Problem};
 use super::provider::{NumberFormat, Provider};
 use crate::error::{Error, ErrorCode};
 use crate::sip::uri::Uri;
+use crate::text::{concat, split_once};
 
 /// Longest input, bytes. Real addresses are far shorter (a GRUU has some 200).
 const MAX_INPUT: usize = 512;
@@ -91,7 +92,7 @@ impl Destination {
         if input.len() > MAX_INPUT {
             return Err(refused("the destination is too long"));
         }
-        match input.split_once(':') {
+        match split_once(input, b':') {
             Some((scheme, rest)) => match scheme.to_ascii_lowercase().as_str() {
                 // `sip://bob@host` would parse as user "//bob".
                 "sip" | "sips" if rest.starts_with('/') => Err(refused(NOT_SIP)),
@@ -124,17 +125,16 @@ impl Destination {
             Self::Tel(PhoneNumber { e164, .. }) => match provider.number_format {
                 NumberFormat::Global => ["sip:", e164, "@", domain, ";user=phone"],
                 // Without its "+" it is no telephone-subscriber of RFC 3966, so `user=phone` would be wrong.
-                NumberFormat::Digits => ["sip:", e164.trim_start_matches('+'), "@", domain, ""],
+                NumberFormat::Digits => ["sip:", e164.strip_prefix('+').unwrap_or(e164), "@", domain, ""],
             },
             Self::Private { number, context } if context.eq_ignore_ascii_case(domain) => {
                 ["sip:", number, "@", domain, ""]
             }
             Self::Private { number, context } => {
-                let user = [number, ";phone-context=", context].concat();
-                return ["sip:", &user, "@", domain, ";user=phone"].concat();
+                return concat(&["sip:", number, ";phone-context=", context, "@", domain, ";user=phone"]);
             }
         };
-        parts.concat()
+        concat(&parts)
     }
 }
 

@@ -6,6 +6,7 @@
 use core::cmp::Ordering;
 
 use super::plans::PLANS;
+use crate::text::concat;
 
 /// Longest number (ITU-T E.164, section 6.2.1), calling code included.
 const E164_DIGITS: usize = 15;
@@ -105,7 +106,7 @@ impl Country {
             return international(rest);
         }
         if let Some(area) = self.area_code(digits) {
-            return plan.e164(&[area, digits].concat());
+            return plan.e164(&concat(&[area, digits]));
         }
         let whole = plan.is_viable(digits);
         if let Some(rest) = plan.without_trunk(digits)
@@ -174,7 +175,7 @@ impl Plan {
         if self.code.len().saturating_add(national.len()) > E164_DIGITS {
             return Err(Problem::TooLong);
         }
-        Ok(["+", self.code, national].concat())
+        Ok(concat(&["+", self.code, national]))
     }
 }
 

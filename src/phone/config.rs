@@ -5,6 +5,7 @@ use core::time::Duration;
 use super::io::Credentials;
 use crate::error::Error;
 use crate::sip::uri::Uri;
+use crate::text::{before, number, split_once};
 
 /// Where credentials come from.
 #[derive(Debug, Clone, Default)]
@@ -68,7 +69,7 @@ impl PhoneConfig {
 /// `invalid_config` naming `servers`.
 pub fn check_server_url(url: &str) -> Result<(), Error> {
     let bad = |problem: &str| Err(Error::invalid_config("servers", problem));
-    if url.chars().any(|c| c.is_control() || c.is_whitespace()) {
+    if url.contains(|c: char| c.is_control() || c.is_whitespace()) {
         return bad("a URL holds no spaces or control characters");
     }
     let lower = url.to_ascii_lowercase();
@@ -79,17 +80,17 @@ pub fn check_server_url(url: &str) -> Result<(), Error> {
     } else {
         return bad("expected a wss:// URL");
     };
-    if rest.contains('#') {
+    if rest.as_bytes().contains(&b'#') {
         return bad("a WebSocket URL has no fragment");
     }
-    let authority = rest.split(['/', '?']).next().unwrap_or_default();
-    if authority.contains('@') {
+    let authority = before(before(rest, b'/'), b'?');
+    if authority.as_bytes().contains(&b'@') {
         return Err(Error::invalid_config("servers", "a user or password does not belong in a URL")
             .with_hint("Give SIP credentials in `credentials`."));
     }
     let host = match authority.strip_prefix('[') {
-        Some(v6) => v6.split(']').next().unwrap_or_default(),
-        None => authority.split(':').next().unwrap_or_default(),
+        Some(v6) => before(v6, b']'),
+        None => before(authority, b':'),
     };
     if host.is_empty() {
         return bad("the URL has no host");
@@ -104,10 +105,16 @@ pub fn check_server_url(url: &str) -> Result<(), Error> {
 /// `localhost` and its subdomains, 127.0.0.0/8 and ::1.
 #[must_use]
 pub fn is_loopback(host: &str) -> bool {
-    host == "localhost"
-        || host.ends_with(".localhost")
-        || host == "::1"
-        || host.parse::<std::net::Ipv4Addr>().is_ok_and(|ip| ip.is_loopback())
+    host == "localhost" || host.ends_with(".localhost") || host == "::1" || is_loopback_v4(host)
+}
+
+/// By hand: the parser of `std::net` takes more of the module than all the rest of this file.
+fn is_loopback_v4(host: &str) -> bool {
+    let byte = |part: &str| part.len() <= 3 && number(part).is_some_and(|byte| byte < 256);
+    let plain = |part: &str| byte(part) && (part.len() == 1 || !part.starts_with('0'));
+    let split = split_once(host, b'.')
+        .and_then(|(a, rest)| split_once(rest, b'.').map(|(b, rest)| (a, b, split_once(rest, b'.'))));
+    matches!(split, Some(("127", b, Some((c, d)))) if plain(b) && plain(c) && plain(d))
 }
 
 #[cfg(test)]
@@ -115,6 +122,29 @@ mod tests {
     use super::*;
     #[cfg(target_arch = "wasm32")]
     use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    #[test]
+    fn loopback_hosts() {
+        for yes in ["localhost", "a.localhost", "::1", "127.0.0.1", "127.255.10.0"] {
+            assert!(is_loopback(yes), "{yes}");
+        }
+        for no in [
+            "",
+            "127",
+            "127.1",
+            "127.0.1",
+            "127.0.0.1.",
+            "127.0.0.1.example.com",
+            "127.0.0.256",
+            "127.0.0.01",
+            "127.0.0.",
+            "128.0.0.1",
+            "0127.0.0.1",
+            "localhost.example.com",
+        ] {
+            assert!(!is_loopback(no), "{no}");
+        }
+    }
 
     #[test]
     fn plain_websocket_only_to_loopback() {

@@ -114,26 +114,31 @@ impl Phone {
         self.flow.tried = 0;
         self.flow.rounds = 0;
         self.flow.server = 0;
-        self.set_connection(|phone| phone.open_next(), None);
+        self.open_next(None);
     }
 
-    /// Runs `change` and reports the new state of the connection where it differs.
-    fn set_connection(&mut self, change: impl FnOnce(&mut Self), error: Option<Error>) {
+    /// The next state of the flow; tells where that changes the state of the connection.
+    fn set_flow(&mut self, state: FlowState, error: Option<Error>) {
         let before = self.flow.connection();
-        change(self);
+        self.flow.state = state;
+        self.report_connection(before, error);
+    }
+
+    fn report_connection(&mut self, before: ConnectionState, error: Option<Error>) {
         let after = self.flow.connection();
         if before != after {
             self.event(Event::Connection(after, error));
         }
     }
 
-    fn open_next(&mut self) {
+    fn open_next(&mut self, error: Option<Error>) {
         let count = self.config.servers.len();
         let Some(url) = self.flow.server.checked_rem(count).and_then(|i| self.config.servers.get(i)).cloned()
         else {
-            self.flow.state = FlowState::Idle;
+            self.set_flow(FlowState::Idle, error);
             return;
         };
+        let before = self.flow.connection();
         self.flow.tried = self.flow.tried.saturating_add(1);
         self.flow.last_socket = self.flow.last_socket.wrapping_add(1);
         let socket = SocketId(self.flow.last_socket);
@@ -142,8 +147,9 @@ impl Phone {
         self.via_transport =
             if url.get(..4).is_some_and(|scheme| scheme.eq_ignore_ascii_case("wss:")) { "WSS" } else { "WS" };
         self.timers.set(TimerKey::Connect, self.now + CONNECT_TIMEOUT);
-        self.log(LogLevel::Info, || format!("connecting to {url}"));
+        self.log(LogLevel::Info, format_args!("connecting to {url}"));
         self.out.push(Output::OpenSocket { socket, url });
+        self.report_connection(before, error);
     }
 
     pub(super) fn on_socket_opened(&mut self, socket: SocketId) {
@@ -151,7 +157,7 @@ impl Phone {
             return;
         }
         self.timers.clear(TimerKey::Connect);
-        self.set_connection(|phone| phone.flow.state = FlowState::Open(socket), None);
+        self.set_flow(FlowState::Open(socket), None);
         self.schedule_keep_alive();
         self.flush_queue(socket);
         if self.config.register {
@@ -192,16 +198,14 @@ impl Phone {
 
     /// This server is of no use now: the next one, or the end of the round.
     pub(super) fn attempt_failed(&mut self, error: Error) {
-        self.timers.clear(TimerKey::Connect);
-        self.timers.clear(TimerKey::KeepAlive);
-        self.timers.clear(TimerKey::Pong);
+        self.clear_timers(&[TimerKey::Connect, TimerKey::KeepAlive, TimerKey::Pong]);
         if self.flow.closing {
             self.finish_disconnect();
             return;
         }
         self.flow.server = self.flow.server.wrapping_add(1);
         if self.flow.tried < self.config.servers.len() {
-            self.set_connection(Self::open_next, Some(error));
+            self.open_next(Some(error));
             return;
         }
         self.flow.tried = 0;
@@ -217,18 +221,16 @@ impl Phone {
         let limit = BACKOFF_CAP.min(BACKOFF_BASE.saturating_mul(1 << shift));
         let delay = below(&mut *self.entropy, u64::try_from(limit.as_millis()).unwrap_or(u64::MAX));
         self.timers.set(TimerKey::Reconnect, self.now + Duration::from_millis(delay));
-        self.set_connection(|phone| phone.flow.state = FlowState::Waiting, Some(error));
+        self.set_flow(FlowState::Waiting, Some(error));
     }
 
     /// The first `connect` has failed for good.
     pub(super) fn give_up(&mut self, error: Error) {
         self.drop_socket();
-        self.timers.clear(TimerKey::KeepAlive);
-        self.timers.clear(TimerKey::Pong);
-        self.timers.clear(TimerKey::Register);
+        self.clear_timers(&[TimerKey::KeepAlive, TimerKey::Pong, TimerKey::Register]);
         self.end_all_calls(&error);
         self.abandon_transactions();
-        self.set_connection(|phone| phone.flow.state = FlowState::Idle, Some(error.clone()));
+        self.set_flow(FlowState::Idle, Some(error.clone()));
         if core::mem::take(&mut self.flow.connect_pending) {
             self.event(Event::ConnectDone(Err(error)));
         }
@@ -236,17 +238,15 @@ impl Phone {
 
     pub(super) fn on_reconnect_timer(&mut self) {
         if self.flow.state == FlowState::Waiting {
-            self.set_connection(Self::open_next, None);
+            self.open_next(None);
         }
     }
 
     /// An open socket is gone, or as good as gone.
     fn connection_lost(&mut self, message: &'static str) {
         let error = Error::new(ErrorCode::Transport, message);
-        self.log(LogLevel::Warn, || message.to_owned());
-        self.timers.clear(TimerKey::KeepAlive);
-        self.timers.clear(TimerKey::Pong);
-        self.timers.clear(TimerKey::Register);
+        self.log(LogLevel::Warn, format_args!("{message}"));
+        self.clear_timers(&[TimerKey::KeepAlive, TimerKey::Pong, TimerKey::Register]);
         if self.flow.closing {
             self.finish_disconnect();
             return;
@@ -264,7 +264,7 @@ impl Phone {
             // The first attempt comes at once and at the same server: most losses are short.
             self.flow.tried = 0;
             self.flow.rounds = 0;
-            self.set_connection(Self::open_next, Some(error.clone()));
+            self.open_next(Some(error.clone()));
         }
         self.registration_interrupted();
         self.transactions_interrupted(&error);
@@ -309,6 +309,12 @@ impl Phone {
             if oldest.saturating_since(since) < T64 {
                 self.out.push(Output::Send { socket, text });
             }
+        }
+    }
+
+    fn clear_timers(&mut self, keys: &[TimerKey]) {
+        for key in keys {
+            self.timers.clear(*key);
         }
     }
 
@@ -364,8 +370,7 @@ impl Phone {
         for id in self.live_calls() {
             self.hangup_for_disconnect(id);
         }
-        self.timers.clear(TimerKey::Register);
-        self.timers.clear(TimerKey::Reconnect);
+        self.clear_timers(&[TimerKey::Register, TimerKey::Reconnect]);
         if self.flow.open_socket().is_some() {
             self.start_unregistering();
             self.timers.set(TimerKey::Disconnect, self.now + DISCONNECT_TIMEOUT);
@@ -397,22 +402,17 @@ impl Phone {
         let error = Error::new(ErrorCode::Aborted, "Disconnected");
         self.end_all_calls(&error);
         self.abandon_transactions();
-        for key in [
+        self.clear_timers(&[
             TimerKey::Connect,
             TimerKey::KeepAlive,
             TimerKey::Pong,
             TimerKey::Reconnect,
             TimerKey::Register,
             TimerKey::Disconnect,
-        ] {
-            self.timers.clear(key);
-        }
-        self.set_connection(
-            |phone| {
-                phone.flow = Flow { last_socket, ..Flow::new() };
-            },
-            None,
-        );
+        ]);
+        let before = self.flow.connection();
+        self.flow = Flow { last_socket, ..Flow::new() };
+        self.report_connection(before, None);
         self.registration_interrupted();
         self.event(Event::DisconnectDone);
         if again {

@@ -10,6 +10,7 @@ use crate::error::{Error, ErrorCode};
 use crate::sip::auth::Attempt;
 use crate::sip::message::{Method, Request};
 use crate::sip::sdp::{self, Direction as SdpDirection};
+use crate::text::split_once;
 
 impl Phone {
     pub(super) fn on_in_dialog_request(&mut self, id: CallId, tx: TxId, request: &Request) {
@@ -17,9 +18,8 @@ impl Phone {
             self.respond_refusal(tx, refusal);
             return;
         }
-        let seq = request.headers.cseq().map_or(0, |cseq| cseq.seq);
-        let from_tag =
-            request.headers.from().and_then(|from| from.tag().map(str::to_owned)).unwrap_or_default();
+        let seq = request.headers.seq().unwrap_or(0);
+        let from_tag = request.headers.from_tag().unwrap_or_default();
         let Some(call) = self.calls.get_mut(&id) else { return };
         let in_order = match call.dialog.as_mut().filter(|dialog| dialog.remote_tag == from_tag) {
             Some(dialog) => dialog.accept_seq(seq),
@@ -36,9 +36,7 @@ impl Phone {
         match &request.method {
             Method::Bye => self.on_bye(id, tx),
             Method::Invite => self.on_reinvite(id, tx, request, seq),
-            Method::Options => {
-                self.respond_with(tx, 200, super::describe);
-            }
+            Method::Options => self.respond_to_options(tx),
             Method::Info => self.on_info(id, tx, request),
             _ => self.method_not_allowed(tx),
         }
@@ -121,11 +119,7 @@ impl Phone {
     /// 500 with a random Retry-After: the peer's earlier INVITE is not finished (RFC 3261, section 14.2).
     fn retry_later(&mut self, id: CallId, tx: TxId) {
         let seconds = below(&mut *self.entropy, 11);
-        let tag = self.calls.get(&id).map(|call| call.local_tag.clone()).unwrap_or_default();
-        self.respond_with(tx, 500, |response| {
-            response.set_to_tag(&tag);
-            response.headers.push("Retry-After", seconds.to_string());
-        });
+        self.respond_with(tx, 500, Some(id), &[("Retry-After", &seconds.to_string())], None);
     }
 
     /// The answer (or offer) for the re-INVITE's 200 is ready.
@@ -153,25 +147,25 @@ impl Phone {
         self.respond(tx, 200);
         let tone = request.headers.content_type().and_then(|content_type| {
             let body = core::str::from_utf8(&request.body).ok()?;
-            let kind = content_type.split(';').next()?.trim();
-            let signal = if kind.eq_ignore_ascii_case("application/dtmf-relay") {
-                body.lines().find_map(|line| {
-                    let (name, value) = line.split_once('=')?;
-                    name.trim().eq_ignore_ascii_case("signal").then_some(value)
+            let signal = if content_type.eq_ignore_ascii_case("application/dtmf-relay") {
+                body.split('\n').find_map(|line| {
+                    let (name, value) = split_once(line, b'=')?;
+                    name.trim_ascii().eq_ignore_ascii_case("signal").then_some(value)
                 })?
-            } else if kind.eq_ignore_ascii_case("application/dtmf") {
+            } else if content_type.eq_ignore_ascii_case("application/dtmf") {
                 body
             } else {
                 return None;
             };
-            match signal.trim() {
+            match signal.trim_ascii() {
                 "10" => Some('*'),
                 "11" => Some('#'),
-                signal => {
-                    let tone = signal.chars().next()?.to_ascii_uppercase();
-                    (signal.chars().count() == 1 && matches!(tone, '0'..='9' | 'A'..='D' | '*' | '#'))
-                        .then_some(tone)
-                }
+                signal => match signal.as_bytes() {
+                    [tone @ (b'0'..=b'9' | b'A'..=b'D' | b'a'..=b'd' | b'*' | b'#')] => {
+                        Some(char::from(tone.to_ascii_uppercase()))
+                    }
+                    _ => None,
+                },
             }
         });
         if let Some(tone) = tone
@@ -186,7 +180,7 @@ impl Phone {
             .calls
             .get_mut(&id)
             .filter(|call| call.phase != Phase::Terminating)
-            .ok_or_else(|| Error::new(ErrorCode::Ended, "The call has ended"))?;
+            .ok_or_else(super::call_ended)?;
         let dialog = call
             .dialog
             .as_mut()
@@ -234,7 +228,7 @@ impl Phone {
             bye.headers.push("Reason", reason);
         }
         if let Err(error) = self.send_request(Owner::Bye(id), bye, Attempt::default()) {
-            self.log(super::LogLevel::Warn, || format!("BYE could not be sent: {error}"));
+            self.log(super::LogLevel::Warn, format_args!("BYE could not be sent: {error}"));
             self.bury(id);
         }
     }

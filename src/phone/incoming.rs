@@ -10,7 +10,7 @@ use crate::entropy::token;
 use crate::error::{Error, ErrorCode};
 use crate::sip::dialog::Dialog;
 use crate::sip::header::Reason;
-use crate::sip::message::{Request, Response};
+use crate::sip::message::Request;
 use crate::sip::sdp;
 use crate::sip::transaction::{T1, T2, T64};
 
@@ -38,7 +38,6 @@ impl Phone {
         call.invite = Some(request.clone());
         call.invite_tx = Some(tx);
         call.dialog = Some(dialog);
-        self.by_dialog.insert((call.sip_call_id.clone(), call.local_tag.clone()), id);
         self.calls.insert(id, Box::new(call));
         if let Some(entry) = self.transactions.server(tx) {
             entry.call = Some(id);
@@ -57,11 +56,8 @@ impl Phone {
             return Some(refusal);
         }
         if !request.body.is_empty() {
-            let is_sdp = request
-                .headers
-                .content_type()
-                .and_then(|value| value.split(';').next())
-                .is_some_and(|value| value.trim().eq_ignore_ascii_case(super::SDP));
+            let is_sdp =
+                request.headers.content_type().is_some_and(|value| value.eq_ignore_ascii_case(super::SDP));
             if !is_sdp || request.headers.get("Content-Encoding").is_some() {
                 return Some((415, Some(("Accept", super::SDP.to_owned()))));
             }
@@ -76,13 +72,13 @@ impl Phone {
             return Some((480, None));
         }
         // The same request over another path (RFC 3261, section 8.2.2.2).
-        let from_tag = request.headers.from().and_then(|from| from.tag().map(str::to_owned));
+        let from_tag = request.headers.from_tag();
         let merged = self.calls.values().any(|call| {
             call.direction == Direction::Incoming
                 && Some(call.sip_call_id.as_str()) == request.headers.call_id()
                 && call.invite.as_ref().is_some_and(|invite| {
                     invite.headers.get("CSeq") == request.headers.get("CSeq")
-                        && invite.headers.from().and_then(|from| from.tag().map(str::to_owned)) == from_tag
+                        && invite.headers.from_tag() == from_tag
                 })
         });
         if merged {
@@ -156,7 +152,7 @@ impl Phone {
     fn send_ok(&mut self, id: CallId, sdp: String, offered: bool) {
         let Some(call) = self.calls.get_mut(&id) else { return };
         call.phase = Phase::Accepted;
-        let seq = call.invite.as_ref().and_then(|invite| invite.headers.cseq()).map_or(0, |cseq| cseq.seq);
+        let seq = call.invite.as_ref().and_then(|invite| invite.headers.seq()).unwrap_or(0);
         let Some(tx) = call.invite_tx.take() else { return };
         self.timers.clear(TimerKey::Call(id, CallTimer::Ring));
         let text = self.respond_in_dialog(id, tx, 200, Some(sdp));
@@ -207,7 +203,7 @@ impl Phone {
 
     /// ACK for a 2xx.
     pub(super) fn on_ack(&mut self, id: CallId, request: &Request) {
-        let seq = request.headers.cseq().map_or(0, |cseq| cseq.seq);
+        let seq = request.headers.seq().unwrap_or(0);
         let Some(call) = self.calls.get_mut(&id) else { return };
         let Some(pending) = call.pending_ok.take_if(|pending| pending.seq == seq) else { return };
         self.timers.clear(TimerKey::Call(id, CallTimer::Retransmit2xx));
@@ -263,7 +259,7 @@ impl Phone {
         let tx = call.invite_tx.take();
         let error = match &cause {
             EndCause::Failed(error) => error.clone(),
-            _ => Error::new(ErrorCode::Ended, "The call has ended"),
+            _ => super::call_ended(),
         };
         if let Some(tx) = tx {
             self.respond_in_dialog(id, tx, status, None);
@@ -308,7 +304,7 @@ impl Phone {
             .calls
             .get_mut(&id)
             .filter(|call| call.phase != Phase::Terminating)
-            .ok_or_else(|| Error::new(ErrorCode::Ended, "The call has ended"))?;
+            .ok_or_else(super::call_ended)?;
         if call.phase == Phase::Alerting && !call.answer_wanted {
             Ok(call)
         } else {
@@ -325,18 +321,9 @@ impl Phone {
         sdp: Option<String>,
     ) -> String {
         let contact = self.contact();
-        let tag = self.calls.get(&id).map(|call| call.local_tag.clone()).unwrap_or_default();
-        self.respond_with(tx, status, |response: &mut Response| {
-            response.set_to_tag(&tag);
-            if status < 300 && status > 100 {
-                response.headers.push("Contact", contact);
-                response.headers.push("Allow", super::ALLOW);
-            }
-            if let Some(sdp) = sdp {
-                response.headers.push("Content-Type", super::SDP);
-                response.body = sdp.into_bytes();
-            }
-        })
+        let both = [("Contact", contact.as_str()), ("Allow", super::ALLOW)];
+        let headers: &[_] = if status < 300 && status > 100 { &both } else { &[] };
+        self.respond_with(tx, status, Some(id), headers, sdp)
     }
 }
 

@@ -37,9 +37,11 @@ use self::transactions::{Owner, Transactions, TxId};
 use crate::entropy::{Entropy, token};
 use crate::error::{Error, ErrorCode};
 use crate::sip::auth::{Attempt, Authenticator, Scope};
+use crate::sip::header::NameAddr;
 use crate::sip::message::{Headers, Message, Method, Request, Response, redact};
 use crate::sip::transaction::{Client, ClientAction, Server, ServerAction};
 use crate::sip::wire::{self, Frame};
+use crate::text::{self, concat};
 use crate::time::Instant;
 
 /// The methods that this phone answers (RFC 3261, section 20.5).
@@ -165,8 +167,6 @@ pub struct Phone {
     transactions: Transactions,
     authenticator: Authenticator,
     calls: SortedMap<CallId, Box<Call>>,
-    /// Calls by Call-ID and our tag.
-    by_dialog: SortedMap<(String, String), CallId>,
     /// Calls that are to be forgotten before the next input.
     graveyard: Vec<CallId>,
     last_call: u32,
@@ -194,7 +194,7 @@ impl Phone {
     #[must_use]
     pub fn new(config: PhoneConfig, mut entropy: Box<dyn Entropy>) -> Self {
         let contact_user = token(&mut *entropy, 12);
-        let host = format!("{}.invalid", token(&mut *entropy, 12));
+        let host = token(&mut *entropy, 12) + ".invalid";
         Self {
             config,
             next_config: None,
@@ -208,7 +208,6 @@ impl Phone {
             transactions: Transactions::default(),
             authenticator: Authenticator::new(),
             calls: SortedMap::new(),
-            by_dialog: SortedMap::new(),
             graveyard: Vec::new(),
             last_call: 0,
             questions: SortedMap::new(),
@@ -400,27 +399,25 @@ impl Phone {
         // Clocks of machines that wake up have been seen to step back.
         self.now = self.now.max(now);
         for id in core::mem::take(&mut self.graveyard) {
-            if let Some(call) = self.calls.remove(&id) {
-                self.by_dialog.remove(&(call.sip_call_id, call.local_tag));
-            }
+            self.calls.remove(&id);
         }
     }
 
+    #[inline(never)]
     fn event(&mut self, event: Event) {
         self.out.push(Output::Event(event));
     }
 
-    fn log(&mut self, level: LogLevel, text: impl FnOnce() -> String) {
+    #[inline(never)]
+    fn log(&mut self, level: LogLevel, text: core::fmt::Arguments<'_>) {
         if self.config.trace {
-            let text = text();
-            self.event(Event::Log(level, text));
+            self.event(Event::Log(level, text.to_string()));
         }
     }
 
     fn trace(&mut self, direction: &str, text: &str) {
         if self.config.trace {
-            let line = format!("{direction}\n{}", redact(text));
-            self.event(Event::Log(LogLevel::Debug, line));
+            self.log(LogLevel::Debug, format_args!("{direction}\n{}", redact(text)));
         }
     }
 
@@ -486,13 +483,11 @@ impl Phone {
         call.phase = Phase::Terminating;
         call.job = None;
         call.reinvite = None;
-        let error = error.unwrap_or_else(|| Error::new(ErrorCode::Ended, "The call has ended"));
+        let error = error.unwrap_or_else(call_ended);
         let dial_failed =
             call.direction == Direction::Outgoing && !core::mem::replace(&mut call.dial_done, true);
         let answer_failed = core::mem::take(&mut call.answer_pending);
-        for timer in [CallTimer::IceGather, CallTimer::IceConnect, CallTimer::Ring] {
-            self.timers.clear(TimerKey::Call(id, timer));
-        }
+        self.clear_call_timers(id, &[CallTimer::IceGather, CallTimer::IceConnect, CallTimer::Ring]);
         let asking = self.questions.len();
         self.questions.retain(|question| question.owner != Owner::Info(id));
         let mut infos = asking - self.questions.len();
@@ -510,7 +505,7 @@ impl Phone {
             self.event(Event::AnswerDone(id, Err(error)));
         }
         for _ in 0..infos {
-            self.event(Event::InfoDone(id, Err(Error::new(ErrorCode::Ended, "The call has ended"))));
+            self.event(Event::InfoDone(id, Err(call_ended())));
         }
         self.set_call_state(id, CallState::Ended);
         self.event(Event::Ended(id, reason));
@@ -520,10 +515,14 @@ impl Phone {
     fn bury(&mut self, id: CallId) {
         let Some(call) = self.calls.get_mut(&id) else { return };
         call.phase = Phase::Terminating;
-        for timer in [CallTimer::Cancelled, CallTimer::Retransmit2xx, CallTimer::Ack] {
-            self.timers.clear(TimerKey::Call(id, timer));
-        }
+        self.clear_call_timers(id, &[CallTimer::Cancelled, CallTimer::Retransmit2xx, CallTimer::Ack]);
         self.graveyard.push(id);
+    }
+
+    fn clear_call_timers(&mut self, id: CallId, timers: &[CallTimer]) {
+        for timer in timers {
+            self.timers.clear(TimerKey::Call(id, *timer));
+        }
     }
 
     fn hang_up(&mut self, id: CallId, cause: Option<Error>, refusal: u16) {
@@ -638,7 +637,7 @@ impl Phone {
             Job::Answer | Job::Progress => self.answer_failed(id, error),
             // Early media that cannot be played is no reason to give up the call.
             Job::EarlyAnswer => {
-                self.log(LogLevel::Warn, || "the early media could not be set".to_owned());
+                self.log(LogLevel::Warn, format_args!("the early media could not be set"));
             }
             Job::FinalAnswer | Job::AckAnswer => {
                 let cause = EndCause::Failed(media_error(error));
@@ -669,7 +668,10 @@ impl Phone {
                 }
             }
             Err(rejected) => {
-                self.log(LogLevel::Warn, || format!("rejected: {}: {}", rejected.error, rejected.first_line));
+                self.log(
+                    LogLevel::Warn,
+                    format_args!("rejected: {}: {}", rejected.error, rejected.first_line),
+                );
                 if let Some(mut reply) = rejected.reply {
                     reply.set_to_tag(&token(&mut *self.entropy, 12));
                     if let Ok(text) = reply.to_text() {
@@ -697,7 +699,7 @@ impl Phone {
                 ServerAction::Deliver => {}
             }
         }
-        let to_tag = request.headers.to().and_then(|to| to.tag().map(str::to_owned));
+        let to_tag = request.headers.to_tag();
         let call = to_tag.as_ref().and_then(|tag| self.find_call(&request, tag));
         if request.method == Method::Ack {
             // Never answered (RFC 3261, section 17.2.1).
@@ -713,9 +715,7 @@ impl Phone {
             (_, Some(_), None) => self.respond(tx, 481),
             (Method::Invite, None, _) => self.on_invite(tx, &request),
             (Method::Options, None, _) => match self.unsupported(&request) {
-                None => {
-                    self.respond_with(tx, 200, describe);
-                }
+                None => self.respond_to_options(tx),
                 Some(refusal) => self.respond_refusal(tx, refusal),
             },
             // A BYE or INFO without a To-tag belongs to no dialog (RFC 3261, section 15.1.2).
@@ -726,10 +726,11 @@ impl Phone {
 
     fn find_call(&self, request: &Request, to_tag: &str) -> Option<CallId> {
         let call_id = request.headers.call_id()?;
-        let id = self.by_dialog.get(&(call_id.to_owned(), to_tag.to_owned())).copied()?;
-        let from_tag =
-            request.headers.from().and_then(|from| from.tag().map(str::to_owned)).unwrap_or_default();
-        self.calls.get(&id).filter(|call| call.knows_remote_tag(&from_tag)).map(|call| call.id)
+        // There are `max_calls` at most: an index would cost more than it saves.
+        let call =
+            self.calls.values().find(|call| call.sip_call_id == call_id && call.local_tag == to_tag)?;
+        let from_tag = request.headers.from_tag().unwrap_or_default();
+        call.knows_remote_tag(&from_tag).then_some(call.id)
     }
 
     /// RFC 3261, section 9.2.
@@ -739,12 +740,7 @@ impl Phone {
             return;
         };
         let call = self.transactions.server(invite).and_then(|entry| entry.call);
-        let tag = call.and_then(|id| self.calls.get(&id)).map(|call| call.local_tag.clone());
-        self.respond_with(tx, 200, |response| {
-            if let Some(tag) = tag {
-                response.set_to_tag(&tag);
-            }
-        });
+        self.respond_with(tx, 200, call, &[], None);
         let Some(id) = call else { return };
         // A re-INVITE can be cancelled too; the call goes on.
         let reinvite =
@@ -764,7 +760,7 @@ impl Phone {
         let Some(id) = self.transactions.find_client(response) else {
             // A 2xx that comes after its transaction is gone is no concern of ours any more: its ACK was sent
             // for 32 s (RFC 6026, section 8.5).
-            self.log(LogLevel::Warn, || format!("stray response {}", response.status));
+            self.log(LogLevel::Warn, format_args!("stray response {}", response.status));
             return;
         };
         let now = self.now;
@@ -880,25 +876,23 @@ impl Phone {
     ) {
         let seq = match owner {
             Owner::Register => self.registration.next_seq(),
-            Owner::Invite(_) | Owner::Nobody => {
-                request.headers.cseq().map_or(1, |cseq| cseq.seq.saturating_add(1))
-            }
+            Owner::Invite(_) | Owner::Nobody => request.headers.seq().map_or(1, |seq| seq.saturating_add(1)),
             Owner::Bye(id) | Owner::Info(id) => {
                 match self.calls.get_mut(&id).and_then(|call| call.dialog.as_mut()) {
                     Some(dialog) => {
                         dialog.local_seq = dialog.local_seq.saturating_add(1);
                         dialog.local_seq
                     }
-                    None => request.headers.cseq().map_or(1, |cseq| cseq.seq.saturating_add(1)),
+                    None => request.headers.seq().map_or(1, |seq| seq.saturating_add(1)),
                 }
             }
         };
         request.headers.remove("Via");
-        let method = request.method.as_str().to_owned();
-        request.headers.set("CSeq", format!("{seq} {method}"));
-        let user = self.config.uri.user.clone().unwrap_or_default();
+        let cseq = concat(&[&seq.to_string(), " ", request.method.as_str()]);
+        request.headers.set("CSeq", cseq);
+        let user = self.config.uri.user.as_deref().unwrap_or_default();
         let scope = Self::scope(owner);
-        self.authenticator.authorize(scope, &mut request, &user, credentials, &mut *self.entropy);
+        self.authenticator.authorize(scope, &mut request, user, credentials, &mut *self.entropy);
         let for_call = request.clone();
         match self.send_prepared(owner, request, attempt) {
             Ok(tx) => {
@@ -934,12 +928,12 @@ impl Phone {
 
     /// Sends a request: Via, User-Agent and, where a challenge is known, its answer are added.
     fn send_request(&mut self, owner: Owner, mut request: Request, attempt: Attempt) -> Result<TxId, Error> {
-        if let CredentialSource::Static(credentials) = self.config.credentials.clone()
+        if let CredentialSource::Static(credentials) = &self.config.credentials
             && !matches!(request.method, Method::Ack | Method::Cancel)
         {
-            let user = self.config.uri.user.clone().unwrap_or_default();
+            let user = self.config.uri.user.as_deref().unwrap_or_default();
             let scope = Self::scope(owner);
-            self.authenticator.authorize(scope, &mut request, &user, &credentials, &mut *self.entropy);
+            self.authenticator.authorize(scope, &mut request, user, credentials, &mut *self.entropy);
         }
         let tx = self.send_prepared(owner, request.clone(), attempt)?;
         if let Owner::Invite(call) = owner {
@@ -973,15 +967,21 @@ impl Phone {
 
     fn via(&mut self) -> String {
         let branch = token(&mut *self.entropy, 16);
-        format!("SIP/2.0/{} {};branch=z9hG4bK{branch}", self.via_transport, self.host)
+        concat(&["SIP/2.0/", self.via_transport, " ", &self.host, ";branch=z9hG4bK", &branch])
     }
 
     fn contact_uri(&self) -> String {
-        format!("{}:{}@{};transport=ws", self.config.uri.scheme, self.contact_user, self.host)
+        concat(&[&self.config.uri.scheme, ":", &self.contact_user, "@", &self.host, ";transport=ws"])
     }
 
     fn contact(&self) -> String {
-        format!("<{}>", self.contact_uri())
+        concat(&["<", &self.contact_uri(), ">"])
+    }
+
+    /// Our address in From and To, without a tag.
+    fn own_address(&self) -> String {
+        let name = self.config.display_name.clone().filter(|name| !name.is_empty());
+        NameAddr { display_name: name, uri: self.config.uri.aor(), ..NameAddr::default() }.to_string()
     }
 
     fn tidy_client(&mut self, id: TxId) {
@@ -1044,16 +1044,33 @@ impl Phone {
     // ---- responses out
 
     fn respond(&mut self, tx: TxId, status: u16) {
-        self.respond_with(tx, status, |_| {});
+        self.respond_with(tx, status, None, &[], None);
     }
 
-    /// Sends a response; `fill` adds what it needs. Returns its text, empty where it could not be sent.
-    fn respond_with(&mut self, tx: TxId, status: u16, fill: impl FnOnce(&mut Response)) -> String {
-        let tag = token(&mut *self.entropy, 12);
+    /// Sends a response with these headers and this body, with the To-tag of the call if it belongs to one.
+    /// Returns its text, empty where it could not be sent.
+    fn respond_with(
+        &mut self,
+        tx: TxId,
+        status: u16,
+        call: Option<CallId>,
+        headers: &[(&str, &str)],
+        sdp: Option<String>,
+    ) -> String {
+        let tag = match call.and_then(|id| self.calls.get(&id)) {
+            Some(call) => call.local_tag.clone(),
+            None => token(&mut *self.entropy, 12),
+        };
         let now = self.now;
         let Some(entry) = self.transactions.server(tx) else { return String::new() };
         let mut response = entry.tx.request.response(status, None);
-        fill(&mut response);
+        for (name, value) in headers {
+            response.headers.push(name, *value);
+        }
+        if let Some(sdp) = sdp {
+            response.headers.push("Content-Type", SDP);
+            response.body = sdp.into_bytes();
+        }
         // RFC 3261, section 8.2.6.2: every response but 100 has a To-tag.
         if status > 100 {
             response.set_to_tag(&tag);
@@ -1073,20 +1090,22 @@ impl Phone {
     }
 
     fn method_not_allowed(&mut self, tx: TxId) {
-        self.respond_with(tx, 405, |response| response.headers.push("Allow", ALLOW));
+        self.respond_with(tx, 405, None, &[("Allow", ALLOW)], None);
+    }
+
+    /// What this phone can do (RFC 3261, section 11.2).
+    fn respond_to_options(&mut self, tx: TxId) {
+        self.respond_with(tx, 200, None, &[("Allow", ALLOW), ("Accept", SDP)], None);
     }
 
     fn respond_refusal(&mut self, tx: TxId, (status, header): (u16, Option<(&'static str, String)>)) {
-        self.respond_with(tx, status, |response| {
-            if let Some((name, value)) = header {
-                response.headers.push(name, value);
-            }
-        });
+        let header = header.as_ref().map(|(name, value)| (*name, value.as_str()));
+        self.respond_with(tx, status, None, header.as_slice(), None);
     }
 
     /// What cannot be done for any request: an extension that we lack (420), a URI that is not SIP (416).
     fn unsupported(&self, request: &Request) -> Option<(u16, Option<(&'static str, String)>)> {
-        let scheme = request.uri.split(':').next().unwrap_or_default();
+        let scheme = text::before(&request.uri, b':');
         if !scheme.eq_ignore_ascii_case("sip") && !scheme.eq_ignore_ascii_case("sips") {
             return Some((416, None));
         }
@@ -1117,12 +1136,6 @@ impl Phone {
     }
 }
 
-/// The body of an OPTIONS answer's headers: what this phone can do (RFC 3261, section 11.2).
-fn describe(response: &mut Response) {
-    response.headers.push("Allow", ALLOW);
-    response.headers.push("Accept", SDP);
-}
-
 /// Values as one comma-separated list.
 fn list(values: &[&str]) -> String {
     let mut list = String::new();
@@ -1140,11 +1153,15 @@ fn sdp_body(headers: &Headers, body: &[u8]) -> Option<String> {
     if body.is_empty() {
         return None;
     }
-    let kind = headers.content_type()?.split(';').next()?.trim();
-    if !kind.eq_ignore_ascii_case(SDP) {
+    if !headers.content_type()?.eq_ignore_ascii_case(SDP) {
         return None;
     }
     core::str::from_utf8(body).ok().map(str::to_owned)
+}
+
+#[cold]
+fn call_ended() -> Error {
+    Error::new(ErrorCode::Ended, "The call has ended")
 }
 
 fn media_error(error: &MediaError) -> Error {

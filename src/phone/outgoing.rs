@@ -14,6 +14,7 @@ use crate::sip::header::NameAddr;
 use crate::sip::message::{Method, Request, Response, check_extra_header};
 use crate::sip::transaction::{ClientState, T64};
 use crate::sip::uri::Uri;
+use crate::text::concat;
 
 /// Forks that are told apart while it rings, and answers that are acknowledged; no proxy forks to more.
 const MAX_FORKS: usize = 16;
@@ -42,25 +43,21 @@ impl Phone {
         call.remote_display_name.clone_from(&dial.display_name);
         call.own_timeout = dial.timeout.is_some();
 
-        let local = NameAddr {
-            display_name: self.config.display_name.clone().filter(|name| !name.is_empty()),
-            uri: self.config.uri.aor(),
-            params: crate::sip::header::Params::default(),
-        };
-        let remote = NameAddr {
-            display_name: dial.display_name,
-            uri: target.to_string(),
-            params: crate::sip::header::Params::default(),
-        };
-        let mut invite = Request::new(Method::Invite, target.to_string());
-        invite.headers.push("Max-Forwards", "70");
-        invite.headers.push("From", format!("{local};tag={}", call.local_tag));
-        invite.headers.push("To", remote.to_string());
-        invite.headers.push("Call-ID", call.sip_call_id.clone());
-        invite.headers.push("CSeq", "1 INVITE");
-        invite.headers.push("Contact", self.contact());
-        invite.headers.push("Allow", super::ALLOW);
-        invite.headers.push("Content-Type", super::SDP);
+        let uri = target.to_string();
+        let mut invite = Request::new(Method::Invite, uri.as_str());
+        let remote = NameAddr { display_name: dial.display_name, uri, ..NameAddr::default() };
+        for (name, value) in [
+            ("Max-Forwards", "70"),
+            ("From", &concat(&[&self.own_address(), ";tag=", &call.local_tag])),
+            ("To", &remote.to_string()),
+            ("Call-ID", &call.sip_call_id),
+            ("CSeq", "1 INVITE"),
+            ("Contact", &self.contact()),
+            ("Allow", super::ALLOW),
+            ("Content-Type", super::SDP),
+        ] {
+            invite.headers.push(name, value);
+        }
         for (name, value) in dial.extra_headers {
             invite.headers.push(&name, value);
         }
@@ -70,7 +67,6 @@ impl Phone {
             .map_err(|_| Error::invalid_config("displayName", "holds characters that cannot be sent"))?;
         call.invite = Some(invite);
 
-        self.by_dialog.insert((call.sip_call_id.clone(), call.local_tag.clone()), id);
         self.calls.insert(id, Box::new(call));
         self.event(Event::CallState(id, CallState::New));
         self.event(Event::Stage(id, DialStage::Preparing));
@@ -115,9 +111,7 @@ impl Phone {
                 // The ACK of the 2xx carries the same credentials (RFC 3261, section 22.1).
                 for name in ["Authorization", "Proxy-Authorization"] {
                     invite.headers.remove(name);
-                    for value in request.headers.get_all(name) {
-                        invite.headers.push(name, value);
-                    }
+                    invite.headers.copy(name, &request.headers);
                 }
             }
         }
@@ -342,7 +336,7 @@ impl Phone {
         call.cancelled = false;
         self.timers.set(TimerKey::Call(id, CallTimer::Cancelled), self.now + T64);
         if let Err(error) = self.send_request(Owner::Nobody, cancel, Attempt::default()) {
-            self.log(super::LogLevel::Warn, || format!("CANCEL could not be sent: {error}"));
+            self.log(super::LogLevel::Warn, format_args!("CANCEL could not be sent: {error}"));
         }
     }
 
@@ -375,7 +369,7 @@ impl Phone {
         }
         let bye = dialog.request(Method::Bye, None);
         if let Err(error) = self.send_request(Owner::Nobody, bye, Attempt::default()) {
-            self.log(super::LogLevel::Warn, || format!("BYE could not be sent: {error}"));
+            self.log(super::LogLevel::Warn, format_args!("BYE could not be sent: {error}"));
         }
         ack
     }
@@ -383,13 +377,11 @@ impl Phone {
 
 /// The ACK of a 2xx: a request of its own within the dialog (RFC 3261, section 13.2.2.4).
 fn ack_text(invite: &Request, dialog: &mut Dialog, via: &str) -> Option<String> {
-    let seq = invite.headers.cseq()?.seq;
+    let seq = invite.headers.seq()?;
     let mut ack = dialog.request(Method::Ack, Some(seq));
     ack.headers.push_front("Via", via);
     for name in ["Authorization", "Proxy-Authorization"] {
-        for value in invite.headers.get_all(name) {
-            ack.headers.push(name, value);
-        }
+        ack.headers.copy(name, &invite.headers);
     }
     ack.to_text().ok()
 }

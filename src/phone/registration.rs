@@ -9,6 +9,7 @@ use crate::error::{Error, ErrorCode};
 use crate::sip::auth::Attempt;
 use crate::sip::header::{NameAddr, parse_u32};
 use crate::sip::message::{Method, Request, Response};
+use crate::text::{before, concat};
 
 /// Back-off after a refusal that may pass: full jitter below min(cap, base · 2ⁿ).
 const RETRY_BASE: Duration = Duration::from_secs(2);
@@ -96,26 +97,24 @@ impl Phone {
         let aor = self.config.uri.aor();
         // RFC 3261, section 10.2.4: all REGISTERs of one phone to one registrar share a Call-ID.
         if aor != self.registration.aor {
-            self.registration.aor.clone_from(&aor);
+            self.registration.aor = aor;
             self.registration.call_id = token(&mut *self.entropy, 24);
             self.registration.from_tag = token(&mut *self.entropy, 12);
         }
-        let mut domain = self.config.uri.clone();
-        domain.user = None;
-        let mut request = Request::new(Method::Register, domain.aor());
-        let local = NameAddr {
-            display_name: self.config.display_name.clone().filter(|name| !name.is_empty()),
-            uri: aor,
-            params: crate::sip::header::Params::default(),
-        };
-        request.headers.push("Max-Forwards", "70");
-        request.headers.push("From", format!("{local};tag={}", self.registration.from_tag));
-        request.headers.push("To", local.to_string());
-        request.headers.push("Call-ID", self.registration.call_id.clone());
-        request.headers.push("CSeq", format!("{seq} REGISTER"));
-        request.headers.push("Contact", self.contact());
-        request.headers.push("Expires", expires.to_string());
-        request.headers.push("Allow", super::ALLOW);
+        let mut request = Request::new(Method::Register, self.config.uri.domain());
+        let local = self.own_address();
+        for (name, value) in [
+            ("Max-Forwards", "70"),
+            ("From", &concat(&[&local, ";tag=", &self.registration.from_tag])),
+            ("To", &local),
+            ("Call-ID", &self.registration.call_id),
+            ("CSeq", &concat(&[&seq.to_string(), " REGISTER"])),
+            ("Contact", &self.contact()),
+            ("Expires", &expires.to_string()),
+            ("Allow", super::ALLOW),
+        ] {
+            request.headers.push(name, value);
+        }
         if !self.registration.removing && self.registration.state != RegistrationState::Registered {
             self.set_registration(RegistrationState::Registering, None);
         }
@@ -182,15 +181,16 @@ impl Phone {
     /// what we asked for (RFC 3261, section 10.2.4).
     fn granted(&self, response: &Response) -> u32 {
         let ours = self.contact_uri();
-        let ours = ours.split(';').next().unwrap_or_default();
+        let ours = before(&ours, b';');
         let contacts = response.headers.values("Contact");
         // Behind a NAT some registrars answer with the address that they see.
         let only = contacts.len() == 1;
-        let by_contact = contacts
-            .into_iter()
-            .filter_map(|value| NameAddr::parse(value).ok())
-            .find(|contact| only || contact.uri.split(';').next() == Some(ours))
-            .and_then(|contact| contact.params.get("expires").and_then(parse_u32));
+        let by_contact = contacts.into_iter().find_map(|value| {
+            let contact = NameAddr::parse(value).ok()?;
+            let is_ours = only || before(&contact.uri, b';') == ours;
+            is_ours.then(|| contact.params.get("expires").and_then(parse_u32))
+        });
+        let by_contact = by_contact.flatten();
         by_contact
             .or_else(|| response.headers.get("Expires").and_then(parse_u32))
             .unwrap_or(self.registration.expires)
@@ -203,7 +203,7 @@ impl Phone {
             self.removed();
             return;
         }
-        self.log(LogLevel::Warn, || format!("registration failed: {error}"));
+        self.log(LogLevel::Warn, format_args!("registration failed: {error}"));
         self.set_registration(RegistrationState::Failed, Some(error.clone()));
         if !self.flow.established {
             if retry {

@@ -5,6 +5,7 @@ use super::sorted_map::SortedMap;
 use crate::sip::auth::Attempt;
 use crate::sip::message::{Method, Request, Response};
 use crate::sip::transaction::{Client, Server};
+use crate::text::concat;
 
 /// One transaction.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -48,7 +49,7 @@ pub(super) struct Transactions {
 
 /// Branch and method: a CANCEL has the branch of its INVITE.
 fn client_key(branch: &str, method: &str) -> String {
-    format!("{branch} {method}")
+    concat(&[branch, " ", method])
 }
 
 /// Branch, sent-by and method, where ACK belongs to INVITE. For a peer without the magic cookie the old key of
@@ -58,10 +59,10 @@ fn server_key(request: &Request, method: &Method) -> Option<String> {
     let method = if *method == Method::Ack { "INVITE" } else { method.as_str() };
     let branch = via.branch().filter(|branch| branch.starts_with("z9hG4bK"));
     Some(match branch {
-        Some(branch) => format!("{branch} {} {method}", via.sent_by),
+        Some(branch) => concat(&[branch, " ", &via.sent_by, " ", method]),
         None => {
-            let seq = request.headers.cseq()?.seq;
-            format!("{} {seq} {} {method}", request.headers.call_id()?, via.sent_by)
+            let seq = request.headers.seq()?.to_string();
+            concat(&[request.headers.call_id()?, " ", &seq, " ", &via.sent_by, " ", method])
         }
     })
 }

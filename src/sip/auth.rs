@@ -13,6 +13,12 @@ pub struct Attempt {
     rounds: u8,
 }
 
+impl Attempt {
+    fn has_answered(&self, proxy: bool, realm: &str) -> bool {
+        self.answered.iter().any(|(by_proxy, known)| *by_proxy == proxy && known == realm)
+    }
+}
+
 /// Which requests a challenge is kept for: an answer meant for the registrar is not shown to anyone else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
@@ -69,8 +75,8 @@ impl Authenticator {
     pub fn on_challenge(&mut self, scope: Scope, response: &Response, attempt: &mut Attempt) -> Vec<String> {
         let proxy = response.status == 407;
         let name = if proxy { "Proxy-Authenticate" } else { "WWW-Authenticate" };
-        let challenges: Vec<Challenge> =
-            digest::challenges(response.headers.get_all(name)).take(MAX_CHALLENGES).collect();
+        let mut challenges = digest::challenges(response.headers.get_all(name)).collect::<Vec<_>>();
+        challenges.truncate(MAX_CHALLENGES);
         attempt.rounds = attempt.rounds.saturating_add(1);
         if challenges.is_empty() || attempt.rounds > MAX_ROUNDS {
             return Vec::new();
@@ -82,34 +88,33 @@ impl Authenticator {
             }
         }
         // The same realm again, and not because the nonce is stale: the credentials are wrong.
-        let wrong = |realm: &String| {
-            attempt.answered.contains(&(proxy, realm.clone()))
-                && !challenges.iter().any(|challenge| challenge.realm == *realm && challenge.stale)
-        };
-        if realms.iter().any(wrong) {
+        let wrong = challenges.iter().any(|challenge| {
+            attempt.has_answered(proxy, &challenge.realm)
+                && !challenges.iter().any(|other| other.realm == challenge.realm && other.stale)
+        });
+        if wrong {
             self.protections.retain(|known| known.scope != scope || known.proxy != proxy);
             return Vec::new();
         }
         for realm in &realms {
-            if !attempt.answered.contains(&(proxy, realm.clone())) {
+            if !attempt.has_answered(proxy, realm) {
                 attempt.answered.push((proxy, realm.clone()));
             }
             let same =
                 |known: &Protection| known.scope == scope && known.proxy == proxy && known.realm == *realm;
             let before = self.protections.iter().position(same).map(|at| self.protections.remove(at));
             // A nonce that comes again is counted on: a server takes a lower count for a replay.
-            let uses = |nonce: &str| {
-                let offers = before.iter().flat_map(|known| &known.offers);
-                offers.filter(|offer| offer.challenge.nonce == nonce).map(|offer| offer.uses).max()
-            };
-            let offers = challenges
-                .iter()
-                .filter(|challenge| challenge.realm == *realm)
-                .map(|challenge| Offer {
-                    uses: uses(&challenge.nonce).unwrap_or(0),
-                    challenge: challenge.clone(),
-                })
-                .collect();
+            let before = before.map_or_else(Vec::new, |known| known.offers);
+            let mut offers = Vec::new();
+            for challenge in challenges.iter().filter(|challenge| challenge.realm == *realm) {
+                let mut uses = 0;
+                for offer in &before {
+                    if offer.challenge.nonce == challenge.nonce {
+                        uses = offer.uses.max(uses);
+                    }
+                }
+                offers.push(Offer { uses, challenge: challenge.clone() });
+            }
             self.protections.push(Protection { scope, proxy, realm: realm.clone(), offers });
         }
         while self.protections.len() > MAX_REALMS {
@@ -136,11 +141,15 @@ impl Authenticator {
                 continue;
             }
             // The strongest (RFC 8760, section 2.4); of equals the first.
-            let fitting =
-                known.offers.iter_mut().rev().filter(|offer| offer.challenge.fits(&credentials.secret));
-            let Some(offer) = fitting.max_by_key(|offer| offer.challenge.algorithm) else {
-                continue;
-            };
+            let mut best: Option<&mut Offer> = None;
+            for offer in &mut known.offers {
+                if offer.challenge.fits(&credentials.secret)
+                    && best.as_ref().is_none_or(|best| offer.challenge.algorithm > best.challenge.algorithm)
+                {
+                    best = Some(offer);
+                }
+            }
+            let Some(offer) = best else { continue };
             offer.uses = offer.uses.saturating_add(1);
             let value = digest::authorization(
                 &offer.challenge,

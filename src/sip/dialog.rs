@@ -1,7 +1,8 @@
 //! Dialogs (RFC 3261, section 12): tags, CSeq, route set and remote target.
 
-use super::header::NameAddr;
+use super::header::{NameAddr, Params, split_before};
 use super::message::{Method, Request, Response};
+use crate::text::{before, concat};
 
 /// One side's view of a dialog.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,19 +32,18 @@ impl Dialog {
     /// `None` where the response lacks what a dialog needs.
     #[must_use]
     pub fn from_response(request: &Request, response: &Response) -> Option<Self> {
-        let to = response.headers.to()?;
-        let remote_tag = to.tag()?.to_owned();
+        let remote_tag = response.headers.to_tag()?;
         // A missing Contact is against RFC 3261, section 12.1.1, but the Request-URI is then the best guess.
         let remote_target = contact_uri(&response.headers).unwrap_or_else(|| request.uri.clone());
         let mut route_set: Vec<String> = owned(&response.headers.values("Record-Route"));
         route_set.reverse();
         Some(Self {
             call_id: request.headers.call_id()?.to_owned(),
-            local_tag: request.headers.from()?.tag()?.to_owned(),
+            local_tag: request.headers.from_tag()?,
             remote_tag,
             local: request.headers.get("From")?.to_owned(),
             remote: response.headers.get("To")?.to_owned(),
-            local_seq: request.headers.cseq()?.seq,
+            local_seq: request.headers.seq()?,
             remote_seq: None,
             route_set,
             remote_target,
@@ -53,15 +53,14 @@ impl Dialog {
     /// As the callee, from an INVITE that we answer with `local_tag` (RFC 3261, section 12.1.1).
     #[must_use]
     pub fn from_request(request: &Request, local_tag: &str) -> Option<Self> {
-        let from = request.headers.from()?;
         Some(Self {
             call_id: request.headers.call_id()?.to_owned(),
             local_tag: local_tag.to_owned(),
-            remote_tag: from.tag().unwrap_or_default().to_owned(),
-            local: format!("{};tag={local_tag}", request.headers.get("To")?),
+            remote_tag: request.headers.from_tag().unwrap_or_default(),
+            local: concat(&[request.headers.get("To")?, ";tag=", local_tag]),
             remote: request.headers.get("From")?.to_owned(),
             local_seq: 0,
-            remote_seq: request.headers.cseq().map(|cseq| cseq.seq),
+            remote_seq: request.headers.seq(),
             route_set: owned(&request.headers.values("Record-Route")),
             remote_target: contact_uri(&request.headers)?,
         })
@@ -85,7 +84,7 @@ impl Dialog {
         let uri = if let Some(first) = strict {
             let uri = NameAddr::parse(first).map_or_else(|_| self.remote_target.clone(), |route| route.uri);
             routes.remove(0);
-            routes.push(format!("<{}>", self.remote_target));
+            routes.push(concat(&["<", &self.remote_target, ">"]));
             uri
         } else {
             self.remote_target.clone()
@@ -95,10 +94,11 @@ impl Dialog {
         for route in routes {
             request.headers.push("Route", route);
         }
-        request.headers.push("From", self.local.clone());
-        request.headers.push("To", self.remote.clone());
-        request.headers.push("Call-ID", self.call_id.clone());
-        request.headers.push("CSeq", format!("{seq} {}", method.as_str()));
+        let cseq = concat(&[&seq.to_string(), " ", method.as_str()]);
+        let own = [("From", &self.local), ("To", &self.remote), ("Call-ID", &self.call_id), ("CSeq", &cseq)];
+        for (name, value) in own {
+            request.headers.push(name, value);
+        }
         request
     }
 
@@ -130,12 +130,8 @@ fn owned(values: &[&str]) -> Vec<String> {
 }
 
 fn has_lr(uri: &str) -> bool {
-    uri.split(['?'])
-        .next()
-        .unwrap_or_default()
-        .split(';')
-        .skip(1)
-        .any(|param| param.split('=').next().is_some_and(|name| name.trim().eq_ignore_ascii_case("lr")))
+    let (_, params) = split_before(before(uri, b'?'), b';');
+    Params::parse(params).contains("lr")
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use sha2::{Digest, Sha256, Sha512_256};
 use super::header::{is_token, quote, split_list, unquote};
 use super::message::Method;
 use crate::phone::io::Secret;
+use crate::text::{append, split_once};
 
 /// Hash algorithms (RFC 8760, section 2.1), the weakest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,7 +51,10 @@ impl Algorithm {
 
     /// H of the parts joined with colons, in lower-case hex.
     fn hash(self, parts: &[&str]) -> String {
-        let text = parts.join(":");
+        let mut text = String::new();
+        for (at, part) in parts.iter().enumerate() {
+            append(&mut text, &[if at == 0 { "" } else { ":" }, part]);
+        }
         match self {
             Self::Md5 | Self::Md5Sess => hex(&Md5::digest(text)),
             Self::Sha256 | Self::Sha256Sess => hex(&Sha256::digest(text)),
@@ -59,12 +63,15 @@ impl Algorithm {
     }
 }
 
+#[inline(never)]
 fn hex(bytes: &[u8]) -> String {
-    bytes
-        .iter()
-        .flat_map(|byte| [byte >> 4, byte & 15])
-        .filter_map(|digit| char::from_digit(digit.into(), 16))
-        .collect()
+    let mut text = String::new();
+    for byte in bytes {
+        for digit in [byte >> 4, byte & 15] {
+            text.push(char::from(if digit < 10 { b'0' + digit } else { b'a' - 10 + digit }));
+        }
+    }
+    text
 }
 
 /// A challenge that can be answered (RFC 7616, section 3.3).
@@ -113,7 +120,7 @@ impl Challenge {
         };
         let text = |name| match challenge.get(name) {
             // They are sent back; a control character in them is an attack or a defect, never a need.
-            Some(value) if value.chars().any(char::is_control) => Err(()),
+            Some(value) if value.contains(char::is_control) => Err(()),
             value => Ok(value.map(str::to_owned)),
         };
         Some(Self {
@@ -140,8 +147,14 @@ impl Challenge {
 
 /// The challenges that are supported, in the order of the response. Takes the values of all WWW-Authenticate (or
 /// all Proxy-Authenticate) lines; a line may hold several challenges.
-pub fn challenges<'a>(values: impl Iterator<Item = &'a str>) -> impl Iterator<Item = Challenge> {
-    values.flat_map(|value| schemes(value).iter().filter_map(Challenge::from_params).collect::<Vec<_>>())
+pub fn challenges<'a>(values: impl Iterator<Item = &'a str>) -> std::vec::IntoIter<Challenge> {
+    let mut challenges = Vec::new();
+    for value in values {
+        for scheme in schemes(value) {
+            challenges.extend(Challenge::from_params(&scheme));
+        }
+    }
+    challenges.into_iter()
 }
 
 /// The value of an Authorization or Proxy-Authorization header (RFC 7616, section 3.4).
@@ -178,7 +191,7 @@ pub fn authorization(
         if out.len() > 7 {
             out.push_str(", ");
         }
-        out.extend([name, "=", value]);
+        append(&mut out, &[name, "=", value]);
     };
     add("username", &username);
     add("realm", &quote(&challenge.realm));
@@ -333,8 +346,8 @@ impl Scheme<'_> {
 fn schemes(value: &str) -> Vec<Scheme<'_>> {
     let mut all: Vec<Scheme<'_>> = Vec::new();
     for item in split_list(value) {
-        let word = item.split(|c: char| c == '=' || c.is_ascii_whitespace()).next().unwrap_or_default();
-        let rest = item.get(word.len()..).unwrap_or_default();
+        let end = item.bytes().position(|b| b == b'=' || b.is_ascii_whitespace()).unwrap_or(item.len());
+        let (word, rest) = item.split_at_checked(end).unwrap_or_default();
         let rest = rest.trim_ascii_start();
         let param = if rest.starts_with('=') {
             item
@@ -344,7 +357,7 @@ fn schemes(value: &str) -> Vec<Scheme<'_>> {
             }
             rest
         };
-        if let Some((name, value)) = param.split_once('=')
+        if let Some((name, value)) = split_once(param, b'=')
             && let Some(scheme) = all.last_mut()
         {
             let value = value.trim_ascii();

@@ -6,6 +6,7 @@
 use core::fmt;
 
 use super::message::Method;
+use crate::text::{number, split_once};
 
 /// Why a header value cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -154,12 +155,12 @@ impl NameAddr {
         };
         let (name, uri, params) = match bracketed {
             Some(inner) => {
-                let (uri, after) = inner.split_once('>').ok_or(HeaderError::Address)?;
+                let (uri, after) = split_once(inner, b'>').ok_or(HeaderError::Address)?;
                 (before.trim_ascii(), uri, after.trim_ascii())
             }
             // Without brackets every parameter belongs to the header, not to the URI (section 20.10).
             None => {
-                let (uri, params) = split_before(value, ';');
+                let (uri, params) = split_before(value, b';');
                 ("", uri, params)
             }
         };
@@ -227,16 +228,20 @@ impl Via {
     /// When it is not `SIP/2.0/<transport> <sent-by>`.
     pub fn parse(value: &str) -> Result<Self, HeaderError> {
         let (value, _) = split_at_top(value, b',');
-        let (head, params) = split_before(value, ';');
-        let mut parts = head.splitn(3, '/').map(str::trim_ascii);
-        let (name, version, rest) = (parts.next(), parts.next(), parts.next().unwrap_or_default());
-        if !name.is_some_and(|name| name.eq_ignore_ascii_case("SIP")) || version != Some("2.0") {
+        let (head, params) = split_before(value, b';');
+        let (name, rest) = split_once(head, b'/').ok_or(HeaderError::Via)?;
+        let (version, rest) = split_once(rest, b'/').ok_or(HeaderError::Via)?;
+        if !name.trim_ascii().eq_ignore_ascii_case("SIP") || version.trim_ascii() != "2.0" {
             return Err(HeaderError::Via);
         }
-        let (transport, sent_by) =
-            rest.split_once(|c: char| c.is_ascii_whitespace()).ok_or(HeaderError::Via)?;
+        let (transport, rest) = next_word(rest);
         // White space is allowed around the colon of the port (section 25.1: COLON).
-        let sent_by: String = sent_by.split_ascii_whitespace().collect();
+        let mut sent_by = String::new();
+        let (mut word, mut rest) = next_word(rest);
+        while !word.is_empty() {
+            sent_by.push_str(word);
+            (word, rest) = next_word(rest);
+        }
         if !is_token(transport) || sent_by.is_empty() {
             return Err(HeaderError::Via);
         }
@@ -283,12 +288,10 @@ impl CSeq {
     /// # Errors
     /// When it is not `<number below 2**31> <method>`.
     pub fn parse(value: &str) -> Result<Self, HeaderError> {
-        let mut words = value.split_ascii_whitespace();
-        let (Some(seq), Some(method), None) = (words.next(), words.next(), words.next()) else {
-            return Err(HeaderError::CSeq);
-        };
-        match digits(seq) {
-            Some(seq) if seq < 1 << 31 && is_token(method) => {
+        let (seq, rest) = next_word(value);
+        let (method, rest) = next_word(rest);
+        match number(seq) {
+            Some(seq) if seq < 1 << 31 && is_token(method) && rest.trim_ascii().is_empty() => {
                 Ok(Self { seq, method: Method::from_token(method) })
             }
             _ => Err(HeaderError::CSeq),
@@ -319,48 +322,56 @@ impl Reason {
     /// Parses a list; what is not a Reason is left out, for the header is only information.
     #[must_use]
     pub fn parse_list(value: &str) -> Vec<Self> {
-        split_list(value)
-            .filter_map(|item| {
-                let (protocol, params) = split_before(item, ';');
-                let params = Params::parse(params);
-                let protocol = protocol.trim_ascii();
-                is_token(protocol).then(|| Self {
+        let mut reasons = Vec::new();
+        for item in split_list(value) {
+            let (protocol, params) = split_before(item, b';');
+            let params = Params::parse(params);
+            let protocol = protocol.trim_ascii();
+            if is_token(protocol) {
+                reasons.push(Self {
                     protocol: protocol.to_owned(),
-                    cause: params.get("cause").and_then(digits).and_then(|cause| cause.try_into().ok()),
+                    cause: params.get("cause").and_then(number).and_then(|cause| cause.try_into().ok()),
                     text: params.get("text").map(str::to_owned),
-                })
-            })
-            .collect()
+                });
+            }
+        }
+        reasons
     }
 }
 
 /// The items of a comma-separated list, trimmed; commas in quoted strings and in `<…>` do not separate, empty
 /// items are left out (RFC 3261, section 7.3.1).
-pub fn split_list(value: &str) -> impl Iterator<Item = &str> {
-    let mut rest = value;
-    core::iter::from_fn(move || {
-        while !rest.is_empty() {
-            let (item, tail) = split_at_top(rest, b',');
-            rest = tail;
+#[must_use]
+pub const fn split_list(value: &str) -> Items<'_> {
+    Items(value)
+}
+
+/// The rest of a list: see [`split_list`].
+#[derive(Debug, Clone)]
+pub struct Items<'a>(&'a str);
+
+impl<'a> Iterator for Items<'a> {
+    type Item = &'a str;
+
+    #[inline(never)]
+    fn next(&mut self) -> Option<&'a str> {
+        while !self.0.is_empty() {
+            let (item, tail) = split_at_top(self.0, b',');
+            self.0 = tail;
             let item = item.trim_ascii();
             if !item.is_empty() {
                 return Some(item);
             }
         }
         None
-    })
+    }
 }
 
 /// A number: digits with white space around them; parameters and comments behind it are ignored
 /// (`Expires: 600;x`, `Retry-After: 120 (in a meeting)`).
 #[must_use]
 pub fn parse_u32(value: &str) -> Option<u32> {
-    digits(split_before(split_before(value, ';').0, '(').0.trim_ascii())
-}
-
-fn digits(text: &str) -> Option<u32> {
-    // `u32::from_str` alone would also take a leading plus.
-    if text.bytes().all(|b| b.is_ascii_digit()) { text.parse().ok() } else { None }
+    number(split_before(split_before(value, b';').0, b'(').0.trim_ascii())
 }
 
 /// A token (RFC 3261, section 25.1).
@@ -379,9 +390,16 @@ pub(crate) fn is_uri_text(text: &str) -> bool {
 }
 
 /// Before and from this byte on; all of it and nothing where there is no such place.
-pub(crate) fn split_before(text: &str, byte: char) -> (&str, &str) {
-    let at = text.find(byte).unwrap_or(text.len());
-    (text.get(..at).unwrap_or_default(), text.get(at..).unwrap_or_default())
+pub(crate) fn split_before(text: &str, byte: u8) -> (&str, &str) {
+    let at = text.bytes().position(|b| b == byte).unwrap_or(text.len());
+    text.split_at_checked(at).unwrap_or_default()
+}
+
+/// The first word and what follows it; empty where there is none.
+fn next_word(text: &str) -> (&str, &str) {
+    let text = text.trim_ascii_start();
+    let end = text.bytes().position(|b| b.is_ascii_whitespace()).unwrap_or(text.len());
+    text.split_at_checked(end).unwrap_or_default()
 }
 
 /// As a quoted string (RFC 3261, section 25.1). Control characters are left out: nothing that prints a header
@@ -413,7 +431,7 @@ pub(crate) fn unquote(text: &str) -> String {
     out
 }
 
-/// Where `wanted` stands outside of quoted strings and of `<…>`.
+/// Where `wanted` (an ASCII byte) stands outside of quoted strings and of `<…>`.
 fn find_top(text: &str, wanted: u8) -> Option<usize> {
     let (mut quoted, mut escaped, mut bracketed) = (false, false, false);
     for (at, byte) in text.bytes().enumerate() {

@@ -10,8 +10,9 @@ use std::borrow::Cow;
 use rsip::Header;
 use rsip::headers::UntypedHeader;
 
-use super::header::{CSeq, NameAddr, Params, Via, is_token, is_uri_text, parse_u32, split_list};
+use super::header::{CSeq, NameAddr, Via, is_token, is_uri_text, parse_u32, quote, split_list};
 use super::wire::MAX_MESSAGE;
+use crate::text::{append, before, concat, split_once};
 
 /// A method. Names are case-sensitive (RFC 3261, section 7.1).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -91,8 +92,8 @@ impl fmt::Display for Method {
     }
 }
 
-/// Maps names to rsip's variants and back. Names that rsip has no variant for, or that no softphone meets, are
-/// `Header::Other`, which costs one more allocation each and nothing else.
+/// Maps names to rsip's variants and back: those that every message has, and credentials. All others are
+/// `Header::Other`, which costs one more allocation each; a variant costs some hundred bytes of the module.
 macro_rules! known_headers {
     ($($name:literal $variant:ident,)*) => {
         const KNOWN: &[(&str, fn(String) -> Header)] =
@@ -115,22 +116,9 @@ known_headers! {
     "To" To,
     "Call-ID" CallId,
     "CSeq" CSeq,
-    "Contact" Contact,
-    "Max-Forwards" MaxForwards,
-    "Record-Route" RecordRoute,
-    "Route" Route,
-    "Allow" Allow,
-    "Supported" Supported,
-    "Require" Require,
-    "User-Agent" UserAgent,
-    "Server" Server,
-    "Expires" Expires,
-    "Content-Type" ContentType,
     "Content-Length" ContentLength,
     "Authorization" Authorization,
     "Proxy-Authorization" ProxyAuthorization,
-    "WWW-Authenticate" WwwAuthenticate,
-    "Proxy-Authenticate" ProxyAuthenticate,
 }
 
 fn make_header(name: &str, value: String) -> Header {
@@ -177,43 +165,62 @@ pub(crate) fn long_name(name: &str) -> &str {
 
 /// The headers of a message, in their order. Names are case-insensitive, and a compact name is the same as its
 /// long form. `Debug` hides credentials.
-#[derive(Clone, Default, PartialEq, Eq)]
+#[derive(Default, PartialEq, Eq)]
 pub struct Headers(rsip::Headers);
+
+/// By hand, since that of `rsip::Header` has a branch for each of its fifty variants.
+impl Clone for Headers {
+    #[inline(never)]
+    fn clone(&self) -> Self {
+        let mut copy = Self::default();
+        for header in self.0.iter() {
+            let (name, value) = name_and_value(header);
+            copy.0.push(make_header(name, value.to_owned()));
+        }
+        copy
+    }
+}
 
 impl Headers {
     /// Adds a header behind the others.
     pub fn push(&mut self, name: &str, value: impl Into<String>) {
-        self.0.push(make_header(long_name(name), value.into()));
+        self.push_owned(name, value.into());
+    }
+
+    #[inline(never)]
+    fn push_owned(&mut self, name: &str, value: String) {
+        self.0.push(make_header(long_name(name), value));
     }
 
     /// Adds a header before the others: Via and Record-Route in a proxy.
     pub fn push_front(&mut self, name: &str, value: impl Into<String>) {
-        let header = make_header(long_name(name), value.into());
-        self.edit(|headers| headers.insert(0, header));
+        self.insert_first(make_header(long_name(name), value.into()));
+    }
+
+    #[inline(never)]
+    fn insert_first(&mut self, header: Header) {
+        let mut headers: Vec<Header> = core::mem::take(&mut self.0).into();
+        headers.insert(0, header);
+        self.0 = headers.into();
     }
 
     /// Replaces the first header of this name and drops its others, or adds one.
     pub fn set(&mut self, name: &str, value: impl Into<String>) {
+        self.set_owned(name, value.into());
+    }
+
+    #[inline(never)]
+    fn set_owned(&mut self, name: &str, value: String) {
         let name = long_name(name);
-        let mut header = Some(make_header(name, value.into()));
-        self.edit(|headers| {
-            headers.retain_mut(|old| {
-                if !name_and_value(old).0.eq_ignore_ascii_case(name) {
-                    return true;
-                }
-                match header.take() {
-                    Some(new) => {
-                        *old = new;
-                        true
-                    }
-                    None => false,
-                }
-            });
-            headers.extend(header);
-        });
+        let at = self.iter().position(|(other, _)| other.eq_ignore_ascii_case(name));
+        self.remove(name);
+        let mut headers: Vec<Header> = core::mem::take(&mut self.0).into();
+        headers.insert(at.unwrap_or(headers.len()), make_header(name, value));
+        self.0 = headers.into();
     }
 
     /// Drops all headers of this name.
+    #[inline(never)]
     pub fn remove(&mut self, name: &str) {
         let name = long_name(name);
         self.0.retain(|header| !name_and_value(header).0.eq_ignore_ascii_case(name));
@@ -223,29 +230,53 @@ impl Headers {
     pub fn remove_first(&mut self, name: &str) -> Option<String> {
         let name = long_name(name);
         let at = self.iter().position(|(other, _)| other.eq_ignore_ascii_case(name))?;
-        let mut taken = None;
-        self.edit(|headers| taken = Some(name_and_value(&headers.remove(at)).1.to_owned()));
-        taken
+        let mut headers: Vec<Header> = core::mem::take(&mut self.0).into();
+        let taken = headers.remove(at);
+        self.0 = headers.into();
+        Some(name_and_value(&taken).1.to_owned())
     }
 
     /// The value of the first header of this name.
     #[must_use]
+    #[inline(never)]
     pub fn get(&self, name: &str) -> Option<&str> {
         let name = long_name(name);
         self.iter().find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
     /// The values of all headers of this name, a line each.
-    pub fn get_all(&self, name: &str) -> impl Iterator<Item = &str> {
+    // A list rather than an iterator adapter: those are compiled into every place that uses them.
+    #[inline(never)]
+    pub fn get_all(&self, name: &str) -> std::vec::IntoIter<&str> {
         let name = long_name(name);
-        self.iter().filter(move |(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+        let mut values = Vec::new();
+        for (other, value) in self.iter() {
+            if other.eq_ignore_ascii_case(name) {
+                values.push(value);
+            }
+        }
+        values.into_iter()
+    }
+
+    /// Adds the headers of this name that another message has.
+    pub(crate) fn copy(&mut self, name: &str, from: &Self) {
+        for value in from.get_all(name) {
+            self.push(name, value);
+        }
     }
 
     /// The items of all headers of this name, as one list (RFC 3261, section 7.3.1). Only for headers whose
     /// grammar is a list.
     #[must_use]
+    #[inline(never)]
     pub fn values(&self, name: &str) -> Vec<&str> {
-        self.get_all(name).flat_map(split_list).collect()
+        let mut values = Vec::new();
+        for line in self.get_all(name) {
+            for item in split_list(line) {
+                values.push(item);
+            }
+        }
+        values
     }
 
     /// Names and values, in order.
@@ -256,7 +287,7 @@ impl Headers {
     /// Whether a list of tokens (Supported, Require, Allow …) has this one, in whatever case.
     #[must_use]
     pub fn contains_token(&self, name: &str, token: &str) -> bool {
-        self.get_all(name).flat_map(split_list).any(|item| item.eq_ignore_ascii_case(token))
+        self.values(name).iter().any(|item| item.eq_ignore_ascii_case(token))
     }
 
     /// Call-ID.
@@ -269,6 +300,30 @@ impl Headers {
     #[must_use]
     pub fn cseq(&self) -> Option<CSeq> {
         self.get("CSeq").and_then(|value| CSeq::parse(value).ok())
+    }
+
+    /// The number of CSeq.
+    #[must_use]
+    #[inline(never)]
+    pub fn seq(&self) -> Option<u32> {
+        self.cseq().map(|cseq| cseq.seq)
+    }
+
+    /// The tag of From.
+    #[must_use]
+    pub fn from_tag(&self) -> Option<String> {
+        self.tag("From")
+    }
+
+    /// The tag of To.
+    #[must_use]
+    pub fn to_tag(&self) -> Option<String> {
+        self.tag("To")
+    }
+
+    #[inline(never)]
+    fn tag(&self, name: &str) -> Option<String> {
+        NameAddr::parse(self.get(name)?).ok()?.tag().map(str::to_owned)
     }
 
     /// From, where it can be read.
@@ -292,19 +347,13 @@ impl Headers {
     /// Content-Type without its parameters, as on the wire.
     #[must_use]
     pub fn content_type(&self) -> Option<&str> {
-        self.get("Content-Type").and_then(|value| value.split(';').next()).map(str::trim_ascii)
+        self.get("Content-Type").map(|value| before(value, b';').trim_ascii())
     }
 
     /// A header that holds one number.
     #[must_use]
     pub fn number(&self, name: &str) -> Option<u32> {
         self.get(name).and_then(parse_u32)
-    }
-
-    fn edit(&mut self, change: impl FnOnce(&mut Vec<Header>)) {
-        let mut headers = core::mem::take(&mut self.0).into();
-        change(&mut headers);
-        self.0 = headers.into();
     }
 }
 
@@ -359,18 +408,16 @@ impl Request {
         let dialog = (101..=299).contains(&status)
             && matches!(self.method, Method::Invite | Method::Subscribe | Method::Refer | Method::Notify);
         let mut headers = Headers::default();
-        for name in ["Via", "From", "To", "Call-ID", "CSeq", "Record-Route", "Timestamp"] {
-            let (all, wanted) = match name {
-                "Via" => (true, true),
-                "Record-Route" => (true, dialog),
-                "Timestamp" => (false, status == 100),
-                _ => (false, true),
-            };
-            if wanted {
-                for value in self.headers.get_all(name).take(if all { usize::MAX } else { 1 }) {
-                    headers.push(name, value);
-                }
+        headers.copy("Via", &self.headers);
+        for name in ["From", "To", "Call-ID", "CSeq", "Timestamp"] {
+            if let Some(value) = self.headers.get(name)
+                && (status == 100 || name != "Timestamp")
+            {
+                headers.push(name, value);
             }
+        }
+        if dialog {
+            headers.copy("Record-Route", &self.headers);
         }
         let reason = reason.map_or_else(|| default_reason(status), str::to_owned);
         Response { status, reason, headers, body: Vec::new() }
@@ -407,10 +454,15 @@ impl Response {
         if let Some(to) = self.headers.get("To")
             && self.headers.to().is_some_and(|to| to.tag().is_none())
         {
-            let mut params = Params::default();
-            params.set("tag", Some(tag));
             // The rest stays byte by byte what the peer sent.
-            let to = to.to_owned() + &params.to_string();
+            let quoted;
+            let tag = if is_token(tag) {
+                tag
+            } else {
+                quoted = quote(tag);
+                &quoted
+            };
+            let to = concat(&[to, ";tag=", tag]);
             self.headers.set("To", to);
         }
     }
@@ -470,18 +522,21 @@ pub enum PrintError {
 fn print(start: &[&str], headers: &Headers, body: &[u8]) -> Result<String, PrintError> {
     let body = core::str::from_utf8(body).map_err(|_| PrintError::Body)?;
     let mut text = String::with_capacity(1024 + body.len());
-    text.extend(start.iter().copied());
+    append(&mut text, start);
     text.push_str("\r\n");
-    for (name, value) in headers.iter().filter(|(name, _)| !name.eq_ignore_ascii_case("Content-Length")) {
+    for (name, value) in headers.iter() {
+        if name.eq_ignore_ascii_case("Content-Length") {
+            continue;
+        }
         if !is_token(name) {
             return Err(PrintError::HeaderName(name.to_owned()));
         }
         if !is_line(value) {
             return Err(PrintError::HeaderValue(name.to_owned()));
         }
-        text.extend([name, ": ", value, "\r\n"]);
+        append(&mut text, &[name, ": ", value, "\r\n"]);
     }
-    text.extend(["Content-Length: ", &body.len().to_string(), "\r\n\r\n", body]);
+    append(&mut text, &["Content-Length: ", &body.len().to_string(), "\r\n\r\n", body]);
     if text.len() > MAX_MESSAGE { Err(PrintError::TooLong) } else { Ok(text) }
 }
 
@@ -640,22 +695,23 @@ pub fn redact(text: &str) -> Cow<'_, str> {
     let mut out = String::with_capacity(text.len());
     let mut in_credentials = false;
     for line in text.split_inclusive('\n') {
-        let content = line.trim_end_matches(['\r', '\n']);
+        let content = line.strip_suffix('\n').unwrap_or(line);
+        let content = content.strip_suffix('\r').unwrap_or(content);
         let end = line.get(content.len()..).unwrap_or_default();
-        let folded = content.starts_with([' ', '\t']);
+        let folded = matches!(content.as_bytes().first(), Some(b' ' | b'\t'));
         if folded && in_credentials {
-            out.extend([" ", REDACTED, end]);
+            append(&mut out, &[" ", REDACTED, end]);
             continue;
         }
-        let (name, value) = content.split_once(':').unwrap_or_default();
+        let (name, value) = split_once(content, b':').unwrap_or_default();
         in_credentials = is_credential(name.trim_ascii());
         if in_credentials {
-            out.extend([name, ": "]);
+            append(&mut out, &[name, ": "]);
             redact_credentials(value, &mut out);
         } else if let Some(kept) =
             ["a=crypto:", "a=ice-pwd:", "k="].into_iter().find(|prefix| content.starts_with(prefix))
         {
-            out.extend([kept, REDACTED]);
+            append(&mut out, &[kept, REDACTED]);
         } else {
             redact_passwords(content, &mut out);
         }
@@ -666,19 +722,18 @@ pub fn redact(text: &str) -> Cow<'_, str> {
 
 fn redact_credentials(value: &str, out: &mut String) {
     let value = value.trim_ascii();
-    let (scheme, params) = value.split_once(' ').unwrap_or((value, ""));
+    let (scheme, params) = split_once(value, b' ').unwrap_or((value, ""));
     if !scheme.eq_ignore_ascii_case("Digest") || !is_token(scheme) {
         return out.push_str(REDACTED);
     }
     out.push_str(scheme);
     for (at, item) in split_list(params).enumerate() {
         out.push_str(if at == 0 { " " } else { ", " });
-        let (name, _) = item.split_once('=').unwrap_or((item, ""));
-        if ["username", "realm", "algorithm"].iter().any(|kept| kept.eq_ignore_ascii_case(name.trim_ascii()))
-        {
+        let name = before(item, b'=').trim_ascii();
+        if ["username", "realm", "algorithm"].iter().any(|kept| kept.eq_ignore_ascii_case(name)) {
             out.push_str(item);
         } else {
-            out.extend([name.trim_ascii(), "=", REDACTED]);
+            append(out, &[name, "=", REDACTED]);
         }
     }
 }
@@ -686,19 +741,20 @@ fn redact_credentials(value: &str, out: &mut String) {
 /// `sip:user:password@host`: the password goes.
 fn redact_passwords(line: &str, out: &mut String) {
     let mut rest = line;
-    while let Some((before, after)) = rest.split_once(':') {
-        out.extend([before, ":"]);
+    while let Some((before, after)) = split_once(rest, b':') {
+        append(out, &[before, ":"]);
         rest = after;
-        let scheme = before.rsplit(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default();
+        let start = before.bytes().rposition(|b| !b.is_ascii_alphanumeric()).map_or(0, |at| at + 1);
+        let scheme = before.get(start..).unwrap_or_default();
         if !(scheme.eq_ignore_ascii_case("sip") || scheme.eq_ignore_ascii_case("sips")) {
             continue;
         }
         // What has been looked at is not looked at again: a line of nothing but `sip:` is long enough to notice.
         let stop = after.find(|c: char| c.is_whitespace() || matches!(c, '<' | '>' | '"' | '@'));
-        let (uri, tail) = after.split_at(stop.unwrap_or(after.len()));
+        let (uri, tail) = after.split_at_checked(stop.unwrap_or(after.len())).unwrap_or((after, ""));
         rest = tail;
-        match uri.split_once(':') {
-            Some((user, _)) if tail.starts_with('@') => out.extend([user, ":", REDACTED]),
+        match split_once(uri, b':') {
+            Some((user, _)) if tail.starts_with('@') => append(out, &[user, ":", REDACTED]),
             _ => out.push_str(uri),
         }
     }

@@ -1,6 +1,8 @@
 //! The little that signalling needs to know of a session description (RFC 8866, RFC 3264); the browser makes
 //! and reads the rest.
 
+use crate::text::{before, number, split_once};
+
 /// Which way media flows, as the writer of the description sees it (RFC 8866, section 6.7).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
@@ -44,8 +46,6 @@ pub struct SdpInfo {
     /// Its direction. Without ICE, `c=0.0.0.0` counts as hold (RFC 3264, section 8.4): the writer does not
     /// receive. With ICE it only says that no candidate is known yet (RFC 8840, section 4.1.1).
     pub direction: Direction,
-    /// Payload types and encoding names, in the writer's order; the name is empty where none is given.
-    pub codecs: Vec<(u8, String)>,
     /// There is an audio stream, refused or not.
     pub has_audio: bool,
 }
@@ -53,32 +53,28 @@ pub struct SdpInfo {
 /// Reads a session description; `None` when it is none.
 #[must_use]
 pub fn parse(text: &str) -> Option<SdpInfo> {
-    let mut lines = text.lines().map(str::trim_end);
-    if lines.next()? != "v=0" {
+    let (first, mut rest) = next_line(text);
+    if first != "v=0" {
         return None;
     }
-    let mut info =
-        SdpInfo { audio_port: 0, direction: Direction::SendRecv, codecs: Vec::new(), has_audio: false };
+    let mut info = SdpInfo { audio_port: 0, direction: Direction::SendRecv, has_audio: false };
     let (mut direction, mut unreachable, mut ice) = (None, false, false);
     let mut in_audio = false;
     let mut in_media = false;
-    for line in lines {
+    while !rest.is_empty() {
+        let line;
+        (line, rest) = next_line(rest);
         if let Some(media) = line.strip_prefix("m=") {
             if in_audio {
                 break;
             }
             in_media = true;
-            let mut words = media.split_ascii_whitespace();
-            in_audio = words.next() == Some("audio");
+            let (kind, port) = split_once(media, b' ').unwrap_or((media, ""));
+            in_audio = kind == "audio";
             if in_audio {
                 info.has_audio = true;
                 // `<port>/<count>` is allowed.
-                info.audio_port = words.next()?.split('/').next()?.parse().ok()?;
-                info.codecs = words
-                    .skip(1)
-                    .filter_map(|pt| pt.parse().ok())
-                    .map(|pt| (pt, static_name(pt).to_owned()))
-                    .collect();
+                info.audio_port = number(before(before(port.trim_ascii(), b' '), b'/'))?.try_into().ok()?;
             }
         } else if in_media && !in_audio {
         } else if let Some(found) = Direction::from_attribute(line) {
@@ -87,12 +83,6 @@ pub fn parse(text: &str) -> Option<SdpInfo> {
             unreachable = connection == "IN IP4 0.0.0.0";
         } else if line.starts_with("a=ice-ufrag:") {
             ice = true;
-        } else if let Some(map) = line.strip_prefix("a=rtpmap:")
-            && let Some((pt, encoding)) = map.split_once(' ')
-            && let Ok(pt) = pt.parse::<u8>()
-            && let Some(codec) = info.codecs.iter_mut().find(|codec| codec.0 == pt)
-        {
-            codec.1 = encoding.trim().split('/').next().unwrap_or_default().to_owned();
         }
     }
     info.direction = match (direction.unwrap_or(Direction::SendRecv), unreachable && !ice) {
@@ -101,6 +91,39 @@ pub fn parse(text: &str) -> Option<SdpInfo> {
         (direction, _) => direction,
     };
     Some(info)
+}
+
+fn next_line(text: &str) -> (&str, &str) {
+    let (line, rest) = split_once(text, b'\n').unwrap_or((text, ""));
+    (line.trim_ascii_end(), rest)
+}
+
+/// Payload types and encoding names of the first audio stream, in the writer's order; the name is empty where none
+/// is given.
+#[must_use]
+pub fn audio_codecs(text: &str) -> Vec<(u8, String)> {
+    let mut codecs: Vec<(u8, String)> = Vec::new();
+    let mut in_audio = false;
+    for line in text.lines() {
+        if let Some(media) = line.strip_prefix("m=") {
+            if in_audio {
+                break;
+            }
+            in_audio = media.starts_with("audio ");
+            if in_audio {
+                let types = media.split_ascii_whitespace().skip(3).filter_map(|pt| pt.parse().ok());
+                codecs = types.map(|pt| (pt, static_name(pt).to_owned())).collect();
+            }
+        } else if in_audio
+            && let Some(map) = line.strip_prefix("a=rtpmap:")
+            && let Some((pt, encoding)) = map.split_once(' ')
+            && let Ok(pt) = pt.parse::<u8>()
+            && let Some(codec) = codecs.iter_mut().find(|codec| codec.0 == pt)
+        {
+            codec.1 = encoding.trim().split('/').next().unwrap_or_default().to_owned();
+        }
+    }
+    codecs
 }
 
 /// Names of the static payload types that are still in use (RFC 3551, section 6).
@@ -134,7 +157,8 @@ mod tests {
         assert_eq!(info.audio_port, 9);
         // With ICE an unspecified address is not hold.
         assert_eq!(info.direction, Direction::SendRecv);
-        let codecs: Vec<_> = info.codecs.iter().map(|(pt, name)| (*pt, name.as_str())).collect();
+        let codecs = audio_codecs(CHROMIUM);
+        let codecs: Vec<_> = codecs.iter().map(|(pt, name)| (*pt, name.as_str())).collect();
         assert_eq!(codecs, [(111, "opus"), (8, "PCMA"), (0, "PCMU"), (126, "telephone-event")]);
     }
 
@@ -164,8 +188,8 @@ mod tests {
             parse("v=0\r\nm=video 5000 RTP/AVP 96\r\na=sendonly\r\nm=audio 0 RTP/AVP 8\r\n").unwrap();
         assert!(refused.has_audio);
         assert_eq!((refused.audio_port, refused.direction), (0, Direction::SendRecv));
-        let none = parse("v=0\r\nm=video 5000 RTP/AVP 96\r\n").unwrap();
-        assert!(!none.has_audio && none.codecs.is_empty());
+        let video = "v=0\r\nm=video 5000 RTP/AVP 96\r\n";
+        assert!(!parse(video).unwrap().has_audio && audio_codecs(video).is_empty());
         for bad in [
             "",
             "hello",

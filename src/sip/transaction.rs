@@ -7,6 +7,7 @@
 use core::time::Duration;
 
 use super::message::{Method, Request, Response};
+use crate::text::concat;
 use crate::time::Instant;
 
 /// RFC 3261, section 17.1.1.1: an estimate of the round-trip time.
@@ -139,12 +140,10 @@ impl Client {
         let from = &self.request;
         let mut request = Request::new(method.clone(), &from.uri);
         for name in ["Via", "Max-Forwards", "Route", "From", "To", "Call-ID"] {
-            for value in from.headers.get_all(name) {
-                request.headers.push(name, value);
-            }
+            request.headers.copy(name, &from.headers);
         }
-        let seq = from.headers.cseq().map_or(1, |cseq| cseq.seq);
-        request.headers.push("CSeq", format!("{seq} {}", method.as_str()));
+        let seq = from.headers.seq().unwrap_or(1);
+        request.headers.push("CSeq", concat(&[&seq.to_string(), " ", method.as_str()]));
         request
     }
 }

@@ -3,6 +3,7 @@
 use core::fmt;
 
 use super::header::{Params, is_uri_text, split_before};
+use crate::text::{append, concat, number, split_once};
 
 /// Why a text is not a SIP URI.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -50,7 +51,7 @@ impl Uri {
     /// For other schemes than `sip:` and `sips:`, characters that no URI may hold, and a missing or impossible
     /// user, host or port.
     pub fn parse(text: &str) -> Result<Self, UriError> {
-        let (scheme, rest) = text.split_once(':').ok_or(UriError::Scheme)?;
+        let (scheme, rest) = split_once(text, b':').ok_or(UriError::Scheme)?;
         let scheme = scheme.to_ascii_lowercase();
         if scheme != "sip" && scheme != "sips" {
             return Err(UriError::Scheme);
@@ -61,12 +62,12 @@ impl Uri {
             return Err(UriError::Character);
         }
         // The user part may hold `;`, `?`, `:` and `/` unescaped, so the first `@` decides, before anything else.
-        let (user, rest) = match rest.split_once('@') {
+        let (user, rest) = match split_once(rest, b'@') {
             Some((user, rest)) => (Some(user), rest),
             None => (None, rest),
         };
         let (user, password) = match user {
-            Some(user) => match user.split_once(':') {
+            Some(user) => match split_once(user, b':') {
                 Some((user, password)) => (Some(user), Some(password)),
                 None => (Some(user), None),
             },
@@ -75,15 +76,15 @@ impl Uri {
         if user == Some("") {
             return Err(UriError::User);
         }
-        let (rest, headers) = match rest.split_once('?') {
+        let (rest, headers) = match split_once(rest, b'?') {
             Some((rest, headers)) => (rest, Some(headers)),
             None => (rest, None),
         };
-        let (host_port, params) = split_before(rest, ';');
-        let (host, port) = match host_port.split_once(']') {
+        let (host_port, params) = split_before(rest, b';');
+        let (host, port) = match split_once(host_port, b']') {
             // Only an IPv6 address has a bracket; `is_host` sees to it that both are there.
             Some((inner, port)) => (host_port.get(..inner.len() + 1).unwrap_or_default(), port),
-            None => split_before(host_port, ':'),
+            None => split_before(host_port, b':'),
         };
         if !is_host(host) {
             return Err(UriError::Host);
@@ -91,11 +92,10 @@ impl Uri {
         let port = match port.strip_prefix(':') {
             None if port.is_empty() => None,
             None => return Err(UriError::Host),
-            // `u16::from_str` alone would also take "+5060".
-            Some(digits) if digits.bytes().all(|b| b.is_ascii_digit()) => {
-                Some(digits.parse().map_err(|_| UriError::Port)?)
+            Some(digits) => {
+                let port = number(digits).and_then(|port| u16::try_from(port).ok());
+                Some(port.ok_or(UriError::Port)?)
             }
-            Some(_) => return Err(UriError::Port),
         };
         Ok(Self {
             scheme,
@@ -112,12 +112,18 @@ impl Uri {
     #[must_use]
     pub fn aor(&self) -> String {
         let mut text = String::with_capacity(48);
-        text.push_str(&self.scheme);
-        text.push(':');
+        append(&mut text, &[&self.scheme, ":"]);
         if let Some(user) = &self.user {
-            text.push_str(user);
-            text.push('@');
+            append(&mut text, &[user, "@"]);
         }
+        self.push_host(&mut text);
+        text
+    }
+
+    /// `scheme:host[:port]`: where the users of this domain register (RFC 3261, section 10.2).
+    #[must_use]
+    pub fn domain(&self) -> String {
+        let mut text = concat(&[&self.scheme, ":"]);
         self.push_host(&mut text);
         text
     }
@@ -146,8 +152,7 @@ impl Uri {
     fn push_host(&self, text: &mut String) {
         text.push_str(&self.host);
         if let Some(port) = self.port {
-            text.push(':');
-            text.push_str(&port.to_string());
+            append(text, &[":", &port.to_string()]);
         }
     }
 }
@@ -155,20 +160,17 @@ impl Uri {
 impl fmt::Display for Uri {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut text = String::with_capacity(64);
-        text.push_str(&self.scheme);
-        text.push(':');
+        append(&mut text, &[&self.scheme, ":"]);
         if let Some(user) = &self.user {
             text.push_str(user);
             if let Some(password) = &self.password {
-                text.push(':');
-                text.push_str(password);
+                append(&mut text, &[":", password]);
             }
             text.push('@');
         }
         self.push_host(&mut text);
         for (name, value) in self.params.iter() {
-            text.push(';');
-            text.push_str(name);
+            append(&mut text, &[";", name]);
             if let Some(value) = value {
                 text.push('=');
                 // A quoted string has no place in a URI (RFC 3261, section 25.1: paramchar).
@@ -176,8 +178,7 @@ impl fmt::Display for Uri {
             }
         }
         if let Some(headers) = &self.headers {
-            text.push('?');
-            text.push_str(headers);
+            append(&mut text, &["?", headers]);
         }
         f.write_str(&text)
     }

@@ -1,9 +1,8 @@
 //! From bytes to messages (RFC 3261, section 7; RFC 7118).
 
-use std::borrow::Cow;
-
 use super::header::{CSeq, NameAddr, Via, is_token, is_uri_text, split_list};
 use super::message::{Headers, Message, Method, Request, Response, long_name, redact};
+use crate::text::{number, split_once};
 
 /// The longest message that is read or sent, in bytes.
 pub const MAX_MESSAGE: usize = 65_536;
@@ -85,7 +84,7 @@ pub fn parse(bytes: &[u8]) -> Result<Frame, Rejected> {
         }
     };
     let cut = text.len() < bytes.len();
-    let (first_line, lines) = text.split_once('\n').unwrap_or((text, ""));
+    let (first_line, lines) = split_once(text, b'\n').unwrap_or((text, ""));
     let first_line = first_line.trim_ascii();
     let mut headers = Headers::default();
     let (read, rest) = read_headers(lines, cut, &mut headers);
@@ -130,18 +129,20 @@ enum Start<'a> {
 }
 
 fn read_start(line: &str) -> Result<Start<'_>, ParseError> {
-    let (first, rest) = line.split_once(' ').unwrap_or((line, ""));
+    let (first, rest) = split_once(line, b' ').unwrap_or((line, ""));
     let rest = rest.trim_ascii();
     if is_version(first) {
         check_version(first)?;
         // A bare `SIP/2.0 200`, without the space that the grammar wants behind it, exists in the field.
-        let (code, reason) = rest.split_once(' ').unwrap_or((rest, ""));
-        let status = code.parse().ok().filter(|status| (100..=699).contains(status) && code.len() == 3);
-        return Ok(Start::Response(status.ok_or(ParseError::StartLine)?, reason));
+        let (code, reason) = split_once(rest, b' ').unwrap_or((rest, ""));
+        return match number(code).and_then(|status| u16::try_from(status).ok()) {
+            Some(status @ 100..=699) if code.len() == 3 => Ok(Start::Response(status, reason)),
+            _ => Err(ParseError::StartLine),
+        };
     }
-    let (uri, version) = rest.rsplit_once(' ').ok_or(ParseError::StartLine)?;
+    let (uri, version) = last_word(rest);
     let uri = uri.trim_ascii();
-    if !is_version(version) || !is_token(first) {
+    if uri.is_empty() || !is_version(version) || !is_token(first) {
         return Err(ParseError::StartLine);
     }
     check_version(version)?;
@@ -149,6 +150,12 @@ fn read_start(line: &str) -> Result<Start<'_>, ParseError> {
         return Err(ParseError::StartLine);
     }
     Ok(Start::Request(Method::from_token(first), uri))
+}
+
+/// Everything before the last space, and what stands behind it.
+fn last_word(text: &str) -> (&str, &str) {
+    let at = text.bytes().rposition(|b| b == b' ').map_or(0, |at| at + 1);
+    text.split_at_checked(at).unwrap_or_default()
 }
 
 fn is_version(word: &str) -> bool {
@@ -169,17 +176,17 @@ fn read_headers<'a>(
     let mut outcome = Ok(());
     let mut rest = text;
     while !rest.is_empty() {
-        let (line, mut tail) = rest.split_once('\n').unwrap_or((rest, ""));
+        let (line, mut tail) = split_once(rest, b'\n').unwrap_or((rest, ""));
         if line.is_empty() || line == "\r" {
             return (outcome, Some(tail));
         }
-        let (name, value) = line.split_once(':').unwrap_or_default();
+        let (name, value) = split_once(line, b':').unwrap_or_default();
         let name = name.trim_ascii_end();
-        let mut value = Cow::Borrowed(value.trim_ascii());
+        let mut value = value.trim_ascii().to_owned();
         // Unfold (RFC 3261, section 7.3.1).
         while matches!(tail.as_bytes().first(), Some(b' ' | b'\t')) {
-            let (line, next) = tail.split_once('\n').unwrap_or((tail, ""));
-            let (value, line) = (value.to_mut(), line.trim_ascii());
+            let (line, next) = split_once(tail, b'\n').unwrap_or((tail, ""));
+            let line = line.trim_ascii();
             if !value.is_empty() && !line.is_empty() {
                 value.push(' ');
             }
@@ -191,10 +198,10 @@ fn read_headers<'a>(
             break;
         }
         // A NUL or a CR within a line could never be sent back in a response.
-        for bad in [0, b'\r'] {
-            if value.as_bytes().contains(&bad) {
-                value = value.replace(char::from(bad), " ").trim_ascii().to_owned().into();
-            }
+        if value.bytes().any(|b| matches!(b, 0 | b'\r')) {
+            let clean: String =
+                value.chars().map(|c| if matches!(c, '\0' | '\r') { ' ' } else { c }).collect();
+            value = clean.trim_ascii().to_owned();
         }
         let name = long_name(name);
         if !is_token(name) {
@@ -228,7 +235,7 @@ fn check<'a>(start: &Start<'_>, headers: &Headers, body: &'a [u8]) -> Result<&'a
                 return Err(ParseError::Header(name));
             }
         } else if name == "Content-Length" {
-            let this = value.parse::<usize>().ok().filter(|_| value.bytes().all(|b| b.is_ascii_digit()));
+            let this = number(value).and_then(|length| usize::try_from(length).ok());
             if this.is_none() || (length.is_some() && length != this) {
                 return Err(ParseError::ContentLength);
             }
@@ -261,8 +268,8 @@ fn is_word(value: &str) -> bool {
 }
 
 fn reply(first_line: &str, headers: Headers, error: ParseError) -> Option<Response> {
-    let (method, rest) = first_line.split_once(' ')?;
-    if method == "ACK" || !is_token(method) || !rest.rsplit(' ').next().is_some_and(is_version) {
+    let (method, rest) = split_once(first_line, b' ')?;
+    if method == "ACK" || !is_token(method) || !is_version(last_word(rest).1) {
         return None;
     }
     if !CORE.into_iter().all(|name| headers.get(name).is_some_and(|value| !value.is_empty())) {

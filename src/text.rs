@@ -1,0 +1,73 @@
+//! Small helpers for text, each one function for all its uses: the generic ones of the standard library are
+//! compiled anew for every kind of argument, and the module is downloaded by every visitor.
+
+/// The parts, one after the other.
+pub(crate) fn concat(parts: &[&str]) -> String {
+    let mut text = String::new();
+    append(&mut text, parts);
+    text
+}
+
+/// Adds the parts to the text.
+#[inline(never)]
+pub(crate) fn append(text: &mut String, parts: &[&str]) {
+    for part in parts {
+        text.push_str(part);
+    }
+}
+
+/// A number that is digits and nothing else: no sign, no white space. `None` too where it does not fit.
+#[inline(never)]
+pub(crate) fn number(text: &str) -> Option<u32> {
+    if text.is_empty() {
+        return None;
+    }
+    let mut number = 0_u64;
+    for byte in text.bytes() {
+        if !byte.is_ascii_digit() {
+            return None;
+        }
+        number = number * 10 + u64::from(byte - b'0');
+        if number > u64::from(u32::MAX) {
+            return None;
+        }
+    }
+    u32::try_from(number).ok()
+}
+
+/// What stands before and behind the first such byte, which is an ASCII one.
+#[inline(never)]
+pub(crate) fn split_once(text: &str, byte: u8) -> Option<(&str, &str)> {
+    let at = text.bytes().position(|b| b == byte)?;
+    Some((text.get(..at)?, text.get(at + 1..)?))
+}
+
+/// What stands before the first such byte; all of it where there is none.
+pub(crate) fn before(text: &str, byte: u8) -> &str {
+    split_once(text, byte).map_or(text, |(before, _)| before)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    #[test]
+    fn numbers_are_digits_that_fit() {
+        assert_eq!(number("0042"), Some(42));
+        assert_eq!(number("4294967295"), Some(u32::MAX));
+        for bad in ["", "4294967296", "99999999999999999999999", "+1", "-1", " 1", "1x", "\u{661}"] {
+            assert_eq!(number(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn parts_and_splits() {
+        assert_eq!(concat(&["a", "", "\u{e5}b"]), "a\u{e5}b");
+        assert_eq!(concat(&[]), "");
+        assert_eq!(split_once("\u{e5}:b:c", b':'), Some(("\u{e5}", "b:c")));
+        assert_eq!(split_once("a", b':'), None);
+        assert_eq!((before("a;b", b';'), before("a", b';')), ("a", "a"));
+    }
+}
