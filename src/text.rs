@@ -47,6 +47,51 @@ pub(crate) fn before(text: &str, byte: u8) -> &str {
     split_once(text, byte).map_or(text, |(before, _)| before)
 }
 
+/// The parts between all such bytes, which are ASCII ones.
+pub(crate) const fn split(text: &str, byte: u8) -> Split<'_> {
+    Split { rest: Some(text), byte }
+}
+
+/// See [`split`].
+pub(crate) struct Split<'a> {
+    rest: Option<&'a str>,
+    byte: u8,
+}
+
+impl<'a> Split<'a> {
+    /// What has not been split yet.
+    pub(crate) fn rest(self) -> &'a str {
+        self.rest.unwrap_or_default()
+    }
+}
+
+impl<'a> Iterator for Split<'a> {
+    type Item = &'a str;
+
+    #[inline(never)]
+    fn next(&mut self) -> Option<&'a str> {
+        let rest = self.rest?;
+        let (part, rest) = match split_once(rest, self.byte) {
+            Some((part, rest)) => (part, Some(rest)),
+            None => (rest, None),
+        };
+        self.rest = rest;
+        Some(part)
+    }
+}
+
+/// Whether there is a control character.
+#[inline(never)]
+pub(crate) fn has_control(text: &str) -> bool {
+    text.chars().any(char::is_control)
+}
+
+/// Whether there is white space or a control character.
+#[inline(never)]
+pub(crate) fn has_space_or_control(text: &str) -> bool {
+    text.chars().any(|c| c.is_control() || c.is_whitespace())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -69,5 +114,18 @@ mod tests {
         assert_eq!(split_once("\u{e5}:b:c", b':'), Some(("\u{e5}", "b:c")));
         assert_eq!(split_once("a", b':'), None);
         assert_eq!((before("a;b", b';'), before("a", b';')), ("a", "a"));
+        for text in ["", ",", "a", "a,b", ",a,,\u{e5},"] {
+            assert!(split(text, b',').eq(text.split(',')), "{text}");
+        }
+        let mut parts = split("a,b,c", b',');
+        assert_eq!((parts.next(), parts.rest()), (Some("a"), "b,c"));
+    }
+
+    #[test]
+    fn control_characters() {
+        assert!(has_control("a\u{85}") && has_control("\r") && !has_control("a \u{a0}\u{e5}"));
+        assert!(
+            has_space_or_control("a\u{a0}") && has_space_or_control("\0") && !has_space_or_control("\u{e5}")
+        );
     }
 }

@@ -4,7 +4,7 @@ use super::plan::{self, Country, Problem};
 use super::provider::{NumberFormat, Provider};
 use crate::error::{Error, ErrorCode};
 use crate::sip::uri::Uri;
-use crate::text::{concat, split_once};
+use crate::text::{concat, has_control, split, split_once};
 
 /// Longest input, bytes. Real addresses are far shorter (a GRUU has some 200).
 const MAX_INPUT: usize = 512;
@@ -82,7 +82,7 @@ impl Destination {
     /// country.
     pub fn parse(input: &str, default_country: Option<&str>) -> Result<Self, Error> {
         let country = default_country.map(country).transpose()?;
-        if input.chars().any(char::is_control) {
+        if has_control(input) {
             return Err(refused("a destination holds no line breaks or control characters"));
         }
         let input = input.trim_matches(|c: char| c.is_whitespace() || is_invisible(c));
@@ -100,7 +100,7 @@ impl Destination {
                 "tel" => tel(rest, country.as_ref()),
                 _ => Err(refused("not a sip:, sips: or tel: address, nor a phone number")),
             },
-            None if input.contains('@') => {
+            None if input.as_bytes().contains(&b'@') => {
                 Err(refused("an address needs its scheme: sip:user@host or sips:user@host"))
             }
             None => public(&Dialled::parse(input)?, country.as_ref(), None),
@@ -145,7 +145,7 @@ fn sip(input: &str) -> Result<Destination, Error> {
     }
     let uri = Uri::parse(input).map_err(|_| refused(NOT_SIP))?;
     // `sip:600` and `sip:alice` parse as hosts; nobody means that.
-    if uri.user.is_none() && !uri.host.contains(['.', ':']) && uri.host != "localhost" {
+    if uri.user.is_none() && !uri.host.bytes().any(|b| matches!(b, b'.' | b':')) && uri.host != "localhost" {
         return Err(refused(NOT_SIP));
     }
     if uri.password.is_some() {
@@ -160,12 +160,12 @@ fn sip(input: &str) -> Result<Destination, Error> {
 
 /// RFC 3966.
 fn tel(text: &str, country: Option<&Country>) -> Result<Destination, Error> {
-    let mut params = text.split(';');
+    let mut params = split(text, b';');
     let mut number = Dialled::parse(params.next().unwrap_or_default())?;
     let mut extension = None;
     let mut context = None;
     for param in params {
-        let (name, value) = param.split_once('=').unwrap_or((param, ""));
+        let (name, value) = split_once(param, b'=').unwrap_or((param, ""));
         if name.eq_ignore_ascii_case("ext") {
             let dialled = Dialled::parse(value)?;
             if dialled.plus || dialled.digits.len() > MAX_PRIVATE {
@@ -196,8 +196,7 @@ fn tel(text: &str, country: Option<&Country>) -> Result<Destination, Error> {
 fn private(number: String, context: &str) -> Result<Destination, Error> {
     let labels = context.trim_end_matches('.');
     if labels.is_empty()
-        || labels
-            .split('.')
+        || split(labels, b'.')
             .any(|label| label.is_empty() || !label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-'))
     {
         return Err(refused("phone-context is neither a domain nor a number with +"));

@@ -6,7 +6,7 @@
 use core::cmp::Ordering;
 
 use super::plans::PLANS;
-use crate::text::concat;
+use crate::text::{concat, split, split_once};
 
 /// Longest number (ITU-T E.164, section 6.2.1), calling code included.
 const E164_DIGITS: usize = 15;
@@ -49,7 +49,7 @@ pub(super) fn country(code: &str) -> Option<Country> {
         return None;
     }
     plans().find_map(|(plan, countries)| {
-        countries.split(' ').find_map(|entry| {
+        split(countries, b' ').find_map(|entry| {
             let (name, local) = entry.split_at_checked(2)?;
             name.eq_ignore_ascii_case(code).then_some(Country { plan, local })
         })
@@ -57,15 +57,15 @@ pub(super) fn country(code: &str) -> Option<Country> {
 }
 
 fn plans() -> impl Iterator<Item = (Plan, &'static str)> {
-    PLANS.split('\n').filter_map(|line| {
-        let mut fields = line.splitn(5, ' ');
+    split(PLANS, b'\n').filter_map(|line| {
+        let mut fields = split(line, b' ');
         let plan = Plan {
             code: fields.next()?,
             shape: fields.next()?,
             trunks: or_default(fields.next()?, "0"),
             international: or_default(fields.next()?, "00"),
         };
-        Some((plan, fields.next().unwrap_or_default()))
+        Some((plan, fields.rest()))
     })
 }
 
@@ -140,19 +140,26 @@ impl Plan {
     }
 
     fn without_trunk<'a>(&self, digits: &'a str) -> Option<&'a str> {
-        self.trunks.split(',').filter(|trunk| !trunk.is_empty()).find_map(|trunk| digits.strip_prefix(trunk))
+        split(self.trunks, b',')
+            .filter(|trunk| !trunk.is_empty())
+            .find_map(|trunk| digits.strip_prefix(trunk))
     }
 
     /// The longest prefix wins: "009" is one carrier's international prefix where "00" is another's.
     fn without_international<'a>(&self, digits: &'a str) -> Option<&'a str> {
-        self.international
-            .split(',')
-            .filter_map(|run| {
-                let (first, last) = run.split_once('-').unwrap_or((run, run));
-                let (prefix, rest) = digits.split_at_checked(first.len())?;
-                (!prefix.is_empty() && first <= prefix && prefix <= last).then_some(rest)
-            })
-            .min_by_key(|rest| rest.len())
+        let mut best: Option<&str> = None;
+        for run in split(self.international, b',') {
+            let (first, last) = split_once(run, b'-').unwrap_or((run, run));
+            if let Some((prefix, rest)) = digits.split_at_checked(first.len())
+                && !prefix.is_empty()
+                && first <= prefix
+                && prefix <= last
+                && best.is_none_or(|best| rest.len() < best.len())
+            {
+                best = Some(rest);
+            }
+        }
+        best
     }
 
     fn check_length(&self, national: &str) -> Result<(), Problem> {

@@ -3,6 +3,7 @@
 use super::strategy::StrategyName;
 use crate::error::Error;
 use crate::phone::check_server_url;
+use crate::text::has_control;
 
 /// How a provider wants E.164 numbers in a Request-URI.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -72,7 +73,7 @@ impl Provider {
         if !visible(&self.id) || self.id.len() > 64 {
             return Err(Error::invalid_config("id", "expected 1 to 64 visible ASCII characters"));
         }
-        if self.name.chars().any(char::is_control) || self.name.len() > 200 {
+        if has_control(&self.name) || self.name.len() > 200 {
             return Err(Error::invalid_config("name", "too long, or with control characters"));
         }
         if self.strategies.is_empty() {

@@ -5,7 +5,7 @@ use core::time::Duration;
 use super::io::Credentials;
 use crate::error::Error;
 use crate::sip::uri::Uri;
-use crate::text::{before, number, split_once};
+use crate::text::{before, has_space_or_control, number, split_once};
 
 /// Where credentials come from.
 #[derive(Debug, Clone, Default)]
@@ -69,7 +69,7 @@ impl PhoneConfig {
 /// `invalid_config` naming `servers`.
 pub fn check_server_url(url: &str) -> Result<(), Error> {
     let bad = |problem: &str| Err(Error::invalid_config("servers", problem));
-    if url.contains(|c: char| c.is_control() || c.is_whitespace()) {
+    if has_space_or_control(url) {
         return bad("a URL holds no spaces or control characters");
     }
     let lower = url.to_ascii_lowercase();

@@ -432,12 +432,11 @@ impl Phone {
                 continue;
             }
             match entry.owner {
-                Owner::Register => failed.push((id, entry.owner)),
-                Owner::Invite(_) | Owner::Info(_) => failed.push((id, entry.owner)),
-                Owner::Bye(_) | Owner::Nobody => again.push(entry.tx.request.to_text()),
+                Owner::Register | Owner::Invite(_) | Owner::Info(_) => failed.push((id, entry.owner)),
+                Owner::Bye(_) | Owner::Nobody => again.extend(entry.tx.request.to_text().ok()),
             }
         }
-        for text in again.into_iter().flatten() {
+        for text in again {
             self.transmit(text, true);
         }
         for (id, owner) in failed {

@@ -10,7 +10,7 @@ use crate::error::{Error, ErrorCode};
 use crate::sip::auth::Attempt;
 use crate::sip::message::{Method, Request};
 use crate::sip::sdp::{self, Direction as SdpDirection};
-use crate::text::split_once;
+use crate::text::{split, split_once};
 
 impl Phone {
     pub(super) fn on_in_dialog_request(&mut self, id: CallId, tx: TxId, request: &Request) {
@@ -148,7 +148,7 @@ impl Phone {
         let tone = request.headers.content_type().and_then(|content_type| {
             let body = core::str::from_utf8(&request.body).ok()?;
             let signal = if content_type.eq_ignore_ascii_case("application/dtmf-relay") {
-                body.split('\n').find_map(|line| {
+                split(body, b'\n').find_map(|line| {
                     let (name, value) = split_once(line, b'=')?;
                     name.trim_ascii().eq_ignore_ascii_case("signal").then_some(value)
                 })?

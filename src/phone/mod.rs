@@ -573,7 +573,7 @@ impl Phone {
     /// A command that nobody reports back on.
     fn media_order(&mut self, id: CallId, command: MediaCommand) {
         if let Some(call) = self.calls.get_mut(&id).filter(|call| call.media_open) {
-            if command == MediaCommand::Close {
+            if matches!(command, MediaCommand::Close) {
                 call.media_open = false;
             }
             let seq = call.media_seq;

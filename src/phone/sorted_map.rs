@@ -58,8 +58,8 @@ impl<K: Ord, V> SortedMap<K, V> {
         self.position(key).ok().map(|at| self.0.remove(at).1)
     }
 
-    pub(super) fn first(&self) -> Option<&(K, V)> {
-        self.0.first()
+    pub(super) fn iter(&self) -> core::slice::Iter<'_, (K, V)> {
+        self.0.iter()
     }
 
     pub(super) fn keys(&self) -> impl Iterator<Item = &K> {
@@ -110,7 +110,7 @@ mod tests {
                     standard.insert(key, value);
                 }
             }
-            assert_eq!(ours.first().map(|(key, _)| key), standard.keys().next());
+            assert_eq!(ours.iter().next().map(|(key, _)| key), standard.keys().next());
             assert_eq!(ours.len(), standard.len());
         }
         assert!(ours.keys().eq(standard.keys()) && ours.values().eq(standard.values()));

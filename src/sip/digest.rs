@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256, Sha512_256};
 use super::header::{is_token, quote, split_list, unquote};
 use super::message::Method;
 use crate::phone::io::Secret;
-use crate::text::{append, split_once};
+use crate::text::{append, has_control, split_once};
 
 /// Hash algorithms (RFC 8760, section 2.1), the weakest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -120,7 +120,7 @@ impl Challenge {
         };
         let text = |name| match challenge.get(name) {
             // They are sent back; a control character in them is an attack or a defect, never a need.
-            Some(value) if value.contains(char::is_control) => Err(()),
+            Some(value) if has_control(value) => Err(()),
             value => Ok(value.map(str::to_owned)),
         };
         Some(Self {

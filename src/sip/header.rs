@@ -420,7 +420,8 @@ pub(crate) fn quote(text: &str) -> String {
 /// The content of the quoted string at the start of the text; what follows its end is ignored.
 pub(crate) fn unquote(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    let mut chars = text.chars().skip(1);
+    let mut chars = text.chars();
+    chars.next();
     while let Some(c) = chars.next() {
         match c {
             '"' => break,

@@ -12,7 +12,7 @@ use rsip::headers::UntypedHeader;
 
 use super::header::{CSeq, NameAddr, Via, is_token, is_uri_text, parse_u32, quote, split_list};
 use super::wire::MAX_MESSAGE;
-use crate::text::{append, before, concat, split_once};
+use crate::text::{append, before, concat, has_control, split_once};
 
 /// A method. Names are case-sensitive (RFC 3261, section 7.1).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -605,7 +605,7 @@ pub fn check_extra_header(name: &str, value: &str) -> Result<(), &'static str> {
     if OWNED.iter().any(|owned| owned.eq_ignore_ascii_case(name)) {
         return Err("this header is set by the phone itself");
     }
-    if value.chars().any(char::is_control) {
+    if has_control(value) {
         return Err("a header value holds no control characters");
     }
     if value.len() > MAX_EXTRA_VALUE {
@@ -750,7 +750,7 @@ fn redact_passwords(line: &str, out: &mut String) {
             continue;
         }
         // What has been looked at is not looked at again: a line of nothing but `sip:` is long enough to notice.
-        let stop = after.find(|c: char| c.is_whitespace() || matches!(c, '<' | '>' | '"' | '@'));
+        let stop = after.bytes().position(|b| b <= b' ' || matches!(b, b'<' | b'>' | b'"' | b'@'));
         let (uri, tail) = after.split_at_checked(stop.unwrap_or(after.len())).unwrap_or((after, ""));
         rest = tail;
         match split_once(uri, b':') {

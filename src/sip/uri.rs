@@ -3,7 +3,7 @@
 use core::fmt;
 
 use super::header::{Params, is_uri_text, split_before};
-use crate::text::{append, concat, number, split_once};
+use crate::text::{append, concat, has_space_or_control, number, split_once};
 
 /// Why a text is not a SIP URI.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -56,9 +56,7 @@ impl Uri {
         if scheme != "sip" && scheme != "sips" {
             return Err(UriError::Scheme);
         }
-        if !rest.is_empty()
-            && (!is_uri_text(rest) || rest.chars().any(|c| c.is_control() || c.is_whitespace()))
-        {
+        if !rest.is_empty() && (!is_uri_text(rest) || has_space_or_control(rest)) {
             return Err(UriError::Character);
         }
         // The user part may hold `;`, `?`, `:` and `/` unescaped, so the first `@` decides, before anything else.
