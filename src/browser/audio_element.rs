@@ -3,10 +3,10 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use wasm_bindgen_futures::{JsFuture, spawn_local};
 use web_sys::{HtmlAudioElement, MediaStream};
 
 use super::listener::Listener;
+use super::task::then;
 
 /// What an application wants done with remote audio.
 #[derive(Debug, Clone, Default)]
@@ -35,11 +35,7 @@ struct Inner {
 impl RemoteAudio {
     /// Starts to play. `blocked` is called when the browser refuses to play without a user gesture; it is tried
     /// again at the next one.
-    pub(crate) fn play(
-        playback: &Playback,
-        stream: &MediaStream,
-        blocked: impl Fn() + 'static,
-    ) -> Option<Self> {
+    pub(crate) fn play(playback: &Playback, stream: &MediaStream, blocked: Box<dyn Fn()>) -> Option<Self> {
         let element = match playback {
             Playback::Application => return None,
             Playback::Element(element) => element.clone(),
@@ -52,7 +48,7 @@ impl RemoteAudio {
             // Not `.clone()`, which is the browser's own: another stream, with tracks of its own.
             stream: Clone::clone(stream),
             gestures: RefCell::new(Vec::new()),
-            blocked: Box::new(blocked),
+            blocked,
         });
         inner.start();
         Some(Self(inner))
@@ -63,8 +59,7 @@ impl Inner {
     fn start(self: &Rc<Self>) {
         let Ok(playing) = self.element.play() else { return };
         let weak = Rc::downgrade(self);
-        spawn_local(async move {
-            let played = JsFuture::from(playing).await;
+        let played = move |played| {
             let Some(inner) = weak.upgrade() else { return };
             match played {
                 Ok(_) => inner.gestures.borrow_mut().clear(),
@@ -74,7 +69,8 @@ impl Inner {
                 // The source was changed or taken away meanwhile: nobody waits for this any more.
                 Err(_) => {}
             }
-        });
+        };
+        then(playing, Box::new(played));
     }
 
     fn wait_for_gesture(self: &Rc<Self>) {
@@ -84,11 +80,12 @@ impl Inner {
         let Some(document) = web_sys::window().and_then(|window| window.document()) else { return };
         let listen = |kind| {
             let weak = Rc::downgrade(self);
-            Listener::new(&document, kind, move |_| {
+            let gesture = move |_| {
                 if let Some(inner) = weak.upgrade() {
                     inner.start();
                 }
-            })
+            };
+            Listener::new(&document, kind, Box::new(gesture))
         };
         *self.gestures.borrow_mut() = vec![listen("pointerdown"), listen("keydown")];
         (self.blocked)();

@@ -2,11 +2,10 @@
 
 use core::cell::Cell;
 
-use wasm_bindgen::JsCast;
-use wasm_bindgen::closure::Closure;
+use wasm_bindgen::{JsCast, JsValue};
 use web_sys::{Performance, Window};
 
-use super::listener::drop_later;
+use super::listener::{Callback, callback, drop_later};
 use crate::time::Instant;
 
 /// Browsers keep the delay in 32 signed bits; a longer one would fire at once.
@@ -33,17 +32,17 @@ impl Clock {
 #[must_use = "dropping it clears the timeout"]
 pub(crate) struct Timer {
     window: Window,
-    callback: Option<Closure<dyn Fn()>>,
+    callback: Option<Callback>,
     handle: Cell<Option<i32>>,
     due: Cell<Option<Instant>>,
 }
 
 impl Timer {
     /// A timer that is not set. Whoever is called must call [`Timer::fired`].
-    pub(crate) fn new(window: &Window, callback: impl Fn() + 'static) -> Self {
+    pub(crate) fn new(window: &Window, function: Box<dyn Fn(JsValue)>) -> Self {
         Self {
             window: window.clone(),
-            callback: Some(Closure::<dyn Fn()>::new(callback)),
+            callback: Some(callback(function)),
             handle: Cell::new(None),
             due: Cell::new(None),
         }

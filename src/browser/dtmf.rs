@@ -2,7 +2,7 @@
 
 use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsCast, JsValue};
-use web_sys::{Event, EventTarget, RtcRtpSender, RtcdtmfSender};
+use web_sys::{EventTarget, RtcRtpSender, RtcdtmfSender};
 
 use super::listener::Listener;
 use super::object;
@@ -31,16 +31,17 @@ impl SendingDtmf {
         tones: &str,
         duration: u32,
         gap: u32,
-        done: impl Fn() + 'static,
+        done: Box<dyn Fn()>,
     ) -> Result<Self, JsValue> {
         let dtmf: RtcdtmfSender = sender.dtmf().ok_or(JsValue::NULL)?;
         let dtmf: DtmfSender = dtmf.unchecked_into();
         dtmf.insert(tones, duration, gap)?;
-        Ok(Self(Listener::new(&dtmf, "tonechange", move |event: Event| {
+        let changed = move |event: JsValue| {
             // An empty tone says that all have been played (WebRTC 1.0, section 7.2).
             if object::string(&event, "tone").as_deref() == Some("") {
                 done();
             }
-        })))
+        };
+        Ok(Self(Listener::new(&dtmf, "tonechange", Box::new(changed))))
     }
 }

@@ -2,10 +2,11 @@
 
 use js_sys::Object;
 use wasm_bindgen::{JsCast, JsValue};
-use wasm_bindgen_futures::{JsFuture, spawn_local};
+use wasm_bindgen_futures::JsFuture;
 use web_sys::{MediaStream, MediaStreamConstraints, MediaStreamTrack};
 
 use super::object;
+use super::task::spawn;
 use crate::phone::MediaError;
 
 /// Which microphone an application asks for.
@@ -65,11 +66,11 @@ impl RequestedMicrophone {
 impl Drop for RequestedMicrophone {
     fn drop(&mut self) {
         if let Some(asked) = self.0.take() {
-            spawn_local(async move {
+            spawn(Box::pin(async move {
                 if let Ok(stream) = asked.await {
                     drop(Microphone(stream.unchecked_into()));
                 }
-            });
+            }));
         }
     }
 }

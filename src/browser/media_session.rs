@@ -2,19 +2,20 @@
 
 use core::cell::{Cell, RefCell};
 use core::future::poll_fn;
-use core::pin::pin;
+use core::pin::Pin;
 use core::task::{Poll, Waker};
 use std::rc::Rc;
 
 use wasm_bindgen::{JsCast, JsValue};
-use wasm_bindgen_futures::{JsFuture, spawn_local};
+use wasm_bindgen_futures::JsFuture;
 use web_sys::{MediaStream, RtcPeerConnectionState, RtcSdpType, RtcTrackEvent};
 
 use super::audio_element::{Playback, RemoteAudio};
 use super::dtmf::SendingDtmf;
 use super::media_devices::{Audio, Microphone, RequestedMicrophone};
 use super::peer_connection::{Configuration, PeerConnection};
-use super::stats::{CallStats, StatsReader};
+use super::stats::StatsReader;
+use super::task::spawn;
 use crate::phone::{MediaCommand, MediaError, MediaSeq, MediaState, MediaValue};
 
 /// What a session is made with.
@@ -44,7 +45,7 @@ pub(crate) enum MediaReport {
 enum Stop {
     /// It failed.
     Failed(MediaError),
-    /// The session was closed meanwhile; nobody waits for a report.
+    /// The session was closed meanwhile, or the job is one without an outcome; nobody waits for a report.
     Closed,
 }
 
@@ -65,7 +66,7 @@ pub(crate) struct MediaSession {
 
 #[derive(Default)]
 struct Parts {
-    connection: Option<PeerConnection>,
+    connection: Option<Rc<PeerConnection>>,
     microphone: Option<Microphone>,
     speaker: Option<RemoteAudio>,
     remote: Option<MediaStream>,
@@ -83,11 +84,11 @@ struct Parts {
 impl MediaSession {
     /// A session without a connection or a microphone: the first job opens them. `report` is never called from
     /// within a method of this type, except for [`MediaCommand::TakeLocal`].
-    pub(crate) fn new(setup: MediaSetup, report: impl Fn(MediaReport) + 'static) -> Rc<Self> {
+    pub(crate) fn new(setup: MediaSetup, report: Box<dyn Fn(MediaReport)>) -> Rc<Self> {
         let muted = setup.muted;
         Rc::new(Self {
             setup,
-            report: Box::new(report),
+            report,
             closed: Cell::new(false),
             waiting: RefCell::default(),
             parts: RefCell::new(Parts { muted, ..Parts::default() }),
@@ -99,7 +100,7 @@ impl MediaSession {
         match command {
             MediaCommand::Close => self.close(),
             MediaCommand::TakeLocal => self.hurry(seq),
-            command => spawn_local(self.clone().job(seq, command)),
+            command => spawn(Box::pin(self.clone().job(seq, command))),
         }
     }
 
@@ -141,17 +142,22 @@ impl MediaSession {
     /// Whether packets can flow.
     pub(crate) fn is_connected(&self) -> bool {
         let parts = self.parts.borrow();
-        parts.connection.as_ref().map(PeerConnection::state) == Some(RtcPeerConnectionState::Connected)
+        parts.connection.as_ref().map(|pc| pc.state()) == Some(RtcPeerConnectionState::Connected)
     }
 
-    /// Figures since the last call of this.
-    ///
-    /// # Errors
-    /// When the session is closed.
-    pub(crate) async fn stats(self: Rc<Self>) -> Result<CallStats, JsValue> {
-        let report = self.parts.borrow().connection.as_ref().map(PeerConnection::stats);
-        let report = self.unless_closed(report.ok_or(JsValue::NULL)?).await.map_err(|_| JsValue::NULL)??;
-        Ok(self.parts.borrow_mut().stats.read(&report))
+    /// Figures since the last call of this (`CallStats`), or `None` when the session is or gets closed.
+    pub(crate) fn stats(self: &Rc<Self>, done: Box<dyn FnOnce(Option<JsValue>)>) {
+        let session = self.clone();
+        spawn(Box::pin(async move {
+            let report = match session.pc().map(|pc| pc.stats()) {
+                Ok(report) => session.unless_closed(report).await,
+                Err(closed) => Err(closed),
+            };
+            done(match report {
+                Ok(Ok(report)) => Some(session.parts.borrow_mut().stats.read(report.unchecked_ref()).to_js()),
+                _ => None,
+            });
+        }));
     }
 
     /// Plays tones into the audio (RFC 4733).
@@ -163,27 +169,16 @@ impl MediaSession {
         tones: &str,
         duration: u32,
         gap: u32,
-        done: impl Fn() + 'static,
+        done: Box<dyn Fn()>,
     ) -> Result<(), JsValue> {
-        let sender = self.parts.borrow().connection.as_ref().and_then(PeerConnection::sender);
+        let sender = self.parts.borrow().connection.as_ref().and_then(|pc| pc.sender());
         let sending = SendingDtmf::start(&sender.ok_or(JsValue::NULL)?, tones, duration, gap, done)?;
         self.parts.borrow_mut().dtmf = Some(sending);
         Ok(())
     }
 
     async fn job(self: Rc<Self>, seq: MediaSeq, command: MediaCommand) {
-        let outcome = match command {
-            MediaCommand::CreateOffer => self.first_offer().await.map(|()| None),
-            MediaCommand::CreateAnswer { offer } => self.first_answer(&offer).await.map(|()| None),
-            MediaCommand::Reoffer => self.reoffer().await.map(|()| None),
-            MediaCommand::Renegotiate { offer } => self.reanswer(&offer).await.map(|()| None),
-            MediaCommand::SetAnswer { answer, provisional } => {
-                self.apply(&answer, provisional).await.map(|()| Some(MediaValue::Applied))
-            }
-            MediaCommand::Rollback => return self.rollback().await,
-            MediaCommand::TakeLocal | MediaCommand::Close => return,
-        };
-        match outcome {
+        match self.negotiate(command).await {
             Ok(Some(value)) => self.done(seq, Ok(value)),
             Ok(None) => self.described(seq),
             Err(Stop::Failed(error)) => self.done(seq, Err(error)),
@@ -199,68 +194,61 @@ impl MediaSession {
 
     // ---- the jobs
 
-    async fn first_offer(self: &Rc<Self>) -> Result<(), Stop> {
-        // The user may take long over the microphone prompt, and the device takes its time to start: everything
-        // that needs no microphone is done meanwhile.
-        let microphone = self.request_microphone()?;
-        self.connect()?;
-        let send = microphone.is_some();
-        self.with(|pc| pc.add_audio(send))?.map_err(unavailable)?;
-        let offer = self.with(PeerConnection::create_offer)?;
-        if let Some(microphone) = microphone {
-            self.attach(microphone.open().await?).await?;
+    /// One job; `None` when it has made a local description. One function with few places that wait, since each
+    /// such place is code of its own.
+    async fn negotiate(self: &Rc<Self>, command: MediaCommand) -> Result<Option<MediaValue>, Stop> {
+        let first = matches!(command, MediaCommand::CreateOffer | MediaCommand::CreateAnswer { .. });
+        let mut microphone = None;
+        if first {
+            // The user may take long over the microphone prompt, and the device takes its time to start:
+            // everything that needs no microphone is done meanwhile.
+            microphone = self.request_microphone()?;
+            self.connect()?;
         }
-        let offer = self.described_by(offer).await?;
-        let set = self.with(|pc| pc.set_local(offer))?;
-        self.described_by(set).await?;
-        Ok(())
-    }
-
-    async fn first_answer(self: &Rc<Self>, offer: &str) -> Result<(), Stop> {
-        let microphone = self.request_microphone()?;
-        self.connect()?;
-        let set = self.with(|pc| pc.set_remote(RtcSdpType::Offer, offer))?;
-        self.described_by(set).await?;
-        if let Some(microphone) = microphone {
-            self.attach(microphone.open().await?).await?;
+        let pc = self.pc()?;
+        let remote = match &command {
+            MediaCommand::CreateAnswer { offer } | MediaCommand::Renegotiate { offer } => {
+                Some(pc.set_remote(RtcSdpType::Offer, offer))
+            }
+            MediaCommand::SetAnswer { answer, provisional: false } => {
+                Some(pc.set_remote(RtcSdpType::Answer, answer))
+            }
+            MediaCommand::SetAnswer { answer, provisional: true } => {
+                Some(pc.set_remote(RtcSdpType::Pranswer, answer))
+            }
+            MediaCommand::Rollback => pc.rollback(),
+            _ => None,
+        };
+        let mut offer = None;
+        if matches!(command, MediaCommand::CreateOffer | MediaCommand::Reoffer) {
+            if first {
+                pc.add_audio(microphone.is_some()).map_err(unavailable)?;
+            }
+            offer = Some(pc.create_offer());
         }
-        self.answer().await
-    }
-
-    async fn reoffer(self: &Rc<Self>) -> Result<(), Stop> {
-        let offer = self.with(PeerConnection::create_offer)?;
-        let offer = self.described_by(offer).await?;
-        let set = self.with(|pc| pc.set_local(offer))?;
-        self.described_by(set).await?;
-        Ok(())
-    }
-
-    async fn reanswer(self: &Rc<Self>, offer: &str) -> Result<(), Stop> {
-        let set = self.with(|pc| pc.set_remote(RtcSdpType::Offer, offer))?;
-        self.described_by(set).await?;
-        self.answer().await
-    }
-
-    async fn answer(self: &Rc<Self>) -> Result<(), Stop> {
-        let answer = self.with(PeerConnection::create_answer)?;
-        let answer = self.described_by(answer).await?;
-        let set = self.with(|pc| pc.set_local(answer))?;
-        self.described_by(set).await?;
-        Ok(())
-    }
-
-    async fn apply(self: &Rc<Self>, answer: &str, provisional: bool) -> Result<(), Stop> {
-        let kind = if provisional { RtcSdpType::Pranswer } else { RtcSdpType::Answer };
-        let set = self.with(|pc| pc.set_remote(kind, answer))?;
-        self.described_by(set).await?;
-        Ok(())
-    }
-
-    async fn rollback(self: &Rc<Self>) {
-        if let Ok(Some(rollback)) = self.with(PeerConnection::rollback) {
+        // Not held while this waits: the connection is closed with the session.
+        drop(pc);
+        let set = match remote {
+            Some(remote) => self.described_by(remote).await.map(drop),
+            None => Ok(()),
+        };
+        match command {
             // Nobody is told: a connection that cannot go back is found out by the next job.
-            let _done = self.described_by(rollback).await;
+            MediaCommand::Rollback => return Err(Stop::Closed),
+            MediaCommand::SetAnswer { .. } => return set.map(|()| Some(MediaValue::Applied)),
+            _ => set?,
         }
+        if let Some(microphone) = microphone {
+            self.attach(microphone.open().await?).await?;
+        }
+        let description = match offer {
+            Some(offer) => offer,
+            None => self.pc()?.create_answer(),
+        };
+        let description = self.described_by(description).await?;
+        let set = self.pc()?.set_local(description);
+        self.described_by(set).await?;
+        Ok(None)
     }
 
     // ---- their parts
@@ -297,30 +285,19 @@ impl MediaSession {
         }
         let mut pc = PeerConnection::new(&self.setup.connection).map_err(unavailable)?;
         let weak = Rc::downgrade(self);
-        pc.on("icegatheringstatechange", move |_| {
-            if let Some(session) = weak.upgrade() {
-                session.gathered();
-            }
-        });
-        let weak = Rc::downgrade(self);
-        pc.on_useful_candidate(&self.setup.connection, move || {
-            if let Some(session) = weak.upgrade() {
-                session.candidate_came();
-            }
-        });
-        let weak = Rc::downgrade(self);
-        pc.on("connectionstatechange", move |_| {
-            if let Some(session) = weak.upgrade() {
-                session.state_changed();
-            }
-        });
-        let weak = Rc::downgrade(self);
-        pc.on("track", move |event| {
-            if let Some(session) = weak.upgrade() {
-                session.track_came(event.unchecked_ref());
-            }
-        });
-        self.parts.borrow_mut().connection = Some(pc);
+        let handler = |handle: fn(&Rc<Self>, &JsValue)| {
+            let weak = weak.clone();
+            Box::new(move |event: JsValue| {
+                if let Some(session) = weak.upgrade() {
+                    handle(&session, &event);
+                }
+            })
+        };
+        pc.on("icegatheringstatechange", handler(|session, _| session.gathered()));
+        pc.on_useful_candidate(&self.setup.connection, handler(|session, _| session.candidate_came()));
+        pc.on("connectionstatechange", handler(|session, _| session.state_changed()));
+        pc.on("track", handler(|session, event| session.track_came(event.unchecked_ref())));
+        self.parts.borrow_mut().connection = Some(Rc::new(pc));
         Ok(())
     }
 
@@ -357,11 +334,8 @@ impl MediaSession {
             let mut parts = self.parts.borrow_mut();
             let Some(seq) = parts.gathering else { return };
             let hurried = parts.hurried == Some(seq);
-            let Some(sdp) = parts
-                .connection
-                .as_ref()
-                .filter(|pc| hurried || pc.gathered())
-                .and_then(PeerConnection::local_sdp)
+            let Some(sdp) =
+                parts.connection.as_ref().filter(|pc| hurried || pc.gathered()).and_then(|pc| pc.local_sdp())
             else {
                 return;
             };
@@ -372,7 +346,7 @@ impl MediaSession {
     }
 
     fn state_changed(&self) {
-        let state = self.parts.borrow().connection.as_ref().map(PeerConnection::state);
+        let state = self.parts.borrow().connection.as_ref().map(|pc| pc.state());
         let state = match state {
             Some(RtcPeerConnectionState::Connected) => MediaState::Connected,
             Some(RtcPeerConnectionState::Disconnected) => MediaState::Disconnected,
@@ -393,18 +367,19 @@ impl MediaSession {
         let old = self.parts.borrow_mut().speaker.take();
         drop(old);
         let weak = Rc::downgrade(self);
-        let speaker = RemoteAudio::play(&self.setup.playback, &stream, move || {
+        let blocked = move || {
             if let Some(session) = weak.upgrade() {
                 (session.report)(MediaReport::PlaybackBlocked);
             }
-        });
+        };
+        let speaker = RemoteAudio::play(&self.setup.playback, &stream, Box::new(blocked));
         let mut parts = self.parts.borrow_mut();
         parts.speaker = speaker;
         parts.remote = Some(stream);
     }
 
-    fn with<T>(&self, f: impl FnOnce(&PeerConnection) -> T) -> Result<T, Stop> {
-        self.parts.borrow().connection.as_ref().map(f).ok_or(Stop::Closed)
+    fn pc(&self) -> Result<Rc<PeerConnection>, Stop> {
+        self.parts.borrow().connection.clone().ok_or(Stop::Closed)
     }
 
     /// Waits for an operation on descriptions.
@@ -414,13 +389,12 @@ impl MediaSession {
 
     /// Waits for the operation or for [`MediaSession::close`]: a closed connection leaves the promises of its
     /// operations pending for ever (WebRTC 1.0, section 4.4.1.2), and with them would stay all that waits.
-    async fn unless_closed<F: Future>(&self, operation: F) -> Result<F::Output, Stop> {
-        let mut operation = pin!(operation);
+    async fn unless_closed(&self, mut operation: JsFuture) -> Result<Result<JsValue, JsValue>, Stop> {
         poll_fn(|context| {
             if self.closed.get() {
                 return Poll::Ready(Err(Stop::Closed));
             }
-            let polled = operation.as_mut().poll(context);
+            let polled = Pin::new(&mut operation).poll(context);
             if polled.is_pending() {
                 let mut waiting = self.waiting.borrow_mut();
                 waiting.retain(|waker| !waker.will_wake(context.waker()));

@@ -10,4 +10,5 @@ pub(crate) mod media_session;
 pub(crate) mod object;
 pub(crate) mod peer_connection;
 pub(crate) mod stats;
+pub(crate) mod task;
 pub(crate) mod websocket;

@@ -2,6 +2,7 @@
 //! the options reader in `js::config`, which must tell the difference, has its own.
 
 use js_sys::{Object, Reflect};
+use serde::Serialize;
 use wasm_bindgen::{JsCast, JsValue};
 
 /// The property, or `undefined`.
@@ -21,15 +22,48 @@ pub(crate) fn string(object: &JsValue, key: &str) -> Option<String> {
 
 /// Sets a property of an object that this module made: that cannot fail, as it is neither frozen nor a proxy.
 pub(crate) fn set(object: &JsValue, key: &str, value: impl Into<JsValue>) {
-    let set = Reflect::set(object, &JsValue::from_str(key), &value.into());
+    set_value(object, key, &value.into());
+}
+
+#[inline(never)]
+fn set_value(object: &JsValue, key: &str, value: &JsValue) {
+    let set = Reflect::set(object, &JsValue::from_str(key), value);
     debug_assert!(set.is_ok(), "a fresh object takes properties");
 }
 
 /// A plain object with these properties.
 pub(crate) fn object<const N: usize>(properties: [(&str, JsValue); N]) -> JsValue {
+    filled(&properties)
+}
+
+#[inline(never)]
+fn filled(properties: &[(&str, JsValue)]) -> JsValue {
     let object = Object::new().unchecked_into();
     for (key, value) in properties {
-        set(&object, key, value);
+        set_value(&object, key, value);
     }
     object
+}
+
+/// One value of [`plain`].
+#[derive(Debug, Clone, Copy, Serialize)]
+#[serde(untagged)]
+pub(crate) enum Plain<'a> {
+    /// A string.
+    Text(&'a str),
+    /// A number; `null` where it is unknown.
+    Number(Option<f64>),
+}
+
+/// Plain data as a JavaScript object.
+///
+/// Serialized as a list of entries and not as a struct: for those the serializer keeps a table of all field names,
+/// whose hash map is 3 kB of wasm, and each struct has a serialize function of its own.
+pub(crate) fn plain(fields: &[(&str, Plain<'_>)]) -> JsValue {
+    let serializer = serde_wasm_bindgen::Serializer::new().serialize_missing_as_null(true);
+    fields
+        .serialize(&serializer)
+        .map_err(JsValue::from)
+        .and_then(|entries| Object::from_entries(&entries))
+        .map_or_else(|error| error, JsValue::from)
 }

@@ -5,9 +5,9 @@ use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{
-    Event, MediaStream, MediaStreamTrack, RtcConfiguration, RtcIceGatheringState, RtcPeerConnection,
+    MediaStream, MediaStreamTrack, RtcConfiguration, RtcIceGatheringState, RtcPeerConnection,
     RtcPeerConnectionState, RtcRtpReceiver, RtcRtpSender, RtcRtpTransceiver, RtcSdpType,
-    RtcSessionDescriptionInit, RtcSignalingState, RtcStatsReport,
+    RtcSessionDescriptionInit, RtcSignalingState,
 };
 
 use super::listener::Listener;
@@ -112,7 +112,7 @@ impl PeerConnection {
     }
 
     /// Listens as long as the connection is open.
-    pub(crate) fn on(&mut self, kind: &'static str, handler: impl Fn(Event) + 'static) {
+    pub(crate) fn on(&mut self, kind: &'static str, handler: Box<dyn Fn(JsValue)>) {
         self.listeners.push(Listener::new(&self.pc, kind, handler));
     }
 
@@ -120,15 +120,16 @@ impl PeerConnection {
     pub(crate) fn on_useful_candidate(
         &mut self,
         configuration: &Configuration,
-        handler: impl Fn() + 'static,
+        handler: Box<dyn Fn(JsValue)>,
     ) {
         let kind = configuration.best_candidate();
-        self.on("icecandidate", move |event| {
+        let useful = move |event: JsValue| {
             let candidate = string(&get(&event, "candidate"), "candidate");
             if candidate.is_some_and(|candidate| is_useful(&candidate, kind)) {
-                handler();
+                handler(event);
             }
-        });
+        };
+        self.on("icecandidate", Box::new(useful));
     }
 
     /// Adds the audio line of an offer. The track may come later, with [`PeerConnection::send`].
@@ -216,10 +217,9 @@ impl PeerConnection {
         self.transceiver().map(|transceiver| transceiver.sender())
     }
 
-    /// Starts to collect statistics.
-    pub(crate) fn stats(&self) -> impl Future<Output = Result<RtcStatsReport, JsValue>> + 'static {
-        let report = JsFuture::from(self.pc.get_stats());
-        async move { Ok(report.await?.unchecked_into()) }
+    /// Starts to collect statistics, an `RTCStatsReport`.
+    pub(crate) fn stats(&self) -> JsFuture {
+        JsFuture::from(self.pc.get_stats().unchecked_into::<Promise>())
     }
 
     fn transceiver(&self) -> Option<RtcRtpTransceiver> {

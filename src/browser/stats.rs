@@ -1,15 +1,13 @@
 //! Call quality from `getStats`.
 
 use js_sys::Array;
-use serde::Serialize;
 use wasm_bindgen::JsValue;
 use web_sys::RtcStatsReport;
 
-use super::object::{get, number, string};
+use super::object::{Plain, get, number, plain, string};
 
 /// What a call sends, receives, and how it sounds.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct CallStats {
     /// Estimated listening quality, 1 to 4.5.
     pub(crate) mos: Option<f64>,
@@ -25,6 +23,21 @@ pub(crate) struct CallStats {
     pub(crate) bytes_sent: f64,
     /// Payload bytes.
     pub(crate) bytes_received: f64,
+}
+
+impl CallStats {
+    /// As JavaScript sees it.
+    pub(crate) fn to_js(&self) -> JsValue {
+        plain(&[
+            ("mos", Plain::Number(self.mos)),
+            ("roundTripTime", Plain::Number(self.round_trip_time)),
+            ("jitter", Plain::Number(self.jitter)),
+            ("packetLoss", Plain::Number(self.packet_loss)),
+            ("codec", self.codec.as_deref().map_or(Plain::Number(None), Plain::Text)),
+            ("bytesSent", Plain::Number(Some(self.bytes_sent))),
+            ("bytesReceived", Plain::Number(Some(self.bytes_received))),
+        ])
+    }
 }
 
 /// Packet counters since the call began.

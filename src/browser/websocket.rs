@@ -4,9 +4,10 @@ use std::rc::Rc;
 
 use js_sys::{ArrayBuffer, Uint8Array};
 use wasm_bindgen::{JsCast, JsValue};
-use web_sys::{BinaryType, Event, MessageEvent, WebSocket};
+use web_sys::{BinaryType, WebSocket};
 
 use super::listener::Listener;
+use super::object::get;
 
 /// The subprotocol (RFC 7118, section 4).
 const SUBPROTOCOL: &str = "sip";
@@ -35,35 +36,36 @@ impl Socket {
     ///
     /// # Errors
     /// What the browser throws: a URL that it takes for wrong, or that the page may not connect to.
-    pub(crate) fn open(url: &str, report: impl Fn(SocketEvent) + 'static) -> Result<Self, JsValue> {
+    pub(crate) fn open(url: &str, report: Rc<dyn Fn(SocketEvent)>) -> Result<Self, JsValue> {
         let socket = WebSocket::new_with_str(url, SUBPROTOCOL)?;
         socket.set_binary_type(BinaryType::Arraybuffer);
-        let report = Rc::new(report);
 
+        let opened = {
+            let (report, socket) = (report.clone(), socket.clone());
+            move |_| {
+                // A browser fails the connection by itself when the server picks another subprotocol, but not
+                // all do when it picks none (RFC 6455, section 4.1).
+                if socket.protocol().eq_ignore_ascii_case(SUBPROTOCOL) {
+                    report(SocketEvent::Opened);
+                } else {
+                    close(&socket);
+                    report(SocketEvent::Closed);
+                }
+            }
+        };
+        let received = {
+            let report = report.clone();
+            move |event: JsValue| {
+                if let Some(bytes) = payload(&get(&event, "data")) {
+                    report(SocketEvent::Data(bytes));
+                }
+            }
+        };
         let listeners = vec![
-            Listener::new(&socket, "open", {
-                let (report, socket) = (report.clone(), socket.clone());
-                move |_| {
-                    // A browser fails the connection by itself when the server picks another subprotocol, but
-                    // not all do when it picks none (RFC 6455, section 4.1).
-                    if socket.protocol().eq_ignore_ascii_case(SUBPROTOCOL) {
-                        report(SocketEvent::Opened);
-                    } else {
-                        close(&socket);
-                        report(SocketEvent::Closed);
-                    }
-                }
-            }),
-            Listener::new(&socket, "message", {
-                let report = report.clone();
-                move |event: Event| {
-                    if let Some(bytes) = payload(&event) {
-                        report(SocketEvent::Data(bytes));
-                    }
-                }
-            }),
+            Listener::new(&socket, "open", Box::new(opened)),
+            Listener::new(&socket, "message", Box::new(received)),
             // An `error` event says nothing and is always followed by `close`.
-            Listener::new(&socket, "close", move |_| report(SocketEvent::Closed)),
+            Listener::new(&socket, "close", Box::new(move |_| report(SocketEvent::Closed))),
         ];
         Ok(Self { socket, listeners })
     }
@@ -91,8 +93,7 @@ fn close(socket: &WebSocket) {
 }
 
 /// The bytes of a text or binary message (RFC 7118, section 5.2 allows both).
-fn payload(event: &Event) -> Option<Vec<u8>> {
-    let data = event.dyn_ref::<MessageEvent>()?.data();
+fn payload(data: &JsValue) -> Option<Vec<u8>> {
     match data.as_string() {
         Some(text) => Some(text.into_bytes()),
         None => data.dyn_ref::<ArrayBuffer>().map(|buffer| Uint8Array::new(buffer).to_vec()),

@@ -1,5 +1,7 @@
 //! Telephone providers as data: what they can do and how they want it.
 
+use std::rc::Rc;
+
 use super::strategy::StrategyName;
 use crate::error::Error;
 use crate::phone::check_server_url;
@@ -97,12 +99,13 @@ impl Provider {
 /// The providers that a configuration can name.
 #[derive(Debug, Clone)]
 pub struct ProviderRegistry {
-    providers: Vec<Provider>,
+    /// Shared: a configuration keeps its provider without a copy.
+    providers: Vec<Rc<Provider>>,
 }
 
 impl Default for ProviderRegistry {
     fn default() -> Self {
-        Self { providers: vec![Provider::custom(), Provider::elks46()] }
+        Self { providers: vec![Rc::new(Provider::custom()), Rc::new(Provider::elks46())] }
     }
 }
 
@@ -119,7 +122,7 @@ impl ProviderRegistry {
         if self.get(&provider.id).is_ok() {
             return Err(Error::invalid_config("id", "a provider with this id exists"));
         }
-        self.providers.push(provider);
+        self.providers.push(Rc::new(provider));
         Ok(())
     }
 
@@ -127,7 +130,7 @@ impl ProviderRegistry {
     ///
     /// # Errors
     /// `invalid_config` naming `providerId`.
-    pub fn get(&self, id: &str) -> Result<&Provider, Error> {
+    pub fn get(&self, id: &str) -> Result<&Rc<Provider>, Error> {
         self.providers.iter().find(|provider| provider.id == id).ok_or_else(|| {
             Error::invalid_config("providerId", "no such provider")
                 .with_hint("Use \"custom\" or \"46elks\", or add your own with registerProvider().")
@@ -169,13 +172,13 @@ mod tests {
             ..Provider::new("mine", vec![StrategyName::SipInvite])
         };
         registry.register(mine.clone()).unwrap();
-        assert_eq!(registry.get("mine"), Ok(&mine));
+        assert_eq!(registry.get("mine").map(|found| &**found), Ok(&mine));
         for taken in ["mine", "custom", "46elks"] {
             let error = registry.register(Provider::new(taken, vec![StrategyName::SipInvite])).unwrap_err();
             assert_eq!(error.code.as_str(), "invalid_config");
             assert!(error.message.starts_with("id:"), "{}", error.message);
         }
-        assert_eq!(registry.get("mine"), Ok(&mine), "a refused one replaces nothing");
+        assert_eq!(registry.get("mine").map(|found| &**found), Ok(&mine), "a refused one replaces nothing");
     }
 
     #[test]

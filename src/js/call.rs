@@ -4,7 +4,6 @@ use core::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 
 use js_sys::{Function, Promise};
-use serde::Serialize;
 use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
 use web_sys::MediaStream;
@@ -16,7 +15,8 @@ use super::error;
 use super::event::{self, Listeners};
 use super::promise::{Settler, settled};
 use crate::browser::media_devices::Audio;
-use crate::browser::object::object;
+use crate::browser::media_session::MediaSession;
+use crate::browser::object::{object, set};
 use crate::dial::strategy::StrategyName;
 use crate::error::{Error, ErrorCode};
 use crate::phone::{CallId, CallInfo, CallState, Direction, EndReason};
@@ -53,11 +53,9 @@ pub(crate) struct CallEntry {
     object: RefCell<Option<JsValue>>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Remote {
     uri: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
     display_name: Option<String>,
 }
 
@@ -180,7 +178,12 @@ impl Call {
     #[wasm_bindgen(getter)]
     #[must_use]
     pub fn remote(&self) -> JsValue {
-        event::plain(&*self.entry.remote.borrow())
+        let remote = self.entry.remote.borrow();
+        let object = object([("uri", remote.uri.as_str().into())]);
+        if let Some(name) = &remote.display_name {
+            set(&object, "displayName", name);
+        }
+        object
     }
 
     /// Held by us.
@@ -208,14 +211,14 @@ impl Call {
     #[wasm_bindgen(getter, js_name = localStream)]
     #[must_use]
     pub fn local_stream(&self) -> JsValue {
-        self.stream(|driver, id| driver.session(id)?.local_stream())
+        self.stream(MediaSession::local_stream)
     }
 
     /// What the other side sends, while the call lasts.
     #[wasm_bindgen(getter, js_name = remoteStream)]
     #[must_use]
     pub fn remote_stream(&self) -> JsValue {
-        self.stream(|driver, id| driver.session(id)?.remote_stream())
+        self.stream(MediaSession::remote_stream)
     }
 
     /// When it was answered, milliseconds since 1970.
@@ -234,11 +237,11 @@ impl Call {
 
     /// Answers an incoming call.
     pub fn answer(&self, options: &JsValue) -> Promise {
-        self.command(|driver| {
-            let audio = Options::new("options", options)?.audio()?;
-            driver
-                .with_phone(|phone, now| phone.answer(now, self.entry.id))
-                .unwrap_or_else(|| Err(ended()))?;
+        self.command(&mut |driver| {
+            let options = Options::new("options", options)?;
+            let audio = options.audio();
+            options.finish()?;
+            driver.with_phone(|phone, now| phone.answer(now, self.entry.id)).ok_or_else(ended)??;
             if audio.is_some() {
                 self.entry.audio.replace(audio);
             }
@@ -250,12 +253,12 @@ impl Call {
 
     /// Refuses an incoming call.
     pub fn reject(&self, options: &JsValue) -> Promise {
-        self.command(|driver| {
-            let status = Options::new("options", options)?.integer("status", 300..=699)?;
+        self.command(&mut |driver| {
+            let options = Options::new("options", options)?;
+            let status = options.integer("status", 300..=699);
+            options.finish()?;
             let status = status.and_then(|status| u16::try_from(status).ok());
-            driver
-                .with_phone(|phone, now| phone.reject(now, self.entry.id, status))
-                .unwrap_or_else(|| Err(ended()))?;
+            driver.with_phone(|phone, now| phone.reject(now, self.entry.id, status)).ok_or_else(ended)??;
             Ok(self.until_ended())
         })
     }
@@ -265,7 +268,7 @@ impl Call {
         if self.entry.has_ended() {
             return settled(&Ok(()));
         }
-        self.command(|driver| {
+        self.command(&mut |driver| {
             driver.with_phone(|phone, now| phone.hangup(now, self.entry.id, None));
             Ok(self.until_ended())
         })
@@ -300,7 +303,7 @@ impl Call {
     /// Sends DTMF tones.
     #[wasm_bindgen(js_name = sendDtmf)]
     pub fn send_dtmf(&self, tones: &JsValue, options: &JsValue) -> Promise {
-        self.command(|driver| {
+        self.command(&mut |driver| {
             let tones = Tones::read(tones, options)?;
             if !matches!(self.entry.state.get(), CallState::Active | CallState::Reconnecting) {
                 return Err(error::new(
@@ -317,17 +320,16 @@ impl Call {
 
     /// Quality and counters.
     pub fn stats(&self) -> Promise {
-        self.command(|driver| {
+        self.command(&mut |driver| {
             let session = driver.session(self.entry.id).ok_or_else(|| {
                 error::new(ErrorCode::InvalidState, "There is no media in this call (any more)")
             })?;
             let (promise, settler) = Settler::new();
-            wasm_bindgen_futures::spawn_local(async move {
-                match session.stats().await {
-                    Ok(stats) => settler.resolve(&event::plain(&stats)),
-                    Err(_) => settler.reject(&ended()),
-                }
-            });
+            let done = move |stats| match stats {
+                Some(stats) => settler.resolve(&stats),
+                None => settler.reject(&ended()),
+            };
+            session.stats(Box::new(done));
             Ok(promise)
         })
     }
@@ -348,7 +350,7 @@ impl Call {
 
 impl Call {
     /// Does what needs a living driver, then what follows from it.
-    fn command(&self, f: impl FnOnce(&Rc<Driver>) -> Result<Promise, Error>) -> Promise {
+    fn command(&self, f: &mut dyn FnMut(&Rc<Driver>) -> Result<Promise, Error>) -> Promise {
         let result = match self.driver.upgrade() {
             _ if self.entry.has_ended() => Err(ended()),
             Some(driver) => driver.check_alive().and_then(|()| {
@@ -369,16 +371,17 @@ impl Call {
 
     fn set_muted(&self, muted: bool) {
         self.entry.muted.set(muted);
-        if let Some(session) = self.driver.upgrade().and_then(|driver| driver.session(self.entry.id)) {
+        if let Some(session) = self.session() {
             session.set_muted(muted);
         }
     }
 
-    fn stream(&self, f: impl FnOnce(&Driver, CallId) -> Option<MediaStream>) -> JsValue {
-        self.driver
-            .upgrade()
-            .and_then(|driver| f(&driver, self.entry.id))
-            .map_or(JsValue::NULL, JsValue::from)
+    fn session(&self) -> Option<Rc<MediaSession>> {
+        self.driver.upgrade()?.session(self.entry.id)
+    }
+
+    fn stream(&self, which: fn(&MediaSession) -> Option<MediaStream>) -> JsValue {
+        self.session().and_then(|session| which(&session)).map_or(JsValue::NULL, JsValue::from)
     }
 }
 
@@ -394,15 +397,6 @@ impl Drop for Call {
             driver.drain();
         }
     }
-}
-
-/// The payload of a call's event, with the call in it.
-pub(crate) fn with_call<const N: usize>(call: &JsValue, more: [(&str, JsValue); N]) -> JsValue {
-    let payload = object([("call", call.clone())]);
-    for (key, value) in more {
-        crate::browser::object::set(&payload, key, value);
-    }
-    payload
 }
 
 fn ended() -> Error {

@@ -1,7 +1,9 @@
 //! Options objects of JavaScript, checked field by field. Every error names the field.
 
+use core::cell::RefCell;
 use core::ops::RangeInclusive;
 use core::time::Duration;
+use std::rc::Rc;
 
 use js_sys::{Array, Function, Object, Reflect};
 use wasm_bindgen::{JsCast, JsValue};
@@ -23,9 +25,13 @@ const ICE_GATHER_TIMEOUT: RangeInclusive<u32> = 0..=60_000;
 /// Objects within objects that are searched for API credentials.
 const MAX_DEPTH: u32 = 4;
 
-/// An options object.
+/// An options object, read field by field. A field that is wrong reads as missing, and [`Options::finish`] says so:
+/// with a `Result` from each field the readers below would be half as large again.
+#[must_use = "`finish` has the errors"]
 pub(crate) struct Options {
     value: JsValue,
+    /// The first error.
+    error: RefCell<Option<Error>>,
 }
 
 impl Options {
@@ -34,102 +40,189 @@ impl Options {
     /// # Errors
     /// `invalid_config` for anything else, and for what looks like an API credential.
     pub(crate) fn new(what: &str, value: &JsValue) -> Result<Self, Error> {
-        if value.is_undefined() || value.is_null() {
-            return Ok(Self { value: Object::new().into() });
-        }
-        if !value.is_object() || Array::is_array(value) {
+        let value = if value.is_undefined() || value.is_null() {
+            Object::new().into()
+        } else if is_object(value) {
+            refuse_api_credentials(value, MAX_DEPTH)?;
+            value.clone()
+        } else {
             return Err(Error::invalid_config(what, "expected an object"));
+        };
+        Ok(Self { value, error: RefCell::default() })
+    }
+
+    /// To be called when everything has been read and before anything is done with it.
+    ///
+    /// # Errors
+    /// That of the first field that was wrong.
+    pub(crate) fn finish(self) -> Result<(), Error> {
+        self.error.into_inner().map_or(Ok(()), Err)
+    }
+
+    #[inline(never)]
+    fn fail(&self, error: Error) {
+        self.error.borrow_mut().get_or_insert(error);
+    }
+
+    fn refuse(&self, name: &str, problem: &str) {
+        self.fail(Error::invalid_config(name, problem));
+    }
+
+    /// The value, if it was good.
+    fn keep<T>(&self, result: Result<T, Error>) -> Option<T> {
+        match result {
+            Ok(value) => Some(value),
+            Err(error) => {
+                self.fail(error);
+                None
+            }
         }
-        refuse_api_credentials(value, MAX_DEPTH)?;
-        Ok(Self { value: value.clone() })
     }
 
     /// A field; `None` when it is missing, `undefined` or `null`.
-    fn field(&self, name: &str) -> Result<Option<JsValue>, Error> {
-        let value = self.raw(name)?;
-        Ok((!value.is_undefined() && !value.is_null()).then_some(value))
+    fn field(&self, name: &str) -> Option<JsValue> {
+        let value = self.raw(name);
+        (!value.is_undefined() && !value.is_null()).then_some(value)
     }
 
-    fn raw(&self, name: &str) -> Result<JsValue, Error> {
+    fn raw(&self, name: &str) -> JsValue {
         // A getter may throw; its text is not ours to pass on.
-        Reflect::get(&self.value, &name.into()).map_err(|_| Error::invalid_config(name, "cannot be read"))
+        Reflect::get(&self.value, &name.into()).unwrap_or_else(|_| {
+            self.refuse(name, "cannot be read");
+            JsValue::UNDEFINED
+        })
     }
 
     /// A string.
-    pub(crate) fn string(&self, name: &str) -> Result<Option<String>, Error> {
-        self.field(name)?
-            .map(|value| value.as_string().ok_or_else(|| Error::invalid_config(name, "expected a string")))
-            .transpose()
+    pub(crate) fn string(&self, name: &str) -> Option<String> {
+        let text = self.field(name)?.as_string();
+        if text.is_none() {
+            self.refuse(name, "expected a string");
+        }
+        text
     }
 
-    fn boolean(&self, name: &str) -> Result<Option<bool>, Error> {
-        self.field(name)?
-            .map(|value| value.as_bool().ok_or_else(|| Error::invalid_config(name, "expected true or false")))
-            .transpose()
+    /// A string that passes the check.
+    fn checked(&self, name: &str, check: fn(&str) -> Result<(), Error>) -> Option<String> {
+        let text = self.string(name)?;
+        self.keep(check(&text))?;
+        Some(text)
+    }
+
+    fn boolean(&self, name: &str) -> Option<bool> {
+        let value = self.field(name)?.as_bool();
+        if value.is_none() {
+            self.refuse(name, "expected true or false");
+        }
+        value
     }
 
     /// A whole number within a range.
-    pub(crate) fn integer(&self, name: &str, range: RangeInclusive<u32>) -> Result<Option<u32>, Error> {
-        let Some(value) = self.field(name)? else { return Ok(None) };
-        let number = value.as_f64().filter(|number| number.is_finite()).map(f64::round);
+    pub(crate) fn integer(&self, name: &str, range: RangeInclusive<u32>) -> Option<u32> {
+        let number = self.field(name)?.as_f64().filter(|number| number.is_finite()).map(f64::round);
         // In range, so the cast is exact.
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
         match number {
             Some(number) if number >= f64::from(*range.start()) && number <= f64::from(*range.end()) => {
-                Ok(Some(number as u32))
+                Some(number as u32)
             }
-            _ => Err(Error::invalid_config(
-                name,
-                &format!("expected a number from {} to {}", range.start(), range.end()),
-            )),
+            _ => {
+                self.refuse(name, &format!("expected a number from {} to {}", range.start(), range.end()));
+                None
+            }
         }
     }
 
-    fn strings(&self, name: &str) -> Result<Option<Vec<String>>, Error> {
-        let bad = || Error::invalid_config(name, "expected a list of strings");
-        self.field(name)?
-            .map(|value| {
-                if !Array::is_array(&value) {
-                    return Err(bad());
+    /// A whole number of milliseconds.
+    fn milliseconds(&self, name: &str, range: RangeInclusive<u32>) -> Option<Duration> {
+        self.integer(name, range).map(|ms| Duration::from_millis(ms.into()))
+    }
+
+    fn strings(&self, name: &str) -> Option<Vec<String>> {
+        self.list(name, &self.field(name)?)
+    }
+
+    fn list(&self, name: &str, value: &JsValue) -> Option<Vec<String>> {
+        let mut strings = Vec::new();
+        let mut good = Array::is_array(value);
+        if good {
+            for item in value.unchecked_ref::<Array>().iter() {
+                match item.as_string() {
+                    Some(item) => strings.push(item),
+                    None => good = false,
                 }
-                value.unchecked_into::<Array>().iter().map(|item| item.as_string().ok_or_else(bad)).collect()
-            })
-            .transpose()
+            }
+        }
+        if !good {
+            self.refuse(name, "expected a list of strings");
+            return None;
+        }
+        Some(strings)
     }
 
     /// One string or a list of them.
-    fn string_or_strings(&self, name: &str) -> Result<Option<Vec<String>>, Error> {
-        match self.field(name)?.and_then(|value| value.as_string()) {
-            Some(one) => Ok(Some(vec![one])),
-            None => self.strings(name),
+    fn string_or_strings(&self, name: &str) -> Option<Vec<String>> {
+        let value = self.field(name)?;
+        match value.as_string() {
+            Some(one) => Some(vec![one]),
+            None => self.list(name, &value),
         }
     }
 
-    fn function(&self, name: &str) -> Result<Option<Function>, Error> {
-        self.field(name)?
-            .map(|value| value.dyn_into().map_err(|_| Error::invalid_config(name, "expected a function")))
-            .transpose()
+    fn function(&self, name: &str) -> Option<Function> {
+        let value = self.field(name)?;
+        if value.is_function() {
+            return Some(value.unchecked_into());
+        }
+        self.refuse(name, "expected a function");
+        None
     }
 
     /// `audio`: true, false, or `MediaTrackConstraints`.
-    pub(crate) fn audio(&self) -> Result<Option<Audio>, Error> {
-        let Some(value) = self.field("audio")? else { return Ok(None) };
-        Ok(Some(match value.as_bool() {
-            Some(true) => Audio::Default,
-            Some(false) => Audio::Off,
-            None if value.is_object() && !Array::is_array(&value) => {
-                Audio::Constraints(value.unchecked_into())
-            }
+    pub(crate) fn audio(&self) -> Option<Audio> {
+        let value = self.field("audio")?;
+        match value.as_bool() {
+            Some(true) => Some(Audio::Default),
+            Some(false) => Some(Audio::Off),
+            None if is_object(&value) => Some(Audio::Constraints(value.unchecked_into())),
             None => {
-                return Err(Error::invalid_config("audio", "expected true, false or MediaTrackConstraints"));
+                self.refuse("audio", "expected true, false or MediaTrackConstraints");
+                None
             }
-        }))
+        }
+    }
+
+    fn signal(&self) -> Option<AbortSignal> {
+        let signal = self.field("signal")?;
+        // Not by `instanceof`: signals of polyfills and of other frames are as good.
+        if get(&signal, "aborted").as_bool().is_some() && get(&signal, "addEventListener").is_function() {
+            return Some(signal.unchecked_into());
+        }
+        self.refuse("signal", "expected an AbortSignal");
+        None
+    }
+
+    /// How to call.
+    fn strategy(&self) -> Option<Choice> {
+        let name = self.string("strategy")?;
+        self.keep(Choice::parse(&name))
     }
 
     /// Names and values of a plain object.
-    fn headers(&self, name: &str) -> Result<Option<Vec<(String, String)>>, Error> {
-        self.field(name)?.map(|value| headers(name, &value)).transpose()
+    fn headers(&self, name: &str) -> Option<Vec<(String, String)>> {
+        self.keep(headers(name, &self.field(name)?))
     }
+}
+
+/// Puts in what was given.
+fn update<T>(setting: &mut T, given: Option<T>) {
+    if let Some(given) = given {
+        *setting = given;
+    }
+}
+
+fn is_object(value: &JsValue) -> bool {
+    value.is_object() && !Array::is_array(value)
 }
 
 /// How the phone gets SIP credentials.
@@ -153,7 +246,7 @@ pub(crate) struct Settings {
     pub(crate) credentials: CredentialsSetting,
     register: bool,
     register_expires: Duration,
-    pub(crate) provider: Provider,
+    pub(crate) provider: Rc<Provider>,
     pub(crate) strategy: Choice,
     pub(crate) proxy_url: Option<String>,
     pub(crate) ice_servers: JsValue,
@@ -168,7 +261,7 @@ pub(crate) struct Settings {
 
 impl Settings {
     /// Nothing but defaults.
-    pub(crate) fn new(provider: Provider) -> Self {
+    pub(crate) fn new(provider: Rc<Provider>) -> Self {
         Self {
             servers: Vec::new(),
             uri: None,
@@ -198,95 +291,79 @@ impl Settings {
     pub(crate) fn merged(
         &self,
         config: &JsValue,
-        provider: fn(&str) -> Result<Provider, Error>,
+        provider: fn(&str) -> Result<Rc<Provider>, Error>,
     ) -> Result<Self, Error> {
         let options = Options::new("config", config)?;
         let mut new = self.clone();
 
-        if let Some(servers) = options.string_or_strings("servers")? {
+        if let Some(servers) = options.string_or_strings("servers") {
             if servers.is_empty() {
-                return Err(Error::invalid_config("servers", "at least one is needed"));
+                options.refuse("servers", "at least one is needed");
             }
-            servers.iter().try_for_each(|url| check_server_url(url))?;
+            for url in &servers {
+                options.keep(check_server_url(url));
+            }
             new.servers = servers;
         }
-        if let Some(uri) = options.string("uri")? {
-            let parsed = Uri::parse(&uri)
+        if let Some(uri) = options.string("uri") {
+            new.uri = Uri::parse(&uri)
                 .ok()
                 .filter(|uri| uri.user.is_some() && uri.password.is_none() && uri.headers.is_none());
-            new.uri = Some(parsed.ok_or_else(|| {
-                Error::invalid_config("uri", "expected an address such as sip:alice@example.com")
-            })?);
-        }
-        if let Some(name) = options.string("displayName")? {
-            if name.chars().any(char::is_control) {
-                return Err(Error::invalid_config("displayName", "holds control characters"));
+            if new.uri.is_none() {
+                options.refuse("uri", "expected an address such as sip:alice@example.com");
             }
+        }
+        if let Some(name) = options.checked("displayName", check_display_name) {
             new.display_name = Some(name);
         }
-        if let Some(value) = options.field("credentials")? {
-            new.credentials = match value.dyn_into::<Function>() {
-                Ok(function) => CredentialsSetting::Ask(function),
-                Err(value) => CredentialsSetting::Static(credentials(&value)?),
-            };
+        if let Some(value) = options.field("credentials") {
+            if value.is_function() {
+                new.credentials = CredentialsSetting::Ask(value.unchecked_into());
+            } else if let Some(credentials) = options.keep(credentials(&value)) {
+                new.credentials = CredentialsSetting::Static(credentials);
+            }
         }
-        if let Some(register) = options.boolean("register")? {
-            new.register = register;
-        }
-        if let Some(seconds) = options.integer("registerExpires", REGISTER_EXPIRES)? {
+        update(&mut new.register, options.boolean("register"));
+        if let Some(seconds) = options.integer("registerExpires", REGISTER_EXPIRES) {
             new.register_expires = Duration::from_secs(seconds.into());
         }
-        if let Some(id) = options.string("providerId")? {
-            new.provider = provider(&id)?;
+        if let Some(id) = options.string("providerId") {
+            update(&mut new.provider, options.keep(provider(&id)));
         }
-        if let Some(strategy) = options.string("strategy")? {
-            new.strategy = Choice::parse(&strategy)?;
-        }
-        if options.boolean("autoDetect")? == Some(true) {
+        update(&mut new.strategy, options.strategy());
+        if options.boolean("autoDetect") == Some(true) {
             new.strategy = Choice::Auto;
         }
-        if let Some(url) = options.string("proxyUrl")? {
-            check_proxy_url(&url)?;
+        if let Some(url) = options.checked("proxyUrl", check_proxy_url) {
             new.proxy_url = Some(url);
         }
-        check_proxy_headers("proxyHeaders", &options)?;
+        check_proxy_headers("proxyHeaders", &options);
         // A key of the proxy's; only the ways of calling that go through it will send it.
-        options.string("callerId")?;
-        if let Some(servers) = options.field("iceServers")? {
-            check_ice_servers(&servers)?;
+        options.string("callerId");
+        if let Some(servers) = options.field("iceServers") {
+            options.keep(check_ice_servers(&servers));
             new.ice_servers = servers;
         }
-        if let Some(policy) = options.string("iceTransportPolicy")? {
-            if policy != "all" && policy != "relay" {
-                return Err(Error::invalid_config("iceTransportPolicy", "expected all or relay"));
-            }
+        if let Some(policy) = options.checked("iceTransportPolicy", check_ice_transport_policy) {
             new.ice_transport_policy = policy.into();
         }
-        if let Some(ms) = options.integer("iceGatherTimeout", ICE_GATHER_TIMEOUT)? {
-            new.ice_gather_timeout = Duration::from_millis(ms.into());
-        }
-        if let Some(codecs) = options.strings("codecs")? {
-            new.codecs = codecs;
-        }
-        if let Some(audio) = options.audio()? {
-            new.audio = audio;
-        }
-        let element = options.raw("audioElement")?;
+        update(&mut new.ice_gather_timeout, options.milliseconds("iceGatherTimeout", ICE_GATHER_TIMEOUT));
+        update(&mut new.codecs, options.strings("codecs"));
+        update(&mut new.audio, options.audio());
+        let element = options.raw("audioElement");
         if element.is_null() {
             new.playback = Playback::Application;
+        } else if let Some(element) = element.dyn_ref::<HtmlAudioElement>() {
+            // Not `element.clone()`, which may be a method of JavaScript.
+            new.playback = Playback::Element(Clone::clone(element));
         } else if !element.is_undefined() {
-            let element = element
-                .dyn_into::<HtmlAudioElement>()
-                .map_err(|_| Error::invalid_config("audioElement", "expected an HTMLAudioElement or null"))?;
-            new.playback = Playback::Element(element);
+            options.refuse("audioElement", "expected an HTMLAudioElement or null");
         }
-        if let Some(country) = options.string("defaultCountry")? {
-            check_country(&country)?;
+        if let Some(country) = options.checked("defaultCountry", check_country) {
             new.default_country = Some(country);
         }
-        if let Some(debug) = options.boolean("debug")? {
-            new.debug = debug;
-        }
+        update(&mut new.debug, options.boolean("debug"));
+        options.finish()?;
         Ok(new)
     }
 
@@ -339,27 +416,17 @@ impl DialOptions {
     /// `invalid_config` naming the field.
     pub(crate) fn read(options: &JsValue) -> Result<Self, Error> {
         let options = Options::new("options", options)?;
-        options.string("callerId")?;
-        Ok(Self {
-            signal: options
-                .field("signal")?
-                .map(|signal| {
-                    // Not by `instanceof`: signals of polyfills and of other frames are as good.
-                    if get(&signal, "aborted").as_bool().is_some()
-                        && get(&signal, "addEventListener").is_function()
-                    {
-                        Ok(signal.unchecked_into())
-                    } else {
-                        Err(Error::invalid_config("signal", "expected an AbortSignal"))
-                    }
-                })
-                .transpose()?,
-            timeout: options.integer("timeout", 1..=u32::MAX)?.map(|ms| Duration::from_millis(ms.into())),
-            strategy: options.string("strategy")?.map(|name| Choice::parse(&name)).transpose()?,
-            extra_headers: options.headers("extraHeaders")?.unwrap_or_default(),
-            audio: options.audio()?,
-            on_progress: options.function("onProgress")?,
-        })
+        options.string("callerId");
+        let read = Self {
+            signal: options.signal(),
+            timeout: options.milliseconds("timeout", 1..=u32::MAX),
+            strategy: options.strategy(),
+            extra_headers: options.headers("extraHeaders").unwrap_or_default(),
+            audio: options.audio(),
+            on_progress: options.function("onProgress"),
+        };
+        options.finish()?;
+        Ok(read)
     }
 }
 
@@ -369,25 +436,23 @@ impl DialOptions {
 /// `invalid_config` naming the field.
 pub(crate) fn provider(value: &JsValue) -> Result<Provider, Error> {
     let options = Options::new("provider", value)?;
-    let id = options.string("id")?.ok_or_else(|| Error::invalid_config("id", "is needed"))?;
-    let strategies = options
-        .strings("strategies")?
-        .unwrap_or_default()
-        .iter()
-        .map(|name| {
-            StrategyName::parse(name)
-                .ok_or_else(|| Error::invalid_config("strategies", "expected sip-invite or rest-originate"))
-        })
-        .collect::<Result<_, _>>()?;
+    let id = options.string("id").unwrap_or_else(|| {
+        options.refuse("id", "is needed");
+        String::new()
+    });
+    let mut strategies = Vec::new();
+    for name in options.strings("strategies").unwrap_or_default() {
+        match StrategyName::parse(&name) {
+            Some(strategy) => strategies.push(strategy),
+            None => options.refuse("strategies", "expected sip-invite or rest-originate"),
+        }
+    }
     let mut provider = Provider::new(&id, strategies);
-    if let Some(name) = options.string("name")? {
-        provider.name = name;
-    }
-    if let Some(offer) = options.boolean("sessionTimers")? {
-        provider.session_timers = offer;
-    }
-    provider.codecs = options.strings("codecs")?.unwrap_or_default();
-    provider.servers = options.string_or_strings("servers")?.unwrap_or_default();
+    update(&mut provider.name, options.string("name"));
+    update(&mut provider.session_timers, options.boolean("sessionTimers"));
+    update(&mut provider.codecs, options.strings("codecs"));
+    update(&mut provider.servers, options.string_or_strings("servers"));
+    options.finish()?;
     Ok(provider)
 }
 
@@ -397,9 +462,11 @@ pub(crate) fn provider(value: &JsValue) -> Result<Provider, Error> {
 /// `invalid_config` naming the field, `proxy_required`.
 pub(crate) fn check_originate(options: &JsValue) -> Result<(), Error> {
     let options = Options::new("options", options)?;
-    check_proxy_headers("headers", &options)?;
-    match options.string("proxyUrl")? {
-        Some(url) => check_proxy_url(&url),
+    check_proxy_headers("headers", &options);
+    let url = options.checked("proxyUrl", check_proxy_url);
+    options.finish()?;
+    match url {
+        Some(_) => Ok(()),
         None => Err(Error::new(
             crate::error::ErrorCode::ProxyRequired,
             "originateCall() needs the URL of a call proxy",
@@ -413,55 +480,52 @@ pub(crate) fn check_originate(options: &JsValue) -> Result<(), Error> {
 /// `invalid_config` naming the field; never with a value in it.
 pub(crate) fn credentials(value: &JsValue) -> Result<Credentials, Error> {
     let options = Options::new("credentials", value)?;
-    let password = options.string("password")?;
-    let ha1 = options.string("ha1")?;
-    let secret = match (password, ha1) {
-        (Some(password), _) => Secret::Password(password),
+    let (password, ha1) = (options.string("password"), options.string("ha1"));
+    let (username, realm) = (options.string("username"), options.string("realm"));
+    let bearer = options.field("bearerToken").is_some();
+    options.finish()?;
+    let (field, problem) = match (password, ha1) {
+        (Some(password), _) => {
+            return Ok(Credentials { username, secret: Secret::Password(password), realm });
+        }
         (None, Some(ha1)) if ha1.len() >= 32 && ha1.bytes().all(|b| b.is_ascii_hexdigit()) => {
-            Secret::Ha1(ha1)
+            return Ok(Credentials { username, secret: Secret::Ha1(ha1), realm });
         }
-        (None, Some(_)) => return Err(Error::invalid_config("credentials.ha1", "expected a hash in hex")),
-        (None, None) if options.field("bearerToken")?.is_some() => {
-            return Err(Error::invalid_config("credentials.bearerToken", "is not part of this version"));
-        }
-        (None, None) => {
-            return Err(Error::invalid_config("credentials", "a password or ha1 is needed"));
-        }
+        (None, Some(_)) => ("credentials.ha1", "expected a hash in hex"),
+        (None, None) if bearer => ("credentials.bearerToken", "is not part of this version"),
+        (None, None) => ("credentials", "a password or ha1 is needed"),
     };
-    Ok(Credentials { username: options.string("username")?, secret, realm: options.string("realm")? })
+    Err(Error::invalid_config(field, problem))
 }
 
 fn headers(what: &str, value: &JsValue) -> Result<Vec<(String, String)>, Error> {
-    if !value.is_object() || Array::is_array(value) {
-        return Err(Error::invalid_config(what, "expected an object of strings"));
+    let bad = || Error::invalid_config(what, "expected an object of strings");
+    if !is_object(value) {
+        return Err(bad());
     }
-    Object::keys(value.unchecked_ref::<Object>())
-        .iter()
-        .map(|key| {
-            let text = Reflect::get(value, &key).ok().and_then(|value| value.as_string());
-            key.as_string()
-                .zip(text)
-                .ok_or_else(|| Error::invalid_config(what, "expected an object of strings"))
-        })
-        .collect()
+    let mut headers = Vec::new();
+    for key in Object::keys(value.unchecked_ref::<Object>()).iter() {
+        let text = Reflect::get(value, &key).ok().and_then(|value| value.as_string());
+        headers.push(key.as_string().zip(text).ok_or_else(bad)?);
+    }
+    Ok(headers)
 }
 
 /// `proxyHeaders`: those of the application's own session with its proxy. A function is asked when the headers
 /// are needed, so it cannot be checked here.
-fn check_proxy_headers(name: &str, options: &Options) -> Result<(), Error> {
-    let Some(value) = options.field(name)? else { return Ok(()) };
+fn check_proxy_headers(name: &str, options: &Options) {
+    let Some(value) = options.field(name) else { return };
     if value.is_function() {
-        return Ok(());
+        return;
     }
-    for (header, value) in headers(name, &value)? {
-        if header.bytes().any(|b| !b.is_ascii_graphic() || b == b':') || value.chars().any(char::is_control) {
-            return Err(Error::invalid_config(name, "not a valid HTTP header"));
+    for (header, value) in options.keep(headers(name, &value)).unwrap_or_default() {
+        if header.bytes().any(|b| !b.is_ascii_graphic() || b == b':') || has_controls(&value) {
+            options.refuse(name, "not a valid HTTP header");
         }
         if is_basic_authorization(&header, &value) {
-            return Err(api_credential(name));
+            options.fail(api_credential(name));
         }
     }
-    Ok(())
 }
 
 /// `Authorization: Basic …`: how REST APIs take an account's user and password (RFC 7617).
@@ -534,7 +598,7 @@ fn is_plain_object(value: &JsValue) -> bool {
 /// `https:`, a path of the same origin, or `http:` to a loopback host.
 fn check_proxy_url(url: &str) -> Result<(), Error> {
     const FIELD: &str = "proxyUrl";
-    if url.chars().any(|c| c.is_control() || c.is_whitespace()) {
+    if has_controls_or_spaces(url) {
         return Err(Error::invalid_config(FIELD, "a URL holds no spaces or control characters"));
     }
     // A browser reads a backslash like a slash, so "/\host" is another origin.
@@ -564,25 +628,50 @@ fn check_ice_servers(servers: &JsValue) -> Result<(), Error> {
     }
     for server in servers.unchecked_ref::<Array>().iter() {
         let options = Options::new(FIELD, &server)?;
-        let urls = options.string_or_strings("urls")?.unwrap_or_default();
+        let urls = options.string_or_strings("urls").unwrap_or_default();
+        let authorized = get(&server, "username").is_string() && get(&server, "credential").is_string();
+        options.finish()?;
         if urls.is_empty() {
             return bad("each server needs `urls`");
         }
         for url in urls {
             let scheme = url.split(':').next().unwrap_or_default();
-            match scheme.to_ascii_lowercase().as_str() {
-                "stun" | "stuns" => {}
-                "turn" | "turns"
-                    if options.string("username")?.is_some() && options.string("credential")?.is_some() => {}
-                "turn" | "turns" => return bad("a turn: server needs username and credential"),
-                _ => return bad("expected stun:, stuns:, turn: or turns: URLs"),
+            let is = |name: &str| scheme.eq_ignore_ascii_case(name);
+            if is("turn") || is("turns") {
+                if !authorized {
+                    return bad("a turn: server needs username and credential");
+                }
+            } else if !is("stun") && !is("stuns") {
+                return bad("expected stun:, stuns:, turn: or turns: URLs");
             }
-            if url.contains('@') || url.chars().any(|c| c.is_control() || c.is_whitespace()) {
+            if url.contains('@') || has_controls_or_spaces(&url) {
                 return bad("not a valid URL");
             }
         }
     }
     Ok(())
+}
+
+fn check_ice_transport_policy(policy: &str) -> Result<(), Error> {
+    match policy {
+        "all" | "relay" => Ok(()),
+        _ => Err(Error::invalid_config("iceTransportPolicy", "expected all or relay")),
+    }
+}
+
+fn check_display_name(name: &str) -> Result<(), Error> {
+    if has_controls(name) {
+        return Err(Error::invalid_config("displayName", "holds control characters"));
+    }
+    Ok(())
+}
+
+fn has_controls(text: &str) -> bool {
+    text.chars().any(char::is_control)
+}
+
+fn has_controls_or_spaces(text: &str) -> bool {
+    text.chars().any(|c| c.is_control() || c.is_whitespace())
 }
 
 #[cfg(test)]
@@ -593,7 +682,7 @@ mod tests {
     use crate::browser::object::object;
     use crate::dial::provider::ProviderRegistry;
 
-    fn provider(id: &str) -> Result<Provider, Error> {
+    fn provider(id: &str) -> Result<Rc<Provider>, Error> {
         ProviderRegistry::default().get(id).cloned()
     }
 

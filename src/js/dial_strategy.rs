@@ -8,13 +8,14 @@ use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
 
 use super::config::{self, Settings};
-use super::driver::Driver;
-use super::promise::{Settler, settled};
+use super::driver::{Driver, State};
+use super::promise::{Settler, settle_all, settled};
 use super::{error, event};
 use crate::dial::provider::{Provider, ProviderRegistry};
 use crate::dial::strategy;
 use crate::error::{Error, ErrorCode};
-use crate::phone::{ConnectionState, RegistrationState};
+use crate::phone::{ConnectionState, Phone, RegistrationState};
+use crate::time::Instant;
 
 const EVENTS: &[&str] = &["connection", "registration", "incoming", "call", "message", "log", "fatal"];
 
@@ -23,7 +24,7 @@ thread_local! {
 }
 
 /// The provider with this id. Nothing stays borrowed: an option's getter may register another.
-fn provider(id: &str) -> Result<Provider, Error> {
+fn provider(id: &str) -> Result<Rc<Provider>, Error> {
     PROVIDERS.with_borrow(|providers| providers.get(id).cloned())
 }
 
@@ -77,35 +78,16 @@ impl DialStrategy {
 
     /// Opens the WebSocket and registers.
     pub fn connect(&self) -> Promise {
-        if let Err(error) = self.driver.check_alive() {
-            return settled(&Err(error));
-        }
-        let (promise, settler) = Settler::new();
-        self.driver.with(|state| state.connects.push(settler));
-        if self.driver.with_phone(|phone, now| phone.connect(now)).is_none() {
-            let error = error::new(ErrorCode::NotConfigured, "The phone is not configured");
-            for settler in self.driver.with(|state| core::mem::take(&mut state.connects)) {
-                settler.reject(&error);
-            }
-        }
-        self.driver.drain();
-        promise
+        self.when_done(
+            |state| &mut state.connects,
+            Phone::connect,
+            Err(error::new(ErrorCode::NotConfigured, "The phone is not configured")),
+        )
     }
 
     /// Ends calls, un-registers, closes the socket.
     pub fn disconnect(&self) -> Promise {
-        if let Err(error) = self.driver.check_alive() {
-            return settled(&Err(error));
-        }
-        let (promise, settler) = Settler::new();
-        self.driver.with(|state| state.disconnects.push(settler));
-        if self.driver.with_phone(|phone, now| phone.disconnect(now)).is_none() {
-            for settler in self.driver.with(|state| core::mem::take(&mut state.disconnects)) {
-                settler.resolve(&JsValue::UNDEFINED);
-            }
-        }
-        self.driver.drain();
-        promise
+        self.when_done(|state| &mut state.disconnects, Phone::disconnect, Ok(()))
     }
 
     /// Calls somebody. Never rejects.
@@ -195,6 +177,25 @@ impl DialStrategy {
 }
 
 impl DialStrategy {
+    /// Does it, and promises to settle those that wait for it; at once when there is no phone.
+    fn when_done(
+        &self,
+        waiting: fn(&mut State) -> &mut Vec<Settler>,
+        command: fn(&mut Phone, Instant),
+        without_phone: Result<(), Error>,
+    ) -> Promise {
+        if let Err(error) = self.driver.check_alive() {
+            return settled(&Err(error));
+        }
+        let (promise, settler) = Settler::new();
+        self.driver.with(|state| waiting(state).push(settler));
+        if self.driver.with_phone(command).is_none() {
+            settle_all(self.driver.with(|state| core::mem::take(waiting(state))), &without_phone);
+        }
+        self.driver.drain();
+        promise
+    }
+
     fn try_configure(&self, config: &JsValue) -> Result<(), Error> {
         self.driver.check_alive()?;
         let old = self.driver.settings();

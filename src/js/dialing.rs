@@ -6,14 +6,14 @@ use js_sys::{Function, Promise};
 use wasm_bindgen::JsValue;
 
 use super::call::CallEntry;
-use super::config::DialOptions;
+use super::config::{DialOptions, Settings};
 use super::driver::Driver;
 use super::promise::Settler;
 use super::{error, event};
 use crate::browser::listener::Listener;
 use crate::browser::object::{object, set};
 use crate::dial::destination::Destination;
-use crate::dial::strategy::{self, StrategyName};
+use crate::dial::strategy::{self, Choice, Decision, StrategyName};
 use crate::error::{Error, ErrorCode};
 use crate::phone::{CallId, DialRequest, DialStage};
 
@@ -77,19 +77,18 @@ impl Driver {
         if options.signal.as_ref().is_some_and(web_sys::AbortSignal::aborted) {
             return Err(aborted());
         }
-        let id = self
-            .with_phone(|phone, now| phone.dial(now, request))
-            .unwrap_or_else(|| Err(not_configured()))?;
+        let id = self.with_phone(|phone, now| phone.dial(now, request)).ok_or_else(not_configured)??;
         let call = self.adopt(id, Some(StrategyName::SipInvite)).ok_or_else(not_configured)?;
         call.audio.replace(options.audio);
         let me = self.weak().clone();
         let abort = options.signal.map(|signal| {
-            Listener::new(&signal, "abort", move |_| {
+            let aborted = move |_| {
                 if let Some(driver) = Self::alive(&me) {
                     driver.with_phone(|phone, now| phone.hangup(now, id, Some(aborted())));
                     driver.drain();
                 }
-            })
+            };
+            Listener::new(&signal, "abort", Box::new(aborted))
         });
         self.with(|state| {
             if let Some(dial) = &mut state.dial {
@@ -103,23 +102,18 @@ impl Driver {
 
     /// Everything that can be wrong before anything is sent or the microphone is opened.
     fn plan(&self, destination: &JsValue, options: &DialOptions) -> Result<DialRequest, Error> {
-        let destination = destination
-            .as_string()
-            .ok_or_else(|| error::new(ErrorCode::InvalidDestination, "The destination must be a string"))?;
+        let text = destination_text(destination)?;
         let settings = self.settings();
         if self.with(|state| state.phone.is_none()) {
             return Err(not_configured());
         }
-        let destination = Destination::parse(&destination, settings.default_country.as_deref())?;
-        let choice = options.strategy.unwrap_or(settings.strategy);
-        let has_proxy = settings.proxy_url.is_some();
-        let decision = strategy::decide(choice, &settings.provider, &destination, has_proxy);
+        let (destination, decision) = decide(&settings, &text, options.strategy)?;
         self.with(|state| {
             if let Some(dial) = &mut state.dial {
                 dial.strategy = Some(decision.strategy);
             }
         });
-        strategy::check(&decision, has_proxy)?;
+        strategy::check(&decision, settings.proxy_url.is_some())?;
         let domain = settings.domain().ok_or_else(not_configured)?;
         Ok(DialRequest {
             target: destination.request_uri(domain, &settings.provider),
@@ -132,13 +126,8 @@ impl Driver {
     /// The strategy that a dial to this destination would use.
     pub(crate) fn strategy_for(&self, destination: &JsValue) -> Result<StrategyName, Error> {
         self.check_alive()?;
-        let settings = self.settings();
-        let destination = destination
-            .as_string()
-            .ok_or_else(|| error::new(ErrorCode::InvalidDestination, "The destination must be a string"))?;
-        let destination = Destination::parse(&destination, settings.default_country.as_deref())?;
-        let has_proxy = settings.proxy_url.is_some();
-        Ok(strategy::decide(settings.strategy, &settings.provider, &destination, has_proxy).strategy)
+        let text = destination_text(destination)?;
+        Ok(decide(&self.settings(), &text, None)?.1.strategy)
     }
 
     /// The running dial has come further.
@@ -194,6 +183,26 @@ impl Driver {
             self.with(|state| (state.error, state.last_result) = (error, result));
         }
     }
+}
+
+fn destination_text(destination: &JsValue) -> Result<String, Error> {
+    destination
+        .as_string()
+        .ok_or_else(|| error::new(ErrorCode::InvalidDestination, "The destination must be a string"))
+}
+
+/// The destination, and how it is to be called.
+#[inline(never)]
+fn decide(
+    settings: &Settings,
+    destination: &str,
+    choice: Option<Choice>,
+) -> Result<(Destination, Decision), Error> {
+    let destination = Destination::parse(destination, settings.default_country.as_deref())?;
+    let choice = choice.unwrap_or(settings.strategy);
+    let has_proxy = settings.proxy_url.is_some();
+    let decision = strategy::decide(choice, &settings.provider, &destination, has_proxy);
+    Ok((destination, decision))
 }
 
 /// A `DialResult` without success.

@@ -9,21 +9,21 @@ use core::time::Duration;
 use std::rc::{Rc, Weak};
 
 use js_sys::Promise;
-use wasm_bindgen::{JsCast, JsValue};
-use wasm_bindgen_futures::{JsFuture, spawn_local};
+use wasm_bindgen::JsValue;
 
-use super::call::{CallEntry, with_call};
+use super::call::CallEntry;
 use super::config::{self, CredentialsSetting, Settings};
 use super::dialing::Dialing;
 use super::dtmf::{self, Method};
 use super::event::{self, Listeners};
-use super::promise::Settler;
+use super::promise::{Settler, settle_all};
 use super::{error, fatal};
 use crate::browser::clock::{Clock, Timer};
 use crate::browser::entropy::BrowserEntropy;
 use crate::browser::media_session::{MediaReport, MediaSession, MediaSetup};
 use crate::browser::object::object;
 use crate::browser::peer_connection::Configuration;
+use crate::browser::task::then;
 use crate::browser::websocket::{Socket, SocketEvent};
 use crate::dial::strategy::StrategyName;
 use crate::error::{Error, ErrorCode};
@@ -68,6 +68,26 @@ pub(crate) struct State {
     keep: Option<Rc<Driver>>,
 }
 
+/// What comes before what.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Wire,
+    Media,
+    Credentials,
+    Events,
+}
+
+impl Stage {
+    const fn of(output: &Output) -> Self {
+        match output {
+            Output::OpenSocket { .. } | Output::Send { .. } | Output::CloseSocket(_) => Self::Wire,
+            Output::Media { .. } => Self::Media,
+            Output::NeedCredentials { .. } => Self::Credentials,
+            Output::Event(_) => Self::Events,
+        }
+    }
+}
+
 impl Driver {
     /// A driver without a phone: that comes with a complete configuration.
     ///
@@ -83,11 +103,11 @@ impl Driver {
             clock,
             timer: Timer::new(&window, {
                 let me = me.clone();
-                move || {
+                Box::new(move |_| {
                     if let Some(driver) = Self::alive(&me) {
                         driver.on_timer();
                     }
-                }
+                })
             }),
             state: RefCell::new(State {
                 phone: None,
@@ -144,6 +164,7 @@ impl Driver {
         self.with(|state| state.phone.as_mut().map(|phone| f(phone, now)))
     }
 
+    /// The settings, as they are now.
     pub(crate) fn settings(&self) -> Rc<Settings> {
         self.with(|state| state.settings.clone())
     }
@@ -217,31 +238,34 @@ impl Driver {
             if outputs.is_empty() {
                 break;
             }
-            let (mut jobs, mut questions, mut events) = (Vec::new(), Vec::new(), Vec::new());
             // The wire first, in order: nothing that happens on this page may delay an ACK.
-            for output in outputs {
-                match output {
-                    Output::OpenSocket { socket, url } => self.open_socket(socket, &url),
-                    Output::Send { socket, text } => self.send(socket, &text),
-                    Output::CloseSocket(socket) => self.close_socket(socket),
-                    Output::Media { call, seq, command } => jobs.push((call, seq, command)),
-                    Output::NeedCredentials { id, .. } => questions.push(id),
-                    Output::Event(event) => events.push(event),
+            let mut waiting = outputs;
+            for stage in [Stage::Wire, Stage::Media, Stage::Credentials, Stage::Events] {
+                if stage == Stage::Credentials {
+                    self.arm_timer();
                 }
-            }
-            for (call, seq, command) in jobs {
-                self.media(call, seq, command);
-            }
-            self.arm_timer();
-            for id in questions {
-                self.ask_credentials(id);
-            }
-            for event in events {
-                self.dispatch(event);
+                for output in core::mem::take(&mut waiting) {
+                    if Stage::of(&output) == stage {
+                        self.carry_out(output);
+                    } else {
+                        waiting.push(output);
+                    }
+                }
             }
         }
         self.draining.set(false);
         self.arm_timer();
+    }
+
+    fn carry_out(&self, output: Output) {
+        match output {
+            Output::OpenSocket { socket, url } => self.open_socket(socket, &url),
+            Output::Send { socket, text } => self.send(socket, &text),
+            Output::CloseSocket(socket) => self.close_socket(socket),
+            Output::Media { call, seq, command } => self.media(call, seq, command),
+            Output::NeedCredentials { id, .. } => self.ask_credentials(id),
+            Output::Event(event) => self.dispatch(event),
+        }
     }
 
     /// Everything that the phone wants now, and what it knows of its calls.
@@ -305,7 +329,7 @@ impl Driver {
 
     fn open_socket(&self, id: SocketId, url: &str) {
         let me = self.me.clone();
-        let opened = Socket::open(url, move |event| {
+        let report = move |event| {
             let Some(driver) = Self::alive(&me) else { return };
             match event {
                 SocketEvent::Opened => driver.feed(Input::SocketOpened(id)),
@@ -315,8 +339,8 @@ impl Driver {
                     driver.feed(Input::SocketClosed(id));
                 }
             }
-        });
-        match opened {
+        };
+        match Socket::open(url, Rc::new(report)) {
             Ok(socket) => self.with(|state| state.sockets.push((id, Rc::new(socket)))),
             // A page served over https may not open ws:, for one.
             Err(_) => self.feed(Input::SocketClosed(id)),
@@ -370,7 +394,7 @@ impl Driver {
             muted: entry.muted.get(),
         };
         let me = self.me.clone();
-        let session = MediaSession::new(setup, move |report| {
+        let report = move |report| {
             let Some(driver) = Self::alive(&me) else { return };
             match report {
                 MediaReport::Done(seq, result) => driver.feed(Input::MediaDone { call, seq, result }),
@@ -385,7 +409,8 @@ impl Driver {
                     "autoplay_blocked: the browser plays the other side's audio after the next click or key",
                 ),
             }
-        });
+        };
+        let session = MediaSession::new(setup, Box::new(report));
         self.sessions.borrow_mut().push((call, session.clone()));
         Some(session)
     }
@@ -400,11 +425,11 @@ impl Driver {
     fn emit_stats(&self, call: &Rc<CallEntry>) {
         let Some(session) = self.session(call.id) else { return };
         let call = call.clone();
-        spawn_local(async move {
-            if let Ok(stats) = session.stats().await {
-                call.listeners.emit("stats", &event::plain(&stats));
+        session.stats(Box::new(move |stats| {
+            if let Some(stats) = stats {
+                call.listeners.emit("stats", &stats);
             }
-        });
+        }));
     }
 
     // ---- tones
@@ -427,9 +452,9 @@ impl Driver {
                         driver.tones_sent(&call, &Ok(()));
                     }
                 };
-                let sent = self
-                    .session(call.id)
-                    .is_some_and(|session| session.send_dtmf(&text, tones.duration, tones.gap, done).is_ok());
+                let sent = self.session(call.id).is_some_and(|session| {
+                    session.send_dtmf(&text, tones.duration, tones.gap, Box::new(done)).is_ok()
+                });
                 if !sent {
                     let refused = error::new(
                         ErrorCode::MediaUnavailable,
@@ -489,16 +514,14 @@ impl Driver {
             CredentialsSetting::Ask(function) => Some(function.call0(&JsValue::UNDEFINED)),
             _ => None,
         };
+        // What was given may be a promise or not.
+        let given = match asked {
+            Some(Ok(value)) => Promise::resolve(&value),
+            Some(Err(thrown)) => Promise::reject(&thrown),
+            None => Promise::resolve(&JsValue::UNDEFINED),
+        };
         let me = self.me.clone();
-        spawn_local(async move {
-            let given = match asked {
-                Some(Ok(value)) => match value.dyn_into::<Promise>() {
-                    Ok(promise) => JsFuture::from(promise).await,
-                    Err(value) => Ok(value),
-                },
-                Some(Err(thrown)) => Err(thrown),
-                None => Ok(JsValue::UNDEFINED),
-            };
+        let answered = move |given: Result<JsValue, JsValue>| {
             let Some(driver) = Self::alive(&me) else { return };
             // What was thrown is not repeated: it may well hold the secret.
             let credentials = match given {
@@ -506,73 +529,62 @@ impl Driver {
                 Ok(value) => config::credentials(&value).map_err(|error| error.message.to_string()),
             };
             if let Err(problem) = &credentials {
-                driver.log(LogLevel::Warn, &format!("credentials: {problem}"));
+                driver.log(LogLevel::Warn, &["credentials: ", problem].concat());
             }
             driver.feed(Input::Credentials(id, credentials.ok()));
-        });
+        };
+        then(given, Box::new(answered));
     }
 
     // ---- events
 
     fn dispatch(&self, event: Event) {
-        match event {
-            Event::Connection(connection, error) => {
+        let id = match &event {
+            Event::Incoming(id)
+            | Event::CallState(id, _)
+            | Event::AnswerDone(id, _)
+            | Event::InfoDone(id, _)
+            | Event::Hold { call: id, .. }
+            | Event::Dtmf(id, _)
+            | Event::Ended(id, _) => Some(*id),
+            _ => None,
+        };
+        match (event, id.and_then(|id| self.call(id))) {
+            (Event::Connection(connection, error), _) => {
                 self.with(|state| state.connection = connection);
                 self.emit_state("connection", event::connection(connection), error.as_ref());
             }
-            Event::Registration(registration, error) => {
+            (Event::Registration(registration, error), _) => {
                 self.with(|state| state.registration = registration);
                 self.emit_state("registration", event::registration(registration), error.as_ref());
             }
-            Event::ConnectDone(result) => {
-                for settler in self.with(|state| core::mem::take(&mut state.connects)) {
-                    settler.settle(&result);
-                }
+            (Event::ConnectDone(result), _) => settle_all(self.take_connects(), &result),
+            (Event::DisconnectDone, _) => self.disconnected(),
+            (Event::Stage(id, stage), _) => self.dial_stage(id, stage),
+            (Event::DialDone(id, result), _) => self.dial_done(id, result),
+            (Event::Log(level, text), _) => self.log(level, &text),
+            (Event::Incoming(_), Some(call)) => {
+                self.listeners.emit("incoming", &object([("call", call.object(&self.me))]));
             }
-            Event::DisconnectDone => self.disconnected(),
-            Event::Incoming(id) => {
-                if let Some(call) = self.call(id) {
-                    self.listeners.emit("incoming", &with_call(&call.object(&self.me), []));
-                }
+            (Event::CallState(_, state), Some(call)) => self.call_changed(&call, state),
+            (Event::AnswerDone(_, result), Some(call)) => settle_all(call.answering.take(), &result),
+            (Event::InfoDone(_, result), Some(call)) => self.tone_answered(&call, result),
+            (Event::Hold { local, remote, .. }, Some(call)) => {
+                call.hold.set((local, remote));
+                let payload = object([("local", local.into()), ("remote", remote.into())]);
+                call.listeners.emit("hold", &payload);
             }
-            Event::CallState(id, state) => {
-                if let Some(call) = self.call(id) {
-                    self.call_changed(&call, state);
-                }
+            (Event::Dtmf(_, tone), Some(call)) => {
+                call.listeners.emit("dtmf", &object([("tone", tone.to_string().into())]));
             }
-            Event::Stage(id, stage) => self.dial_stage(id, stage),
-            Event::DialDone(id, result) => self.dial_done(id, result),
-            Event::AnswerDone(id, result) => {
-                if let Some(call) = self.call(id) {
-                    for settler in call.answering.take() {
-                        settler.settle(&result);
-                    }
-                }
-            }
-            Event::InfoDone(id, result) => {
-                if let Some(call) = self.call(id) {
-                    self.tone_answered(&call, result);
-                }
-            }
-            Event::Hold { call, local, remote } => {
-                if let Some(call) = self.call(call) {
-                    call.hold.set((local, remote));
-                    let payload = object([("local", local.into()), ("remote", remote.into())]);
-                    call.listeners.emit("hold", &payload);
-                }
-            }
-            Event::Dtmf(id, tone) => {
-                if let Some(call) = self.call(id) {
-                    call.listeners.emit("dtmf", &object([("tone", tone.to_string().into())]));
-                }
-            }
-            Event::Ended(id, reason) => {
-                if let Some(call) = self.call(id) {
-                    self.call_ended(&call, reason);
-                }
-            }
-            Event::Log(level, text) => self.log(level, &text),
+            (Event::Ended(_, reason), Some(call)) => self.call_ended(&call, reason),
+            // The call is not known any more: nobody waits for it.
+            (_, None) => {}
         }
+    }
+
+    fn take_connects(&self) -> Vec<Settler> {
+        self.with(|state| core::mem::take(&mut state.connects))
     }
 
     fn emit_state(&self, kind: &str, state: &str, error: Option<&Error>) {
@@ -591,7 +603,7 @@ impl Driver {
         let name = JsValue::from(event::call_state(state));
         let object_of_call = call.object(&self.me);
         call.listeners.emit("state", &object([("state", name.clone())]));
-        self.listeners.emit("call", &with_call(&object_of_call, [("state", name)]));
+        self.listeners.emit("call", &object([("call", object_of_call), ("state", name)]));
     }
 
     fn call_ended(&self, call: &Rc<CallEntry>, reason: EndReason) {
@@ -601,14 +613,11 @@ impl Driver {
         if !call.has_ended() {
             self.call_changed(call, CallState::Ended);
         }
-        let over = error::new(ErrorCode::Ended, "The call has ended");
+        let over = Err(error::new(ErrorCode::Ended, "The call has ended"));
         let tones = call.dtmf.borrow_mut().abandon();
-        for settler in call.answering.take().into_iter().chain(tones) {
-            settler.reject(&over);
-        }
-        for settler in call.ending.take() {
-            settler.resolve(&JsValue::UNDEFINED);
-        }
+        settle_all(call.answering.take(), &over);
+        settle_all(tones, &over);
+        settle_all(call.ending.take(), &Ok(()));
         call.listeners.emit("ended", &payload);
         let forgotten = self.with(|state| state.calls.extract_if(.., |one| one.id == call.id).next());
         drop(forgotten);
@@ -619,12 +628,8 @@ impl Driver {
         let (connects, disconnects, keep) = self.with(|state| {
             (core::mem::take(&mut state.connects), core::mem::take(&mut state.disconnects), state.keep.take())
         });
-        for settler in connects {
-            settler.reject(&aborted());
-        }
-        for settler in disconnects {
-            settler.resolve(&JsValue::UNDEFINED);
-        }
+        settle_all(connects, &Err(aborted()));
+        settle_all(disconnects, &Ok(()));
         if let Some(me) = keep {
             // Not here: this very method is being run on it.
             crate::browser::listener::drop_later(me);
@@ -667,9 +672,7 @@ impl Driver {
             session.close();
         }
         self.dial_failed(aborted());
-        for settler in self.with(|state| core::mem::take(&mut state.connects)) {
-            settler.reject(&aborted());
-        }
+        settle_all(self.take_connects(), &Err(aborted()));
         let me = self.me.upgrade();
         self.with(|state| state.keep = me);
         if self.with_phone(|phone, now| phone.disconnect(now)).is_none() {
@@ -698,9 +701,7 @@ impl Driver {
             waiting.append(&mut state.disconnects);
             let dial = state.dial.take();
             drop(state);
-            for settler in waiting {
-                settler.reject(&error);
-            }
+            settle_all(waiting, &Err(error.clone()));
             if let Some(dial) = dial {
                 dial.fail(&error);
             }

@@ -51,16 +51,18 @@ impl Tones {
             return Err(Error::invalid_config("tones", "only 0-9, A-D, *, # and comma can be sent"));
         }
         let options = Options::new("options", options)?;
-        Ok(Self {
+        let tones = Self {
             tones: tones.chars().collect(),
-            duration: options.integer("duration", DURATION)?.unwrap_or(100),
-            gap: options.integer("gap", GAP)?.unwrap_or(70),
-            method: match options.string("method")?.as_deref() {
+            duration: options.integer("duration", DURATION).unwrap_or(100),
+            gap: options.integer("gap", GAP).unwrap_or(70),
+            method: match options.string("method").as_deref() {
                 None | Some("rtp") => Method::Rtp,
                 Some("info") => Method::Info,
                 Some(_) => return Err(Error::invalid_config("method", "expected rtp or info")),
             },
-        })
+        };
+        options.finish()?;
+        Ok(tones)
     }
 }
 

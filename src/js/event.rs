@@ -4,10 +4,11 @@ use core::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use js_sys::{Function, Promise};
-use wasm_bindgen::closure::Closure;
 use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsCast, JsValue};
 
+use crate::browser::listener::callback;
+use crate::browser::object::{Plain, plain, set};
 use crate::dial::strategy::StrategyName;
 use crate::error::Error;
 use crate::phone::{
@@ -54,21 +55,21 @@ impl Listeners {
             .as_string()
             .and_then(|kind| kinds.iter().copied().find(|known| *known == kind))
             .ok_or_else(|| Error::invalid_config("type", "no such event"))?;
-        let function = listener
-            .dyn_ref::<Function>()
-            .ok_or_else(|| Error::invalid_config("listener", "expected a function"))?
-            .clone();
+        if !listener.is_function() {
+            return Err(Error::invalid_config("listener", "expected a function"));
+        }
+        let function = listener.clone().unchecked_into();
         let id = self.0.last.get().wrapping_add(1);
         self.0.last.set(id);
         self.0.entries.borrow_mut().push(Entry { id, kind, function });
         let weak = Rc::downgrade(&self.0);
-        let remove = Closure::<dyn Fn()>::new(move || {
+        let remove = move |_| {
             if let Some(listeners) = weak.upgrade() {
                 let removed = listeners.entries.borrow_mut().extract_if(.., |entry| entry.id == id).next();
                 drop(removed);
             }
-        });
-        Ok(remove.into_js_value().unchecked_into())
+        };
+        Ok(callback(Box::new(remove)).into_js_value().unchecked_into())
     }
 
     /// Whether somebody listens.
@@ -183,34 +184,21 @@ pub(crate) fn strategy(strategy: Option<StrategyName>) -> JsValue {
 }
 
 /// `Call.endReason`.
-#[derive(serde::Serialize)]
-#[serde(rename_all = "camelCase")]
-struct PlainEndReason {
-    code: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    sip_status: Option<u16>,
-    by: &'static str,
-}
-
 pub(crate) fn end_reason(reason: &EndReason) -> JsValue {
-    plain(&PlainEndReason {
-        code: match &reason.cause {
-            EndCause::Completed => "completed",
-            EndCause::Cancelled => "cancelled",
-            EndCause::AnsweredElsewhere => "answered_elsewhere",
-            EndCause::Failed(error) => error.code.as_str(),
-        },
-        sip_status: reason.sip_status,
-        by: match reason.by {
-            EndedBy::Local => "local",
-            EndedBy::Remote => "remote",
-            EndedBy::Network => "network",
-        },
-    })
-}
-
-/// Plain data as a JavaScript object.
-pub(crate) fn plain(value: &impl serde::Serialize) -> JsValue {
-    let serializer = serde_wasm_bindgen::Serializer::new().serialize_missing_as_null(true);
-    value.serialize(&serializer).unwrap_or_else(|error| error.into())
+    let code = match &reason.cause {
+        EndCause::Completed => "completed",
+        EndCause::Cancelled => "cancelled",
+        EndCause::AnsweredElsewhere => "answered_elsewhere",
+        EndCause::Failed(error) => error.code.as_str(),
+    };
+    let by = match reason.by {
+        EndedBy::Local => "local",
+        EndedBy::Remote => "remote",
+        EndedBy::Network => "network",
+    };
+    let object = plain(&[("code", Plain::Text(code)), ("by", Plain::Text(by))]);
+    if let Some(status) = reason.sip_status {
+        set(&object, "sipStatus", status);
+    }
+    object
 }

@@ -43,6 +43,13 @@ impl Settler {
     }
 }
 
+/// Settles all of them alike.
+pub(crate) fn settle_all(settlers: Vec<Settler>, result: &Result<(), Error>) {
+    for settler in settlers {
+        settler.settle(result);
+    }
+}
+
 /// A promise that is settled already.
 pub(crate) fn settled(result: &Result<(), Error>) -> Promise {
     match result {
