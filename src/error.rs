@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::text::concat;
+use crate::text::{concat, printable};
 
 /// Stable, machine-readable reason. The text form ([`ErrorCode::as_str`]) is the public contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -244,7 +244,7 @@ impl Error {
             _ => "The server failed",
         };
         // The phrase comes from the peer: keep it short and printable, it ends up in user interfaces.
-        let phrase: String = reason.chars().filter(|c| !c.is_control()).take(80).collect();
+        let phrase = printable(reason);
         let space = if phrase.is_empty() { "" } else { " " };
         let message = concat(&[summary, " (", &status.to_string(), space, &phrase, ")"]);
         Self::new(code, message).with_status(status)

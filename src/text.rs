@@ -80,6 +80,20 @@ impl<'a> Iterator for Split<'a> {
     }
 }
 
+/// What a peer says, for people: without control characters, and no more than 80 characters of it.
+#[inline(never)]
+pub(crate) fn printable(text: &str) -> String {
+    let mut printable = String::new();
+    let mut left = 80_u8;
+    for c in text.chars() {
+        if left > 0 && !c.is_control() {
+            printable.push(c);
+            left -= 1;
+        }
+    }
+    printable
+}
+
 /// Whether there is a control character.
 #[inline(never)]
 pub(crate) fn has_control(text: &str) -> bool {
@@ -123,6 +137,8 @@ mod tests {
 
     #[test]
     fn control_characters() {
+        assert_eq!(printable("a\r\n\u{85}\u{e5}"), "a\u{e5}");
+        assert_eq!(printable(&"\u{e5}".repeat(90)), "\u{e5}".repeat(80));
         assert!(has_control("a\u{85}") && has_control("\r") && !has_control("a \u{a0}\u{e5}"));
         assert!(
             has_space_or_control("a\u{a0}") && has_space_or_control("\0") && !has_space_or_control("\u{e5}")

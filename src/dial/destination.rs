@@ -85,7 +85,7 @@ impl Destination {
         if has_control(input) {
             return Err(refused("a destination holds no line breaks or control characters"));
         }
-        let input = input.trim_matches(|c: char| c.is_whitespace() || is_invisible(c));
+        let input = trim(input);
         if input.is_empty() {
             return Err(refused("the destination is empty"));
         }
@@ -194,7 +194,10 @@ fn tel(text: &str, country: Option<&Country>) -> Result<Destination, Error> {
 }
 
 fn private(number: String, context: &str) -> Result<Destination, Error> {
-    let labels = context.trim_end_matches('.');
+    let mut labels = context;
+    while let Some(without_dot) = labels.strip_suffix('.') {
+        labels = without_dot;
+    }
     if labels.is_empty()
         || split(labels, b'.')
             .any(|label| label.is_empty() || !label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-'))
@@ -293,6 +296,18 @@ fn is_separator(c: char) -> bool {
             ..='\u{2015}' | '\u{2212}' | '\u{ff08}' | '\u{ff09}' | '\u{ff0d}'
     ) || c.is_whitespace()
         || is_invisible(c)
+}
+
+/// Without white space and invisible marks at either end.
+fn trim(text: &str) -> &str {
+    let (mut start, mut end) = (None, 0);
+    for (at, c) in text.char_indices() {
+        if !c.is_whitespace() && !is_invisible(c) {
+            start = start.or(Some(at));
+            end = at + c.len_utf8();
+        }
+    }
+    start.and_then(|start| text.get(start..end)).unwrap_or_default()
 }
 
 /// Marks of text direction and joining, which come along when numbers are copied from contact lists.

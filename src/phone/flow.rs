@@ -102,8 +102,10 @@ impl Flow {
 
 impl Phone {
     pub(super) fn start_connecting(&mut self) {
-        if let Some(config) = self.next_config.take() {
-            self.config = config;
+        if let Some((servers, uri, register)) = self.next_account.take() {
+            self.config.servers = servers;
+            self.config.uri = uri;
+            self.config.register = register;
         }
         if self.config.servers.is_empty() {
             self.flow.connect_pending = false;

@@ -37,9 +37,10 @@ use self::transactions::{Owner, Transactions, TxId};
 use crate::entropy::{Entropy, token};
 use crate::error::{Error, ErrorCode};
 use crate::sip::auth::{Attempt, Authenticator, Scope};
-use crate::sip::header::NameAddr;
+use crate::sip::header::name_addr;
 use crate::sip::message::{Headers, Message, Method, Request, Response, redact};
 use crate::sip::transaction::{Client, ClientAction, Server, ServerAction};
+use crate::sip::uri::Uri;
 use crate::sip::wire::{self, Frame};
 use crate::text::{self, concat};
 use crate::time::Instant;
@@ -154,8 +155,8 @@ struct Question {
 /// * what is to be done now: [`poll_output`](Self::poll_output), [`poll_timeout`](Self::poll_timeout)
 pub struct Phone {
     config: PhoneConfig,
-    /// Settings that wait for the end of the connection.
-    next_config: Option<PhoneConfig>,
+    /// `servers`, `uri` and `register` that wait for the end of the connection.
+    next_account: Option<(Vec<String>, Uri, bool)>,
     entropy: Box<dyn Entropy>,
     now: Instant,
     out: Vec<Output>,
@@ -197,7 +198,7 @@ impl Phone {
         let host = token(&mut *entropy, 12) + ".invalid";
         Self {
             config,
-            next_config: None,
+            next_account: None,
             entropy,
             now: Instant::ZERO,
             out: Vec::new(),
@@ -262,17 +263,16 @@ impl Phone {
         self.authenticator.clear();
         if self.flow.connection() == ConnectionState::Disconnected {
             self.config = config;
-            self.next_config = None;
+            self.next_account = None;
             return;
         }
-        let now = PhoneConfig {
-            servers: self.config.servers.clone(),
-            uri: self.config.uri.clone(),
-            register: self.config.register,
-            ..config.clone()
-        };
-        self.config = now;
-        self.next_config = Some(config);
+        // The names of the connection change places, so that the new ones wait and the old ones stay.
+        let mut config = config;
+        core::mem::swap(&mut config.servers, &mut self.config.servers);
+        core::mem::swap(&mut config.uri, &mut self.config.uri);
+        core::mem::swap(&mut config.register, &mut self.config.register);
+        let new = core::mem::replace(&mut self.config, config);
+        self.next_account = Some((new.servers, new.uri, new.register));
     }
 
     /// Opens the connection and registers; ends in [`Event::ConnectDone`]. While connected it reports success
@@ -488,9 +488,7 @@ impl Phone {
             call.direction == Direction::Outgoing && !core::mem::replace(&mut call.dial_done, true);
         let answer_failed = core::mem::take(&mut call.answer_pending);
         self.clear_call_timers(id, &[CallTimer::IceGather, CallTimer::IceConnect, CallTimer::Ring]);
-        let asking = self.questions.len();
-        self.questions.retain(|question| question.owner != Owner::Info(id));
-        let mut infos = asking - self.questions.len();
+        let mut infos = self.forget_questions_of(Owner::Info(id));
         for (_, entry) in self.transactions.clients() {
             if entry.owner == Owner::Info(id) {
                 entry.owner = Owner::Nobody;
@@ -660,7 +658,7 @@ impl Phone {
             Ok(Frame::Pong) => {}
             Ok(Frame::Message(message)) => {
                 if self.config.trace {
-                    self.trace("received", &String::from_utf8_lossy(data));
+                    self.trace("received", wire::leading_text(data));
                 }
                 match message {
                     Message::Request(request) => self.on_request(request),
@@ -980,8 +978,8 @@ impl Phone {
 
     /// Our address in From and To, without a tag.
     fn own_address(&self) -> String {
-        let name = self.config.display_name.clone().filter(|name| !name.is_empty());
-        NameAddr { display_name: name, uri: self.config.uri.aor(), ..NameAddr::default() }.to_string()
+        let name = self.config.display_name.as_deref().filter(|name| !name.is_empty());
+        name_addr(name, &self.config.uri.aor())
     }
 
     fn tidy_client(&mut self, id: TxId) {
@@ -1025,7 +1023,14 @@ impl Phone {
         for id in ids {
             self.remove_client(id);
         }
+        self.forget_questions_of(owner);
+    }
+
+    /// Returns how many there were.
+    fn forget_questions_of(&mut self, owner: Owner) -> usize {
+        let before = self.questions.len();
         self.questions.retain(|question| question.owner != owner);
+        before - self.questions.len()
     }
 
     /// Forgets all transactions and their timers.

@@ -10,7 +10,7 @@ use crate::entropy::token;
 use crate::error::{Error, ErrorCode};
 use crate::sip::auth::Attempt;
 use crate::sip::dialog::Dialog;
-use crate::sip::header::NameAddr;
+use crate::sip::header::name_addr;
 use crate::sip::message::{Method, Request, Response, check_extra_header};
 use crate::sip::transaction::{ClientState, T64};
 use crate::sip::uri::Uri;
@@ -44,12 +44,12 @@ impl Phone {
         call.own_timeout = dial.timeout.is_some();
 
         let uri = target.to_string();
-        let mut invite = Request::new(Method::Invite, uri.as_str());
-        let remote = NameAddr { display_name: dial.display_name, uri, ..NameAddr::default() };
+        let remote = name_addr(dial.display_name.as_deref(), &uri);
+        let mut invite = Request::new(Method::Invite, uri);
         for (name, value) in [
             ("Max-Forwards", "70"),
             ("From", &concat(&[&self.own_address(), ";tag=", &call.local_tag])),
-            ("To", &remote.to_string()),
+            ("To", &remote),
             ("Call-ID", &call.sip_call_id),
             ("CSeq", "1 INVITE"),
             ("Contact", &self.contact()),

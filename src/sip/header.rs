@@ -6,7 +6,7 @@
 use core::fmt;
 
 use super::message::Method;
-use crate::text::{number, split_once};
+use crate::text::{concat, number, split_once};
 
 /// Why a header value cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -191,6 +191,14 @@ impl NameAddr {
     #[must_use]
     pub fn tag(&self) -> Option<&str> {
         self.params.get("tag")
+    }
+}
+
+/// An address with a name, as a header has it: see [`NameAddr`], whose printing takes more of the module.
+pub(crate) fn name_addr(display_name: Option<&str>, uri: &str) -> String {
+    match display_name {
+        Some(name) => concat(&[&quote(name), " <", uri, ">"]),
+        None => concat(&["<", uri, ">"]),
     }
 }
 

@@ -694,10 +694,12 @@ fn is_credential(name: &str) -> bool {
 pub fn redact(text: &str) -> Cow<'_, str> {
     let mut out = String::with_capacity(text.len());
     let mut in_credentials = false;
-    for line in text.split_inclusive('\n') {
-        let content = line.strip_suffix('\n').unwrap_or(line);
-        let content = content.strip_suffix('\r').unwrap_or(content);
-        let end = line.get(content.len()..).unwrap_or_default();
+    let mut rest = text;
+    while !rest.is_empty() {
+        let (line, tail) = split_once(rest, b'\n').unwrap_or((rest, ""));
+        let content = line.strip_suffix('\r').unwrap_or(line);
+        let end = rest.get(content.len()..rest.len() - tail.len()).unwrap_or_default();
+        rest = tail;
         let folded = matches!(content.as_bytes().first(), Some(b' ' | b'\t'));
         if folded && in_credentials {
             append(&mut out, &[" ", REDACTED, end]);

@@ -2,7 +2,7 @@
 
 use super::header::{CSeq, NameAddr, Via, is_token, is_uri_text, split_list};
 use super::message::{Headers, Message, Method, Request, Response, long_name, redact};
-use crate::text::{number, split_once};
+use crate::text::{number, printable, split_once};
 
 /// The longest message that is read or sent, in bytes.
 pub const MAX_MESSAGE: usize = 65_536;
@@ -77,12 +77,7 @@ pub fn parse(bytes: &[u8]) -> Result<Frame, Rejected> {
     let too_long = bytes.len() > MAX_MESSAGE;
     let capped = bytes.get(..MAX_MESSAGE).unwrap_or(bytes);
     // The head is text; a body need not be.
-    let text = match core::str::from_utf8(capped) {
-        Ok(text) => text,
-        Err(error) => {
-            capped.get(..error.valid_up_to()).and_then(|text| str::from_utf8(text).ok()).unwrap_or_default()
-        }
-    };
+    let text = leading_text(capped);
     let cut = text.len() < bytes.len();
     let (first_line, lines) = split_once(text, b'\n').unwrap_or((text, ""));
     let first_line = first_line.trim_ascii();
@@ -118,8 +113,18 @@ pub fn parse(bytes: &[u8]) -> Result<Frame, Rejected> {
             error,
             reply: reply(first_line, headers, error),
             // Hide before cutting: a password whose `@` is gone looks like anything else.
-            first_line: redact(first_line).chars().filter(|c| !c.is_control()).take(80).collect(),
+            first_line: printable(&redact(first_line)),
         }),
+    }
+}
+
+/// The bytes as text, up to the first that is not UTF-8.
+pub(crate) fn leading_text(bytes: &[u8]) -> &str {
+    match core::str::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(error) => {
+            bytes.get(..error.valid_up_to()).and_then(|text| str::from_utf8(text).ok()).unwrap_or_default()
+        }
     }
 }
 
