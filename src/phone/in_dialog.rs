@@ -14,7 +14,10 @@ use crate::text::{split, split_once};
 
 impl Phone {
     pub(super) fn on_in_dialog_request(&mut self, id: CallId, tx: TxId, request: &Request) {
-        if let Some(refusal) = self.unsupported(request) {
+        // Whatever a BYE requires, the call is over for the one who sent it.
+        if request.method != Method::Bye
+            && let Some(refusal) = self.unsupported(request)
+        {
             self.respond_refusal(tx, refusal);
             return;
         }

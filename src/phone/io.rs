@@ -3,6 +3,7 @@
 use core::fmt;
 
 use crate::error::Error;
+use crate::sip::message::redact;
 
 /// A call of this phone. Ids are never used twice within one `Phone`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -51,8 +52,7 @@ pub enum Input {
     Credentials(CredentialsId, Option<Credentials>),
 }
 
-/// What is to be done outside, in this order.
-#[derive(Debug)]
+/// What is to be done outside, in this order. `Debug` shows no secret.
 #[must_use]
 pub enum Output {
     /// Open a WebSocket with the subprotocol `sip`.
@@ -89,6 +89,19 @@ pub enum Output {
     },
     /// Something that the application may want to know.
     Event(Event),
+}
+
+impl fmt::Debug for Output {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OpenSocket { socket, url } => write!(f, "OpenSocket({socket:?}, {url})"),
+            Self::Send { socket, text } => write!(f, "Send({socket:?}, {:?})", redact(text)),
+            Self::CloseSocket(socket) => write!(f, "CloseSocket({socket:?})"),
+            Self::Media { call, seq, command } => write!(f, "Media({call:?}, {seq:?}, {command:?})"),
+            Self::NeedCredentials { id, realm } => write!(f, "NeedCredentials({id:?}, {realm:?})"),
+            Self::Event(event) => write!(f, "Event({event:?})"),
+        }
+    }
 }
 
 /// A job for the media half of a call.

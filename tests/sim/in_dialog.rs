@@ -192,6 +192,17 @@ fn other_requests_within_a_call_are_answered() {
 }
 
 #[test]
+fn a_bye_ends_the_call_whatever_it_requires() {
+    let mut bench = Bench::online();
+    let (call, mut caller) = answered(&mut bench);
+    let mut bye = caller.request("BYE", None);
+    bye.headers.push("Require", "telepathy");
+    send(&mut bench, &bye);
+    bench.take_response(200);
+    assert!(bench.end_of(call).is_some());
+}
+
+#[test]
 fn a_stranger_who_knows_only_the_call_id_gets_481() {
     let mut bench = Bench::online();
     let (call, mut caller) = answered(&mut bench);
