@@ -2,6 +2,7 @@
 
 mod demo;
 mod isolation;
+mod names;
 mod package;
 mod process;
 mod report;

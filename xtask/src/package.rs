@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail};
 use wasmparser::{Parser, Payload};
 
 use crate::{
+    names,
     process::Task,
     setup::{cargo_tools, node},
     workspace::{self, fingerprint, read_stamp, root},
@@ -74,8 +75,14 @@ pub(crate) fn build() -> Result<()> {
     let optimised = workspace::scratch()?.join("optimised.wasm");
     optimise(&bound.join(MODULE), &optimised, &STRIP)?;
     refuse_foreign_imports(&optimised)?;
-    copy(&optimised, &pkg.join(MODULE))?;
-    minify(&bound.join(GLUE), &pkg.join(GLUE))?;
+    let read = |path: &Path| fs::read(path).with_context(|| format!("cannot read {}", path.display()));
+    let glue = bound.join(GLUE);
+    let (short_module, short_glue) =
+        names::shorten(&read(&optimised)?, core::str::from_utf8(&read(&glue)?)?)?;
+    write(&pkg.join(MODULE), &short_module)?;
+    let named_short = workspace::scratch()?.join(GLUE);
+    write(&named_short, short_glue.as_bytes())?;
+    minify(&named_short, &pkg.join(GLUE))?;
     fs::write(&stamp, state(&module, &pkg)?).with_context(|| format!("cannot write {}", stamp.display()))?;
     println!("built pkg/{MODULE} ({} bytes)", fs::metadata(pkg.join(MODULE))?.len());
     Ok(())
@@ -166,9 +173,8 @@ fn foreign_imports(module: &[u8]) -> Result<Vec<String>> {
     Ok(foreign)
 }
 
-fn copy(from: &Path, to: &Path) -> Result<()> {
-    fs::copy(from, to).with_context(|| format!("cannot write {}", to.display()))?;
-    Ok(())
+fn write(to: &Path, bytes: &[u8]) -> Result<()> {
+    fs::write(to, bytes).with_context(|| format!("cannot write {}", to.display()))
 }
 
 /// What the package was made of and what was made, as far as it is there.
