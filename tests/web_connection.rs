@@ -36,6 +36,19 @@ async fn connecting_registers_and_disconnecting_takes_it_back() {
 }
 
 #[wasm_bindgen_test]
+async fn connecting_while_disconnecting_begins_afterwards() {
+    let phone = phone(&settings("alice").await);
+    ok(phone.connect()).await;
+    let goodbye = phone.disconnect();
+    let again = phone.connect();
+    ok(goodbye).await;
+    ok(again).await;
+    assert_eq!((phone.connection(), phone.registration()), ("connected".into(), "registered".into()));
+    ok(phone.disconnect()).await;
+    phone.free();
+}
+
+#[wasm_bindgen_test]
 async fn a_wrong_password_is_told_once() {
     let config = settings("alice").await;
     set(&config, "credentials", &object([("username", "alice".into()), ("password", "wrong".into())]));

@@ -624,11 +624,10 @@ impl Driver {
         call.release_object();
     }
 
+    /// A `connect()` that was called meanwhile is not settled here: it begins now.
     fn disconnected(&self) {
-        let (connects, disconnects, keep) = self.with(|state| {
-            (core::mem::take(&mut state.connects), core::mem::take(&mut state.disconnects), state.keep.take())
-        });
-        settle_all(connects, &Err(aborted()));
+        let (disconnects, keep) =
+            self.with(|state| (core::mem::take(&mut state.disconnects), state.keep.take()));
         settle_all(disconnects, &Ok(()));
         if let Some(me) = keep {
             // Not here: this very method is being run on it.
