@@ -1069,9 +1069,7 @@ impl Phone {
         let now = self.now;
         let Some(entry) = self.transactions.server(tx) else { return String::new() };
         let mut response = entry.tx.request.response(status, None);
-        for (name, value) in headers {
-            response.headers.push(name, *value);
-        }
+        response.headers.push_all(headers);
         if let Some(sdp) = sdp {
             response.headers.push("Content-Type", SDP);
             response.body = sdp.into_bytes();

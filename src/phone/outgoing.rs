@@ -46,7 +46,7 @@ impl Phone {
         let uri = target.to_string();
         let remote = name_addr(dial.display_name.as_deref(), &uri);
         let mut invite = Request::new(Method::Invite, uri);
-        for (name, value) in [
+        invite.headers.push_all(&[
             ("Max-Forwards", "70"),
             ("From", &concat(&[&self.own_address(), ";tag=", &call.local_tag])),
             ("To", &remote),
@@ -55,9 +55,7 @@ impl Phone {
             ("Contact", &self.contact()),
             ("Allow", super::ALLOW),
             ("Content-Type", super::SDP),
-        ] {
-            invite.headers.push(name, value);
-        }
+        ]);
         for (name, value) in dial.extra_headers {
             invite.headers.push(&name, value);
         }
@@ -187,7 +185,7 @@ impl Phone {
     }
 
     fn on_invite_ok(&mut self, id: CallId, request: &Request, response: &Response) {
-        let Some(dialog) = Dialog::from_response(request, response) else {
+        let Some(mut dialog) = Dialog::from_response(request, response) else {
             // Without a To-tag there is no dialog to acknowledge in. The peer gives up after 32 s; so do we now.
             if self.calls.get(&id).is_some_and(|call| call.phase == Phase::Inviting) {
                 let error = Error::new(ErrorCode::ServerError, "The answer to the call has no To-tag");
@@ -197,7 +195,7 @@ impl Phone {
         };
         let via = self.via();
         let Some(call) = self.calls.get_mut(&id) else {
-            self.ack_and_bye(request, dialog);
+            self.ack_and_bye(request, &mut dialog);
             return;
         };
         // A repeated 2xx: its ACK was lost (RFC 3261, section 13.2.2.4).
@@ -213,7 +211,7 @@ impl Phone {
             // Another fork answered too, or the answer crossed our CANCEL: acknowledged and ended on its own
             // dialog; the call that goes on is not touched.
             let late = call.phase == Phase::Terminating && call.dialog.is_none();
-            let ack = self.ack_and_bye(request, dialog.clone());
+            let ack = self.ack_and_bye(request, &mut dialog);
             if let Some(call) = self.calls.get_mut(&id) {
                 call.acks.extend(ack.map(|ack| (dialog.remote_tag, ack)));
             }
@@ -231,7 +229,6 @@ impl Phone {
             .and_then(|(_, sdp)| sdp.clone());
         call.phase = Phase::Applying;
         call.early.clear();
-        let mut dialog = dialog;
         let ack = ack_text(request, &mut dialog, &via);
         call.acks.extend(ack.clone().map(|ack| (dialog.remote_tag.clone(), ack)));
         call.dialog = Some(dialog);
@@ -362,8 +359,8 @@ impl Phone {
     }
 
     /// Acknowledges a 2xx that nobody wants and ends its dialog. Returns the ACK.
-    fn ack_and_bye(&mut self, request: &Request, mut dialog: Dialog) -> Option<String> {
-        let ack = ack_text(request, &mut dialog, &self.via());
+    fn ack_and_bye(&mut self, request: &Request, dialog: &mut Dialog) -> Option<String> {
+        let ack = ack_text(request, dialog, &self.via());
         if let Some(ack) = ack.clone() {
             self.transmit(ack, true);
         }

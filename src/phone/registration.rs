@@ -103,7 +103,7 @@ impl Phone {
         }
         let mut request = Request::new(Method::Register, self.config.uri.domain());
         let local = self.own_address();
-        for (name, value) in [
+        request.headers.push_all(&[
             ("Max-Forwards", "70"),
             ("From", &concat(&[&local, ";tag=", &self.registration.from_tag])),
             ("To", &local),
@@ -112,9 +112,7 @@ impl Phone {
             ("Contact", &self.contact()),
             ("Expires", &expires.to_string()),
             ("Allow", super::ALLOW),
-        ] {
-            request.headers.push(name, value);
-        }
+        ]);
         if !self.registration.removing && self.registration.state != RegistrationState::Registered {
             self.set_registration(RegistrationState::Registering, None);
         }

@@ -75,47 +75,48 @@ impl Authenticator {
     pub fn on_challenge(&mut self, scope: Scope, response: &Response, attempt: &mut Attempt) -> Vec<String> {
         let proxy = response.status == 407;
         let name = if proxy { "Proxy-Authenticate" } else { "WWW-Authenticate" };
-        let mut challenges = digest::challenges(response.headers.get_all(name)).collect::<Vec<_>>();
-        challenges.truncate(MAX_CHALLENGES);
         attempt.rounds = attempt.rounds.saturating_add(1);
-        if challenges.is_empty() || attempt.rounds > MAX_ROUNDS {
+        if attempt.rounds > MAX_ROUNDS {
             return Vec::new();
         }
-        let mut realms: Vec<String> = Vec::new();
-        for challenge in &challenges {
-            if !realms.contains(&challenge.realm) {
-                realms.push(challenge.realm.clone());
+        let mut found: Vec<Protection> = Vec::new();
+        for challenge in digest::challenges(response.headers.get_all(name)).take(MAX_CHALLENGES) {
+            let realm = challenge.realm.clone();
+            let offer = Offer { challenge, uses: 0 };
+            match found.iter_mut().find(|known| known.realm == realm) {
+                Some(known) => known.offers.push(offer),
+                None => found.push(Protection { scope, proxy, realm, offers: vec![offer] }),
             }
         }
         // The same realm again, and not because the nonce is stale: the credentials are wrong.
-        let wrong = challenges.iter().any(|challenge| {
-            attempt.has_answered(proxy, &challenge.realm)
-                && !challenges.iter().any(|other| other.realm == challenge.realm && other.stale)
+        let wrong = found.iter().any(|known| {
+            attempt.has_answered(proxy, &known.realm)
+                && !known.offers.iter().any(|offer| offer.challenge.stale)
         });
         if wrong {
             self.protections.retain(|known| known.scope != scope || known.proxy != proxy);
             return Vec::new();
         }
-        for realm in &realms {
-            if !attempt.has_answered(proxy, realm) {
-                attempt.answered.push((proxy, realm.clone()));
+        let mut realms = Vec::new();
+        for mut new in found {
+            realms.push(new.realm.clone());
+            if !attempt.has_answered(proxy, &new.realm) {
+                attempt.answered.push((proxy, new.realm.clone()));
             }
             let same =
-                |known: &Protection| known.scope == scope && known.proxy == proxy && known.realm == *realm;
-            let before = self.protections.iter().position(same).map(|at| self.protections.remove(at));
-            // A nonce that comes again is counted on: a server takes a lower count for a replay.
-            let before = before.map_or_else(Vec::new, |known| known.offers);
-            let mut offers = Vec::new();
-            for challenge in challenges.iter().filter(|challenge| challenge.realm == *realm) {
-                let mut uses = 0;
-                for offer in &before {
-                    if offer.challenge.nonce == challenge.nonce {
-                        uses = offer.uses.max(uses);
+                |known: &Protection| known.scope == scope && known.proxy == proxy && known.realm == new.realm;
+            if let Some(at) = self.protections.iter().position(same) {
+                let before = self.protections.remove(at);
+                // A nonce that comes again is counted on: a server takes a lower count for a replay.
+                for offer in &mut new.offers {
+                    for old in &before.offers {
+                        if old.challenge.nonce == offer.challenge.nonce {
+                            offer.uses = offer.uses.max(old.uses);
+                        }
                     }
                 }
-                offers.push(Offer { uses, challenge: challenge.clone() });
             }
-            self.protections.push(Protection { scope, proxy, realm: realm.clone(), offers });
+            self.protections.push(new);
         }
         while self.protections.len() > MAX_REALMS {
             self.protections.remove(0);

@@ -76,29 +76,20 @@ impl Dialog {
         });
         // A first route without `lr` is a strict router (RFC 2543): it takes the place of the Request-URI, and
         // the remote target goes to the end of the route.
-        let strict = self
-            .route_set
-            .first()
-            .filter(|route| NameAddr::parse(route).is_ok_and(|route| !has_lr(&route.uri)));
-        let mut routes: Vec<String> = self.route_set.clone();
-        let uri = if let Some(first) = strict {
-            let uri = NameAddr::parse(first).map_or_else(|_| self.remote_target.clone(), |route| route.uri);
-            routes.remove(0);
-            routes.push(concat(&["<", &self.remote_target, ">"]));
-            uri
-        } else {
-            self.remote_target.clone()
-        };
-        let mut request = Request::new(method.clone(), &uri);
+        let first = self.route_set.first().and_then(|route| NameAddr::parse(route).ok());
+        let strict = first.map(|route| route.uri).filter(|uri| !has_lr(uri));
+        let mut request = Request::new(method.clone(), strict.as_ref().unwrap_or(&self.remote_target));
         request.headers.push("Max-Forwards", "70");
-        for route in routes {
-            request.headers.push("Route", route);
+        for route in self.route_set.iter().skip(usize::from(strict.is_some())) {
+            request.headers.push("Route", route.as_str());
+        }
+        if strict.is_some() {
+            request.headers.push("Route", concat(&["<", &self.remote_target, ">"]));
         }
         let cseq = concat(&[&seq.to_string(), " ", method.as_str()]);
-        let own = [("From", &self.local), ("To", &self.remote), ("Call-ID", &self.call_id), ("CSeq", &cseq)];
-        for (name, value) in own {
-            request.headers.push(name, value);
-        }
+        let own: [(&str, &str); 4] =
+            [("From", &self.local), ("To", &self.remote), ("Call-ID", &self.call_id), ("CSeq", &cseq)];
+        request.headers.push_all(&own);
         request
     }
 

@@ -187,6 +187,14 @@ impl Headers {
         self.push_owned(name, value.into());
     }
 
+    /// Adds headers behind the others.
+    #[inline(never)]
+    pub(crate) fn push_all(&mut self, headers: &[(&str, &str)]) {
+        for (name, value) in headers {
+            self.push(name, *value);
+        }
+    }
+
     #[inline(never)]
     fn push_owned(&mut self, name: &str, value: String) {
         self.0.push(make_header(long_name(name), value));

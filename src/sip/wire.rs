@@ -229,26 +229,9 @@ const CORE: [&str; 5] = ["Via", "From", "To", "Call-ID", "CSeq"];
 /// Checks the headers that every message has, and finds the body that Content-Length tells of; without one it is
 /// all that is there, for a WebSocket message has an end (RFC 7118, section 5.2).
 fn check<'a>(start: &Start<'_>, headers: &Headers, body: &'a [u8]) -> Result<&'a [u8], ParseError> {
-    let mut core = [None; CORE.len()];
-    let mut length = None;
-    for (name, value) in headers.iter() {
-        // These names are spelled as in `CORE`, whatever the peer wrote: rsip has variants for them.
-        if let Some((name, first)) = CORE.iter().zip(&mut core).find(|(core, _)| **core == name) {
-            if first.is_none() {
-                *first = Some(value);
-            } else if *name != "Via" {
-                return Err(ParseError::Header(name));
-            }
-        } else if name == "Content-Length" {
-            let this = number(value).and_then(|length| usize::try_from(length).ok());
-            if this.is_none() || (length.is_some() && length != this) {
-                return Err(ParseError::ContentLength);
-            }
-            length = this;
-        }
-    }
-    for (name, value) in CORE.into_iter().zip(core) {
-        let value = value.ok_or(ParseError::Missing(name))?;
+    for name in CORE {
+        let mut values = headers.get_all(name);
+        let value = values.next().ok_or(ParseError::Missing(name))?;
         let good = match name {
             "Via" => Via::parse(value).is_ok(),
             "Call-ID" => is_word(value),
@@ -260,9 +243,17 @@ fn check<'a>(start: &Start<'_>, headers: &Headers, body: &'a [u8]) -> Result<&'a
             },
             _ => NameAddr::parse(value).is_ok(),
         };
-        if !good {
+        if !good || (name != "Via" && values.next().is_some()) {
             return Err(ParseError::Header(name));
         }
+    }
+    let mut length = None;
+    for value in headers.get_all("Content-Length") {
+        let this = number(value).and_then(|length| usize::try_from(length).ok());
+        if this.is_none() || (length.is_some() && length != this) {
+            return Err(ParseError::ContentLength);
+        }
+        length = this;
     }
     body.get(..length.unwrap_or(body.len())).ok_or(ParseError::ContentLength)
 }
