@@ -66,47 +66,38 @@ pub(crate) struct StatsReader {
 impl StatsReader {
     /// The figures of a report (WebRTC Statistics, section 8).
     pub(crate) fn read(&mut self, report: &RtcStatsReport) -> CallStats {
-        let report: Vec<JsValue> = Array::from(&report.values()).iter().collect();
+        let report = Array::from(&report.values());
+        let first = |wanted: &dyn Fn(&JsValue) -> bool| report.iter().find(|stat| wanted(stat));
         let find = |kind: &str| {
-            report.iter().find(|stat| {
-                string(stat, "type").as_deref() == Some(kind)
-                    && string(stat, "kind").is_none_or(|kind| kind == "audio")
-            })
+            first(&|stat| is(stat, "type", kind) && string(stat, "kind").is_none_or(|kind| kind == "audio"))
         };
         let mut stats = CallStats::default();
         let mut buffered_ms = None;
 
-        if let Some(inbound) = find("inbound-rtp") {
-            stats.bytes_received = number(inbound, "bytesReceived").unwrap_or(0.0);
+        if let Some(inbound) = &find("inbound-rtp") {
+            stats.bytes_received = count(inbound, "bytesReceived");
             stats.jitter = number(inbound, "jitter").map(to_ms);
-            let now = Packets {
-                received: number(inbound, "packetsReceived").unwrap_or(0.0),
-                lost: number(inbound, "packetsLost").unwrap_or(0.0),
-            };
+            let now =
+                Packets { received: count(inbound, "packetsReceived"), lost: count(inbound, "packetsLost") };
             stats.packet_loss = now.loss_since(self.last);
             self.last = now;
             buffered_ms = number(inbound, "jitterBufferDelay")
                 .zip(number(inbound, "jitterBufferEmittedCount").filter(|count| *count > 0.0))
                 .map(|(delay, count)| to_ms(delay / count));
         }
-        if let Some(outbound) = find("outbound-rtp") {
-            stats.bytes_sent = number(outbound, "bytesSent").unwrap_or(0.0);
+        if let Some(outbound) = &find("outbound-rtp") {
+            stats.bytes_sent = count(outbound, "bytesSent");
             // What we send is what was agreed; what we receive is unknown until the first packet.
             let id = get(outbound, "codecId");
-            stats.codec = report
-                .iter()
-                .find(|stat| id.is_string() && get(stat, "id") == id)
-                .and_then(|codec| string(codec, "mimeType"))
+            stats.codec = first(&|stat| id.is_string() && get(stat, "id") == id)
+                .and_then(|codec| string(&codec, "mimeType"))
                 .and_then(|mime| mime.rsplit('/').next().map(str::to_owned));
         }
         stats.round_trip_time = find("remote-inbound-rtp")
-            .and_then(|stat| number(stat, "roundTripTime"))
+            .and_then(|stat| number(&stat, "roundTripTime"))
             .or_else(|| {
-                report
-                    .iter()
-                    .filter(|stat| string(stat, "type").as_deref() == Some("candidate-pair"))
-                    .find(|stat| get(stat, "nominated").is_truthy())
-                    .and_then(|pair| number(pair, "currentRoundTripTime"))
+                first(&|stat| is(stat, "type", "candidate-pair") && get(stat, "nominated").is_truthy())
+                    .and_then(|pair| number(&pair, "currentRoundTripTime"))
             })
             .map(to_ms);
         // Without packets there is nothing to judge.
@@ -117,6 +108,14 @@ impl StatsReader {
         });
         stats
     }
+}
+
+fn is(stat: &JsValue, key: &str, value: &str) -> bool {
+    string(stat, key).as_deref() == Some(value)
+}
+
+fn count(stat: &JsValue, key: &str) -> f64 {
+    number(stat, key).unwrap_or(0.0)
 }
 
 fn to_ms(seconds: f64) -> f64 {

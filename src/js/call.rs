@@ -53,7 +53,6 @@ pub(crate) struct CallEntry {
     object: RefCell<Option<JsValue>>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
 struct Remote {
     uri: String,
     display_name: Option<String>,
@@ -61,14 +60,14 @@ struct Remote {
 
 impl CallEntry {
     /// A new call.
-    pub(crate) fn new(info: &CallInfo, strategy: Option<StrategyName>) -> Rc<Self> {
+    pub(crate) fn new(info: CallInfo, strategy: Option<StrategyName>) -> Rc<Self> {
         Rc::new(Self {
             id: info.id,
-            sip_call_id: info.sip_call_id.clone(),
+            sip_call_id: info.sip_call_id,
             direction: info.direction,
             strategy,
             state: Cell::new(CallState::New),
-            remote: RefCell::new(Remote::of(info)),
+            remote: RefCell::new(Remote { uri: info.remote_uri, display_name: info.remote_display_name }),
             hold: Cell::new((info.local_hold, info.remote_hold)),
             muted: Cell::new(false),
             started_at: Cell::new(None),
@@ -86,10 +85,7 @@ impl CallEntry {
 
     /// What the phone knows by now.
     pub(crate) fn refresh(&self, info: CallInfo) {
-        let remote = Remote::of(&info);
-        if *self.remote.borrow() != remote {
-            self.remote.replace(remote);
-        }
+        self.remote.replace(Remote { uri: info.remote_uri, display_name: info.remote_display_name });
         // Known before the events that tell of it, so that they find it.
         if info.end_reason.is_some() {
             self.end_reason.replace(info.end_reason);
@@ -131,12 +127,6 @@ impl CallEntry {
     }
 }
 
-impl Remote {
-    fn of(info: &CallInfo) -> Self {
-        Self { uri: info.remote_uri.clone(), display_name: info.remote_display_name.clone() }
-    }
-}
-
 /// A call. Made by the phone only.
 #[wasm_bindgen]
 pub struct Call {
@@ -149,15 +139,15 @@ impl Call {
     /// The SIP Call-ID.
     #[wasm_bindgen(getter)]
     #[must_use]
-    pub fn id(&self) -> String {
-        self.entry.sip_call_id.clone()
+    pub fn id(&self) -> JsValue {
+        self.entry.js_id().into()
     }
 
     /// `outgoing` or `incoming`.
     #[wasm_bindgen(getter)]
     #[must_use]
-    pub fn direction(&self) -> String {
-        event::direction(self.entry.direction).to_owned()
+    pub fn direction(&self) -> JsValue {
+        event::direction(self.entry.direction).into()
     }
 
     /// How an outgoing call is made; `null` for an incoming one.
@@ -170,8 +160,8 @@ impl Call {
     /// `CallState`.
     #[wasm_bindgen(getter)]
     #[must_use]
-    pub fn state(&self) -> String {
-        event::call_state(self.entry.state.get()).to_owned()
+    pub fn state(&self) -> JsValue {
+        event::call_state(self.entry.state.get()).into()
     }
 
     /// The other side.

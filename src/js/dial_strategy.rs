@@ -12,7 +12,7 @@ use super::driver::{Driver, State};
 use super::promise::{Settler, settle_all, settled};
 use super::{error, event};
 use crate::dial::provider::{Provider, ProviderRegistry};
-use crate::dial::strategy;
+use crate::dial::strategy::{self, StrategyName};
 use crate::error::{Error, ErrorCode};
 use crate::phone::{ConnectionState, Phone, RegistrationState};
 use crate::time::Instant;
@@ -107,20 +107,21 @@ impl DialStrategy {
     /// # Errors
     /// `invalid_destination`.
     #[wasm_bindgen(js_name = strategyFor)]
-    pub fn strategy_for(&self, destination: &JsValue) -> Result<String, JsValue> {
+    pub fn strategy_for(&self, destination: &JsValue) -> Result<JsValue, JsValue> {
         self.driver
             .strategy_for(destination)
-            .map(|strategy| strategy.as_str().to_owned())
+            .map(|strategy| strategy.as_str().into())
             .map_err(|error| error::to_js(&error))
     }
 
     /// The strategy that `dial()` would use for a telephone number.
     #[wasm_bindgen(getter)]
     #[must_use]
-    pub fn strategy(&self) -> String {
+    pub fn strategy(&self) -> JsValue {
         self.driver
             .peek(|state| strategy::default_strategy(state.settings.strategy, &state.settings.provider))
-            .map_or_else(String::new, |strategy| strategy.as_str().to_owned())
+            .map_or("", StrategyName::as_str)
+            .into()
     }
 
     /// A dial is in progress.
@@ -147,24 +148,28 @@ impl DialStrategy {
     /// State of the connection.
     #[wasm_bindgen(getter)]
     #[must_use]
-    pub fn connection(&self) -> String {
+    pub fn connection(&self) -> JsValue {
         let state = self.driver.peek(|state| state.connection);
-        event::connection(state.unwrap_or(ConnectionState::Disconnected)).to_owned()
+        event::connection(state.unwrap_or(ConnectionState::Disconnected)).into()
     }
 
     /// State of the registration.
     #[wasm_bindgen(getter)]
     #[must_use]
-    pub fn registration(&self) -> String {
+    pub fn registration(&self) -> JsValue {
         let state = self.driver.peek(|state| state.registration);
-        event::registration(state.unwrap_or(RegistrationState::Failed)).to_owned()
+        event::registration(state.unwrap_or(RegistrationState::Failed)).into()
     }
 
     /// The calls that have not ended, oldest first.
     #[wasm_bindgen(getter)]
     #[must_use]
     pub fn calls(&self) -> Array {
-        self.driver.calls().iter().map(|call| call.object(self.driver.weak())).collect()
+        let calls = Array::new();
+        for call in self.driver.calls() {
+            calls.push(&call.object(self.driver.weak()));
+        }
+        calls
     }
 
     /// Adds a listener; returns the function that removes it.

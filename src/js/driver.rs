@@ -181,8 +181,9 @@ impl Driver {
 
     /// The calls that have not ended, oldest first.
     pub(crate) fn calls(&self) -> Vec<Rc<CallEntry>> {
-        let live = |state: &State| state.calls.iter().filter(|call| !call.has_ended()).cloned().collect();
-        self.peek(live).unwrap_or_default()
+        let mut calls = self.peek(|state| state.calls.clone()).unwrap_or_default();
+        calls.retain(|call| !call.has_ended());
+        calls
     }
 
     fn call(&self, id: CallId) -> Option<Rc<CallEntry>> {
@@ -195,7 +196,7 @@ impl Driver {
             if let Some(known) = state.calls.iter().find(|call| call.id == id) {
                 return Some(known.clone());
             }
-            let entry = CallEntry::new(&state.phone.as_ref()?.call(id)?, strategy);
+            let entry = CallEntry::new(state.phone.as_ref()?.call(id)?, strategy);
             state.calls.push(entry.clone());
             Some(entry)
         })
@@ -272,13 +273,16 @@ impl Driver {
     fn collect(&self) -> Vec<Output> {
         self.with(|state| {
             let Some(phone) = state.phone.as_mut() else { return Vec::new() };
-            let outputs: Vec<Output> = core::iter::from_fn(|| phone.poll_output()).collect();
+            let mut outputs = Vec::new();
+            while let Some(output) = phone.poll_output() {
+                outputs.push(output);
+            }
             for output in &outputs {
                 if let Output::Event(Event::CallState(id, _) | Event::Incoming(id)) = output
                     && !state.calls.iter().any(|call| call.id == *id)
                     && let Some(info) = phone.call(*id)
                 {
-                    state.calls.push(CallEntry::new(&info, None));
+                    state.calls.push(CallEntry::new(info, None));
                 }
             }
             for call in &state.calls {
@@ -310,17 +314,20 @@ impl Driver {
     pub(crate) fn arm_timer(&self) {
         let now = self.clock.now();
         let due = self.with(|state| {
-            let phone = state.phone.as_ref().and_then(Phone::poll_timeout).map(|(at, _)| at);
-            let calls = state.calls.iter().filter(|call| !call.has_ended()).filter_map(|call| {
+            let mut due = state.phone.as_ref().and_then(Phone::poll_timeout).map(|(at, _)| at);
+            for call in &state.calls {
+                if call.has_ended() {
+                    continue;
+                }
                 let listened = call.state.get() == CallState::Active && call.listeners.has("stats");
                 match (listened, call.next_stats.get()) {
                     (true, None) => call.next_stats.set(Some(now + STATS_INTERVAL)),
                     (false, Some(_)) => call.next_stats.set(None),
                     _ => {}
                 }
-                call.next_tone.get().into_iter().chain(call.next_stats.get()).min()
-            });
-            phone.into_iter().chain(calls).min()
+                due = earlier(due, earlier(call.next_tone.get(), call.next_stats.get()));
+            }
+            due
         });
         self.timer.set(now, due);
     }
@@ -443,7 +450,6 @@ impl Driver {
         match tones.method {
             Method::Info => self.next_tone(call),
             Method::Rtp => {
-                let text: String = tones.tones.iter().collect();
                 let (me, id) = (self.me.clone(), call.id);
                 let done = move || {
                     if let Some(driver) = Self::alive(&me)
@@ -453,7 +459,7 @@ impl Driver {
                     }
                 };
                 let sent = self.session(call.id).is_some_and(|session| {
-                    session.send_dtmf(&text, tones.duration, tones.gap, Box::new(done)).is_ok()
+                    session.send_dtmf(&tones.tones, tones.duration, tones.gap, Box::new(done)).is_ok()
                 });
                 if !sent {
                     let refused = error::new(
@@ -709,6 +715,14 @@ impl Driver {
         // Where in the module it happened: for a report of the defect.
         crate::browser::object::set(&payload, "cause", message);
         self.listeners.emit("fatal", &object([("error", payload)]));
+    }
+}
+
+#[inline(never)]
+fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
     }
 }
 

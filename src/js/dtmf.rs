@@ -27,7 +27,7 @@ pub(crate) enum Method {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Tones {
     /// 0-9, A-D, *, # and commas.
-    pub(crate) tones: Vec<char>,
+    pub(crate) tones: String,
     /// Milliseconds of each tone.
     pub(crate) duration: u32,
     /// Milliseconds between tones.
@@ -52,7 +52,7 @@ impl Tones {
         }
         let options = Options::new("options", options)?;
         let tones = Self {
-            tones: tones.chars().collect(),
+            tones,
             duration: options.integer("duration", DURATION).unwrap_or(100),
             gap: options.integer("gap", GAP).unwrap_or(70),
             method: match options.string("method").as_deref() {
@@ -100,7 +100,7 @@ impl Queue {
     /// The next tone of what is being sent by INFO, and its duration.
     pub(crate) fn next_tone(&mut self) -> Option<(char, u32)> {
         let (tones, _) = self.waiting.first_mut().filter(|_| self.sending)?;
-        let tone = tones.tones.first().copied()?;
+        let tone = tones.tones.chars().next()?;
         tones.tones.remove(0);
         Some((tone, tones.duration))
     }
@@ -122,7 +122,11 @@ impl Queue {
     /// The call is over.
     pub(crate) fn abandon(&mut self) -> Vec<Settler> {
         self.sending = false;
-        self.waiting.drain(..).map(|(_, settler)| settler).collect()
+        let mut settlers = Vec::new();
+        for (_, settler) in core::mem::take(&mut self.waiting) {
+            settlers.push(settler);
+        }
+        settlers
     }
 }
 
@@ -136,7 +140,7 @@ mod tests {
     #[test]
     fn tones_are_checked() {
         let tones = Tones::read(&"12a#,".into(), &JsValue::UNDEFINED).unwrap();
-        assert_eq!(tones.tones.iter().collect::<String>(), "12A#,");
+        assert_eq!(tones.tones, "12A#,");
         assert_eq!((tones.duration, tones.gap, tones.method), (100, 70, Method::Rtp));
         for (tones, options) in [
             (JsValue::from(1), JsValue::UNDEFINED),
@@ -163,12 +167,8 @@ mod tests {
 
     #[test]
     fn the_queue_sends_one_job_at_a_time() {
-        let job = |tones: &str| Tones {
-            tones: tones.chars().collect(),
-            duration: 100,
-            gap: 50,
-            method: Method::Info,
-        };
+        let job =
+            |tones: &str| Tones { tones: tones.to_owned(), duration: 100, gap: 50, method: Method::Info };
         let mut queue = Queue::default();
         queue.push(job("12"), Settler::new().1);
         queue.push(job("3"), Settler::new().1);

@@ -27,5 +27,5 @@ pub(crate) fn new(code: ErrorCode, message: &'static str) -> Error {
 
 /// For what the contract has and this version has not.
 pub(crate) fn not_in_this_version(what: &str) -> Error {
-    Error::new(ErrorCode::InvalidState, format!("{what} is not part of this version"))
+    Error::new(ErrorCode::InvalidState, [what, " is not part of this version"].concat())
 }

@@ -3,12 +3,12 @@
 use core::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use js_sys::{Function, Promise};
+use js_sys::{Array, Function, Promise};
 use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsCast, JsValue};
 
 use crate::browser::listener::callback;
-use crate::browser::object::{Plain, plain, set};
+use crate::browser::object::{object, set};
 use crate::dial::strategy::StrategyName;
 use crate::error::Error;
 use crate::phone::{
@@ -83,11 +83,15 @@ impl Listeners {
 
     /// Copies, so that nothing is borrowed when they are called; none after a panic that has left them borrowed.
     fn of(&self, kind: &str) -> Vec<Entry> {
-        self.0
-            .entries
-            .try_borrow()
-            .map(|entries| entries.iter().filter(|entry| entry.kind == kind).cloned().collect())
-            .unwrap_or_default()
+        let mut found = Vec::new();
+        if let Ok(entries) = self.0.entries.try_borrow() {
+            for entry in entries.iter() {
+                if entry.kind == kind {
+                    found.push(entry.clone());
+                }
+            }
+        }
+        found
     }
 
     /// Nobody listens any more.
@@ -109,8 +113,11 @@ impl Listeners {
 
 /// Calls a function of the application.
 pub(crate) fn call_back(function: &Function, arguments: &[&JsValue]) {
-    let arguments = arguments.iter().copied().collect();
-    if let Err(thrown) = function.apply(&JsValue::UNDEFINED, &arguments) {
+    let list = Array::new();
+    for argument in arguments {
+        list.push(argument);
+    }
+    if let Err(thrown) = function.apply(&JsValue::UNDEFINED, &list) {
         report(&thrown);
     }
 }
@@ -196,7 +203,7 @@ pub(crate) fn end_reason(reason: &EndReason) -> JsValue {
         EndedBy::Remote => "remote",
         EndedBy::Network => "network",
     };
-    let object = plain(&[("code", Plain::Text(code)), ("by", Plain::Text(by))]);
+    let object = object([("code", code.into()), ("by", by.into())]);
     if let Some(status) = reason.sip_status {
         set(&object, "sipStatus", status);
     }
