@@ -24,6 +24,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use axum::serve::ListenerExt as _;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -88,7 +89,10 @@ impl Sandbox {
         numbers::spawn(network.clone(), self.report.clone(), stopped.clone()).await?;
         let router = http::router(network, &self.settings.www, &self.settings.pkg, stopped.clone());
         let mut hurry = stopped;
-        let server = axum::serve(self.listener, router).with_graceful_shutdown(async move {
+        // SIP answers are small and come in pairs (100 and 180): without this the second waits some 40 ms for the
+        // other side's delayed acknowledgement of the first. A connection that cannot have it works all the same.
+        let listener = self.listener.tap_io(|connection| drop(connection.set_nodelay(true)));
+        let server = axum::serve(listener, router).with_graceful_shutdown(async move {
             stop.await;
             // Nobody listens when there was no connection.
             let _ = stopping.send(true);
