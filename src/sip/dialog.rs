@@ -32,18 +32,22 @@ impl Dialog {
     /// `None` where the response lacks what a dialog needs.
     #[must_use]
     pub fn from_response(request: &Request, response: &Response) -> Option<Self> {
+        // What may be missing comes first, so that nothing has to be dropped where it is.
+        let (from, to) = (request.headers.get("From")?, response.headers.get("To")?);
+        let (call_id, local_seq) = (request.headers.call_id()?, request.headers.seq()?);
+        let local_tag = request.headers.from_tag()?;
         let remote_tag = response.headers.to_tag()?;
         // A missing Contact is against RFC 3261, section 12.1.1, but the Request-URI is then the best guess.
         let remote_target = contact_uri(&response.headers).unwrap_or_else(|| request.uri.clone());
         let mut route_set: Vec<String> = owned(&response.headers.values("Record-Route"));
         route_set.reverse();
         Some(Self {
-            call_id: request.headers.call_id()?.to_owned(),
-            local_tag: request.headers.from_tag()?,
+            call_id: call_id.to_owned(),
+            local_tag,
             remote_tag,
-            local: request.headers.get("From")?.to_owned(),
-            remote: response.headers.get("To")?.to_owned(),
-            local_seq: request.headers.seq()?,
+            local: from.to_owned(),
+            remote: to.to_owned(),
+            local_seq,
             remote_seq: None,
             route_set,
             remote_target,
@@ -53,16 +57,19 @@ impl Dialog {
     /// As the callee, from an INVITE that we answer with `local_tag` (RFC 3261, section 12.1.1).
     #[must_use]
     pub fn from_request(request: &Request, local_tag: &str) -> Option<Self> {
+        let (from, to) = (request.headers.get("From")?, request.headers.get("To")?);
+        let call_id = request.headers.call_id()?;
+        let remote_target = contact_uri(&request.headers)?;
         Some(Self {
-            call_id: request.headers.call_id()?.to_owned(),
+            call_id: call_id.to_owned(),
             local_tag: local_tag.to_owned(),
             remote_tag: request.headers.from_tag().unwrap_or_default(),
-            local: concat(&[request.headers.get("To")?, ";tag=", local_tag]),
-            remote: request.headers.get("From")?.to_owned(),
+            local: concat(&[to, ";tag=", local_tag]),
+            remote: from.to_owned(),
             local_seq: 0,
             remote_seq: request.headers.seq(),
             route_set: owned(&request.headers.values("Record-Route")),
-            remote_target: contact_uri(&request.headers)?,
+            remote_target,
         })
     }
 
