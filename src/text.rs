@@ -47,6 +47,12 @@ pub(crate) fn before(text: &str, byte: u8) -> &str {
     split_once(text, byte).map_or(text, |(before, _)| before)
 }
 
+/// The codec of a media type: `PCMA` of `audio/PCMA`.
+#[cfg(target_arch = "wasm32")]
+pub(crate) fn codec_name(mime_type: &str) -> &str {
+    split_once(mime_type, b'/').map_or(mime_type, |(_, name)| name)
+}
+
 /// The parts between all such bytes, which are ASCII ones.
 pub(crate) const fn split(text: &str, byte: u8) -> Split<'_> {
     Split { rest: Some(text), byte }

@@ -271,7 +271,7 @@ fn ordered(values: &Array, rank: impl Fn(&JsValue) -> usize) -> Array {
 
 /// The place of a codec ("audio/PCMA") in the order of preference.
 fn rank(mime_type: &str, preferred: &[String]) -> usize {
-    let name = mime_type.rsplit('/').next().unwrap_or_default();
+    let name = crate::text::codec_name(mime_type);
     preferred.iter().position(|wanted| wanted.eq_ignore_ascii_case(name)).unwrap_or(preferred.len())
 }
 

@@ -91,7 +91,7 @@ impl StatsReader {
             let id = get(outbound, "codecId");
             stats.codec = first(&|stat| id.is_string() && get(stat, "id") == id)
                 .and_then(|codec| string(&codec, "mimeType"))
-                .and_then(|mime| mime.rsplit('/').next().map(str::to_owned));
+                .map(|mime| crate::text::codec_name(&mime).to_owned());
         }
         stats.round_trip_time = find("remote-inbound-rtp")
             .and_then(|stat| number(&stat, "roundTripTime"))
