@@ -12,6 +12,7 @@ use web_sys::{
 
 use super::listener::Listener;
 use super::object::{get, object, set, string};
+use crate::text::{codec_name, split};
 
 #[wasm_bindgen]
 extern "C" {
@@ -78,9 +79,16 @@ impl Configuration {
 
 /// Whether an `icecandidate` event brings a candidate of this kind, over UDP: telephones do not do ICE over TCP.
 fn is_useful(candidate: &str, kind: &str) -> bool {
-    let mut words = candidate.split(' ').skip(2);
-    words.next().is_some_and(|transport| transport.eq_ignore_ascii_case("udp"))
-        && words.skip_while(|word| *word != "typ").nth(1) == Some(kind)
+    let mut words = split(candidate, b' ');
+    if !words.nth(2).is_some_and(|transport| transport.eq_ignore_ascii_case("udp")) {
+        return false;
+    }
+    while let Some(word) = words.next() {
+        if word == "typ" {
+            return words.next() == Some(kind);
+        }
+    }
+    false
 }
 
 /// An `RTCPeerConnection`; dropping it closes it.
@@ -271,7 +279,7 @@ fn ordered(values: &Array, rank: impl Fn(&JsValue) -> usize) -> Array {
 
 /// The place of a codec ("audio/PCMA") in the order of preference.
 fn rank(mime_type: &str, preferred: &[String]) -> usize {
-    let name = crate::text::codec_name(mime_type);
+    let name = codec_name(mime_type);
     preferred.iter().position(|wanted| wanted.eq_ignore_ascii_case(name)).unwrap_or(preferred.len())
 }
 

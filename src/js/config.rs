@@ -18,6 +18,7 @@ use crate::dial::strategy::{Choice, StrategyName};
 use crate::error::Error;
 use crate::phone::{CredentialSource, Credentials, PhoneConfig, Secret, check_server_url, is_loopback};
 use crate::sip::uri::Uri;
+use crate::text::{before, has_control, has_space_or_control, split_once};
 
 /// A day; longer registrations are no use to a page.
 const REGISTER_EXPIRES: RangeInclusive<u32> = 1..=86_400;
@@ -519,7 +520,7 @@ fn check_proxy_headers(name: &str, options: &Options) {
         return;
     }
     for (header, value) in options.keep(headers(name, &value)).unwrap_or_default() {
-        if header.bytes().any(|b| !b.is_ascii_graphic() || b == b':') || has_controls(&value) {
+        if header.bytes().any(|b| !b.is_ascii_graphic() || b == b':') || has_control(&value) {
             options.refuse(name, "not a valid HTTP header");
         }
         if is_basic_authorization(&header, &value) {
@@ -530,9 +531,9 @@ fn check_proxy_headers(name: &str, options: &Options) {
 
 /// `Authorization: Basic …`: how REST APIs take an account's user and password (RFC 7617).
 fn is_basic_authorization(name: &str, value: &str) -> bool {
-    let name = name.trim();
+    let name = name.trim_ascii();
     (name.eq_ignore_ascii_case("authorization") || name.eq_ignore_ascii_case("proxy-authorization"))
-        && value.trim_start().get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case("basic"))
+        && value.trim_ascii_start().get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case("basic"))
 }
 
 fn api_credential(field: &str) -> Error {
@@ -566,8 +567,11 @@ fn refuse_api_credentials(value: &JsValue, depth: u32) -> Result<(), Error> {
 
 /// Names under which REST APIs' credentials go, whatever their spelling (apiUsername, api_key, API-Secret, …).
 fn is_api_credential_name(name: &str) -> bool {
-    let name: String =
-        name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();
+    let mut letters = String::new();
+    for byte in name.bytes().filter(u8::is_ascii_alphanumeric) {
+        letters.push(char::from(byte.to_ascii_lowercase()));
+    }
+    let name = letters;
     let holds = |part: &str| name.as_bytes().windows(part.len()).any(|window| window == part.as_bytes());
     let api = holds("api")
         && ["user", "pass", "key", "secret", "token", "cred", "auth", "login"].iter().any(|part| holds(part));
@@ -582,10 +586,10 @@ fn is_api_credential_name(name: &str) -> bool {
 fn has_user_info(text: &str) -> bool {
     // A scheme, "//", and the authority up to the path. (Searching by characters: the search for a substring
     // costs 3 kB of wasm.)
-    let Some((_, rest)) = text.split_once(':') else { return false };
+    let Some((_, rest)) = split_once(text, b':') else { return false };
     rest.strip_prefix("//")
-        .and_then(|rest| rest.split(['/', '?', '#']).next())
-        .is_some_and(|authority| authority.contains('@'))
+        .map(|rest| before(before(before(rest, b'/'), b'?'), b'#'))
+        .is_some_and(|authority| split_once(authority, b'@').is_some())
 }
 
 /// A literal or the like: not a stream, an element, an AbortSignal or a function.
@@ -598,11 +602,11 @@ fn is_plain_object(value: &JsValue) -> bool {
 /// `https:`, a path of the same origin, or `http:` to a loopback host.
 fn check_proxy_url(url: &str) -> Result<(), Error> {
     const FIELD: &str = "proxyUrl";
-    if has_controls_or_spaces(url) {
+    if has_space_or_control(url) {
         return Err(Error::invalid_config(FIELD, "a URL holds no spaces or control characters"));
     }
     // A browser reads a backslash like a slash, so "/\host" is another origin.
-    if url.starts_with('/') && !url.starts_with("//") && !url.contains('\\') {
+    if url.starts_with('/') && !url.starts_with("//") && split_once(url, b'\\').is_none() {
         return Ok(());
     }
     let bad = || Error::invalid_config(FIELD, "expected an https: URL or a path that starts with a slash");
@@ -611,9 +615,10 @@ fn check_proxy_url(url: &str) -> Result<(), Error> {
         return Err(api_credential(FIELD));
     }
     let host = parsed.hostname();
+    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(&host);
     match parsed.protocol().as_str() {
         "https:" => Ok(()),
-        "http:" if is_loopback(host.trim_matches(['[', ']'])) => Ok(()),
+        "http:" if is_loopback(host) => Ok(()),
         "http:" => Err(Error::invalid_config(FIELD, "plain http: is only for a loopback host")),
         _ => Err(bad()),
     }
@@ -635,7 +640,7 @@ fn check_ice_servers(servers: &JsValue) -> Result<(), Error> {
             return bad("each server needs `urls`");
         }
         for url in urls {
-            let scheme = url.split(':').next().unwrap_or_default();
+            let scheme = before(&url, b':');
             let is = |name: &str| scheme.eq_ignore_ascii_case(name);
             if is("turn") || is("turns") {
                 if !authorized {
@@ -644,7 +649,7 @@ fn check_ice_servers(servers: &JsValue) -> Result<(), Error> {
             } else if !is("stun") && !is("stuns") {
                 return bad("expected stun:, stuns:, turn: or turns: URLs");
             }
-            if url.contains('@') || has_controls_or_spaces(&url) {
+            if split_once(&url, b'@').is_some() || has_space_or_control(&url) {
                 return bad("not a valid URL");
             }
         }
@@ -660,18 +665,10 @@ fn check_ice_transport_policy(policy: &str) -> Result<(), Error> {
 }
 
 fn check_display_name(name: &str) -> Result<(), Error> {
-    if has_controls(name) {
+    if has_control(name) {
         return Err(Error::invalid_config("displayName", "holds control characters"));
     }
     Ok(())
-}
-
-fn has_controls(text: &str) -> bool {
-    text.chars().any(char::is_control)
-}
-
-fn has_controls_or_spaces(text: &str) -> bool {
-    text.chars().any(|c| c.is_control() || c.is_whitespace())
 }
 
 #[cfg(test)]
