@@ -63,7 +63,8 @@ export class DialStrategy extends core.DialStrategy {
 // The generated glue defines Symbol.dispose only where the browser has it.
 if (Symbol.dispose) DialStrategy.prototype[Symbol.dispose] = DialStrategy.prototype.free;
 
-export const Call = core.Call;
+// The glue is minified; consoles and error trackers show this name.
+export const Call = Object.defineProperty(core.Call, 'name', { value: 'Call' });
 
 export function registerProvider(provider) {
   requireLoaded('registerProvider()');
