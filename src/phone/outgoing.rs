@@ -209,15 +209,11 @@ impl Phone {
                 return;
             }
             // Another fork answered too, or the answer crossed our CANCEL: acknowledged and ended on its own
-            // dialog; the call that goes on is not touched.
-            let late = call.phase == Phase::Terminating && call.dialog.is_none();
+            // dialog; the call that goes on is not touched. The record of a cancelled call stays for as long as
+            // 2xx may be repeated, so that a repetition gets the same ACK and no second BYE.
             let ack = self.ack_and_bye(request, &mut dialog);
             if let Some(call) = self.calls.get_mut(&id) {
                 call.acks.extend(ack.map(|ack| (dialog.remote_tag, ack)));
-            }
-            if late {
-                self.timers.clear(TimerKey::Call(id, CallTimer::Cancelled));
-                self.bury(id);
             }
             return;
         }

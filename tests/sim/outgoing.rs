@@ -213,6 +213,15 @@ fn an_answer_that_crosses_the_cancel_is_acknowledged_and_ended() {
         assert_eq!(bye.headers.get("To"), Some("<sip:bob@example.com>;tag=b"));
         bench.reply(&answer(&bye, 200, ""));
         assert_eq!(states(&bench).last(), Some(&CallState::Ended));
+        // The ACK was lost on the way: the same again, and no second BYE.
+        bench.reply(&with_sdp(answer(&invite, 200, "b"), ANSWER));
+        assert_eq!(bench.take_request("ACK"), ack);
+        bench.nothing_sent();
+        bench.pass(secs(33));
+        bench.input(Input::Timer);
+        assert!(bench.phone.call(call).is_none());
+        bench.disconnect();
+        assert_eq!(bench.phone.poll_timeout(), None);
     }
 }
 
