@@ -9,14 +9,18 @@
 //! | `outgoing` | INVITE out, its forks and races |
 //! | `incoming` | INVITE in, answer, refusal |
 //! | `in_dialog` | BYE, re-INVITE, INFO, the media path |
+//! | `media` | the jobs for the media half and their outcomes |
+//! | `authentication` | challenges to requests |
 //! | `call`, `transactions`, `timers`, `sorted_map` | what is kept |
 
+mod authentication;
 mod call;
 pub mod config;
 mod flow;
 mod in_dialog;
 mod incoming;
 pub mod io;
+mod media;
 mod outgoing;
 mod registration;
 mod sorted_map;
@@ -28,7 +32,7 @@ use core::time::Duration;
 pub use config::*;
 pub use io::*;
 
-use self::call::{Call, Job, Phase};
+use self::call::{Call, Phase};
 use self::flow::Flow;
 use self::registration::Registration;
 use self::sorted_map::SortedMap;
@@ -36,7 +40,7 @@ use self::timers::Timers;
 use self::transactions::{Owner, Transactions, TxId};
 use crate::entropy::{Entropy, token};
 use crate::error::{Error, ErrorCode};
-use crate::sip::auth::{Attempt, Authenticator, Scope};
+use crate::sip::auth::{Attempt, Authenticator};
 use crate::sip::header::name_addr;
 use crate::sip::message::{Headers, Message, Method, Request, Response, redact};
 use crate::sip::transaction::{Client, ClientAction, Server, ServerAction};
@@ -555,96 +559,6 @@ impl Phone {
         }
     }
 
-    // ---- media jobs
-
-    fn media_job(&mut self, id: CallId, job: Job, command: MediaCommand) {
-        if let Some(call) = self.calls.get_mut(&id) {
-            call.media_seq = MediaSeq(call.media_seq.0.wrapping_add(1));
-            call.job = Some(job);
-            call.media_open = true;
-            let seq = call.media_seq;
-            self.timers.clear(TimerKey::Call(id, CallTimer::IceGather));
-            self.out.push(Output::Media { call: id, seq, command });
-        }
-    }
-
-    /// A command that nobody reports back on.
-    fn media_order(&mut self, id: CallId, command: MediaCommand) {
-        if let Some(call) = self.calls.get_mut(&id).filter(|call| call.media_open) {
-            if matches!(command, MediaCommand::Close) {
-                call.media_open = false;
-            }
-            let seq = call.media_seq;
-            self.out.push(Output::Media { call: id, seq, command });
-        }
-    }
-
-    fn on_gather_timeout(&mut self, id: CallId) {
-        self.media_order(id, MediaCommand::TakeLocal);
-    }
-
-    fn on_media_done(&mut self, id: CallId, seq: MediaSeq, result: Result<MediaValue, MediaError>) {
-        let Some(call) = self.calls.get_mut(&id).filter(|call| call.media_seq == seq) else { return };
-        if call.phase == Phase::Terminating {
-            return;
-        }
-        let Some(job) = call.job else { return };
-        match result {
-            Ok(MediaValue::Gathering) => {
-                let at = self.now + self.config.ice_gather_timeout;
-                self.timers.set(TimerKey::Call(id, CallTimer::IceGather), at);
-            }
-            Ok(MediaValue::Useful) => {
-                let timer = TimerKey::Call(id, CallTimer::IceGather);
-                if self.timers.is_set(timer) {
-                    let wait = ICE_SETTLE.min(self.config.ice_gather_timeout);
-                    self.timers.set(timer, self.now + wait);
-                }
-            }
-            Ok(MediaValue::Local(sdp)) => {
-                call.job = None;
-                self.timers.clear(TimerKey::Call(id, CallTimer::IceGather));
-                match job {
-                    Job::Offer => self.send_invite(id, sdp),
-                    Job::Answer => self.answer_ready(id, sdp),
-                    Job::Progress => self.progress_ready(id, sdp),
-                    Job::Reinvite => self.reinvite_ready(id, sdp),
-                    Job::EarlyAnswer | Job::FinalAnswer | Job::AckAnswer => {}
-                }
-            }
-            Ok(MediaValue::Applied) => {
-                call.job = None;
-                match job {
-                    Job::EarlyAnswer => self.on_early_media(id),
-                    Job::FinalAnswer => self.outgoing_up(id),
-                    Job::AckAnswer => self.incoming_up(id),
-                    Job::Offer | Job::Answer | Job::Progress | Job::Reinvite => {}
-                }
-            }
-            Err(error) => {
-                call.job = None;
-                self.timers.clear(TimerKey::Call(id, CallTimer::IceGather));
-                self.on_media_error(id, job, &error);
-            }
-        }
-    }
-
-    fn on_media_error(&mut self, id: CallId, job: Job, error: &MediaError) {
-        match job {
-            Job::Offer => self.fail_outgoing(id, media_error(error), EndedBy::Local),
-            Job::Answer | Job::Progress => self.answer_failed(id, error),
-            // Early media that cannot be played is no reason to give up the call.
-            Job::EarlyAnswer => {
-                self.log(LogLevel::Warn, format_args!("the early media could not be set"));
-            }
-            Job::FinalAnswer | Job::AckAnswer => {
-                let cause = EndCause::Failed(media_error(error));
-                self.end_with_bye(id, cause, EndedBy::Local, Some("SIP;cause=488"));
-            }
-            Job::Reinvite => self.reinvite_failed(id),
-        }
-    }
-
     // ---- messages in
 
     fn on_data(&mut self, data: &[u8]) {
@@ -796,128 +710,6 @@ impl Phone {
                     self.event(Event::InfoDone(call, Err(error)));
                 }
             },
-            Owner::Nobody => {}
-        }
-    }
-
-    // ---- credentials
-
-    const fn scope(owner: Owner) -> Scope {
-        match owner {
-            Owner::Register => Scope::Register,
-            _ => Scope::Calls,
-        }
-    }
-
-    /// `true`: the request will be sent again; the challenge is no outcome yet.
-    fn answer_challenge(
-        &mut self,
-        owner: Owner,
-        request: &Request,
-        response: &Response,
-        mut attempt: Attempt,
-    ) -> bool {
-        if request.method == Method::Cancel {
-            return false;
-        }
-        if let Owner::Invite(id) = owner
-            && self.calls.get(&id).is_none_or(|call| call.phase != Phase::Inviting)
-        {
-            return false;
-        }
-        let realms = self.authenticator.on_challenge(Self::scope(owner), response, &mut attempt);
-        let Some(realm) = realms.first().cloned() else { return false };
-        match self.config.credentials.clone() {
-            CredentialSource::None => false,
-            CredentialSource::Static(credentials) => {
-                if credentials.realm.as_ref().is_some_and(|wanted| !realms.contains(wanted)) {
-                    return false;
-                }
-                self.send_again(owner, request.clone(), attempt, &credentials);
-                true
-            }
-            CredentialSource::Ask => {
-                self.last_question = self.last_question.wrapping_add(1);
-                let id = CredentialsId(self.last_question);
-                if let Owner::Invite(call) = owner {
-                    if let Some(call) = self.calls.get_mut(&call) {
-                        call.invite_tx = None;
-                    }
-                    self.invite_asks(call, id);
-                }
-                self.questions.insert(id, Question { owner, request: request.clone(), attempt });
-                self.out.push(Output::NeedCredentials { id, realm });
-                true
-            }
-        }
-    }
-
-    fn on_credentials(&mut self, id: CredentialsId, credentials: Option<Credentials>) {
-        let Some(Question { owner, request, attempt }) = self.questions.remove(&id) else { return };
-        match credentials {
-            Some(credentials) => self.send_again(owner, request, attempt, &credentials),
-            None => {
-                let error = Error::new(ErrorCode::AuthFailed, "There are no credentials for the SIP server");
-                self.on_request_failed(owner, error);
-            }
-        }
-    }
-
-    /// A challenged request again: same Call-ID and From-tag, CSeq one higher, new branch (RFC 3261, section
-    /// 22.2).
-    fn send_again(
-        &mut self,
-        owner: Owner,
-        mut request: Request,
-        attempt: Attempt,
-        credentials: &Credentials,
-    ) {
-        let seq = match owner {
-            Owner::Register => self.registration.next_seq(),
-            Owner::Invite(_) | Owner::Nobody => request.headers.seq().map_or(1, |seq| seq.saturating_add(1)),
-            Owner::Bye(id) | Owner::Info(id) => {
-                match self.calls.get_mut(&id).and_then(|call| call.dialog.as_mut()) {
-                    Some(dialog) => {
-                        dialog.local_seq = dialog.local_seq.saturating_add(1);
-                        dialog.local_seq
-                    }
-                    None => request.headers.seq().map_or(1, |seq| seq.saturating_add(1)),
-                }
-            }
-        };
-        request.headers.remove("Via");
-        let cseq = concat(&[&seq.to_string(), " ", request.method.as_str()]);
-        request.headers.set("CSeq", cseq);
-        let user = self.config.uri.user.as_deref().unwrap_or_default();
-        let scope = Self::scope(owner);
-        self.authenticator.authorize(scope, &mut request, user, credentials, &mut *self.entropy);
-        let for_call = request.clone();
-        match self.send_prepared(owner, request, attempt) {
-            Ok(tx) => {
-                if let Owner::Invite(call) = owner {
-                    self.invite_resent(call, tx, &for_call);
-                }
-            }
-            Err(error) => self.on_request_failed(owner, error),
-        }
-    }
-
-    /// A request that gets no final response, or none that helps.
-    fn on_request_failed(&mut self, owner: Owner, error: Error) {
-        match owner {
-            Owner::Register => {
-                let retry = matches!(error.code, ErrorCode::Timeout | ErrorCode::Transport);
-                self.registration_failed(error, retry, None);
-            }
-            Owner::Invite(call) => {
-                if self.calls.get(&call).is_some_and(|call| call.phase == Phase::Terminating) {
-                    self.bury(call);
-                } else {
-                    self.fail_outgoing(call, error, EndedBy::Network);
-                }
-            }
-            Owner::Bye(call) => self.bury(call),
-            Owner::Info(call) => self.event(Event::InfoDone(call, Err(error))),
             Owner::Nobody => {}
         }
     }
