@@ -54,6 +54,20 @@ pub enum ErrorCode {
     NotAcceptable,
     /// `rest-originate` needs a proxy URL.
     ProxyRequired,
+    /// The call proxy could not be reached, or what it was asked was lost.
+    ProxyUnreachable,
+    /// The call proxy does not accept the session, or does not allow the call.
+    ProxyDenied,
+    /// The call proxy's limits or budget allow no more calls now.
+    ProxyRateLimited,
+    /// The call proxy failed, or answered what makes no sense.
+    ProxyError,
+    /// The provider refused or failed what the proxy asked for.
+    ProviderError,
+    /// The provider's call to this phone did not come.
+    BridgeMissing,
+    /// A call that looked like the provider's was answered, and nothing proved that it was.
+    UnverifiedBridge,
     /// The call has ended.
     Ended,
     /// What was asked for does not fit the state of the call.
@@ -90,6 +104,13 @@ impl ErrorCode {
             Self::Redirected => "redirected",
             Self::NotAcceptable => "not_acceptable",
             Self::ProxyRequired => "proxy_required",
+            Self::ProxyUnreachable => "proxy_unreachable",
+            Self::ProxyDenied => "proxy_denied",
+            Self::ProxyRateLimited => "proxy_rate_limited",
+            Self::ProxyError => "proxy_error",
+            Self::ProviderError => "provider_error",
+            Self::BridgeMissing => "bridge_missing",
+            Self::UnverifiedBridge => "unverified_bridge",
             Self::Ended => "ended",
             Self::InvalidState => "invalid_state",
             Self::Fatal => "fatal",
@@ -109,6 +130,12 @@ impl ErrorCode {
                 | Self::Busy
                 | Self::NoAnswer
                 | Self::ServerError
+                | Self::ProxyUnreachable
+                | Self::ProxyRateLimited
+                | Self::ProxyError
+                | Self::ProviderError
+                | Self::BridgeMissing
+                | Self::UnverifiedBridge
         )
     }
 
@@ -132,6 +159,14 @@ impl ErrorCode {
             }
             Self::ProxyRequired => {
                 "Set proxyUrl to your call proxy; API credentials must stay on the server."
+            }
+            Self::ProxyUnreachable => "Check proxyUrl, that the proxy runs, and that it allows this page's origin.",
+            Self::ProxyDenied => "Check the session in proxyHeaders and what the proxy allows it.",
+            Self::ProxyRateLimited => "Wait before the next call.",
+            Self::ProxyError | Self::ProviderError => "Try again; if it stays, tell who runs the call proxy.",
+            Self::BridgeMissing => "Check that this phone is registered with the number that the proxy calls.",
+            Self::UnverifiedBridge => {
+                "Nothing was heard or sent. If it stays, tell who runs the call proxy: its webhooks may not arrive."
             }
             Self::Busy | Self::NoAnswer => "Try again later.",
             Self::NotFound => "Check the number or the address.",

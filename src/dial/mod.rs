@@ -1,9 +1,12 @@
-//! Which way a call goes: what can be dialled, what a provider can do, and the decision between them.
+//! Which way a call goes: what can be dialled, what a provider can do, and the decision between them; and the REST
+//! way itself, as far as it is not SIP.
 
 pub mod destination;
+pub mod originate;
 mod plan;
 mod plans;
 pub mod provider;
+pub mod proxy;
 pub mod strategy;
 
 pub use destination::{Destination, PhoneNumber, check_country};

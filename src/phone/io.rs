@@ -2,6 +2,7 @@
 
 use core::fmt;
 
+use crate::dial::proxy::{ProxyCommand, ProxyFailure, ProxyReply};
 use crate::error::Error;
 use crate::sip::message::redact;
 
@@ -20,6 +21,14 @@ pub struct MediaSeq(pub u32);
 /// One question for credentials.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct CredentialsId(pub u32);
+
+/// One request to the call proxy. What comes after [`Output::AbortProxy`] is ignored.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct ProxyId(pub u32);
+
+/// One lock that is shared with the other pages of this origin.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct LockId(pub u32);
 
 /// What happened outside. Handling it never fails.
 #[derive(Debug)]
@@ -50,6 +59,12 @@ pub enum Input {
     },
     /// The answer to [`Output::NeedCredentials`]; `None` when there are none.
     Credentials(CredentialsId, Option<Credentials>),
+    /// The answer to an [`Output::Proxy`], or why there is none.
+    Proxy(ProxyId, Result<ProxyReply, ProxyFailure>),
+    /// The answer to an [`Output::Lock`]: whether it is held now. `true` too where the browser has no such locks.
+    Lock(LockId, bool),
+    /// The page is being closed or left: what is to be sent must be sent now.
+    PageHide,
 }
 
 /// What is to be done outside, in this order. `Debug` shows no secret.
@@ -87,6 +102,26 @@ pub enum Output {
         /// The realm of the challenge.
         realm: String,
     },
+    /// Ask the call proxy, and report with [`Input::Proxy`].
+    Proxy {
+        /// To be handed back.
+        id: ProxyId,
+        /// The question.
+        command: ProxyCommand,
+        /// The page may be gone before the answer; the request must arrive all the same.
+        keepalive: bool,
+    },
+    /// The answer is not wanted any more.
+    AbortProxy(ProxyId),
+    /// Get this lock, without waiting for another page to release it; answer with [`Input::Lock`].
+    Lock {
+        /// To be handed back.
+        id: LockId,
+        /// The same on every page for the same thing.
+        name: String,
+    },
+    /// Release the lock, or stop asking for it.
+    Unlock(LockId),
     /// Something that the application may want to know.
     Event(Event),
 }
@@ -99,6 +134,10 @@ impl fmt::Debug for Output {
             Self::CloseSocket(socket) => write!(f, "CloseSocket({socket:?})"),
             Self::Media { call, seq, command } => write!(f, "Media({call:?}, {seq:?}, {command:?})"),
             Self::NeedCredentials { id, realm } => write!(f, "NeedCredentials({id:?}, {realm:?})"),
+            Self::Proxy { id, command, .. } => write!(f, "Proxy({id:?}, {command:?})"),
+            Self::AbortProxy(id) => write!(f, "AbortProxy({id:?})"),
+            Self::Lock { id, .. } => write!(f, "Lock({id:?})"),
+            Self::Unlock(id) => write!(f, "Unlock({id:?})"),
             Self::Event(event) => write!(f, "Event({event:?})"),
         }
     }
@@ -110,7 +149,14 @@ pub enum MediaCommand {
     /// Open the microphone, make a peer connection and an offer. Report [`MediaValue::Gathering`] when the
     /// local description is set, then [`MediaValue::Local`] when all candidates are in.
     CreateOffer,
-    /// The same for an answer to this offer (SDP).
+    /// Open the microphone and nothing else, behind a closed gate: whatever follows, nothing of it is sent, nothing
+    /// of the other side is played or shown to the application, until [`MediaCommand::OpenGate`]. Report
+    /// [`MediaValue::Microphone`].
+    OpenMicrophone,
+    /// Send the microphone and play the other side from now on. No report.
+    OpenGate,
+    /// Make an answer to this offer (SDP), with a microphone and a peer connection where there are none yet. Reported
+    /// like `CreateOffer`.
     CreateAnswer {
         /// The peer's offer.
         offer: String,
@@ -150,6 +196,8 @@ pub enum MediaValue {
     Local(String),
     /// The remote description is set.
     Applied,
+    /// The microphone is open, or the call is to have none.
+    Microphone,
 }
 
 /// Why a media job failed.
@@ -303,8 +351,12 @@ pub struct EndReason {
 pub enum DialStage {
     /// Microphone and offer are being made.
     Preparing,
-    /// The INVITE is out.
+    /// The INVITE is out; by REST: the proxy has been asked.
     Requesting,
+    /// By REST: the provider calls this phone.
+    RingingClient,
+    /// By REST: this phone has answered the provider, and nothing is heard or sent until it is proved to be it.
+    ClientConnected,
     /// The far end rings.
     Ringing,
     /// The far end sends audio.
@@ -394,6 +446,20 @@ pub enum Why {
     Ring,
     /// A cancelled INVITE got no final response (RFC 3261, section 9.1).
     Cancelled,
+    /// The call proxy has not answered in time.
+    Proxy,
+    /// The next question to the call proxy.
+    ProxyPause,
+    /// The provider's call has not come, or whether a call is it could not be told in time.
+    Bridge,
+    /// What was answered has not been proved to be the provider's call.
+    Confirm,
+    /// How the far leg ended has not been heard.
+    Outcome,
+    /// The longest time that a call may last.
+    MaxDuration,
+    /// The provider does not call for an abandoned dial any more.
+    Tombstone,
     /// Disconnecting takes too long.
     Disconnect,
 }

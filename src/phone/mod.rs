@@ -8,6 +8,7 @@
 //! | `registration` | REGISTER |
 //! | `outgoing` | INVITE out, its forks and races |
 //! | `incoming` | INVITE in, answer, refusal |
+//! | `originate` | calls by REST: the proxy, the provider's call to this phone, and the proof that it is it |
 //! | `in_dialog` | BYE, re-INVITE, INFO, the media path |
 //! | `media` | the jobs for the media half and their outcomes |
 //! | `authentication` | challenges to requests |
@@ -21,6 +22,7 @@ mod in_dialog;
 mod incoming;
 pub mod io;
 mod media;
+mod originate;
 mod outgoing;
 mod registration;
 mod sorted_map;
@@ -97,6 +99,34 @@ pub struct DialRequest {
     pub timeout: Option<Duration>,
 }
 
+/// What to call by REST. `Debug` shows no number.
+#[derive(Clone)]
+pub struct OriginateRequest {
+    /// The destination, E.164 with its "+".
+    pub to: String,
+    /// The key of a caller ID that the proxy knows; `None` for its default.
+    pub caller_id: Option<String>,
+    /// Longest time until the bridge is confirmed.
+    pub timeout: Option<Duration>,
+    /// Who answers the provider's call.
+    pub answer: AnswerBy,
+}
+
+impl core::fmt::Debug for OriginateRequest {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("OriginateRequest").field("answer", &self.answer).finish_non_exhaustive()
+    }
+}
+
+/// Who answers the provider's call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AnswerBy {
+    /// This phone, which must be connected.
+    ThisPhone,
+    /// Something else, which the application sees to. No connection is needed, and there is no audio here.
+    Elsewhere,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum CallTimer {
     IceGather,
@@ -105,6 +135,12 @@ enum CallTimer {
     Cancelled,
     Retransmit2xx,
     Ack,
+    ProxyPause,
+    Bridge,
+    Confirm,
+    Outcome,
+    MaxDuration,
+    Tombstone,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -118,6 +154,7 @@ enum TimerKey {
     Client(TxId),
     Server(TxId),
     Call(CallId, CallTimer),
+    Proxy(ProxyId),
 }
 
 impl TimerKey {
@@ -137,7 +174,14 @@ impl TimerKey {
                 CallTimer::Cancelled => Why::Cancelled,
                 CallTimer::Retransmit2xx => Why::Retransmit2xx,
                 CallTimer::Ack => Why::Ack,
+                CallTimer::ProxyPause => Why::ProxyPause,
+                CallTimer::Bridge => Why::Bridge,
+                CallTimer::Confirm => Why::Confirm,
+                CallTimer::Outcome => Why::Outcome,
+                CallTimer::MaxDuration => Why::MaxDuration,
+                CallTimer::Tombstone => Why::Tombstone,
             },
+            Self::Proxy(_) => Why::Proxy,
         }
     }
 }
@@ -314,6 +358,16 @@ impl Phone {
     pub fn dial(&mut self, now: Instant, request: DialRequest) -> Result<CallId, Error> {
         self.begin(now);
         self.start_dial(request)
+    }
+
+    /// Starts a call by REST: asks the call proxy for it, answers the provider's call to this phone with nothing
+    /// heard or sent, and opens up once the proxy has confirmed that it is the right one.
+    ///
+    /// # Errors
+    /// `not_connected`, `invalid_state` (too many calls, or another one is answered).
+    pub fn originate(&mut self, now: Instant, request: OriginateRequest) -> Result<CallId, Error> {
+        self.begin(now);
+        self.start_originate(request)
     }
 
     /// Answers an incoming call; ends in [`Event::AnswerDone`].
