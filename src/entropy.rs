@@ -16,6 +16,32 @@ pub fn token(entropy: &mut dyn Entropy, chars: usize) -> String {
     bytes.iter().map(|byte| char::from(*ALPHABET.get(usize::from(byte & 31)).unwrap_or(&b'a'))).collect()
 }
 
+/// A UUID of version 4 (RFC 9562, section 5.4), in lower case.
+pub fn uuid_v4(entropy: &mut dyn Entropy) -> String {
+    let mut bytes = [0_u8; 16];
+    entropy.fill(&mut bytes);
+    let mut text = String::new();
+    for (at, byte) in bytes.into_iter().enumerate() {
+        let byte = match at {
+            6 => byte & 0x0f | 0x40,
+            8 => byte & 0x3f | 0x80,
+            _ => byte,
+        };
+        if matches!(at, 4 | 6 | 8 | 10) {
+            text.push('-');
+        }
+        push_hex(&mut text, byte);
+    }
+    text
+}
+
+/// One byte as two digits in lower case.
+pub(crate) fn push_hex(text: &mut String, byte: u8) {
+    for digit in [byte >> 4, byte & 15] {
+        text.push(char::from(if digit < 10 { b'0' + digit } else { b'a' - 10 + digit }));
+    }
+}
+
 /// A random number in `0..bound`; 0 when `bound` is 0.
 pub fn below(entropy: &mut dyn Entropy, bound: u64) -> u64 {
     let mut bytes = [0_u8; 8];

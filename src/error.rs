@@ -160,11 +160,15 @@ impl ErrorCode {
             Self::ProxyRequired => {
                 "Set proxyUrl to your call proxy; API credentials must stay on the server."
             }
-            Self::ProxyUnreachable => "Check proxyUrl, that the proxy runs, and that it allows this page's origin.",
+            Self::ProxyUnreachable => {
+                "Check proxyUrl, that the proxy runs, and that it allows this page's origin."
+            }
             Self::ProxyDenied => "Check the session in proxyHeaders and what the proxy allows it.",
             Self::ProxyRateLimited => "Wait before the next call.",
             Self::ProxyError | Self::ProviderError => "Try again; if it stays, tell who runs the call proxy.",
-            Self::BridgeMissing => "Check that this phone is registered with the number that the proxy calls.",
+            Self::BridgeMissing => {
+                "Check that this phone is registered with the number that the proxy calls."
+            }
             Self::UnverifiedBridge => {
                 "Nothing was heard or sent. If it stays, tell who runs the call proxy: its webhooks may not arrive."
             }

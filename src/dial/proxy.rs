@@ -99,6 +99,14 @@ pub struct ProxyCall {
     pub max_duration: Option<Duration>,
 }
 
+impl ProxyCall {
+    /// How the provider's call to this phone looks.
+    #[must_use]
+    pub fn expected(&self) -> Option<Expected> {
+        self.expect.clone()
+    }
+}
+
 /// How the provider's call to this phone looks. `Debug` shows no number.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Expected {
@@ -198,9 +206,7 @@ pub fn ending(reason: Option<&str>) -> Option<Error> {
         Some("busy") => (ErrorCode::Busy, "The other side is busy"),
         Some("no_answer") => (ErrorCode::NoAnswer, "Nobody answered"),
         Some("cancelled") => (ErrorCode::Aborted, "The call was cancelled"),
-        Some("client_unreachable") => {
-            (ErrorCode::BridgeMissing, "The provider could not reach this phone")
-        }
+        Some("client_unreachable") => (ErrorCode::BridgeMissing, "The provider could not reach this phone"),
         Some("unverified") => (ErrorCode::UnverifiedBridge, "The call could not be verified"),
         Some("failed") => (ErrorCode::ProviderError, "The provider could not reach the number"),
         Some(_) => (ErrorCode::ProviderError, "The provider failed"),

@@ -114,16 +114,10 @@ pub fn check(decision: &Decision, has_proxy_url: bool) -> Result<(), Error> {
     if let Some(problem) = decision.impossible {
         return Err(Error::new(ErrorCode::UnsupportedByProvider, problem));
     }
-    match decision.strategy {
-        StrategyName::SipInvite => Ok(()),
-        StrategyName::RestOriginate if !has_proxy_url => {
-            Err(Error::new(ErrorCode::ProxyRequired, "rest-originate needs proxyUrl"))
-        }
-        StrategyName::RestOriginate => {
-            Err(Error::new(ErrorCode::UnsupportedByProvider, "rest-originate is not part of this version")
-                .with_hint("Use strategy \"sip-invite\" where the provider allows it."))
-        }
+    if decision.strategy == StrategyName::RestOriginate && !has_proxy_url {
+        return Err(Error::new(ErrorCode::ProxyRequired, "rest-originate needs proxyUrl"));
     }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -162,15 +156,15 @@ mod tests {
             ("custom", auto, number, SipInvite, "", ""),
             ("custom", auto, address, SipInvite, "", ""),
             ("custom", sip, number, SipInvite, "", ""),
-            ("custom", rest, number, RestOriginate, "proxy_required", "unsupported_by_provider"),
+            ("custom", rest, number, RestOriginate, "proxy_required", ""),
             ("custom", rest, address, RestOriginate, "unsupported_by_provider", "unsupported_by_provider"),
-            ("46elks", auto, number, RestOriginate, "proxy_required", "unsupported_by_provider"),
+            ("46elks", auto, number, RestOriginate, "proxy_required", ""),
             ("46elks", auto, address, SipInvite, "", ""),
             ("46elks", auto, "sips:bob@example.com", SipInvite, "", ""),
             ("46elks", auto, private, SipInvite, "", ""),
             ("46elks", sip, number, SipInvite, "", ""),
             ("46elks", rest, private, RestOriginate, "unsupported_by_provider", "unsupported_by_provider"),
-            ("rest", auto, number, RestOriginate, "proxy_required", "unsupported_by_provider"),
+            ("rest", auto, number, RestOriginate, "proxy_required", ""),
             ("rest", auto, address, SipInvite, "", ""),
             ("rest", sip, number, SipInvite, "unsupported_by_provider", "unsupported_by_provider"),
         ] {

@@ -3,6 +3,7 @@
 use core::time::Duration;
 
 use super::io::{CallId, CallState, CredentialsId, Direction, EndReason, MediaSeq};
+use super::originate::RestCall;
 use super::transactions::TxId;
 use crate::sip::dialog::Dialog;
 use crate::sip::message::Request;
@@ -10,6 +11,11 @@ use crate::sip::message::Request;
 /// Where the call stands in the protocol. [`CallState`] is what the application sees of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
+    /// Outgoing by REST: the provider's call to this phone has not come. From its INVITE on the phases are those of
+    /// an incoming call.
+    Originating,
+    /// Outgoing by REST: the provider has hung up; how the far leg ended is being asked.
+    Outcome,
     /// Outgoing: the offer is being made; nothing has been sent.
     Preparing,
     /// Outgoing: INVITE is out, or waits for credentials to be sent again.
@@ -32,6 +38,8 @@ pub(super) enum Phase {
 /// What the pending media job is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Job {
+    /// The microphone of a call by REST.
+    Microphone,
     /// The offer of an outgoing call.
     Offer,
     /// Answer or offer for the 200 of an incoming call.
@@ -117,6 +125,8 @@ pub(super) struct Call {
     pub(super) answer_pending: bool,
     /// The application set the ring deadline itself.
     pub(super) own_timeout: bool,
+    /// What a call by REST has beyond that.
+    pub(super) rest: Option<Box<RestCall>>,
 }
 
 impl Call {
@@ -151,12 +161,18 @@ impl Call {
             dial_done: false,
             answer_pending: false,
             own_timeout: false,
+            rest: None,
         }
     }
 
     /// Answered, and not over.
     pub(super) const fn is_up(&self) -> bool {
         matches!(self.phase, Phase::Applying | Phase::Accepted | Phase::Confirmed)
+    }
+
+    /// The user is taken up by it: answered, being answered, or being dialled by REST.
+    pub(super) const fn occupies(&self) -> bool {
+        matches!(self.phase, Phase::Answering | Phase::Originating) || self.is_up()
     }
 
     /// Whether a request with this From-tag belongs to one of the call's dialogs.

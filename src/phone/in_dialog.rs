@@ -59,9 +59,11 @@ impl Phone {
             Phase::Terminating => {}
             // The far end left before it answered; the INVITE's own final response still follows.
             Phase::Inviting | Phase::Preparing => {}
+            Phase::Originating | Phase::Outcome => {}
             Phase::Alerting | Phase::Answering => {
                 self.refuse(id, 487, EndCause::Cancelled, EndedBy::Remote);
             }
+            Phase::Accepted | Phase::Confirmed if call.rest.is_some() => self.bridge_over(id),
             Phase::Applying | Phase::Accepted | Phase::Confirmed => {
                 call.pending_ok = None;
                 let error = Error::new(ErrorCode::Ended, "The other side hung up");
@@ -84,7 +86,7 @@ impl Phone {
                 self.retry_later(id, tx);
                 return;
             }
-            Phase::Terminating => {
+            Phase::Terminating | Phase::Originating | Phase::Outcome => {
                 self.respond_in_dialog(id, tx, 481, None);
                 return;
             }

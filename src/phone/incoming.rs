@@ -17,6 +17,13 @@ use crate::sip::transaction::{T1, T2, T64};
 impl Phone {
     /// An INVITE outside a dialog.
     pub(super) fn on_invite(&mut self, tx: TxId, request: &Request) {
+        if !self.take_bridge(tx, request) {
+            self.ring(tx, request);
+        }
+    }
+
+    /// A call that the user is to hear of.
+    pub(super) fn ring(&mut self, tx: TxId, request: &Request) {
         if let Some(refusal) = self.refusal(request) {
             self.respond_refusal(tx, refusal);
             return;
@@ -51,7 +58,7 @@ impl Phone {
     }
 
     /// Why an INVITE cannot ring here, if so: status and a header that explains.
-    fn refusal(&self, request: &Request) -> Option<(u16, Option<(&'static str, String)>)> {
+    pub(super) fn refusal(&self, request: &Request) -> Option<(u16, Option<(&'static str, String)>)> {
         if let Some(refusal) = self.unsupported(request) {
             return Some(refusal);
         }
@@ -74,7 +81,7 @@ impl Phone {
         // The same request over another path (RFC 3261, section 8.2.2.2).
         let from_tag = request.headers.from_tag();
         let merged = self.calls.values().any(|call| {
-            call.direction == Direction::Incoming
+            (call.direction == Direction::Incoming || call.rest.is_some())
                 && Some(call.sip_call_id.as_str()) == request.headers.call_id()
                 && call.invite.as_ref().is_some_and(|invite| {
                     invite.headers.get("CSeq") == request.headers.get("CSeq")
@@ -154,10 +161,16 @@ impl Phone {
         call.phase = Phase::Accepted;
         let seq = call.invite.as_ref().and_then(|invite| invite.headers.seq()).unwrap_or(0);
         let Some(tx) = call.invite_tx.take() else { return };
-        self.timers.clear(TimerKey::Call(id, CallTimer::Ring));
+        let by_rest = call.rest.is_some();
+        if !by_rest {
+            self.timers.clear(TimerKey::Call(id, CallTimer::Ring));
+        }
         let text = self.respond_in_dialog(id, tx, 200, Some(sdp));
         self.await_ack(id, seq, text, offered);
         self.await_media(id);
+        if by_rest {
+            self.bridge_answered(id);
+        }
     }
 
     /// A 2xx is out: it is repeated until its ACK comes, even though the transport is reliable, since a later
@@ -237,6 +250,10 @@ impl Phone {
     pub(super) fn incoming_up(&mut self, id: CallId) {
         let Some(call) = self.calls.get_mut(&id).filter(|call| call.phase == Phase::Accepted) else { return };
         call.phase = Phase::Confirmed;
+        // The provider's call is up with its confirmation, whichever comes first.
+        if call.rest.is_some() {
+            return;
+        }
         let pending = core::mem::take(&mut call.answer_pending);
         self.set_call_state(id, CallState::Active);
         if pending {
@@ -295,7 +312,15 @@ impl Phone {
         let waiting =
             self.calls.get(&id).is_some_and(|call| matches!(call.phase, Phase::Alerting | Phase::Answering));
         if waiting {
-            self.refuse(id, 487, cancel_cause(cancel), EndedBy::Remote);
+            let cause = if self.calls.get(&id).is_some_and(|call| call.rest.is_some()) {
+                EndCause::Failed(Error::new(
+                    ErrorCode::BridgeMissing,
+                    "The provider gave up calling this phone",
+                ))
+            } else {
+                cancel_cause(cancel)
+            };
+            self.refuse(id, 487, cause, EndedBy::Remote);
         }
     }
 

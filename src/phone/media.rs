@@ -56,6 +56,10 @@ impl Phone {
                     self.timers.set(timer, self.now + wait);
                 }
             }
+            Ok(MediaValue::Microphone) => {
+                call.job = None;
+                self.microphone_ready(id);
+            }
             Ok(MediaValue::Local(sdp)) => {
                 call.job = None;
                 self.timers.clear(TimerKey::Call(id, CallTimer::IceGather));
@@ -64,7 +68,7 @@ impl Phone {
                     Job::Answer => self.answer_ready(id, sdp),
                     Job::Progress => self.progress_ready(id, sdp),
                     Job::Reinvite => self.reinvite_ready(id, sdp),
-                    Job::EarlyAnswer | Job::FinalAnswer | Job::AckAnswer => {}
+                    Job::Microphone | Job::EarlyAnswer | Job::FinalAnswer | Job::AckAnswer => {}
                 }
             }
             Ok(MediaValue::Applied) => {
@@ -73,7 +77,7 @@ impl Phone {
                     Job::EarlyAnswer => self.on_early_media(id),
                     Job::FinalAnswer => self.outgoing_up(id),
                     Job::AckAnswer => self.incoming_up(id),
-                    Job::Offer | Job::Answer | Job::Progress | Job::Reinvite => {}
+                    Job::Microphone | Job::Offer | Job::Answer | Job::Progress | Job::Reinvite => {}
                 }
             }
             Err(error) => {
@@ -86,7 +90,7 @@ impl Phone {
 
     pub(super) fn on_media_error(&mut self, id: CallId, job: Job, error: &MediaError) {
         match job {
-            Job::Offer => self.fail_outgoing(id, media_error(error), EndedBy::Local),
+            Job::Offer | Job::Microphone => self.fail_outgoing(id, media_error(error), EndedBy::Local),
             Job::Answer | Job::Progress => self.answer_failed(id, error),
             // Early media that cannot be played is no reason to give up the call.
             Job::EarlyAnswer => {

@@ -36,6 +36,7 @@ pub use io::*;
 
 use self::call::{Call, Phase};
 use self::flow::Flow;
+use self::originate::RestCall;
 use self::registration::Registration;
 use self::sorted_map::SortedMap;
 use self::timers::Timers;
@@ -68,7 +69,7 @@ const ICE_SETTLE: Duration = Duration::from_millis(20);
 pub struct CallInfo {
     /// The id.
     pub id: CallId,
-    /// SIP Call-ID (RFC 3261, section 20.8).
+    /// SIP Call-ID (RFC 3261, section 20.8); by REST the UUID of the call at the proxy.
     pub sip_call_id: String,
     /// Who called.
     pub direction: Direction,
@@ -84,6 +85,12 @@ pub struct CallInfo {
     pub remote_hold: bool,
     /// Why it ended, once it has.
     pub end_reason: Option<EndReason>,
+    /// By REST: the number that the other side sees, once it is known.
+    pub local_number: Option<String>,
+    /// By REST: how it stands, in the proxy's words.
+    pub proxy_state: Option<String>,
+    /// Nothing may be heard or shown of the other side: it has not been proved to be the right one.
+    pub gated: bool,
 }
 
 /// What to dial.
@@ -155,6 +162,7 @@ enum TimerKey {
     Server(TxId),
     Call(CallId, CallTimer),
     Proxy(ProxyId),
+    Held,
 }
 
 impl TimerKey {
@@ -182,6 +190,7 @@ impl TimerKey {
                 CallTimer::Tombstone => Why::Tombstone,
             },
             Self::Proxy(_) => Why::Proxy,
+            Self::Held => Why::Bridge,
         }
     }
 }
@@ -221,6 +230,10 @@ pub struct Phone {
     last_call: u32,
     questions: SortedMap<CredentialsId, Question>,
     last_question: u32,
+    last_proxy: u32,
+    last_lock: u32,
+    /// INVITEs of which it is not known yet whether they are the provider's for a dial by REST.
+    held: Vec<(TxId, Request)>,
     /// User part of our Contact: unguessable, so that only the registrar can address this phone directly.
     contact_user: String,
     /// Host of Via and Contact: a browser has no address (RFC 7118, section 5).
@@ -261,6 +274,9 @@ impl Phone {
             last_call: 0,
             questions: SortedMap::new(),
             last_question: 0,
+            last_proxy: 0,
+            last_lock: 0,
+            held: Vec::new(),
             contact_user,
             host,
             via_transport: "WSS",
@@ -284,6 +300,9 @@ impl Phone {
             Input::MediaDone { call, seq, result } => self.on_media_done(call, seq, result),
             Input::MediaState { call, state } => self.on_media_state(call, state),
             Input::Credentials(id, credentials) => self.on_credentials(id, credentials),
+            Input::Proxy(id, answer) => self.on_proxy(id, &answer),
+            Input::Lock(id, held) => self.on_lock(id, held),
+            Input::PageHide => self.on_page_hide(),
         }
         self.run_timers();
         self.check_disconnected();
@@ -497,7 +516,15 @@ impl Phone {
                     CallTimer::Cancelled => self.on_cancelled_timeout(id),
                     CallTimer::Retransmit2xx => self.on_retransmit_timer(id),
                     CallTimer::Ack => self.on_ack_timeout(id),
+                    CallTimer::ProxyPause => self.on_proxy_pause(id),
+                    CallTimer::Bridge => self.on_bridge_timeout(id),
+                    CallTimer::Confirm => self.on_confirm_timeout(id),
+                    CallTimer::Outcome => self.on_outcome_timeout(id),
+                    CallTimer::MaxDuration => self.on_max_duration(id),
+                    CallTimer::Tombstone => self.on_tombstone(id),
                 },
+                TimerKey::Proxy(id) => self.on_proxy_timeout(id),
+                TimerKey::Held => self.on_held_timeout(),
             }
         }
     }
@@ -545,6 +572,9 @@ impl Phone {
         let dial_failed =
             call.direction == Direction::Outgoing && !core::mem::replace(&mut call.dial_done, true);
         let answer_failed = core::mem::take(&mut call.answer_pending);
+        if call.rest.is_some() {
+            self.rest_ended(id);
+        }
         self.clear_call_timers(id, &[CallTimer::IceGather, CallTimer::IceConnect, CallTimer::Ring]);
         let mut infos = self.forget_questions_of(Owner::Info(id));
         for (_, entry) in self.transactions.clients() {
@@ -569,6 +599,9 @@ impl Phone {
 
     /// Nothing more is to come for this call. It is forgotten before the next input.
     fn bury(&mut self, id: CallId) {
+        if self.lingers(id) {
+            return;
+        }
         let Some(call) = self.calls.get_mut(&id) else { return };
         call.phase = Phase::Terminating;
         self.clear_call_timers(id, &[CallTimer::Cancelled, CallTimer::Retransmit2xx, CallTimer::Ack]);
@@ -583,6 +616,10 @@ impl Phone {
 
     fn hang_up(&mut self, id: CallId, cause: Option<Error>, refusal: u16) {
         let Some(call) = self.calls.get(&id) else { return };
+        if call.rest.is_some() {
+            self.hang_up_rest(id, cause);
+            return;
+        }
         match call.phase {
             Phase::Preparing | Phase::Inviting => self.give_up_call(id, cause, EndedBy::Local),
             Phase::Alerting | Phase::Answering => {
@@ -596,7 +633,8 @@ impl Phone {
                 let end = cause.map_or(EndCause::Completed, EndCause::Failed);
                 self.end_with_bye(id, end, EndedBy::Local, None);
             }
-            Phase::Terminating => {}
+            // The last two are by REST only.
+            Phase::Terminating | Phase::Originating | Phase::Outcome => {}
         }
     }
 
@@ -609,6 +647,7 @@ impl Phone {
         for id in ids {
             let cause = EndCause::Failed(error.clone());
             self.report_end(id, cause, None, EndedBy::Network, Some(error.clone()));
+            self.on_tombstone(id);
             self.bury(id);
         }
     }
@@ -707,7 +746,10 @@ impl Phone {
         };
         let call = self.transactions.server(invite).and_then(|entry| entry.call);
         self.respond_with(tx, 200, call, &[], None);
-        let Some(id) = call else { return };
+        let Some(id) = call else {
+            self.cancel_held(invite);
+            return;
+        };
         // A re-INVITE can be cancelled too; the call goes on.
         let reinvite =
             self.calls.get_mut(&id).and_then(|call| call.reinvite.take_if(|pending| pending.tx == invite));
@@ -1024,9 +1066,11 @@ fn media_error(error: &MediaError) -> Error {
 }
 
 fn info(call: &Call) -> CallInfo {
+    let rest = call.rest.as_deref();
     CallInfo {
         id: call.id,
-        sip_call_id: call.sip_call_id.clone(),
+        // By REST the name that the proxy knows it by: there is no other before the provider has called.
+        sip_call_id: rest.map_or(call.sip_call_id.as_str(), RestCall::id).to_owned(),
         direction: call.direction,
         state: call.state,
         remote_uri: call.remote_uri.clone(),
@@ -1034,5 +1078,8 @@ fn info(call: &Call) -> CallInfo {
         local_hold: false,
         remote_hold: call.remote_hold,
         end_reason: call.end_reason.clone(),
+        local_number: rest.and_then(RestCall::caller_id).cloned(),
+        proxy_state: rest.and_then(RestCall::state).cloned(),
+        gated: rest.is_some_and(|rest| !rest.is_open()),
     }
 }

@@ -274,6 +274,7 @@ impl Phone {
             Error::new(ErrorCode::NoAnswer, "Nobody answered")
         };
         match call.direction {
+            Direction::Outgoing if call.rest.is_some() => self.hang_up_rest(id, Some(error)),
             Direction::Outgoing => self.give_up_call(id, Some(error), EndedBy::Local),
             Direction::Incoming => self.refuse(id, 480, EndCause::Failed(error), EndedBy::Local),
         }

@@ -5,6 +5,7 @@ use sha2::{Digest, Sha256, Sha512_256};
 
 use super::header::{is_token, quote, split_list, unquote};
 use super::message::Method;
+use crate::entropy::push_hex;
 use crate::phone::io::Secret;
 use crate::text::{append, has_control, split_once};
 
@@ -67,11 +68,15 @@ impl Algorithm {
 fn hex(bytes: &[u8]) -> String {
     let mut text = String::new();
     for byte in bytes {
-        for digit in [byte >> 4, byte & 15] {
-            text.push(char::from(if digit < 10 { b'0' + digit } else { b'a' - 10 + digit }));
-        }
+        push_hex(&mut text, *byte);
     }
     text
+}
+
+/// SHA-256 of a text, in hex.
+#[must_use]
+pub fn sha256_hex(text: &str) -> String {
+    hex(&Sha256::digest(text))
 }
 
 /// A challenge that can be answered (RFC 7616, section 3.3).

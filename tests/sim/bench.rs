@@ -2,11 +2,12 @@
 
 use core::time::Duration;
 
+use wasm_softphone::dial::proxy::{ProxyCommand, ProxyFailure, ProxyReply};
 use wasm_softphone::entropy::SeededEntropy;
 use wasm_softphone::phone::{
     CallId, ConnectionState, CredentialSource, Credentials, CredentialsId, DialRequest, EndReason, Event,
-    Input, MediaCommand, MediaError, MediaSeq, MediaState, MediaValue, Output, Phone, PhoneConfig,
-    RegistrationState, Secret, SocketId,
+    Input, LockId, MediaCommand, MediaError, MediaSeq, MediaState, MediaValue, Output, Phone, PhoneConfig,
+    ProxyId, RegistrationState, Secret, SocketId,
 };
 use wasm_softphone::sip::message::{Message, Request, Response};
 use wasm_softphone::sip::uri::Uri;
@@ -44,6 +45,14 @@ pub struct Bench {
     pub opened: Vec<(Instant, SocketId, String)>,
     pub closed: Vec<SocketId>,
     pub questions: Vec<(CredentialsId, String)>,
+    /// Requests to the call proxy without an answer, oldest first.
+    pub requests: Vec<(ProxyId, ProxyCommand)>,
+    /// Every request to the call proxy that was ever sent, and whether it outlives the page.
+    pub asked: Vec<(ProxyCommand, bool)>,
+    /// Locks held.
+    pub locks: Vec<LockId>,
+    /// Whether locks are to be had; `None`: the test answers.
+    pub lock_free: Option<bool>,
     pub socket: Option<SocketId>,
     /// Open sockets at once when asked.
     pub reachable: bool,
@@ -91,6 +100,10 @@ impl Bench {
             opened: Vec::new(),
             closed: Vec::new(),
             questions: Vec::new(),
+            requests: Vec::new(),
+            asked: Vec::new(),
+            locks: Vec::new(),
+            lock_free: Some(true),
             socket: None,
             reachable: true,
         }
@@ -211,7 +224,10 @@ impl Bench {
                     Media::Fails => {
                         if !matches!(
                             command,
-                            MediaCommand::Close | MediaCommand::TakeLocal | MediaCommand::Rollback
+                            MediaCommand::Close
+                                | MediaCommand::TakeLocal
+                                | MediaCommand::OpenGate
+                                | MediaCommand::Rollback
                         ) {
                             let result = Err(MediaError::Description);
                             self.phone.handle_input(self.now, Input::MediaDone { call, seq, result });
@@ -220,9 +236,36 @@ impl Bench {
                     }
                 },
                 Output::NeedCredentials { id, realm } => self.questions.push((id, realm)),
+                Output::Proxy { id, command, keepalive } => {
+                    self.asked.push((command.clone(), keepalive));
+                    self.requests.push((id, command));
+                }
+                Output::AbortProxy(id) => self.requests.retain(|(request, _)| *request != id),
+                Output::Lock { id, .. } => {
+                    if let Some(free) = self.lock_free {
+                        if free {
+                            self.locks.push(id);
+                        }
+                        self.phone.handle_input(self.now, Input::Lock(id, free));
+                    }
+                }
+                Output::Unlock(id) => self.locks.retain(|lock| *lock != id),
                 Output::Event(event) => self.events.push(event),
             }
         }
+    }
+
+    // ---- the call proxy
+
+    /// Answers the oldest request of this kind.
+    pub fn proxy_answers(
+        &mut self,
+        of: impl Fn(&ProxyCommand) -> bool,
+        answer: Result<ProxyReply, ProxyFailure>,
+    ) {
+        let at = self.requests.iter().position(|(_, command)| of(command)).expect("no such request is open");
+        let (id, _) = self.requests.remove(at);
+        self.input(Input::Proxy(id, answer));
     }
 
     fn prompt(&mut self, call: CallId, seq: MediaSeq, command: MediaCommand) {
@@ -245,7 +288,11 @@ impl Bench {
                 let state = MediaState::Connected;
                 self.phone.handle_input(self.now, Input::MediaState { call, state });
             }
-            MediaCommand::TakeLocal | MediaCommand::Rollback | MediaCommand::Close => {}
+            MediaCommand::OpenMicrophone => done(MediaValue::Microphone),
+            MediaCommand::TakeLocal
+            | MediaCommand::Rollback
+            | MediaCommand::OpenGate
+            | MediaCommand::Close => {}
         }
         self.jobs.push((call, seq, command));
     }

@@ -18,6 +18,7 @@ mod flow;
 mod hostile;
 mod in_dialog;
 mod incoming;
+mod originate;
 mod outgoing;
 mod pair;
 mod registration;

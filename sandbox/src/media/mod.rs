@@ -259,8 +259,10 @@ impl Peer {
                 let result = if applied { Ok(MediaValue::Applied) } else { Err(MediaError::Description) };
                 self.news.send(News::Done(seq, result));
             }
+            // There is no microphone here, and no gate before it.
+            MediaCommand::OpenMicrophone => self.news.send(News::Done(seq, Ok(MediaValue::Microphone))),
             // Candidates are complete from the start.
-            MediaCommand::TakeLocal => {}
+            MediaCommand::TakeLocal | MediaCommand::OpenGate => {}
             MediaCommand::Rollback => self.pending = None,
             MediaCommand::Close => {
                 self.close();

@@ -187,6 +187,8 @@ impl<L: Link> Agent<L> {
                 Output::NeedCredentials { id, .. } => {
                     self.phone.handle_input(self.clock.now(), Input::Credentials(id, None));
                 }
+                // Numbers do not call by REST.
+                Output::Proxy { .. } | Output::AbortProxy(_) | Output::Lock { .. } | Output::Unlock(_) => {}
                 Output::Event(event) => self.notices.push_back(Notice::Phone(event)),
             }
         }
