@@ -653,24 +653,62 @@ mod tests {
         caller.session.close();
     }
 
-    #[test]
-    async fn a_microphone_that_cannot_be_had_is_told_before_anything_is_dialled() {
-        let impossible = object::object([("deviceId", object::object([("exact", "no such device".into())]))]);
-        let side = Side::new(Audio::Constraints(impossible.unchecked_into()));
-        side.run(MediaCommand::OpenMicrophone);
-        until("the refusal", || side.has(&Err(MediaError::Unavailable))).await;
-        assert!(side.session.local_stream().is_none());
-        side.session.close();
+    /// Stands in for `getUserMedia` until it is dropped.
+    struct FakeDevices(js_sys::Function);
+
+    impl FakeDevices {
+        /// `answer`: an expression of JavaScript, in which `native` is the browser's own function.
+        fn new(answer: &str) -> Self {
+            let body = format!(
+                "const devices = navigator.mediaDevices;
+                const native = devices.getUserMedia.bind(devices);
+                devices.getUserMedia = (constraints) => {answer};
+                return () => {{ delete devices.getUserMedia; }};"
+            );
+            let restore = js_sys::Function::new_no_args(&body).call0(&JsValue::UNDEFINED).unwrap();
+            Self(restore.unchecked_into())
+        }
+    }
+
+    impl Drop for FakeDevices {
+        fn drop(&mut self) {
+            self.0.call0(&JsValue::UNDEFINED).unwrap();
+        }
     }
 
     #[test]
-    async fn closed_while_the_microphone_is_being_opened() {
+    async fn a_microphone_that_cannot_be_had_is_told_before_anything_is_dialled() {
+        for (name, error) in
+            [("NotAllowedError", MediaError::Denied), ("NotFoundError", MediaError::Unavailable)]
+        {
+            let _devices =
+                FakeDevices::new(&format!("Promise.reject(new DOMException('refused', '{name}'))"));
+            let side = Side::new(Audio::Default);
+            side.run(MediaCommand::OpenMicrophone);
+            until("the refusal", || side.has(&Err(error.clone()))).await;
+            assert!(side.session.local_stream().is_none());
+            side.session.close();
+        }
+    }
+
+    #[test]
+    async fn a_microphone_that_is_granted_after_the_end_is_off_at_once() {
+        let _devices = FakeDevices::new(
+            "native(constraints).then((stream) => new Promise((resolve) => {
+                globalThis.late = stream.getAudioTracks()[0];
+                globalThis.grant = () => resolve(stream);
+            }))",
+        );
         let side = Side::new(Audio::Default);
         side.run(MediaCommand::OpenMicrophone);
-        pause(0).await;
+        let global = js_sys::global();
+        until("the question", || object::get(&global, "grant").is_function()).await;
         side.session.close();
-        pause(500).await;
-        assert!(side.done.borrow().is_empty());
-        assert!(side.session.local_stream().is_none());
+        let track: web_sys::MediaStreamTrack = object::get(&global, "late").unchecked_into();
+        assert_eq!(track.ready_state(), web_sys::MediaStreamTrackState::Live);
+        let grant: js_sys::Function = object::get(&global, "grant").unchecked_into();
+        grant.call0(&JsValue::UNDEFINED).unwrap();
+        until("it to be off", || track.ready_state() == web_sys::MediaStreamTrackState::Ended).await;
+        assert!(side.done.borrow().is_empty() && side.session.local_stream().is_none());
     }
 }
