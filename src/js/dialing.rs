@@ -444,6 +444,33 @@ mod tests {
     }
 
     #[test]
+    async fn a_call_that_only_looks_like_the_providers_hears_and_says_nothing() {
+        let proxy = FakeProxy::new(&ANSWERS.replace("ended: false,", "ended: false, confirm_timeout_s: 1,"));
+        let server = FakeServer::new();
+        let driver = phone().await;
+        let (dial, stages) = dial(&driver);
+        until("ringing here", || reached(&stages, "ringing-client")).await;
+        let pc = PeerConnection::new(&Configuration::default()).unwrap();
+        let offer = offer(&pc).await;
+        server.request("INVITE", "spoofed", "+46766860000", "", &offer);
+        until("the answer", || server.find("SIP/2.0 200").is_some()).await;
+        let answer = server.find("SIP/2.0 200").unwrap();
+        server.request("ACK", "spoofed", "+46766860000", &to_tag(&answer), "");
+        let sdp = answer.split_once("\r\n\r\n").unwrap().1;
+        pc.set_remote(RtcSdpType::Answer, sdp).await.unwrap();
+        let session = driver.session(driver.calls()[0].id).unwrap();
+        until("the media path", || session.is_connected()).await;
+        assert!(session.remote_stream().is_none());
+        assert_eq!(code(dial).await, "unverified_bridge");
+        assert!(session.remote_stream().is_none() && session.local_stream().is_none());
+        assert!(!reached(&stages, "ringing") && !reached(&stages, "connected"));
+        assert!(server.find("BYE ").is_some());
+        assert!(proxy.methods().iter().any(|method| method == "DELETE"));
+        assert_eq!(driver.calls().len(), 0);
+        driver.release();
+    }
+
+    #[test]
     async fn a_stranger_in_the_window_rings_and_is_not_answered() {
         let (server, proxy) = (FakeServer::new(), FakeProxy::new(ANSWERS));
         let driver = phone().await;
