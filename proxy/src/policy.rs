@@ -550,7 +550,7 @@ mod tests {
         #[test]
         fn an_accepted_number_with_anything_behind_it_is_refused(tail in "[,;*#@a-zA-Z:/+]\\PC{0,12}") {
             let to = format!("+46701234567{tail}");
-            prop_assert_eq!(code(&swedish(), &to), "invalid_destination");
+            prop_assert_eq!(code(swedish(), &to), "invalid_destination");
         }
 
         #[test]
@@ -558,7 +558,7 @@ mod tests {
             prefix in prop::sample::select(vec!["+808", "+870", "+878", "+881", "+882", "+883", "+888", "+979", "+46900"]),
             rest in "[0-9]{6,9}",
         ) {
-            let code = code(&swedish(), &format!("{prefix}{rest}"));
+            let code = code(swedish(), &format!("{prefix}{rest}"));
             prop_assert!(code == "destination_denied", "{}", code);
         }
     }
