@@ -35,6 +35,8 @@ pub enum Alarm {
     BudgetExhausted,
     /// The store, or the shared counters, can't be reached.
     Store,
+    /// A call came in that claims to come from one of the account's own numbers.
+    Spoofed,
 }
 
 impl Alarm {
@@ -49,10 +51,11 @@ impl Alarm {
             Self::TooLong => "too_long",
             Self::BudgetExhausted => "budget_exhausted",
             Self::Store => "store",
+            Self::Spoofed => "spoofed",
         }
     }
 
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::ProviderAuth,
         Self::ProviderConfig,
         Self::ProviderCredit,
@@ -60,6 +63,7 @@ impl Alarm {
         Self::TooLong,
         Self::BudgetExhausted,
         Self::Store,
+        Self::Spoofed,
     ];
 }
 
