@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::io::Write as _;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
@@ -23,7 +23,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use super::Metrics;
 
 /// The fields that a line may have, beside `time`, `level`, `target` and `message`.
-const FIELDS: [&str; 23] = [
+const FIELDS: [&str; 24] = [
     "call_id",
     "session",
     "destination",
@@ -47,6 +47,7 @@ const FIELDS: [&str; 23] = [
     "store",
     "count",
     "step",
+    "source",
 ];
 
 /// The crates whose messages and fields are shown.
@@ -128,6 +129,7 @@ impl Fields<'_> {
         let harmless = match field.name() {
             "call_id" | "session" => is_identifier(text),
             "listen" => text.parse::<SocketAddr>().is_ok(),
+            "source" => text.parse::<IpAddr>().is_ok(),
             _ => false,
         };
         let text = if harmless { text.to_owned() } else { scrub(text) };
@@ -272,6 +274,7 @@ mod tests {
                 status = 202,
                 cost = 11400,
                 listen = "192.168.100.200:8080",
+                source = %"176.10.154.199",
                 authorization = "Bearer abc",
                 body = "from=+46701234567",
                 "call started"
@@ -286,6 +289,7 @@ mod tests {
         assert_eq!(line["message"], "call started");
         assert_eq!(line["level"], "INFO");
         assert!(line["time"].as_str().unwrap().ends_with('Z'));
+        assert_eq!(line["source"], "176.10.154.199");
         assert_eq!(line["listen"], "192.168.100.200:8080");
         assert!(!line.contains_key("authorization") && !line.contains_key("body"));
     }

@@ -29,14 +29,18 @@ pub enum Alarm {
     /// The browser claimed a call and 46elks reported the answer more than 2 s apart: perhaps another device
     /// answered.
     ClaimDisagreement,
+    /// A webhook of a call names another of 46elks' calls.
+    OtherCall,
     /// A call is longer than the longest that is allowed.
     TooLong,
+    /// 46elks never said what became of a call.
+    OutcomeUnknown,
+    /// Somebody calls with one of our own numbers.
+    Spoofed,
     /// The day's budget is used up.
     BudgetExhausted,
     /// The store, or the shared counters, can't be reached.
     Store,
-    /// A call came in that claims to come from one of the account's own numbers.
-    Spoofed,
 }
 
 impl Alarm {
@@ -48,22 +52,26 @@ impl Alarm {
             Self::ProviderConfig => "provider_config",
             Self::ProviderCredit => "provider_credit",
             Self::ClaimDisagreement => "claim_disagreement",
+            Self::OtherCall => "other_call",
             Self::TooLong => "too_long",
+            Self::OutcomeUnknown => "outcome_unknown",
+            Self::Spoofed => "spoofed",
             Self::BudgetExhausted => "budget_exhausted",
             Self::Store => "store",
-            Self::Spoofed => "spoofed",
         }
     }
 
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 10] = [
         Self::ProviderAuth,
         Self::ProviderConfig,
         Self::ProviderCredit,
         Self::ClaimDisagreement,
+        Self::OtherCall,
         Self::TooLong,
+        Self::OutcomeUnknown,
+        Self::Spoofed,
         Self::BudgetExhausted,
         Self::Store,
-        Self::Spoofed,
     ];
 }
 
