@@ -4,18 +4,18 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 use url::Url;
 use uuid::Uuid;
 
 use crate::{
-    calls::{Alarm, Code, Effect, Event, Plan, Reason, Record, State, Timing, VoiceReply, transition},
+    calls::{self, Code, Effect, Event, Plan, Record, State, Timing, VoiceReply, transition},
     clock,
     config::Config,
     crash,
     limits::Limits,
+    telemetry::{Alarm, Metrics},
     store::{Created, Durability, Store, Unavailable},
-    meter,
     tokens::{Purpose, Tokens},
     upstream::{MakeCall, Outcome, Upstream},
 };
@@ -36,6 +36,7 @@ pub(crate) struct Exchange {
     pub(crate) stopping: CancellationToken,
     upstream: Upstream,
     limits: Arc<Limits>,
+    metrics: Arc<Metrics>,
     /// Where 46elks finds the webhooks.
     hooks: Url,
     tasks: TaskTracker,
@@ -49,6 +50,7 @@ impl Exchange {
         timing: Timing,
         upstream: Upstream,
         limits: Arc<Limits>,
+        metrics: Arc<Metrics>,
     ) -> Arc<Self> {
         let exchange = Arc::new(Self {
             store,
@@ -57,6 +59,7 @@ impl Exchange {
             stopping: CancellationToken::new(),
             upstream,
             limits,
+            metrics,
             hooks,
             tasks: TaskTracker::new(),
         });
@@ -72,7 +75,7 @@ impl Exchange {
             let created = exchange.store.create(record).await?;
             crash::point("record-written");
             if let Created::New(record) = &created {
-                meter::call_started();
+                exchange.metrics.call_started();
                 let call = Arc::clone(&exchange);
                 if let (true, Some(plan)) = (effects.contains(&Effect::Originate), record.plan.clone()) {
                     let (id, nonce) = (record.call_id, record.nonce.clone());
@@ -171,7 +174,7 @@ impl Exchange {
             };
             if let Some(record) = written {
                 if record.state != was {
-                    report(&record);
+                    self.report(&record);
                 }
                 let reply = self.carry_out(&record, effects);
                 return Ok(Some((record, reply)));
@@ -186,9 +189,10 @@ impl Exchange {
             match effect {
                 Effect::Answer(reply) => answer = Some(reply),
                 Effect::Settle { duration_s, cost } => {
-                    self.limits.record_end(Duration::from_secs(duration_s), cost);
+                    let exchange = Arc::clone(self);
+                    self.tasks.spawn(async move { exchange.settle(duration_s, cost).await });
                 }
-                Effect::Alarm(alarm) => raise(record, alarm),
+                Effect::Alarm(alarm) => self.raise(record, alarm),
                 Effect::Read { id } => {
                     let (exchange, call_id) = (Arc::clone(self), record.call_id);
                     self.tasks.spawn(async move {
@@ -254,24 +258,24 @@ impl Exchange {
             voice_start: &voice_start,
             whenhangup: &whenhangup,
         };
-        let outcome = self.upstream.make_call(&call).await;
+        let asked = Instant::now();
+        let (outcome, status) = self.upstream.make_call(&call).await;
+        self.metrics.upstream(status, asked.elapsed());
         crash::point("after-answer");
         let event = match outcome {
             Outcome::Started(id) => Event::Started { id },
             Outcome::Refused(refusal) => {
-                let code = meter::code_name(refusal.code);
+                warn!(call_id = %id, code = refusal.code.as_str(), "46elks refused the call");
                 match refusal.code {
-                    Code::ProviderAuth | Code::ProviderConfig | Code::ProviderCredit => {
-                        error!(call_id = %id, code, alarm = "provider", "46elks refused the call");
-                    }
-                    _ => warn!(call_id = %id, code, "46elks refused the call"),
+                    Code::ProviderAuth => self.metrics.alarm(Alarm::ProviderAuth),
+                    Code::ProviderConfig => self.metrics.alarm(Alarm::ProviderConfig),
+                    Code::ProviderCredit => self.metrics.alarm(Alarm::ProviderCredit),
+                    Code::InvalidDestination | Code::ProviderBusy | Code::ProviderError => {}
                 }
-                meter::refused(code);
                 Event::Refused(refusal)
             }
             Outcome::Unknown => {
                 warn!(call_id = %id, code = "provider_unknown", "no answer from 46elks");
-                meter::refused("provider_unknown");
                 Event::Unknown
             }
         };
@@ -291,11 +295,40 @@ impl Exchange {
         let started = Instant::now();
         while let Err(problem) = self.happen(id, event).await {
             if started.elapsed() > PERSIST || self.stopping.is_cancelled() {
-                error!(call_id = %id, %problem, alarm = "store", "the outcome of a request can't be written");
+                warn!(call_id = %id, store = %problem, "what happened can't be written");
+                self.metrics.alarm(Alarm::Store);
                 return;
             }
             tokio::time::sleep(SWEEP).await;
         }
+    }
+
+    async fn settle(&self, duration_s: u64, cost: Option<u64>) {
+        if self.limits.settle(Duration::from_secs(duration_s), cost).await.is_err() {
+            self.metrics.alarm(Alarm::Store);
+        }
+        let (seconds, cost) = self.limits.used_today();
+        self.metrics.budget_used(seconds, cost);
+    }
+
+    fn report(&self, record: &Record) {
+        let (state, reason) = (record.state.as_str(), record.outcome().map(calls::Reason::as_str));
+        let (duration_s, cost) = (record.duration_s, record.cost);
+        info!(call_id = %record.call_id, state, reason, duration_s, cost, "call");
+        if let Some(reason) = reason {
+            self.metrics.call_ended(reason, duration_s.map(Duration::from_secs));
+        }
+    }
+
+    fn raise(&self, record: &Record, alarm: calls::Alarm) {
+        let alarm = match alarm {
+            calls::Alarm::OtherCall => Alarm::OtherCall,
+            calls::Alarm::ClaimSkew => Alarm::ClaimDisagreement,
+            calls::Alarm::TooLong => Alarm::TooLong,
+            calls::Alarm::OutcomeUnknown => Alarm::OutcomeUnknown,
+        };
+        warn!(call_id = %record.call_id, kind = alarm.as_str(), "somebody should look at this call");
+        self.metrics.alarm(alarm);
     }
 }
 
@@ -304,7 +337,10 @@ async fn sweep(exchange: Arc<Exchange>) {
     while !exchange.stopping.is_cancelled() {
         let swept = sweep_once(&exchange).await;
         match (&swept, available) {
-            (Err(problem), true) => error!(%problem, alarm = "store", "deadlines can't be looked for"),
+            (Err(problem), true) => {
+                warn!(store = %problem, "deadlines can't be looked for");
+                exchange.metrics.alarm(Alarm::Store);
+            }
             (Ok(()), false) => info!("the store is back"),
             _ => {}
         }
@@ -318,26 +354,4 @@ async fn sweep_once(exchange: &Arc<Exchange>) -> Result<(), Unavailable> {
         exchange.happen(id, &Event::Tick).await?;
     }
     Ok(())
-}
-
-fn report(record: &Record) {
-    let (state, reason) = (meter::name(&record.state), meter::name(&record.outcome()));
-    let duration_s = record.duration_s;
-    info!(call_id = %record.call_id, state, reason, duration_s, cost = record.cost, "call");
-    if let Some(reason) = record.outcome() {
-        meter::call_ended(&meter::name(&reason));
-        if reason == Reason::ProviderUnknown {
-            error!(call_id = %record.call_id, alarm = "outcome_unknown", "46elks never said what became of a call");
-        }
-    }
-}
-
-fn raise(record: &Record, alarm: Alarm) {
-    let alarm = match alarm {
-        Alarm::OtherCall => "other_call",
-        Alarm::ClaimSkew => "claim_skew",
-        Alarm::TooLong => "too_long",
-        Alarm::OutcomeUnknown => "outcome_unknown",
-    };
-    warn!(call_id = %record.call_id, alarm, "somebody should look at this call");
 }

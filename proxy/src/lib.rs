@@ -15,7 +15,6 @@ mod crash;
 mod exchange;
 mod http;
 pub mod limits;
-mod meter;
 pub mod numbers;
 pub mod origin;
 pub mod policy;

@@ -1,4 +1,4 @@
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use axum::Router;
 use secrecy::ExposeSecret;
@@ -11,7 +11,7 @@ use crate::{
     config::{Config, ConfigError, StoreConfig},
     exchange::Exchange,
     http::{self, Parts, Shared},
-    limits::Limits,
+    limits::{Limits, SystemClock},
     policy::{Policy, PolicyDataError},
     store::{Store, Unavailable},
     telemetry::Metrics,
@@ -74,13 +74,20 @@ impl Proxy {
         };
         let hooks = hooks(&config).ok_or(SetupError::PublicUrl)?;
         let upstream = Upstream::new(&config.upstream)?;
-        let limits = Arc::new(Limits::new(&config));
+        let shared_counters = store.counters();
+        let limits = Arc::new(Limits::with(&config, Arc::new(SystemClock::default()), shared_counters));
+        let metrics = Arc::new(Metrics::new());
+        let (live, settled) = store.taken_up();
+        metrics.calls_live(live);
+        for (ended_at, duration_s, cost) in settled {
+            limits.record_end_at(Duration::from_millis(ended_at), Duration::from_secs(duration_s), cost);
+        }
         let shared = Arc::new(Parts {
             auth: Authenticator::new(&config).await?,
             policy: Policy::new(&config)?,
-            exchange: Exchange::new(&config, hooks, store, timing, upstream, Arc::clone(&limits)),
+            exchange: Exchange::new(&config, hooks, store, timing, upstream, Arc::clone(&limits), Arc::clone(&metrics)),
             limits,
-            metrics: Metrics::install(),
+            metrics,
             long_poll: config.timeouts.long_poll,
             own_digits: config.all_own_numbers().iter().map(|own| own.digits().to_owned()).collect::<BTreeSet<_>>(),
             config,

@@ -83,8 +83,8 @@ impl Upstream {
         })
     }
 
-    /// Asks for a call, once.
-    pub async fn make_call(&self, call: &MakeCall<'_>) -> Outcome {
+    /// Asks for a call, once. Gives the status, too, where there was one.
+    pub async fn make_call(&self, call: &MakeCall<'_>) -> (Outcome, Option<u16>) {
         let form = [
             ("from", call.from),
             ("to", call.to),
@@ -98,10 +98,13 @@ impl Upstream {
             .basic_auth(self.username.expose_secret(), Some(self.password.expose_secret()))
             .form(&form);
         match request.send().await {
-            Ok(response) => classify(response).await,
+            Ok(response) => {
+                let status = response.status().as_u16();
+                (classify(response).await, Some(status))
+            }
             // Nothing was sent.
-            Err(error) if error.is_connect() || error.is_builder() => refused(Code::ProviderError),
-            Err(_) => Outcome::Unknown,
+            Err(error) if error.is_connect() || error.is_builder() => (refused(Code::ProviderError), None),
+            Err(_) => (Outcome::Unknown, None),
         }
     }
 

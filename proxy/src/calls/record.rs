@@ -61,6 +61,8 @@ pub struct Record {
     pub cost: Option<u64>,
     /// Duration and cost have been counted.
     pub settled: bool,
+    /// The duration that was counted: that of the browser's leg, in seconds.
+    pub settled_s: u64,
     /// How often 46elks was asked how the call went.
     pub reads: u8,
     /// Not to be asked again before this.
@@ -183,6 +185,55 @@ pub enum Reason {
     ProviderUnknown,
 }
 
+impl Code {
+    /// As it is written.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::InvalidDestination => "invalid_destination",
+            Self::ProviderAuth => "provider_auth",
+            Self::ProviderConfig => "provider_config",
+            Self::ProviderCredit => "provider_credit",
+            Self::ProviderBusy => "provider_busy",
+            Self::ProviderError => "provider_error",
+        }
+    }
+}
+
+impl State {
+    /// As it is written.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::RingingClient => "ringing_client",
+            Self::ClientAnswered => "client_answered",
+            Self::Bridging => "bridging",
+            Self::Cancelling => "cancelling",
+            Self::Ended => "ended",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+impl Reason {
+    /// As it is written.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Completed => "completed",
+            Self::Busy => "busy",
+            Self::NoAnswer => "no_answer",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+            Self::ClientUnreachable => "client_unreachable",
+            Self::Unverified => "unverified",
+            Self::ProviderError => "provider_error",
+            Self::ProviderUnknown => "provider_unknown",
+        }
+    }
+}
+
 impl Record {
     /// A call that is about to be dialled: once this is written, it is never dialled again.
     #[must_use]
@@ -234,6 +285,7 @@ impl Record {
             duration_s: None,
             cost: None,
             settled: true,
+            settled_s: 0,
             reads: 0,
             read_after: 0,
         }

@@ -290,6 +290,7 @@ impl Step<'_> {
             self.record.settled = true;
             self.record.cost = hangup.cost;
             let duration_s = hangup.duration_s.or_else(|| hangup.talked_s()).unwrap_or(0);
+            self.record.settled_s = duration_s;
             self.effects.push(Effect::Settle { duration_s, cost: hangup.cost });
         }
     }

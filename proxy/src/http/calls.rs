@@ -25,6 +25,7 @@ use crate::{
     clock,
     numbers::E164,
     store::Created,
+    telemetry::Alarm,
     tokens,
 };
 
@@ -197,10 +198,10 @@ async fn start(
     if let Some(known) = shared.exchange.store.get(id).await? {
         return again(shared, session, &known, &dial.to, &key).await;
     }
-    let (to, from) = match allowed(shared, session, &dial.to, &key) {
+    let (to, from) = match allowed(shared, session, &dial.to, &key).await {
         Ok(numbers) => numbers,
         Err(problem) => {
-            info!(call_id = %id, user = session.hash, code = problem.code().as_str(), "call refused");
+            info!(call_id = %id, session = session.hash, code = problem.code().as_str(), "call refused");
             return Err(problem);
         }
     };
@@ -216,7 +217,7 @@ async fn start(
     let record = Record::dialling(id, &session.user, plan, nonce, hooks, now);
     match shared.exchange.start(record).await? {
         Created::New(_) => {
-            info!(call_id = %id, user = session.hash, to = %to, "call accepted");
+            info!(call_id = %id, session = session.hash, destination = %to, "call accepted");
             answer(shared, id).await
         }
         Created::Existing(known) => again(shared, session, &known, &dial.to, &key).await,
@@ -225,7 +226,7 @@ async fn start(
 }
 
 /// All checks before anything is dialled, those that cost nothing first.
-fn allowed<'a>(
+async fn allowed<'a>(
     shared: &Shared,
     session: &'a Session,
     to: &str,
@@ -236,10 +237,13 @@ fn allowed<'a>(
     if shared.exchange.stopping.is_cancelled() {
         return Err(Code::Unavailable.into());
     }
-    let limited = shared.limits.check(&session.user, &to);
-    limited.map_err(|limited| {
-        named(limited.code).retry_after(Some(limited.retry_after.as_secs().saturating_add(1)))
-    })?;
+    if let Err(limited) = shared.limits.admit(&session.user, &to).await {
+        shared.metrics.limited(limited.limit);
+        if limited.code == "budget_exhausted" {
+            shared.metrics.alarm(Alarm::BudgetExhausted);
+        }
+        return Err(named(limited.code).retry_after(Some(limited.retry_after_s())));
+    }
     Ok((to, from))
 }
 

@@ -6,7 +6,6 @@ use axum::{
     Json,
     extract::{ConnectInfo, FromRequestParts, Path, State},
     http::{HeaderMap, StatusCode, header, request::Parts},
-    response::{IntoResponse, Response},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 use ipnet::IpNet;
@@ -25,6 +24,7 @@ use crate::{
     calls::{Event, Hangup, Record},
     config::Config,
     numbers::E164,
+    telemetry::Alarm,
     tokens::{self, Purpose},
 };
 
@@ -58,6 +58,15 @@ pub(crate) enum Action {
 pub(crate) struct Hang {
     /// `reject` or `busy`.
     hangup: &'static str,
+}
+
+impl Action {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Connect { .. } => "connect",
+            Self::Hangup(_) => "reject",
+        }
+    }
 }
 
 const REJECT: Hang = Hang { hangup: "reject" };
@@ -184,7 +193,8 @@ pub(crate) async fn voice_start(
     let record = find(&shared, &token, Purpose::Voice).await?;
     let callid = form.get("callid").or_else(|| form.get("id"));
     let Some(callid) = callid.filter(|id| !id.is_empty() && id.len() <= LONGEST_ID) else {
-        warn!(call_id = %record.call_id, alarm = "voice_start", "a voice_start without a call");
+        warn!(call_id = %record.call_id, "a voice_start without a call");
+        shared.metrics.hook("voice_start", "reject");
         return Ok(Json(Action::Hangup(REJECT)));
     };
     let plan = match shared.exchange.voice_start(record.call_id, callid.clone()).await {
@@ -195,7 +205,7 @@ pub(crate) async fn voice_start(
             None
         }
     };
-    Ok(Json(match plan {
+    let action = match plan {
         Some(plan) => Action::Connect {
             connect: plan.to,
             callerid: Some(plan.from),
@@ -204,7 +214,9 @@ pub(crate) async fn voice_start(
             busy: BUSY,
         },
         None => Action::Hangup(REJECT),
-    }))
+    };
+    shared.metrics.hook("voice_start", action.name());
+    Ok(Json(action))
 }
 
 /// 46elks: the call is over. It may come twice, late, and before anything else.
@@ -227,6 +239,7 @@ pub(crate) async fn whenhangup(
     let mut hangup = Hangup::from_form(&form);
     hangup.id = hangup.id.filter(|id| id.len() <= LONGEST_ID);
     shared.exchange.apply(record.call_id, Event::HungUp(hangup)).await?;
+    shared.metrics.hook("hangup", "noted");
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -248,7 +261,7 @@ pub(crate) async fn incoming(
     _provider: Provider,
     Path(secret): Path<String>,
     FormBody(form): FormBody,
-) -> Result<Response, Problem> {
+) -> Result<Json<Action>, Problem> {
     let wanted = shared.config.incoming.secret.as_ref().ok_or_else(|| nothing("token"))?;
     if !tokens::equal(wanted.expose_secret(), &secret) {
         return Err(nothing("token"));
@@ -270,12 +283,13 @@ pub(crate) async fn incoming(
         },
         _ => {
             if ours {
-                warn!(alarm = "spoofed", "a call that claims to come from one of our own numbers was rejected");
+                shared.metrics.alarm(Alarm::Spoofed);
             }
             Action::Hangup(REJECT)
         }
     };
-    Ok(Json(action).into_response())
+    shared.metrics.hook("incoming", action.name());
+    Ok(Json(action))
 }
 
 #[cfg(test)]

@@ -12,12 +12,11 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use axum::{
     Extension, Router,
-    extract::{MatchedPath, Request},
+    extract::{Request, State},
     http::{HeaderName, HeaderValue, header},
-    middleware::{Next, from_fn},
+    middleware::{Next, from_fn, from_fn_with_state},
     response::{IntoResponse, Response},
 };
-use tokio::time::Instant;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::{
     Modify, OpenApi,
@@ -28,8 +27,8 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 pub use self::problem::Code;
 use self::problem::Problem;
 use crate::{
-    auth::Authenticator, config::Config, exchange::Exchange, limits::Limits, meter, origin, policy::Policy,
-    telemetry::Metrics,
+    auth::Authenticator, config::Config, exchange::Exchange, limits::Limits, origin::{self, Origins},
+    policy::Policy, telemetry::{Metrics, log_requests},
 };
 
 /// Beyond the longest poll, no request takes longer.
@@ -45,7 +44,7 @@ pub(crate) struct Parts {
     pub(crate) policy: Policy,
     pub(crate) limits: Arc<Limits>,
     pub(crate) exchange: Arc<Exchange>,
-    pub(crate) metrics: Metrics,
+    pub(crate) metrics: Arc<Metrics>,
     pub(crate) long_poll: Duration,
     /// Every number that is ours, as digits.
     pub(crate) own_digits: BTreeSet<String>,
@@ -89,7 +88,7 @@ pub(crate) fn router(shared: &Shared) -> Router {
         .routes(routes!(calls::claim))
         .routes(routes!(session::config))
         .routes(routes!(session::sip))
-        .layer(origin::layer(&shared.config));
+        .layer(from_fn_with_state(Origins::new(&shared.config), origin::guard));
     let others = OpenApiRouter::new()
         .routes(routes!(hooks::voice_start))
         .routes(routes!(hooks::whenhangup))
@@ -108,7 +107,8 @@ pub(crate) fn router(shared: &Shared) -> Router {
         .layer(from_fn(move |request, next| within(longest, request, next)))
         .layer(CatchPanicLayer::custom(|_| Problem::from(Code::Internal).into_response()))
         .layer(from_fn(careful))
-        .layer(from_fn(count))
+        .layer(from_fn_with_state(Arc::clone(&shared.metrics), count))
+        .layer(from_fn_with_state(Arc::clone(&shared.metrics), log_requests))
         .with_state(Arc::clone(shared))
 }
 
@@ -135,20 +135,11 @@ async fn careful(request: Request, next: Next) -> Response {
     response
 }
 
-/// Counts and logs by route, never by path: a path may hold a token.
-async fn count(request: Request, next: Next) -> Response {
-    let started = Instant::now();
-    let matched = request.extensions().get::<MatchedPath>();
-    let route = matched.map_or("none", MatchedPath::as_str).to_owned();
-    let method = known(request.method().as_str());
+/// Counts the problems by their codes.
+async fn count(State(metrics): State<Arc<Metrics>>, request: Request, next: Next) -> Response {
     let response = next.run(request).await;
-    let (status, seconds) = (response.status().as_u16(), started.elapsed().as_secs_f64());
-    tracing::debug!(route, method, status, seconds, "request");
-    meter::request(route, method, status, seconds);
+    if let Some(code) = response.extensions().get::<Code>() {
+        metrics.refused(code.as_str());
+    }
     response
-}
-
-/// Anybody can make up methods.
-fn known(method: &str) -> &'static str {
-    ["GET", "PUT", "POST", "DELETE", "OPTIONS", "HEAD"].into_iter().find(|name| *name == method).unwrap_or("other")
 }

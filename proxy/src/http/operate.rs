@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::{Extension, Json, extract::State, http::StatusCode};
+use axum::{Extension, Json, extract::State, http::header, response::IntoResponse};
 use serde::Serialize;
 use utoipa::{ToSchema, openapi::OpenApi};
 
@@ -11,6 +11,7 @@ use super::{
     documented::{ReadyProblems},
     problem::{Code, Problem},
 };
+use crate::telemetry::Metrics;
 
 /// How it goes.
 #[derive(Debug, Serialize, ToSchema)]
@@ -49,11 +50,11 @@ pub(crate) async fn ready(State(shared): State<Shared>) -> Result<Json<Health>, 
 /// Figures for Prometheus.
 #[utoipa::path(
     get, path = "/metrics", tag = "operation", operation_id = "metrics",
-    responses((status = 200, description = "In Prometheus' text format", body = String,
-        content_type = "text/plain")),
+    responses((status = 200, description = "In the OpenMetrics text format", body = String,
+        content_type = "application/openmetrics-text")),
 )]
-pub(crate) async fn metrics(State(shared): State<Shared>) -> (StatusCode, String) {
-    (StatusCode::OK, shared.metrics.render())
+pub(crate) async fn metrics(State(shared): State<Shared>) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, Metrics::CONTENT_TYPE)], shared.metrics.render())
 }
 
 /// This description.

@@ -8,7 +8,6 @@ use utoipa::ToSchema;
 
 use crate::{
     calls::{self, Refusal},
-    meter,
     store::Unavailable,
     upstream,
 };
@@ -148,7 +147,7 @@ impl From<Code> for Problem {
 
 impl From<Unavailable> for Problem {
     fn from(unavailable: Unavailable) -> Self {
-        tracing::error!(problem = %unavailable, alarm = "store", "the store is unavailable");
+        tracing::error!(store = %unavailable, kind = "store", "the store is unavailable");
         Code::Unavailable.into()
     }
 }
@@ -170,7 +169,6 @@ impl From<Refusal> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        meter::problem(self.code.as_str());
         let body = ProblemBody {
             kind: "about:blank",
             title: self.code.title(),
@@ -179,6 +177,7 @@ impl IntoResponse for Problem {
             retry_after_s: self.retry_after_s,
         };
         let mut response = (self.status, Json(body)).into_response();
+        response.extensions_mut().insert(self.code);
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if let Some(seconds) = self.retry_after_s {

@@ -142,6 +142,15 @@ impl Memory {
         Ok(live)
     }
 
+    pub(super) fn taken_up(&self) -> (i64, Vec<(Millis, u64, Option<u64>)>) {
+        let tables = self.tables();
+        let records = || tables.records.values().map(|slot| &slot.record);
+        let live = records().filter(|record| !record.ended()).count();
+        let settled = records().filter(|record| record.settled && record.plan.is_some());
+        let settled = settled.filter_map(|record| Some((record.ended_at?, record.settled_s, record.cost)));
+        (i64::try_from(live).unwrap_or(i64::MAX), settled.collect())
+    }
+
     pub(super) fn ready(&self) -> Result<(), Unavailable> {
         self.journal.as_ref().map_or(Ok(()), Journal::ready)
     }

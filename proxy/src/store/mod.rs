@@ -7,12 +7,15 @@ mod journal;
 mod memory;
 mod redis;
 
-use std::{path::Path, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use uuid::Uuid;
 
 pub use self::{memory::Memory, redis::Redis};
-use crate::calls::{Millis, Record, Timing};
+use crate::{
+    calls::{Millis, Record, Timing},
+    limits::{Counters, RedisCounters},
+};
 
 /// The state cannot be read or written now.
 #[derive(Debug, thiserror::Error)]
@@ -147,6 +150,26 @@ impl Store {
         match self {
             Self::Memory(memory) => memory.due(now),
             Self::Redis(redis) => redis.due(now).await,
+        }
+    }
+
+    /// The counters that go with it, where several instances share them.
+    #[must_use]
+    pub fn counters(&self) -> Option<Arc<dyn Counters>> {
+        match self {
+            Self::Memory(_) => None,
+            Self::Redis(redis) => {
+                Some(Arc::new(RedisCounters::new(redis.connection.clone(), &format!("{}:counter", redis.prefix))))
+            }
+        }
+    }
+
+    /// What the journal had: how many calls go on, and when each that has ended did, with its seconds and cost.
+    #[must_use]
+    pub fn taken_up(&self) -> (i64, Vec<(Millis, u64, Option<u64>)>) {
+        match self {
+            Self::Memory(memory) => memory.taken_up(),
+            Self::Redis(_) => (0, Vec::new()),
         }
     }
 

@@ -4,10 +4,7 @@ use redis::{
     Client, Script,
     aio::{ConnectionManager, ConnectionManagerConfig},
 };
-use tokio::{
-    sync::{Notify, OnceCell},
-    time::Instant,
-};
+use tokio::{sync::Notify, time::Instant};
 use uuid::Uuid;
 
 use super::{Created, Unavailable};
@@ -24,22 +21,17 @@ const MARGIN: Millis = 3_600_000;
 
 /// Records in Redis: each a hash of version and JSON, changed by scripts, which Redis runs one at a time. For one
 /// Redis or a replicated one, not for a cluster: the keys of a call have different slots.
-#[derive(Debug)]
 pub struct Redis {
-    client: Client,
-    connection: OnceCell<Connection>,
-    prefix: String,
+    pub(super) connection: ConnectionManager,
+    pub(super) prefix: String,
     timing: Timing,
     /// A change of this instance is seen at once.
     written: Notify,
 }
 
-#[derive(Clone)]
-struct Connection(ConnectionManager);
-
-impl std::fmt::Debug for Connection {
+impl std::fmt::Debug for Redis {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Connection")
+        f.debug_struct("Redis").field("prefix", &self.prefix).finish_non_exhaustive()
     }
 }
 
@@ -88,9 +80,15 @@ impl Redis {
     pub(super) fn new(url: &str, prefix: &str, timing: Timing) -> Result<Self, Unavailable> {
         // Never with the URL: it may hold a password.
         let client = Client::open(url).map_err(|_| Unavailable("not a Redis URL".to_owned()))?;
+        let config = ConnectionManagerConfig::new()
+            .set_connection_timeout(Some(PATIENCE))
+            .set_response_timeout(Some(PATIENCE))
+            .set_number_of_retries(1)
+            .set_max_delay(Duration::from_millis(500));
+        let connection = ConnectionManager::new_lazy_with_config(client, config)
+            .map_err(|error| Unavailable(format!("Redis: {}", error.category())))?;
         Ok(Self {
-            client,
-            connection: OnceCell::new(),
+            connection,
             prefix: prefix.to_owned(),
             timing,
             written: Notify::new(),
@@ -217,25 +215,13 @@ impl Redis {
         &self,
         call: &redis::ScriptInvocation<'_>,
     ) -> Result<T, Unavailable> {
-        let mut connection = self.connection().await?;
+        let mut connection = self.connection.clone();
         within(call.invoke_async(&mut connection)).await
     }
 
     async fn query<T: redis::FromRedisValue>(&self, command: &redis::Cmd) -> Result<T, Unavailable> {
-        let mut connection = self.connection().await?;
+        let mut connection = self.connection.clone();
         within(command.query_async(&mut connection)).await
-    }
-
-    async fn connection(&self) -> Result<ConnectionManager, Unavailable> {
-        let connect = || async {
-            let config = ConnectionManagerConfig::new()
-                .set_connection_timeout(Some(PATIENCE))
-                .set_response_timeout(Some(PATIENCE))
-                .set_number_of_retries(1)
-                .set_max_delay(Duration::from_millis(500));
-            within(ConnectionManager::new_with_config(self.client.clone(), config)).await.map(Connection)
-        };
-        self.connection.get_or_try_init(connect).await.map(|connection| connection.0.clone())
     }
 }
 
