@@ -3,7 +3,7 @@
 /// Aborts the process if the environment names `step`.
 #[cfg(feature = "crash-points")]
 pub(crate) fn point(step: &str) {
-    if std::env::var("WASM_SOFTPHONE_PROXY_CRASH_AT").is_ok_and(|at| at == step) {
+    if std::env::var("CRASH_AT").is_ok_and(|at| at == step) {
         std::process::abort();
     }
 }

@@ -54,6 +54,9 @@ pub enum SetupError {
     /// 46elks can't be called.
     #[error("{0}")]
     Client(#[from] NoClient),
+    /// The address can't be listened on.
+    #[error("listen: {0}")]
+    Listen(#[from] std::io::Error),
     /// The webhooks' address can't be built.
     #[error("public_url: is no address that webhooks could have")]
     PublicUrl,
@@ -93,6 +96,19 @@ impl Proxy {
             config,
         });
         Ok(Self { shared })
+    }
+
+    /// Checks a configuration and what it names, as far as nothing is opened or sent for it.
+    ///
+    /// # Errors
+    /// Something isn't as it must be.
+    pub async fn check(config: Config) -> Result<(), SetupError> {
+        config.validate()?;
+        hooks(&config).ok_or(SetupError::PublicUrl)?;
+        Upstream::new(&config.upstream)?;
+        Authenticator::new(&config).await?;
+        Policy::new(&config)?;
+        Ok(())
     }
 
     /// All endpoints. To be served with the peers' addresses (`into_make_service_with_connect_info`).
