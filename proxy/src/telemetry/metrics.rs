@@ -54,8 +54,6 @@ impl Alarm {
             Self::ClaimDisagreement => "claim_disagreement",
             Self::OtherCall => "other_call",
             Self::TooLong => "too_long",
-            Self::OtherCall => "other_call",
-            Self::OutcomeUnknown => "outcome_unknown",
             Self::OutcomeUnknown => "outcome_unknown",
             Self::Spoofed => "spoofed",
             Self::BudgetExhausted => "budget_exhausted",
@@ -63,15 +61,13 @@ impl Alarm {
         }
     }
 
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 10] = [
         Self::ProviderAuth,
         Self::ProviderConfig,
         Self::ProviderCredit,
         Self::ClaimDisagreement,
         Self::OtherCall,
         Self::TooLong,
-        Self::OtherCall,
-        Self::OutcomeUnknown,
         Self::OutcomeUnknown,
         Self::Spoofed,
         Self::BudgetExhausted,
