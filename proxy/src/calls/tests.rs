@@ -161,7 +161,10 @@ fn whenhangup_may_leave_out_or_spoil_anything() {
         (vec![("state", "success"), ("actions", r#"[{"connect":"x"}]"#)], Reason::Cancelled),
         (vec![("state", "success"), ("legs", r#"[{"state":"busy"}]"#)], Reason::Busy),
         (
-            vec![("state", "success"), ("legs", r#"[{"state":"failed"},{"state":"success","duration":"9"}]"#)],
+            vec![
+                ("state", "success"),
+                ("legs", r#"[{"state":"failed"},{"state":"success","duration":"9"}]"#),
+            ],
             Reason::Completed,
         ),
     ] {
@@ -274,7 +277,10 @@ fn an_unknown_outcome_is_resolved_by_a_hook_or_by_time() {
 
     let mut call = Call::new();
     call.on(Event::Unknown);
-    assert_eq!(call.hung_up(&[("id", OURS), ("state", "failed")]), (State::Ended, Some(Reason::ClientUnreachable)));
+    assert_eq!(
+        call.hung_up(&[("id", OURS), ("state", "failed")]),
+        (State::Ended, Some(Reason::ClientUnreachable))
+    );
 
     let mut call = Call::new();
     call.on(Event::Unknown);
@@ -324,7 +330,8 @@ fn a_page_that_is_gone_cancels_before_the_bridge_and_asks_after_it() {
     assert!(!call.after(29_999).effects.contains(&read));
     assert!(call.after(1).effects.contains(&read));
     call.is(State::Bridging, None);
-    let ongoing = Hangup { id: Some(OURS.to_owned()), state: Some("ongoing".to_owned()), ..Hangup::default() };
+    let ongoing =
+        Hangup { id: Some(OURS.to_owned()), state: Some("ongoing".to_owned()), ..Hangup::default() };
     call.on(Event::Read(Some(ongoing)));
     call.is(State::Bridging, None);
     let over = Hangup { id: Some(OURS.to_owned()), state: Some("success".to_owned()), ..Hangup::default() };
@@ -395,8 +402,10 @@ fn events() -> Vec<Event> {
 /// A record in each state, and what each event makes of it: in the order of `events()`.
 #[test]
 fn every_state_meets_every_event() {
-    use State::{Accepted as A, Bridging as B, Cancelling as C, ClientAnswered as Q, Ended as E, Failed as F,
-        RingingClient as R};
+    use State::{
+        Accepted as A, Bridging as B, Cancelling as C, ClientAnswered as Q, Ended as E, Failed as F,
+        RingingClient as R,
+    };
     let at = |prepare: fn(&mut Call)| {
         let mut call = Call::new();
         prepare(&mut call);
@@ -475,7 +484,8 @@ struct Step {
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let waits = select(vec![0, 0, 1, 100, 1_000, 1_499, 1_500, 4_000, 20_000, 25_000, 31_000, 100_000, 3_700_000]);
+    let waits =
+        select(vec![0, 0, 1, 100, 1_000, 1_499, 1_500, 4_000, 20_000, 25_000, 31_000, 100_000, 3_700_000]);
     let step = (waits, select(events()), prop::bool::weighted(0.1));
     prop::collection::vec(step.prop_map(|(wait, event, lost)| Step { wait, event, lost }), 0..40)
 }
