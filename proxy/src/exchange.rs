@@ -14,8 +14,8 @@ use crate::{
     config::Config,
     crash,
     limits::Limits,
-    telemetry::{Alarm, Metrics},
     store::{Created, Durability, Store, Unavailable},
+    telemetry::{Alarm, Metrics},
     tokens::{Purpose, Tokens},
     upstream::{MakeCall, Outcome, Upstream},
 };
@@ -223,8 +223,7 @@ impl Exchange {
                     crash::point("voice-after-write");
                     if record.state == State::ClientAnswered {
                         let exchange = Arc::clone(self);
-                        self.tasks
-                            .spawn(async move { exchange.persist(id, &Event::ConnectReturned).await });
+                        self.tasks.spawn(async move { exchange.persist(id, &Event::ConnectReturned).await });
                     }
                     return Ok(record.plan);
                 }

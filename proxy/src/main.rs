@@ -46,9 +46,7 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let run = async {
-        if check_config { Proxy::check(config).await } else { serve(config).await }
-    };
+    let run = async { if check_config { Proxy::check(config).await } else { serve(config).await } };
     match runtime.block_on(run) {
         Ok(()) => {
             if check_config {

@@ -88,11 +88,23 @@ impl Proxy {
         let shared = Arc::new(Parts {
             auth: Authenticator::new(&config).await?,
             policy: Policy::new(&config)?,
-            exchange: Exchange::new(&config, hooks, store, timing, upstream, Arc::clone(&limits), Arc::clone(&metrics)),
+            exchange: Exchange::new(
+                &config,
+                hooks,
+                store,
+                timing,
+                upstream,
+                Arc::clone(&limits),
+                Arc::clone(&metrics),
+            ),
             limits,
             metrics,
             long_poll: config.timeouts.long_poll,
-            own_digits: config.all_own_numbers().iter().map(|own| own.digits().to_owned()).collect::<BTreeSet<_>>(),
+            own_digits: config
+                .all_own_numbers()
+                .iter()
+                .map(|own| own.digits().to_owned())
+                .collect::<BTreeSet<_>>(),
             config,
         });
         Ok(Self { shared })

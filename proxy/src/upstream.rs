@@ -193,7 +193,8 @@ mod tests {
     #[test]
     fn ids_are_checked_before_they_become_a_path() {
         assert!(is_call_id("c719b1eefbf65b1f89c013e6433dbf537"));
-        for bad in ["", "c", "c719b1eefbf65b1f89c013e6433dbf53", "n719b1eefbf65b1f89c013e6433dbf537", "c../x"] {
+        for bad in ["", "c", "c719b1eefbf65b1f89c013e6433dbf53", "n719b1eefbf65b1f89c013e6433dbf537", "c../x"]
+        {
             assert!(!is_call_id(bad), "{bad}");
         }
         assert!(!is_call_id("cé19b1eefbf65b1f89c013e6433dbf53"));

@@ -326,7 +326,9 @@ impl Record {
     pub fn expired(&self, now: Millis, timing: &Timing) -> bool {
         let life = self.created_at.saturating_add(timing.record_life);
         self.plan.is_some()
-            && self.ended_at.is_some_and(|ended_at| now >= life.max(ended_at.saturating_add(timing.tombstone)))
+            && self
+                .ended_at
+                .is_some_and(|ended_at| now >= life.max(ended_at.saturating_add(timing.tombstone)))
     }
 
     /// When the store may forget it.

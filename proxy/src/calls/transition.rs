@@ -118,10 +118,15 @@ pub fn next_deadline(record: &Record, timing: &Timing) -> Option<Millis> {
     if record.ended() {
         return None;
     }
-    [read_at(record, timing), Some(end_at(record, timing)), claim_until(record, timing), idle_at(record, timing)]
-        .into_iter()
-        .flatten()
-        .min()
+    [
+        read_at(record, timing),
+        Some(end_at(record, timing)),
+        claim_until(record, timing),
+        idle_at(record, timing),
+    ]
+    .into_iter()
+    .flatten()
+    .min()
 }
 
 struct Step<'a> {
@@ -228,7 +233,8 @@ impl Step<'_> {
     /// The one place where the far leg is decided on: voice_start and claim are both there, in time.
     fn connect_if_claimed(&mut self) {
         let Some(claimed_at) = self.record.claimed_at else { return };
-        let Some(voice) = self.record.voice.as_mut().filter(|voice| voice.decision == Decision::Waiting) else {
+        let Some(voice) = self.record.voice.as_mut().filter(|voice| voice.decision == Decision::Waiting)
+        else {
             return;
         };
         voice.decision = Decision::Connect;
@@ -387,7 +393,9 @@ fn due_at(record: &Record, timing: &Timing) -> Millis {
     match (record.cancelled_at, record.connected_at) {
         (Some(cancelled_at), _) => cancelled_at.saturating_add(timing.grace),
         // Sooner if the page is gone: then the leg is, too.
-        (None, Some(connected_at)) => longest(connected_at, timing).min(record.seen_at.saturating_add(timing.idle)),
+        (None, Some(connected_at)) => {
+            longest(connected_at, timing).min(record.seen_at.saturating_add(timing.idle))
+        }
         (None, None) => ring,
     }
 }

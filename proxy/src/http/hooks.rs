@@ -16,7 +16,7 @@ use utoipa::ToSchema;
 
 use super::{
     Shared,
-    documented::{HookProblems},
+    documented::HookProblems,
     input::FormBody,
     problem::{Code, Problem},
 };

@@ -27,8 +27,13 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 pub use self::problem::Code;
 use self::problem::Problem;
 use crate::{
-    auth::Authenticator, config::Config, exchange::Exchange, limits::Limits, origin::{self, Origins},
-    policy::Policy, telemetry::{Metrics, log_requests},
+    auth::Authenticator,
+    config::Config,
+    exchange::Exchange,
+    limits::Limits,
+    origin::{self, Origins},
+    policy::Policy,
+    telemetry::{Metrics, log_requests},
 };
 
 /// Beyond the longest poll, no request takes longer.
@@ -82,34 +87,43 @@ impl Modify for Token {
 
 /// All routes; may be nested under a prefix.
 pub(crate) fn router(shared: &Shared) -> Router {
-    let browser = OpenApiRouter::new()
+    let (browser, mut description) = OpenApiRouter::with_openapi(Description::openapi())
         .routes(routes!(calls::put, calls::get, calls::delete))
         .routes(routes!(calls::post))
         .routes(routes!(calls::claim))
         .routes(routes!(session::config))
         .routes(routes!(session::sip))
-        .layer(from_fn_with_state(Origins::new(&shared.config), origin::guard));
-    let others = OpenApiRouter::new()
+        .split_for_parts();
+    let (others, of_others) = OpenApiRouter::new()
         .routes(routes!(hooks::voice_start))
         .routes(routes!(hooks::whenhangup))
         .routes(routes!(hooks::incoming))
         .routes(routes!(operate::live))
         .routes(routes!(operate::ready))
-        .routes(routes!(operate::metrics));
-    let (router, description) =
-        OpenApiRouter::with_openapi(Description::openapi()).merge(browser).merge(others).split_for_parts();
+        .routes(routes!(operate::metrics))
+        .split_for_parts();
+    description.merge(of_others);
+    let browser = browser
+        // Before the layer, which answers preflights: to the router they are methods that aren't there.
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(from_fn_with_state(Origins::new(&shared.config), origin::guard));
     let longest = shared.long_poll.saturating_add(PATIENCE);
-    router
+    browser
+        .merge(others)
         .route("/openapi.json", axum::routing::get(operate::openapi))
         .layer(Extension(Arc::new(description)))
         .fallback(async || Problem::from(Code::NotFound))
-        .method_not_allowed_fallback(async || Problem::from(Code::MethodNotAllowed))
+        .method_not_allowed_fallback(method_not_allowed)
         .layer(from_fn(move |request, next| within(longest, request, next)))
         .layer(CatchPanicLayer::custom(|_| Problem::from(Code::Internal).into_response()))
         .layer(from_fn(careful))
         .layer(from_fn_with_state(Arc::clone(&shared.metrics), count))
         .layer(from_fn_with_state(Arc::clone(&shared.metrics), log_requests))
         .with_state(Arc::clone(shared))
+}
+
+async fn method_not_allowed() -> Problem {
+    Code::MethodNotAllowed.into()
 }
 
 async fn within(longest: Duration, request: Request, next: Next) -> Response {

@@ -8,7 +8,7 @@ use utoipa::{ToSchema, openapi::OpenApi};
 
 use super::{
     Shared,
-    documented::{ReadyProblems},
+    documented::ReadyProblems,
     problem::{Code, Problem},
 };
 use crate::telemetry::Metrics;

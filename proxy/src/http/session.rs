@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use super::{
     Shared,
-    documented::{SessionProblems},
+    documented::SessionProblems,
     input::Caller,
     problem::{Code, Problem},
 };

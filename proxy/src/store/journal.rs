@@ -99,10 +99,7 @@ impl Journal {
     }
 
     /// Replaces the whole journal.
-    pub(super) fn rewrite<'a>(
-        &self,
-        records: impl Iterator<Item = &'a Record>,
-    ) -> Result<(), Unavailable> {
+    pub(super) fn rewrite<'a>(&self, records: impl Iterator<Item = &'a Record>) -> Result<(), Unavailable> {
         let mut lines = Vec::new();
         for record in records {
             lines.extend(line(&Entry::Write(Box::new(record.clone())))?);
@@ -214,7 +211,10 @@ fn replay(file: File) -> io::Result<Vec<Entry>> {
             return Ok(entries);
         }
         let entry = serde_json::from_slice(&line).map_err(|error| {
-            io::Error::new(io::ErrorKind::InvalidData, format!("line {}: {error}", entries.len().saturating_add(1)))
+            io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("line {}: {error}", entries.len().saturating_add(1)),
+            )
         })?;
         entries.push(entry);
     }

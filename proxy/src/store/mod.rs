@@ -112,11 +112,7 @@ impl Store {
     ///
     /// # Errors
     /// The store is unavailable; whether it was written isn't known then.
-    pub async fn replace(
-        &self,
-        next: Record,
-        durability: Durability,
-    ) -> Result<Option<Record>, Unavailable> {
+    pub async fn replace(&self, next: Record, durability: Durability) -> Result<Option<Record>, Unavailable> {
         match self {
             Self::Memory(memory) => memory.replace(next, durability).await,
             Self::Redis(redis) => redis.replace(next).await,
@@ -158,9 +154,10 @@ impl Store {
     pub fn counters(&self) -> Option<Arc<dyn Counters>> {
         match self {
             Self::Memory(_) => None,
-            Self::Redis(redis) => {
-                Some(Arc::new(RedisCounters::new(redis.connection.clone(), &format!("{}:counter", redis.prefix))))
-            }
+            Self::Redis(redis) => Some(Arc::new(RedisCounters::new(
+                redis.connection.clone(),
+                &format!("{}:counter", redis.prefix),
+            ))),
         }
     }
 

@@ -87,12 +87,7 @@ impl Redis {
             .set_max_delay(Duration::from_millis(500));
         let connection = ConnectionManager::new_lazy_with_config(client, config)
             .map_err(|error| Unavailable(format!("Redis: {}", error.category())))?;
-        Ok(Self {
-            connection,
-            prefix: prefix.to_owned(),
-            timing,
-            written: Notify::new(),
-        })
+        Ok(Self { connection, prefix: prefix.to_owned(), timing, written: Notify::new() })
     }
 
     pub(super) async fn create(&self, mut record: Record) -> Result<Created, Unavailable> {
