@@ -293,11 +293,13 @@ pub struct BudgetConfig {
     pub minutes_per_day: Option<u64>,
     /// Cost of ended calls as 46elks reports it, in 1/10000 of the account's currency.
     pub cost_per_day: Option<u64>,
+    /// Where a single instance keeps what was used of the day, over a restart; beside the journal by default.
+    pub file: Option<PathBuf>,
 }
 
 impl Default for BudgetConfig {
     fn default() -> Self {
-        Self { minutes_per_day: Some(600), cost_per_day: None }
+        Self { minutes_per_day: Some(600), cost_per_day: None, file: None }
     }
 }
 
@@ -466,8 +468,8 @@ impl Config {
             problems.add("sip.domain", "is no domain");
         }
         if let StoreConfig::Redis { url, prefix } = &self.store {
-            let usable =
-                Url::parse(url.expose_secret()).is_ok_and(|url| matches!(url.scheme(), "redis" | "redis+unix"));
+            let usable = Url::parse(url.expose_secret())
+                .is_ok_and(|url| matches!(url.scheme(), "redis" | "redis+unix"));
             if !usable {
                 problems.add("store.url", "is no redis:// or redis+unix:// address");
             }
