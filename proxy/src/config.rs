@@ -467,9 +467,9 @@ impl Config {
         }
         if let StoreConfig::Redis { url, prefix } = &self.store {
             let usable =
-                Url::parse(url.expose_secret()).is_ok_and(|url| matches!(url.scheme(), "redis" | "rediss"));
+                Url::parse(url.expose_secret()).is_ok_and(|url| matches!(url.scheme(), "redis" | "redis+unix"));
             if !usable {
-                problems.add("store.url", "is no redis:// address");
+                problems.add("store.url", "is no redis:// or redis+unix:// address");
             }
             if prefix.is_empty() {
                 problems.add("store.prefix", "is empty");

@@ -1,7 +1,7 @@
 //! The host application's public keys (RFC 7517), fetched when one is needed and kept.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use jsonwebtoken::DecodingKey;
@@ -22,56 +22,85 @@ const PAUSE: Duration = Duration::from_secs(10);
 const MAX_BODY: usize = 64 * 1024;
 const MAX_KEYS: usize = 64;
 
-pub(super) struct Jwks {
+#[derive(Clone)]
+pub(super) struct Jwks(Arc<Inner>);
+
+struct Inner {
     url: Url,
     client: reqwest::Client,
-    // Held over a fetch, so that many tokens make one.
-    state: Mutex<State>,
+    cache: RwLock<Cache>,
+    /// When a fetch was last begun. Held over a fetch, so that many tokens make one.
+    tried: Mutex<Option<Instant>>,
     pause: Duration,
 }
 
 #[derive(Default)]
-struct State {
+struct Cache {
     keys: BTreeMap<String, Arc<DecodingKey>>,
     fetched: Option<Instant>,
-    tried: Option<Instant>,
 }
 
 impl Jwks {
     pub(super) fn new(url: Url) -> Result<Self, reqwest::Error> {
+        Self::with_pause(url, PAUSE)
+    }
+
+    pub(super) fn with_pause(url: Url, pause: Duration) -> Result<Self, reqwest::Error> {
         let client = reqwest::Client::builder()
             .connect_timeout(Duration::from_secs(3))
             .timeout(Duration::from_secs(5))
             // What is trusted is this address, not what it points to.
             .redirect(reqwest::redirect::Policy::none())
             .build()?;
-        Ok(Self { url, client, state: Mutex::new(State::default()), pause: PAUSE })
-    }
-
-    #[cfg(test)]
-    pub(super) fn with_pause(mut self, pause: Duration) -> Self {
-        self.pause = pause;
-        self
+        Ok(Self(Arc::new(Inner { url, client, cache: RwLock::default(), tried: Mutex::new(None), pause })))
     }
 
     pub(super) async fn key(&self, kid: &str) -> Result<Arc<DecodingKey>, AuthError> {
-        let mut state = self.state.lock().await;
-        let age = |at: Option<Instant>| at.map_or(Duration::MAX, |at| at.elapsed());
-        let wanted = !state.keys.contains_key(kid) || age(state.fetched) > FRESH;
-        if wanted && age(state.tried) >= self.pause {
-            state.tried = Some(Instant::now());
-            match self.fetch().await {
-                Some(keys) => {
-                    state.keys = keys;
-                    state.fetched = Some(Instant::now());
-                }
-                None => tracing::warn!(kind = "jwks", "the host application's keys can't be fetched"),
+        match self.0.cached(kid) {
+            (Some(key), age) if age <= FRESH => return Ok(key),
+            // Nobody waits for the host application while its last word still counts.
+            (Some(key), age) if age <= STALE => {
+                let inner = Arc::clone(&self.0);
+                tokio::spawn(async move { inner.refresh().await });
+                return Ok(key);
             }
+            _ => self.0.refresh().await,
         }
-        if age(state.fetched) > STALE {
-            return Err(AuthError { code: "unavailable", reason: "keys" });
+        match self.0.cached(kid) {
+            (_, age) if age > STALE => Err(AuthError { code: "unavailable", reason: "keys" }),
+            (Some(key), _) => Ok(key),
+            (None, _) => Err(AuthError { code: "unauthenticated", reason: "key_id" }),
         }
-        state.keys.get(kid).cloned().ok_or(AuthError { code: "unauthenticated", reason: "key_id" })
+    }
+
+    /// As if the keys had been fetched so much earlier.
+    #[cfg(test)]
+    pub(super) fn age(&self, by: Duration) {
+        let mut cache = self.0.cache.write().unwrap();
+        cache.fetched = cache.fetched.map(|at| at.checked_sub(by).unwrap());
+    }
+}
+
+impl Inner {
+    /// The key, if it is known, and how old all keys are.
+    fn cached(&self, kid: &str) -> (Option<Arc<DecodingKey>>, Duration) {
+        let cache = self.cache.read().unwrap_or_else(PoisonError::into_inner);
+        (cache.keys.get(kid).cloned(), cache.fetched.map_or(Duration::MAX, |at| at.elapsed()))
+    }
+
+    async fn refresh(&self) {
+        let mut tried = self.tried.lock().await;
+        if tried.is_some_and(|at| at.elapsed() < self.pause) {
+            return;
+        }
+        *tried = Some(Instant::now());
+        match self.fetch().await {
+            Some(keys) => {
+                let mut cache = self.cache.write().unwrap_or_else(PoisonError::into_inner);
+                *cache = Cache { keys, fetched: Some(Instant::now()) };
+            }
+            None => tracing::warn!(kind = "jwks", "the host application's keys can't be fetched"),
+        }
     }
 
     async fn fetch(&self) -> Option<BTreeMap<String, Arc<DecodingKey>>> {

@@ -319,7 +319,7 @@ async fn with_key_set(url: &Url, pause: Duration) -> Authenticator {
         config.auth.key = JwtKey::Jwks(url.clone());
     })
     .await;
-    authenticator.keys = Keys::Set(Jwks::new(url.clone()).unwrap().with_pause(pause));
+    authenticator.keys = Keys::Set(Jwks::with_pause(url.clone(), pause).unwrap());
     authenticator
 }
 
@@ -365,6 +365,35 @@ async fn many_tokens_at_once_make_one_fetch() {
     }
     assert!(tasks.join_all().await.iter().all(|found| *found == "ok"));
     assert_eq!(server.hits.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn old_keys_are_fetched_again_meanwhile_and_count_for_an_hour() {
+    let server = key_server(json!({ "keys": [jwk(KEY_1, "one", json!({}))] }).to_string()).await;
+    let authenticator = with_key_set(&server.url, Duration::ZERO).await;
+    let Keys::Set(set) = &authenticator.keys else { panic!("a key set") };
+    let set = set.clone();
+    assert_eq!(outcome(&authenticator, &eddsa(Some("one"), KEY_1)).await, "ok");
+    // Withdrawn; the old key counts once more, and no longer when the fetch behind it is done.
+    *server.body.lock().unwrap() = (200, json!({ "keys": [] }).to_string());
+    set.age(Duration::from_secs(11 * 60));
+    assert_eq!(outcome(&authenticator, &eddsa(Some("one"), KEY_1)).await, "ok");
+    tokio::time::timeout(Duration::from_secs(10), async {
+        while outcome(&authenticator, &eddsa(Some("one"), KEY_1)).await == "ok" {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .expect("the withdrawn key goes");
+
+    *server.body.lock().unwrap() = (200, json!({ "keys": [jwk(KEY_1, "one", json!({}))] }).to_string());
+    assert_eq!(outcome(&authenticator, &eddsa(Some("one"), KEY_1)).await, "ok");
+    *server.body.lock().unwrap() = (500, String::new());
+    set.age(Duration::from_secs(59 * 60));
+    assert_eq!(outcome(&authenticator, &eddsa(Some("one"), KEY_1)).await, "ok");
+    set.age(Duration::from_secs(2 * 60));
+    let headers = with(&format!("Bearer {}", eddsa(Some("one"), KEY_1)));
+    assert_eq!(authenticator.authenticate(&headers).await.unwrap_err().code, "unavailable");
 }
 
 #[tokio::test]

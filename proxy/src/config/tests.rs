@@ -291,6 +291,7 @@ fn users_numbers_limits_and_times_are_checked() {
         ("allowed_headers = [\"Cookie\"]", "allowed_headers[0]"),
         ("store = { kind = \"redis\" }", "store.url"),
         ("store = { kind = \"redis\", url = \"http://localhost\" }", "store.url"),
+        ("store = { kind = \"redis\", url = \"rediss://localhost\" }", "store.url"),
         ("store = { kind = \"memory\", url = \"redis://localhost\" }", "store.kind"),
         ("sip = { servers = [\"ws://voip.example.com\"] }", "sip.servers[0]"),
     ] {

@@ -233,7 +233,13 @@ pub async fn log_requests(State(metrics): State<Arc<Metrics>>, request: Request,
     let latency = begun.elapsed();
     metrics.http_request(method, &route, status, latency);
     let latency_ms = u64::try_from(latency.as_millis()).unwrap_or(u64::MAX);
-    tracing::info!(method, route, status, latency_ms, "request");
+    // What machines ask for every few seconds would hide the rest.
+    let routine = ["/health/live", "/health/ready", "/metrics"].iter().any(|path| route.ends_with(path));
+    if routine && status < 400 {
+        tracing::debug!(method, route, status, latency_ms, "request");
+    } else {
+        tracing::info!(method, route, status, latency_ms, "request");
+    }
     response
 }
 
@@ -333,7 +339,8 @@ mod tests {
                 "/elks",
                 Router::new()
                     .route("/hooks/v/{token}", post(async || "ok"))
-                    .route("/v1/config", get(async || "ok")),
+                    .route("/v1/config", get(async || "ok"))
+                    .route("/metrics", get(async || "ok")),
             )
             .layer(axum::middleware::from_fn_with_state(Arc::clone(&metrics), log_requests));
         let guard = tracing::subscriber::set_default(subscriber);
@@ -342,6 +349,7 @@ mod tests {
             ("GET", "/elks/v1/config"),
             ("BREW", "/elks/v1/config"),
             ("GET", "/somewhere/dG9rZW4"),
+            ("GET", "/elks/metrics"),
         ] {
             let request = Request::builder().method(method).uri(path).body(Body::empty()).unwrap();
             router.clone().oneshot(request).await.unwrap();
@@ -349,17 +357,17 @@ mod tests {
         drop(guard);
         let routes: Vec<_> = lines(&log)
             .iter()
-            .map(|line| format!("{} {} {}", line["method"], line["route"], line["status"]).replace('"', ""))
+            .map(|line| ["level", "method", "route", "status"].map(|name| line[name].to_string()).join(" "))
+            .map(|line| line.replace('"', ""))
             .collect();
-        assert_eq!(
-            routes,
-            [
-                "POST /elks/hooks/v/{token} 200",
-                "GET /elks/v1/config 200",
-                "other /elks/v1/config 405",
-                "GET none 404"
-            ]
-        );
+        let expected = [
+            "INFO POST /elks/hooks/v/{token} 200",
+            "INFO GET /elks/v1/config 200",
+            "INFO other /elks/v1/config 405",
+            "INFO GET none 404",
+            "DEBUG GET /elks/metrics 200",
+        ];
+        assert_eq!(routes, expected);
         let shown = String::from_utf8(log.lock().unwrap().clone()).unwrap() + &metrics.render();
         assert!(!shown.contains("dG9rZW4") && !shown.contains("c2VjcmV0"), "{shown}");
     }
