@@ -124,7 +124,6 @@ impl Proxy {
     }
 
     /// All endpoints. To be served with the peers' addresses (`into_make_service_with_connect_info`).
-    #[must_use]
     pub fn router(&self) -> Router {
         http::router(&self.shared)
     }

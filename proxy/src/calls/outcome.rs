@@ -106,9 +106,12 @@ impl Hangup {
     }
 
     fn far_result(&self) -> Option<&str> {
-        let connects = self.connects.iter().flatten().filter_map(Option::as_deref);
+        let mut connects = self.connects.iter().flatten().filter_map(Option::as_deref);
         let legs = || self.legs.iter().filter_map(|(state, _)| state.as_deref());
-        connects.last().or_else(|| legs().find(|state| *state == "success")).or_else(|| legs().last())
+        connects
+            .next_back()
+            .or_else(|| legs().find(|state| *state == "success"))
+            .or_else(|| legs().next_back())
     }
 }
 

@@ -411,7 +411,8 @@ fn every_state_meets_every_event() {
         prepare(&mut call);
         call
     };
-    let states: [(fn(&mut Call), [State; 17]); 8] = [
+    type Row = (fn(&mut Call), [State; 17]);
+    let states: [Row; 8] = [
         // Begin, Started, Refused, Unknown, NotSent, Voice, VoiceOther, Returned, Claim, Seen, Cancel, HungUp,
         // HungUpOther, ReadNone, ReadOngoing, ReadFailed, Tick
         (|_| {}, [A, R, F, A, E, R, R, A, A, A, C, E, E, A, A, E, A]),
