@@ -66,6 +66,8 @@ pub enum News {
     Confirmed,
     /// Nothing more is to come: completed, or why not.
     Ended(Option<Error>),
+    /// The proxy has forgotten a confirmed call. It goes on, and its end will not be heard from there.
+    Lost,
     /// The call did not come about.
     Failed(Error),
 }
@@ -224,7 +226,16 @@ impl Originate {
             return match answer {
                 Ok(ProxyReply { call: Some(call), .. }) => {
                     self.closed |= call.ended;
-                    Step { news: vec![News::Accepted(call.clone())], ..Step::default() }
+                    let mut step = Step { news: vec![News::Accepted(call.clone())], ..Step::default() };
+                    // The proxy has taken the call on though it had been told not to: whoever has heard the
+                    // cancellation, it was not the one that makes the call.
+                    if self.stage == Stage::Over && !call.ended && call.state != "cancelling" {
+                        self.stage = Stage::Cancelling;
+                        self.closed = false;
+                        self.cancels = 0;
+                        step.orders = self.cancel_order(Duration::ZERO);
+                    }
+                    step
                 }
                 _ => Step::default(),
             };
@@ -233,7 +244,8 @@ impl Originate {
             Ok(ProxyReply { status: 200..=299, call: Some(call), .. }) => self.found(call),
             Ok(reply) if is_refusal(reply) => {
                 self.stage = Stage::Over;
-                self.closed = true;
+                // Where the provider has failed, what it has done is not certain.
+                self.closed = reply.status < 500;
                 Step { news: vec![News::Failed(refusal(reply))], ..Step::default() }
             }
             Err(ProxyFailure::NotSent(error)) => {
@@ -265,7 +277,10 @@ impl Originate {
     fn take_news(&mut self, call: &ProxyCall, step: &mut Step) {
         if call.confirmed && !self.confirmed {
             self.confirmed = true;
-            step.news.push(News::Confirmed);
+            // There is nothing to open up for any more where the end comes with it.
+            if !call.ended {
+                step.news.push(News::Confirmed);
+            }
         }
         if call.ended {
             self.stage = Stage::Over;
@@ -289,7 +304,8 @@ impl Originate {
                 self.seq = self.seq.max(call.seq);
                 self.take_news(call, &mut step);
                 if self.stage == Stage::Live {
-                    let after = if self.questions == 0 { Duration::ZERO } else { PAUSE };
+                    let after =
+                        if self.questions == 0 { Duration::ZERO } else { pause(self.questions.min(4)) };
                     step.orders = self.question(after, LONG_POLL);
                 }
                 step
@@ -305,10 +321,13 @@ impl Originate {
     /// The proxy does not know the call, or not this session.
     fn lost(&mut self, reply: &ProxyReply) -> Step {
         if self.confirmed {
-            // The call goes on, whatever the proxy remembers of it: the SIP leg shows its end.
+            // The call goes on, whatever the proxy thinks of this session or remembers of the call.
+            if matches!(reply.status, 401 | 403) {
+                return self.ask_again();
+            }
             self.stage = Stage::Over;
             self.closed = true;
-            return Step::default();
+            return Step { news: vec![News::Lost], ..Step::default() };
         }
         let error = match (self.stage, reply.status) {
             (Stage::Asking, 404) => unreachable(),
@@ -331,9 +350,10 @@ impl Originate {
     }
 
     fn on_claimed(&mut self, answer: &Result<ProxyReply, ProxyFailure>) -> Step {
-        let done = matches!(answer, Ok(reply) if reply.status < 500 && reply.status != 429);
+        let done = matches!(answer, Ok(reply) if has_arrived(reply));
         self.claims = self.claims.saturating_add(1);
-        if done || self.confirmed || self.stage == Stage::Over || self.claims >= MAX_CLAIMS {
+        let wanted = !self.confirmed && !matches!(self.stage, Stage::Cancelling | Stage::Over);
+        if done || !wanted || self.claims >= MAX_CLAIMS {
             // A claim that was refused, or lost for good, shows in the confirmation that does not come.
             return Step::default();
         }
@@ -342,14 +362,14 @@ impl Originate {
 
     fn on_cancelled(&mut self, answer: &Result<ProxyReply, ProxyFailure>) -> Step {
         self.cancels = self.cancels.saturating_add(1);
-        let heard = matches!(answer, Ok(reply) if reply.status < 500 && reply.status != 429);
+        let heard = matches!(answer, Ok(reply) if has_arrived(reply));
         if heard || self.cancels >= MAX_CANCELS {
             self.stage = Stage::Over;
             self.closed |= heard;
             return match answer {
-                // A proxy that knew of its end tells how it ended.
-                Ok(ProxyReply { call: Some(call), .. }) if call.ended => {
-                    Step { news: vec![News::Ended(ending(call.reason.as_deref()))], ..Step::default() }
+                // It tells how the provider's call looks, should that be on its way already.
+                Ok(ProxyReply { call: Some(call), .. }) if heard => {
+                    Step { news: vec![News::Accepted(call.clone())], ..Step::default() }
                 }
                 _ => Step::default(),
             };
@@ -371,6 +391,12 @@ fn pause(failures: u32) -> Duration {
 fn is_refusal(reply: &ProxyReply) -> bool {
     let code = reply.code.as_deref().unwrap_or_default();
     matches!(reply.status, 400..=407 | 409..=499) || code.starts_with("provider_") || code == "disabled"
+}
+
+/// Whether the proxy has dealt with a claim or a cancellation. A session that has run out may be renewed by the next
+/// attempt; a gateway, a limit or a failure on the way says nothing.
+const fn has_arrived(reply: &ProxyReply) -> bool {
+    !matches!(reply.status, 0..=199 | 401 | 403 | 407 | 408 | 425 | 429 | 500..)
 }
 
 fn unreachable() -> Error {
