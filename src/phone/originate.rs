@@ -756,7 +756,9 @@ impl Phone {
         let mut orders = rest.originate.cancel();
         // A cancellation that was decided on at the proxy's word.
         orders.extend(cancels);
-        rest.lingers = rest.armed && (!orders.is_empty() || (!bridged && rest.originate.may_still_ring()));
+        let cancelling = rest.requests.iter().any(|(_, purpose)| *purpose == Purpose::Cancel);
+        let rings = !bridged && rest.originate.may_still_ring();
+        rest.lingers = rest.armed && (!orders.is_empty() || cancelling || rings);
         let lingers = rest.lingers;
         // The answers to these may still tell what the provider's call looks like.
         let keep = |purpose: Purpose| matches!(purpose, Purpose::Start | Purpose::Config | Purpose::Cancel);
