@@ -283,8 +283,8 @@ impl Originate {
             }
         }
         if call.ended {
+            // Its call to this phone may be on the way all the same: it comes over another line.
             self.stage = Stage::Over;
-            self.closed = true;
             step.news.push(News::Ended(ending(call.reason.as_deref())));
         }
     }

@@ -151,8 +151,7 @@ deadlines! {
 
 #[test]
 fn the_timeout_of_the_dial_does_not_end_an_open_call() {
-    let (mut bench, id, ..) =
-        reach_with(At::Open, OriginateRequest { timeout: Some(secs(3)), ..request() });
+    let (mut bench, id, ..) = reach_with(At::Open, OriginateRequest { timeout: Some(secs(3)), ..request() });
     bench.pass(secs(20));
     assert!(bench.end_of(id).is_none());
     bench.hangup(id);
@@ -326,7 +325,9 @@ fn a_lost_socket_of_an_answered_call_leaves_it_to_the_proxy() {
 fn a_lost_socket_while_the_outcome_is_awaited_is_of_no_interest() {
     let (mut bench, id, ..) = cut_at(At::Outcome);
     bench.proxy_answers(is_poll, reply(200, ended("busy", 4)));
-    assert!(matches!(&bench.end_of(id).unwrap().cause, EndCause::Failed(error) if error.code == ErrorCode::Busy));
+    assert!(
+        matches!(&bench.end_of(id).unwrap().cause, EndCause::Failed(error) if error.code == ErrorCode::Busy)
+    );
     settled(bench, id);
 }
 

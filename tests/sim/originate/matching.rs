@@ -332,10 +332,11 @@ fn nothing_within_a_gated_call_opens_it() {
     assert_eq!(bench.lines(), ["100 INVITE", "200 INVITE"]);
     let ack = caller.ack(caller.seq, None);
     send(&mut bench, &ack);
-    let info = caller.request("INFO", None).to_text().unwrap().replace(
-        "Content-Length: 0\r\n\r\n",
-        "Content-Type: application/dtmf\r\nContent-Length: 1\r\n\r\n5",
-    );
+    let info = caller
+        .request("INFO", None)
+        .to_text()
+        .unwrap()
+        .replace("Content-Length: 0\r\n\r\n", "Content-Type: application/dtmf\r\nContent-Length: 1\r\n\r\n5");
     bench.receive(&info);
     assert_eq!(bench.lines(), ["200 INFO"]);
     assert!(!bench.events.iter().any(|event| matches!(event, Event::Dtmf(..))));
