@@ -407,7 +407,12 @@ impl World {
             let uuid = &self.dials[&id];
             let record = &self.records[uuid];
             assert!(record.confirmed, "seed {}: opened without a confirmation", self.seed);
-            assert_eq!(self.answered[&id], [uuid.clone()], "seed {}: opened to another call", self.seed);
+            assert_eq!(
+                self.answered[&id],
+                std::slice::from_ref(uuid),
+                "seed {}: opened to another call",
+                self.seed
+            );
         }
         for record in self.records.values() {
             assert!(record.a_legs <= 1 && record.b_legs <= record.a_legs, "seed {}", self.seed);
@@ -583,7 +588,7 @@ fn play(seed: u64) -> [usize; 7] {
 
 #[test]
 fn no_order_and_no_fault_opens_the_wrong_call_or_leaves_anything_over() {
-    let seeds = if cfg!(target_arch = "wasm32") { 100 } else { 3_000 };
+    let seeds = if cfg!(target_arch = "wasm32") { 100 } else { 2_000 };
     let mut reached = [0; 7];
     for seed in 0..seeds {
         for (all, one) in reached.iter_mut().zip(play(seed)) {
