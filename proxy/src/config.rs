@@ -466,8 +466,8 @@ impl Config {
             problems.add("sip.domain", "is no domain");
         }
         if let StoreConfig::Redis { url, prefix } = &self.store {
-            let usable =
-                Url::parse(url.expose_secret()).is_ok_and(|url| matches!(url.scheme(), "redis" | "redis+unix"));
+            let usable = Url::parse(url.expose_secret())
+                .is_ok_and(|url| matches!(url.scheme(), "redis" | "redis+unix"));
             if !usable {
                 problems.add("store.url", "is no redis:// or redis+unix:// address");
             }
