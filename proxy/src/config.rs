@@ -293,11 +293,13 @@ pub struct BudgetConfig {
     pub minutes_per_day: Option<u64>,
     /// Cost of ended calls as 46elks reports it, in 1/10000 of the account's currency.
     pub cost_per_day: Option<u64>,
+    /// Where a single instance keeps what was used of the day, over a restart; beside the journal by default.
+    pub file: Option<PathBuf>,
 }
 
 impl Default for BudgetConfig {
     fn default() -> Self {
-        Self { minutes_per_day: Some(600), cost_per_day: None }
+        Self { minutes_per_day: Some(600), cost_per_day: None, file: None }
     }
 }
 

@@ -8,7 +8,7 @@
 use std::fmt;
 use std::future::Future;
 use std::num::NonZeroU32;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -20,9 +20,10 @@ use governor::state::keyed::HashMapStateStore;
 use governor::{Quota, RateLimiter};
 use hmac::{Hmac, Mac};
 use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
-use crate::config::{BudgetConfig, Config, LimitsConfig};
+use crate::config::{BudgetConfig, Config, LimitsConfig, StoreConfig};
 use crate::numbers::E164;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -117,6 +118,9 @@ pub struct Limits {
     destination: Bucket,
     global: Bucket,
     spent: Mutex<Spent>,
+    spent_file: Option<PathBuf>,
+    /// What the file held at the start goes as far as this, in milliseconds since 1970-01-01.
+    known_until: Duration,
 }
 
 impl fmt::Debug for Limits {
@@ -129,12 +133,51 @@ impl fmt::Debug for Limits {
     }
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 struct Spent {
     /// Days since 1970-01-01.
     day: u64,
     seconds: u64,
     cost: u64,
+    /// When the last was added, in milliseconds since 1970-01-01.
+    until: u64,
+}
+
+impl Spent {
+    fn add(&mut self, today: u64, now: Duration, duration: Duration, cost: Option<u64>) {
+        if self.day != today {
+            *self = Self { day: today, ..Self::default() };
+        }
+        self.seconds = self.seconds.saturating_add(whole_seconds(duration));
+        self.cost = self.cost.saturating_add(cost.unwrap_or(0));
+        self.until = u64::try_from(now.as_millis()).unwrap_or(u64::MAX).max(self.until);
+    }
+}
+
+/// What was used of the budget before a restart.
+fn read_spent(path: &Path) -> Option<Spent> {
+    match std::fs::read(path) {
+        Ok(text) => {
+            let spent = serde_json::from_slice(&text).ok();
+            if spent.is_none() {
+                tracing::error!(kind = "budget_file", "the day's use can't be read: counting from nothing");
+            }
+            spent
+        }
+        Err(error) => {
+            if error.kind() != std::io::ErrorKind::NotFound {
+                tracing::error!(kind = "budget_file", reason = %error.kind(), "the day's use can't be read");
+            }
+            None
+        }
+    }
+}
+
+/// In one step, so that a crash leaves the old or the new.
+fn write_spent(path: &Path, spent: &Spent) -> std::io::Result<()> {
+    let new = path.with_added_extension("new");
+    std::fs::write(&new, serde_json::to_vec(spent)?)?;
+    std::fs::rename(&new, path)
 }
 
 impl Limits {
@@ -149,6 +192,11 @@ impl Limits {
     pub fn with(config: &Config, clock: Arc<dyn Clock>, shared: Option<Arc<dyn Counters>>) -> Self {
         let limits = &config.limits;
         let bucket = |count, window| Bucket::new(count, window, limits.max_keys, &clock);
+        let spent_file = config.budget.file.clone().or_else(|| match &config.store {
+            StoreConfig::Memory { journal: Some(path) } => Some(path.with_added_extension("budget")),
+            _ => None,
+        });
+        let spent = spent_file.as_deref().and_then(read_spent).unwrap_or_default();
         Self {
             user_minute: bucket(limits.user_per_minute, MINUTE),
             user_hour: bucket(limits.user_per_hour, HOUR),
@@ -160,7 +208,9 @@ impl Limits {
             kill_switch_file: config.kill_switch_file.clone(),
             key: config.hook_key.clone(),
             shared,
-            spent: Mutex::default(),
+            known_until: Duration::from_millis(spent.until),
+            spent: Mutex::new(spent),
+            spent_file,
             clock,
         }
     }
@@ -212,22 +262,26 @@ impl Limits {
     /// A call has ended: how long it was and what 46elks says it cost, in 1/10000 of the account's currency. Once
     /// a call, however often its webhook comes.
     pub fn record_end(&self, duration: Duration, cost: Option<u64>) {
-        self.record_end_at(self.clock.unix(), duration, cost);
+        let now = self.clock.unix();
+        let mut spent = self.spent.lock().unwrap_or_else(PoisonError::into_inner);
+        spent.add(self.today(), now, duration, cost);
+        // Under the lock, so that an older sum never overwrites a newer one.
+        if let Some(path) = &self.spent_file
+            && let Err(error) = write_spent(path, &spent)
+        {
+            tracing::error!(kind = "budget_file", reason = %error.kind(), "the day's use can't be written");
+        }
     }
 
     /// [`record_end`](Self::record_end) of a call that ended at `unix`: with it a journal that is read again after
-    /// a restart gives the day's use back. Calls of other days don't count.
+    /// a restart gives the day's use back. Calls of other days don't count, nor do those that the budget's own file
+    /// has counted.
     pub fn record_end_at(&self, unix: Duration, duration: Duration, cost: Option<u64>) {
         let today = self.today();
-        if unix.as_secs() / DAY.as_secs() != today {
+        if unix.as_secs() / DAY.as_secs() != today || unix <= self.known_until {
             return;
         }
-        let mut spent = self.spent.lock().unwrap_or_else(PoisonError::into_inner);
-        if spent.day != today {
-            *spent = Spent { day: today, ..Spent::default() };
-        }
-        spent.seconds = spent.seconds.saturating_add(whole_seconds(duration));
-        spent.cost = spent.cost.saturating_add(cost.unwrap_or(0));
+        self.spent.lock().unwrap_or_else(PoisonError::into_inner).add(today, unix, duration, cost);
     }
 
     /// [`record_end`](Self::record_end), for all instances.

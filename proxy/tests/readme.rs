@@ -1,4 +1,4 @@
-//! What the README promises is there.
+//! What the README and the files for operators say agrees with the rest.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -42,4 +42,26 @@ fn the_tests_of_the_threat_table_exist() {
             assert!(name == "*" || code.contains(&format!("fn {name}(")), "no test {name}");
         }
     }
+}
+
+/// The unit hands the service every secret that the example's settings name, and no other.
+#[test]
+fn the_unit_has_the_credentials_of_the_example() {
+    let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy");
+    let example = fs::read_to_string(deploy.join("config.example.toml")).unwrap();
+    let unit = fs::read_to_string(deploy.join("wasm-softphone-proxy.service")).unwrap();
+    let settings = example.lines().filter(|line| !line.starts_with('#'));
+    let mut named: Vec<&str> = settings
+        .filter_map(|line| line.split_once("/run/credentials/wasm-softphone-proxy.service/"))
+        .map(|(_, name)| name.trim_end_matches('"'))
+        .collect();
+    let mut loaded: Vec<&str> = unit
+        .lines()
+        .filter_map(|line| line.strip_prefix("LoadCredential="))
+        .map(|credential| credential.split(':').next().unwrap())
+        .collect();
+    named.sort_unstable();
+    loaded.sort_unstable();
+    assert_eq!(named, loaded);
+    assert_eq!(named.len(), 5);
 }

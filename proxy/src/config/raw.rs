@@ -276,6 +276,7 @@ struct RawLimits {
 struct RawBudget {
     minutes_per_day: Option<u64>,
     cost_per_day: Option<u64>,
+    file: Option<PathBuf>,
 }
 
 impl Raw {
@@ -369,6 +370,7 @@ impl Raw {
             budget: BudgetConfig {
                 minutes_per_day: self.budget.minutes_per_day.or(BudgetConfig::default().minutes_per_day),
                 cost_per_day: self.budget.cost_per_day,
+                file: self.budget.file,
             },
             kill_switch: self.kill_switch,
             kill_switch_file: self.kill_switch_file,

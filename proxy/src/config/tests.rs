@@ -368,6 +368,7 @@ fn is_default(line: &str) -> bool {
         "kind =",
         "url_file",
         "prefix",
+        "file =",
     ];
     let setting = line
         .split_once(" = ")

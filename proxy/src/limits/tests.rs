@@ -159,6 +159,45 @@ fn what_a_journal_tells_counts_only_for_its_day() {
 }
 
 #[test]
+fn a_restart_does_not_give_the_day_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = directory.path().join("journal");
+    let start = || {
+        limits(|config| {
+            config.budget.minutes_per_day = Some(10);
+            config.store = StoreConfig::Memory { journal: Some(journal.clone()) };
+        })
+    };
+    let (clock, before) = start();
+    before.record_end(Duration::from_secs(500), Some(7));
+    clock.advance(Duration::from_secs(5));
+    before.record_end(Duration::from_secs(99), Some(1));
+    drop(before);
+
+    let (clock, after) = start();
+    assert_eq!(after.used_today(), (599, 8));
+    // The journal tells of the same calls, and of one that ended as the process died.
+    after.record_end_at(Duration::from_secs(NOON), Duration::from_secs(500), Some(7));
+    after.record_end_at(Duration::from_secs(NOON + 5), Duration::from_secs(99), Some(1));
+    assert_eq!(after.used_today(), (599, 8));
+    after.check("alice", &number(1)).unwrap();
+    after.record_end_at(Duration::from_secs(NOON + 6), Duration::from_secs(1), None);
+    assert_eq!(after.check("alice", &number(1)).unwrap_err().code, "budget_exhausted");
+    clock.advance(DAY);
+    after.check("alice", &number(1)).unwrap();
+    after.record_end(Duration::from_secs(3), None);
+    assert_eq!(after.used_today(), (3, 0));
+
+    // One that can't be read counts for nothing, and is replaced.
+    std::fs::write(journal.with_added_extension("budget"), "{").unwrap();
+    let (_, spoiled) = start();
+    assert_eq!(spoiled.used_today(), (0, 0));
+    spoiled.record_end(Duration::from_secs(3), None);
+    let (_, again) = start();
+    assert_eq!(again.used_today(), (3, 0));
+}
+
+#[test]
 fn the_kill_switch_is_a_setting_or_a_file() {
     let (_, switched) = limits(|config| config.kill_switch = true);
     let limited = switched.check("alice", &number(1)).unwrap_err();
@@ -285,7 +324,7 @@ proptest! {
     #[test]
     fn once_the_budget_is_spent_nothing_gets_through(ends in prop::collection::vec((0u64..400, 0u64..9000), 1..40)) {
         let (_, limits) = limits(|config| {
-            config.budget = BudgetConfig { minutes_per_day: Some(20), cost_per_day: Some(50_000) };
+            config.budget = BudgetConfig { minutes_per_day: Some(20), cost_per_day: Some(50_000), file: None };
             config.limits.user_per_minute = 1000;
             config.limits.user_per_hour = 1000;
             config.limits.destination = 1000;
