@@ -15,13 +15,13 @@ use uuid::Uuid;
 
 use super::{
     Shared,
-    documented::{CallPath, CancelProblems, ClaimProblems, ReadProblems, StartProblems},
+    documented::{CallPath, CancelProblems, ClaimProblems, KeyHeader, ReadProblems, StartProblems},
     input::{CallId, Caller, IdempotencyKey, JsonBody},
     problem::{Code, Problem},
 };
 use crate::{
     auth::Session,
-    calls::{self, Event, Plan, Reason, Record, Timing},
+    calls::{self, Event, Millis, Plan, Reason, Record, Timing},
     clock,
     numbers::E164,
     store::Created,
@@ -31,6 +31,10 @@ use crate::{
 
 /// How long a poll is taken as the sign of life of the ones after it.
 const SEEN: u64 = 5_000;
+/// The longest wait that can be asked for, in seconds; the configuration may grant less.
+const LONGEST_POLL: u64 = 25;
+/// The largest whole number that JavaScript has.
+const LARGEST: u64 = (1 << 53) - 1;
 /// The longest that a browser waits for what came of its request; it is answered before it gives up.
 const PATIENCE: Duration = Duration::from_millis(9_000);
 
@@ -64,7 +68,7 @@ pub(crate) struct Claim {
 #[into_params(parameter_in = Query)]
 pub(crate) struct Poll {
     /// At once if the call's `seq` is greater.
-    #[param(example = 1, minimum = 0)]
+    #[param(example = 1, minimum = 0, maximum = 9_007_199_254_740_991_u64)]
     since: Option<u64>,
     /// After this many seconds in any case.
     #[param(example = 0, minimum = 0, maximum = 25)]
@@ -170,8 +174,7 @@ pub(crate) async fn put(
 /// Starts a call, once: as `PUT /v1/calls/{call_id}`, with the id in a header.
 #[utoipa::path(
     post, path = "/v1/calls", tag = "calls", operation_id = "startCallByKey",
-    params(("Idempotency-Key" = String, Header, description = "The call's id, in quotes",
-        example = "\"8e03978e-40d5-43e8-bc93-6894a57f9324\"")),
+    params(KeyHeader),
     request_body = Dial,
     responses(
         (status = 202, description = "It is, or was, dialled", body = CallView),
@@ -218,7 +221,7 @@ async fn start(
     match shared.exchange.start(record).await? {
         Created::New(_) => {
             info!(call_id = %id, session = session.hash, destination = %to, "call accepted");
-            answer(shared, id).await
+            answer(shared, id, now).await
         }
         Created::Existing(known) => again(shared, session, &known, &dial.to, &key).await,
         Created::Busy => Err(Code::CallInProgress.into()),
@@ -270,12 +273,20 @@ async fn again(
     if known.expired(clock::now(), &shared.exchange.timing) {
         return Err(Code::Expired.into());
     }
-    answer(shared, known.call_id).await
+    answer(shared, known.call_id, known.created_at).await
 }
 
 /// Joins the request that is under way, and gives its answer.
-async fn answer(shared: &Shared, id: Uuid) -> Result<(StatusCode, Json<CallView>), Problem> {
-    let record = shared.exchange.answered(id, PATIENCE).await?.ok_or(Problem::from(Code::Expired))?;
+async fn answer(
+    shared: &Shared,
+    id: Uuid,
+    created_at: Millis,
+) -> Result<(StatusCode, Json<CallView>), Problem> {
+    // Later than this there is no answer: who sent the request has been killed.
+    let total = clock::millis(shared.config.upstream.total_timeout).saturating_add(1_000);
+    let left = created_at.saturating_add(total).saturating_sub(clock::now());
+    let patience = PATIENCE.min(Duration::from_millis(left));
+    let record = shared.exchange.answered(id, patience).await?.ok_or(Problem::from(Code::Expired))?;
     match record.refusal {
         Some(refusal) => Err(refusal.into()),
         None => Ok((StatusCode::ACCEPTED, Json(CallView::new(&record, shared)))),
@@ -300,17 +311,20 @@ pub(crate) async fn get(
 ) -> Result<Json<CallView>, Problem> {
     let Query(poll) = poll.map_err(|_| Problem::from(Code::BadRequest))?;
     let wait = poll.wait.unwrap_or(0);
-    if wait > shared.long_poll.as_secs() {
+    if wait > LONGEST_POLL {
         return Err(Code::BadRequest.into());
     }
     let since = poll.since.unwrap_or(0);
+    if since > LARGEST {
+        return Err(Code::BadRequest.into());
+    }
     let record = own(&shared, &session, id).await?;
     seen(&shared, &record).await?;
     if wait == 0 {
         return Ok(Json(CallView::new(&own(&shared, &session, id).await?, &shared)));
     }
     let enough = |record: &Record| record.seq > since || record.ended();
-    let record = shared.exchange.until(id, Duration::from_secs(wait), enough).await?;
+    let record = shared.exchange.until(id, Duration::from_secs(wait).min(shared.long_poll), enough).await?;
     let record = record.ok_or(Problem::from(Code::NotFound))?;
     seen(&shared, &record).await?;
     Ok(Json(CallView::new(&record, &shared)))

@@ -21,6 +21,20 @@ pub(crate) struct CallPath {
     call_id: Uuid,
 }
 
+/// A call's id in a header.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[allow(dead_code, reason = "it describes the parameter")]
+pub(crate) struct KeyHeader {
+    /// The call's id in quotes: a random UUID (version 4), made by the client.
+    #[param(
+        rename = "Idempotency-Key",
+        example = "\"8e03978e-40d5-43e8-bc93-6894a57f9325\"",
+        pattern = "^\"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\"$"
+    )]
+    key: String,
+}
+
 macro_rules! problems {
     ($($(#[$doc:meta])* $name:ident { $($status:literal: $codes:literal,)* })*) => {
         $($(#[$doc])* pub(crate) struct $name;

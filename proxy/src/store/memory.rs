@@ -16,6 +16,9 @@ use crate::calls::{Millis, Record, Timing, next_deadline};
 
 /// The journal is written anew when it has this many lines, and several for each record.
 const COMPACT_AT: usize = 10_000;
+/// More records than this are not taken: a day of calls at full speed has far fewer, and cancellations of calls that
+/// never were must not fill the memory.
+const MOST: usize = 200_000;
 
 /// Records of this process, and a journal where they are to survive it.
 #[derive(Debug)]
@@ -74,6 +77,9 @@ impl Memory {
             let mut tables = self.tables();
             if let Some(slot) = tables.records.get(&record.call_id) {
                 return Ok(Created::Existing(slot.record.clone()));
+            }
+            if tables.records.len() >= MOST {
+                return Err(Unavailable("too many records".to_owned()));
             }
             if record.occupies().is_some_and(|number| tables.numbers.contains_key(number)) {
                 return Ok(Created::Busy);
