@@ -47,7 +47,13 @@ impl Server {
         let lines = log.clone();
         let report = Report::new(trace, move |line| lines.lock().unwrap().push(line.to_owned()));
         let web = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/web");
-        let settings = Settings { port: 0, www: web.join("www"), pkg: web.join("pkg") };
+        let settings = Settings {
+            port: 0,
+            www: web.join("www"),
+            pkg: web.join("pkg"),
+            elks: sandbox::elks::Settings { seed: Some(1), ..sandbox::elks::Settings::default() },
+            elks_api_credentials: None,
+        };
         let sandbox = Sandbox::bind(settings, report).await.unwrap();
         let address = sandbox.address().to_string();
         let (stop, stopped) = oneshot::channel();
@@ -373,7 +379,7 @@ impl Softphone {
             )
         };
         let (listener, heard) = mpsc::unbounded_channel();
-        let settings = MediaSettings { playback, listener: Some(listener) };
+        let settings = MediaSettings { playback, listener: Some(listener), port: None };
         let link = SocketLink::new(open_sip(&server.address).await);
         Self { agent: Agent::new(config, link, settings), heard }
     }
