@@ -17,8 +17,8 @@ use tower_http::services::ServeDir;
 use wasm_softphone::phone::is_loopback;
 use wasm_softphone::sip::wire::MAX_MESSAGE;
 
-use crate::elks::Elks;
 use crate::accounts::{ACCOUNTS, aor};
+use crate::elks::Elks;
 use crate::network::{Line, Network};
 
 /// What pages from here may do: run our module, talk to us, and to SIP servers that a user enters.

@@ -211,14 +211,12 @@ fn branch(value: Option<&Value>, depth: usize) -> Result<Option<Branch>, Bad> {
     match value {
         None | Some(Value::Null) => Ok(None),
         // An action may come as a string of JSON too, as `voice_start` does.
-        Some(Value::String(text)) if text.trim_start().starts_with('{') => {
-            match serde_json::from_str(text) {
-                Ok(Value::Object(object)) => {
-                    action(&object, depth + 1).map(|action| Some(Branch::Action(Box::new(action))))
-                }
-                _ => Err(Bad::Json),
+        Some(Value::String(text)) if text.trim_start().starts_with('{') => match serde_json::from_str(text) {
+            Ok(Value::Object(object)) => {
+                action(&object, depth + 1).map(|action| Some(Branch::Action(Box::new(action))))
             }
-        }
+            _ => Err(Bad::Json),
+        },
         Some(Value::String(url)) => Ok(Some(Branch::Url(url.clone()))),
         Some(Value::Object(object)) => {
             action(object, depth + 1).map(|action| Some(Branch::Action(Box::new(action))))
@@ -273,7 +271,11 @@ mod tests {
         for (timeout, seconds) in [("0", 10), ("1", 1), ("30", 30), ("31", 10), ("\"7\"", 7), ("-1", 10)] {
             let action = parse(&format!(r##"{{"ivr":"u","timeout":{timeout},"1":"a","#":"b"}}"##)).unwrap();
             let Verb::Ivr(ivr) = action.verb else { panic!("ivr") };
-            assert_eq!((ivr.timeout, ivr.repeat, ivr.digits, ivr.keys.len()), (seconds, 3, 1, 2), "{timeout}");
+            assert_eq!(
+                (ivr.timeout, ivr.repeat, ivr.digits, ivr.keys.len()),
+                (seconds, 3, 1, 2),
+                "{timeout}"
+            );
         }
     }
 
@@ -285,9 +287,12 @@ mod tests {
         };
         assert_eq!(record(r#"{"record":"u"}"#), (120, true));
         assert_eq!(record(r#"{"record":"u","timelimit":5,"silencedetection":"no"}"#), (5, false));
-        for (word, expected) in
-            [("\"reject\"", Hangup::Reject), ("\"busy\"", Hangup::Busy), ("\"404\"", Hangup::NotFound), ("404", Hangup::NotFound)]
-        {
+        for (word, expected) in [
+            ("\"reject\"", Hangup::Reject),
+            ("\"busy\"", Hangup::Busy),
+            ("\"404\"", Hangup::NotFound),
+            ("404", Hangup::NotFound),
+        ] {
             assert_eq!(parse(&format!(r#"{{"hangup":{word}}}"#)).unwrap().verb, Verb::Hangup(expected));
         }
         let play = parse(r#"{"play":"sound/beep","skippable":false}"#).unwrap().verb;

@@ -56,16 +56,14 @@ async fn route(
     if !matches!(*method, Method::GET | Method::HEAD | Method::POST | Method::DELETE) {
         return text(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed");
     }
-    let placing = matches!(
-        (method, segments),
-        (&Method::POST, ["calls"]) | (&Method::GET, ["calls", "post"])
-    );
-    if placing && shared.calls().faults.take(Fault::Unauthorized).is_some() || !is_authorized(shared, headers) {
+    let placing =
+        matches!((method, segments), (&Method::POST, ["calls"]) | (&Method::GET, ["calls", "post"]));
+    if placing && shared.calls().faults.take(Fault::Unauthorized).is_some() || !is_authorized(shared, headers)
+    {
         let mut response = text(StatusCode::UNAUTHORIZED, NO_AUTH);
-        response.headers_mut().insert(
-            header::WWW_AUTHENTICATE,
-            header::HeaderValue::from_static("Basic realm=\"46elks\""),
-        );
+        response
+            .headers_mut()
+            .insert(header::WWW_AUTHENTICATE, header::HeaderValue::from_static("Basic realm=\"46elks\""));
         return response;
     }
     let query = form(uri.query().unwrap_or_default().as_bytes());
@@ -76,7 +74,10 @@ async fn route(
         ["calls"] if get => history(shared, &query),
         ["calls", id] if get => {
             let found = shared.calls().record(id).map(super::record::Record::json);
-            found.map_or_else(|| unknown(shared, "Unable to get call data."), |record| Json(record).into_response())
+            found.map_or_else(
+                || unknown(shared, "Unable to get call data."),
+                |record| Json(record).into_response(),
+            )
         }
         ["calls", id] if *method == Method::DELETE => {
             let now = shared.clock.now();
@@ -88,11 +89,13 @@ async fn route(
         }
         ["calls", id] if *method == Method::POST => hang_up(shared, id, &posted(headers, body)),
         ["numbers"] if get => {
-            let numbers: Vec<Value> = shared.calls().numbers.iter().map(|number| number_json(number, false)).collect();
+            let numbers: Vec<Value> =
+                shared.calls().numbers.iter().map(|number| number_json(number, false)).collect();
             Json(json!({ "data": numbers })).into_response()
         }
         ["numbers", id] if get => {
-            let found = shared.calls().numbers.iter().find(|number| number.id == *id).map(|n| number_json(n, true));
+            let found =
+                shared.calls().numbers.iter().find(|number| number.id == *id).map(|n| number_json(n, true));
             found.map_or_else(|| unknown(shared, "Invalid number id"), |number| Json(number).into_response())
         }
         ["me"] if get => Json(json!({
@@ -212,7 +215,9 @@ fn history(shared: &Shared, query: &Form) -> Response {
         page.push(record.json());
     }
     let mut answer = json!({ "data": page });
-    if found.next().is_some() && let (Value::Object(answer), Some(last)) = (&mut answer, last) {
+    if found.next().is_some()
+        && let (Value::Object(answer), Some(last)) = (&mut answer, last)
+    {
         answer.insert("next".to_owned(), format_micros(last).into());
     }
     Json(answer).into_response()
@@ -243,9 +248,7 @@ fn number_json(number: &Number, with_secret: bool) -> Value {
         "country": "se",
         "capabilities": ["voice"],
     });
-    if with_secret
-        && let (Value::Object(object), Some(secret)) = (&mut value, &number.secret)
-    {
+    if with_secret && let (Value::Object(object), Some(secret)) = (&mut value, &number.secret) {
         object.insert("secret".to_owned(), secret.clone().into());
     }
     value

@@ -203,7 +203,13 @@ pub struct Calls {
 impl Calls {
     /// No calls yet.
     #[must_use]
-    pub fn new(options: Options, numbers: Vec<Number>, owner: String, clock: Clock, entropy: Box<dyn Entropy + Send>) -> Self {
+    pub fn new(
+        options: Options,
+        numbers: Vec<Number>,
+        owner: String,
+        clock: Clock,
+        entropy: Box<dyn Entropy + Send>,
+    ) -> Self {
         Self {
             options,
             faults: Faults::default(),
@@ -262,7 +268,10 @@ impl Calls {
     /// Ends a call from outside.
     pub fn hang_up(&mut self, now: Instant, id: &str) -> bool {
         let known = self.calls.contains_key(id);
-        let state = self.calls.get(id).map_or("failed", |call| if call.answered.is_some() { "success" } else { "failed" });
+        let state = self
+            .calls
+            .get(id)
+            .map_or("failed", |call| if call.answered.is_some() { "success" } else { "failed" });
         self.finish(now, id, state);
         known
     }
@@ -518,7 +527,9 @@ impl Calls {
             call.stage = Stage::Pausing;
             call.deadline = Some(now + Duration::from_millis(armed.number(200)));
             let mut form = call.record.end_form();
-            form.iter_mut().filter(|(key, _)| key == "state").for_each(|(_, value)| *value = "failed".to_owned());
+            form.iter_mut()
+                .filter(|(key, _)| key == "state")
+                .for_each(|(_, value)| *value = "failed".to_owned());
             for url in call.hooks.clone() {
                 self.outputs.push_back(Output::Hook { url, form: form.clone(), after: Duration::ZERO });
             }
@@ -549,7 +560,10 @@ impl Calls {
         let mut stranger = form.clone();
         if other.is_some() {
             let false_id = self.id('c');
-            stranger.iter_mut().filter(|(key, _)| key == "callid").for_each(|(_, value)| *value = false_id.clone());
+            stranger
+                .iter_mut()
+                .filter(|(key, _)| key == "callid")
+                .for_each(|(_, value)| *value = false_id.clone());
         }
         match other.as_deref() {
             // Nobody waits for what comes back: its number is of no fetch.
@@ -717,7 +731,8 @@ impl Calls {
 
     fn recorded(&mut self, now: Instant, id: &str) {
         let Some(call) = self.calls.get_mut(id) else { return };
-        let Stage::Recording { since, url, next, .. } = core::mem::replace(&mut call.stage, Stage::Ringing) else {
+        let Stage::Recording { since, url, next, .. } = core::mem::replace(&mut call.stage, Stage::Ringing)
+        else {
             return;
         };
         call.deadline = None;
@@ -739,7 +754,9 @@ impl Calls {
 
     /// The result of the latest action.
     fn result(&mut self, id: &str, result: &str) {
-        if let Some(Value::Object(action)) = self.calls.get_mut(id).and_then(|call| call.record.actions.last_mut()) {
+        if let Some(Value::Object(action)) =
+            self.calls.get_mut(id).and_then(|call| call.record.actions.last_mut())
+        {
             action.insert("result".to_owned(), Value::String(result.to_owned()));
         }
     }
@@ -885,7 +902,8 @@ impl Calls {
         let Some(call) = self.calls.get_mut(id).filter(|call| call.stage != Stage::Over) else { return };
         call.stage = Stage::Over;
         call.deadline = None;
-        let legs: Vec<LegId> = self.live.iter().filter(|(_, leg)| leg.call == id).map(|(leg, _)| *leg).collect();
+        let legs: Vec<LegId> =
+            self.live.iter().filter(|(_, leg)| leg.call == id).map(|(leg, _)| *leg).collect();
         for leg in legs {
             self.end_leg(now, leg, state, None);
         }
@@ -921,7 +939,8 @@ impl Calls {
 
     fn forget_leg(&mut self, now: Instant, leg_id: LegId, state: &str) {
         let Some(leg) = self.live.remove(&leg_id) else { return };
-        self.plans.retain(|(_, plan)| !matches!(plan, Input::Answered(id) | Input::Gone(id, _) if *id == leg_id));
+        self.plans
+            .retain(|(_, plan)| !matches!(plan, Input::Answered(id) | Input::Gone(id, _) if *id == leg_id));
         let state = if leg.answered.is_some() { "success" } else { state };
         let at = self.clock.format(now);
         let is_b = self.legs.get_mut(leg.log).is_some_and(|log| {
@@ -931,7 +950,9 @@ impl Calls {
         });
         if is_b && let Some(call) = self.calls.get_mut(&leg.call) {
             let duration = leg.answered.map_or(0, |answered| seconds(now.saturating_since(answered)));
-            call.record.legs.push(json!({ "duration": duration, "to": leg.to, "state": state, "from": leg.from }));
+            call.record
+                .legs
+                .push(json!({ "duration": duration, "to": leg.to, "state": state, "from": leg.from }));
         }
     }
 
@@ -976,16 +997,39 @@ impl Calls {
         self.calls.insert(call.record.id.clone(), call);
     }
 
-    fn virtual_leg(&mut self, now: Instant, call: &str, from: &str, to: &str, sound: Sound, name: &'static str) -> LegId {
+    fn virtual_leg(
+        &mut self,
+        now: Instant,
+        call: &str,
+        from: &str,
+        to: &str,
+        sound: Sound,
+        name: &'static str,
+    ) -> LegId {
         let billed = name == "b" && self.calls.get(call).is_some_and(|call| call.originated);
-        let id = self.leg(now, call, from, to, name, billed || (name == "a" && self.calls.get(call).is_some_and(|call| call.originated)));
+        let id = self.leg(
+            now,
+            call,
+            from,
+            to,
+            name,
+            billed || (name == "a" && self.calls.get(call).is_some_and(|call| call.originated)),
+        );
         if let Some(leg) = self.live.get_mut(&id) {
             leg.party = Some(sound);
         }
         id
     }
 
-    fn leg(&mut self, now: Instant, call: &str, from: &str, to: &str, name: &'static str, billed: bool) -> LegId {
+    fn leg(
+        &mut self,
+        now: Instant,
+        call: &str,
+        from: &str,
+        to: &str,
+        name: &'static str,
+        billed: bool,
+    ) -> LegId {
         let id = LegId(self.next());
         self.legs.push(LegLog {
             id: id.0,
@@ -1027,7 +1071,8 @@ impl Calls {
     fn voice_start(&self, number: &Number) -> Option<String> {
         let set = self.options.voice_start.get(&number.number).cloned();
         let phone = if number.secret.is_some() { Some(&number.number) } else { number.user.as_ref() };
-        set.filter(|_| number.secret.is_none()).or_else(|| phone.map(|phone| json!({ "connect": phone }).to_string()))
+        set.filter(|_| number.secret.is_none())
+            .or_else(|| phone.map(|phone| json!({ "connect": phone }).to_string()))
     }
 }
 
@@ -1035,7 +1080,9 @@ impl Calls {
 #[must_use]
 pub fn is_e164(number: &str) -> bool {
     number.strip_prefix('+').is_some_and(|digits| {
-        (7..=15).contains(&digits.len()) && !digits.starts_with('0') && digits.bytes().all(|b| b.is_ascii_digit())
+        (7..=15).contains(&digits.len())
+            && !digits.starts_with('0')
+            && digits.bytes().all(|b| b.is_ascii_digit())
     })
 }
 

@@ -39,10 +39,8 @@ async fn cors(request: Request, next: Next) -> Response {
     if let Some(origin) = origin {
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
         if preflight {
-            headers.insert(
-                header::ACCESS_CONTROL_ALLOW_METHODS,
-                HeaderValue::from_static("GET, POST, DELETE"),
-            );
+            headers
+                .insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, DELETE"));
             headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("content-type"));
         }
     }
@@ -102,7 +100,9 @@ async fn log(State(elks): State<Elks>) -> Json<Value> {
             value
         })
         .collect();
-    Json(json!({ "a_legs": a_legs, "b_legs": b_legs, "legs": legs, "requests": requests, "webhooks": webhooks }))
+    Json(
+        json!({ "a_legs": a_legs, "b_legs": b_legs, "legs": legs, "requests": requests, "webhooks": webhooks }),
+    )
 }
 
 async fn reset_log(State(elks): State<Elks>) -> StatusCode {

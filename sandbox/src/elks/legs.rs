@@ -38,8 +38,12 @@ pub(super) enum Command {
 }
 
 fn config(user: &str) -> PhoneConfig {
-    let uri =
-        Uri { scheme: "sip".to_owned(), user: Some(escape_user(user)), host: DOMAIN.to_owned(), ..Uri::default() };
+    let uri = Uri {
+        scheme: "sip".to_owned(),
+        user: Some(escape_user(user)),
+        host: DOMAIN.to_owned(),
+        ..Uri::default()
+    };
     PhoneConfig {
         register: false,
         user_agent: "46elks".to_owned(),
@@ -62,7 +66,11 @@ pub(super) struct Invite {
 }
 
 /// Calls the phones of a user.
-pub(super) async fn invite(shared: Arc<Shared>, invite: Invite, mut commands: mpsc::UnboundedReceiver<Command>) {
+pub(super) async fn invite(
+    shared: Arc<Shared>,
+    invite: Invite,
+    mut commands: mpsc::UnboundedReceiver<Command>,
+) {
     let second = match invite.second {
         Some(answers) => second_phone(&shared, &invite.to, answers).await,
         None => None,
@@ -164,11 +172,8 @@ fn tell(shared: &Shared, leg: LegId, audio: &Audio, notice: Notice) -> bool {
 async fn second_phone(shared: &Arc<Shared>, user: &str, answers: bool) -> Option<AbortHandle> {
     let secret = shared.secret(user)?;
     let credentials = Credentials { username: None, secret: Secret::Password(secret), realm: None };
-    let config = PhoneConfig {
-        register: true,
-        credentials: CredentialSource::Static(credentials),
-        ..config(user)
-    };
+    let config =
+        PhoneConfig { register: true, credentials: CredentialSource::Static(credentials), ..config(user) };
     let audio = Audio::new();
     audio.set(super::magic::Sound::Tone(1200));
     let mut agent = Agent::new(config, shared.network.open().await, media(&audio));

@@ -113,7 +113,12 @@ impl Elks {
     ///
     /// # Errors
     /// When the system gives no thread, or no client for webhooks.
-    pub fn new(settings: Settings, own: String, report: Report, stop: watch::Receiver<bool>) -> io::Result<Self> {
+    pub fn new(
+        settings: Settings,
+        own: String,
+        report: Report,
+        stop: watch::Receiver<bool>,
+    ) -> io::Result<Self> {
         let mut entropy: Box<dyn Entropy + Send> = match settings.seed {
             Some(seed) => Box::new(SeededEntropy::new(seed)),
             None => Box::new(OsEntropy),
@@ -124,7 +129,8 @@ impl Elks {
             None => jiff::Timestamp::now(),
         };
         let owner = format!("u{}", record::hex(&mut *entropy));
-        let api = ApiCredentials { username: owner.clone(), password: record::hex(&mut *entropy).to_uppercase() };
+        let api =
+            ApiCredentials { username: owner.clone(), password: record::hex(&mut *entropy).to_uppercase() };
         let mut numbers = Vec::new();
         for (phone, public, _) in USERS {
             numbers.push(Number {
@@ -194,10 +200,8 @@ impl Elks {
             .into_iter()
             .map(|(phone, _, name, secret)| {
                 let user = phone.trim_start_matches('+');
-                let headers = token(phone).map_or_else(
-                    || json!({}),
-                    |token| json!({ "Authorization": format!("Bearer {token}") }),
-                );
+                let headers = token(phone)
+                    .map_or_else(|| json!({}), |token| json!({ "Authorization": format!("Bearer {token}") }));
                 json!({
                     "servers": format!("ws://{host}/w1/websocket"),
                     "uri": format!("sip:{user}@{DOMAIN}"),
@@ -287,7 +291,9 @@ fn domain(calls: &Calls) -> proxy::Domain {
         accounts: calls
             .numbers
             .iter()
-            .filter_map(|number| Some((number.number.trim_start_matches('+').to_owned(), number.secret.clone()?)))
+            .filter_map(|number| {
+                Some((number.number.trim_start_matches('+').to_owned(), number.secret.clone()?))
+            })
             .collect(),
         algorithms: vec![Algorithm::Md5],
         qop: options.qop,

@@ -26,7 +26,13 @@ pub(super) fn is_allowed(url: &str) -> bool {
 }
 
 /// Fetches an action and hands it to the calls.
-pub(super) async fn fetch(shared: Arc<Shared>, call: String, seq: u64, url: String, form: Vec<(String, String)>) {
+pub(super) async fn fetch(
+    shared: Arc<Shared>,
+    call: String,
+    seq: u64,
+    url: String,
+    form: Vec<(String, String)>,
+) {
     let body = post(&shared, "voice", &url, &form, 1).await;
     shared.input(Input::Fetched { call, seq, body });
 }
@@ -46,13 +52,20 @@ pub(super) async fn report(shared: Arc<Shared>, url: String, form: Vec<(String, 
 /// Fetches a file of sound, as the real one does before it plays it.
 pub(super) async fn get(shared: Arc<Shared>, url: String) {
     if is_allowed(&url) {
-        let status = shared.http.get(&url).timeout(PATIENCE).send().await.map(|answer| answer.status().as_u16());
+        let status =
+            shared.http.get(&url).timeout(PATIENCE).send().await.map(|answer| answer.status().as_u16());
         shared.note_webhook(json!({ "kind": "file", "url": url, "status": status.ok() }));
     }
 }
 
 /// The body, when the answer was 200 to 204.
-async fn post(shared: &Shared, kind: &str, url: &str, form: &[(String, String)], attempt: u32) -> Option<String> {
+async fn post(
+    shared: &Shared,
+    kind: &str,
+    url: &str,
+    form: &[(String, String)],
+    attempt: u32,
+) -> Option<String> {
     let mut entry = json!({ "kind": kind, "url": url, "attempt": attempt, "at": shared.time(), "form":
         form.iter().map(|(key, value)| (key.clone(), value.clone().into())).collect::<serde_json::Map<_, _>>() });
     if !is_allowed(url) {
@@ -91,7 +104,13 @@ mod tests {
         for good in ["http://127.0.0.1:8080/elks/hooks/v/x", "http://localhost/", "http://[::1]:9/"] {
             assert!(is_allowed(good), "{good}");
         }
-        for bad in ["https://api.46elks.com/a1/calls", "http://example.com/", "http://127.0.0.1.example.com/", "x", ""] {
+        for bad in [
+            "https://api.46elks.com/a1/calls",
+            "http://example.com/",
+            "http://127.0.0.1.example.com/",
+            "x",
+            "",
+        ] {
             assert!(!is_allowed(bad), "{bad}");
         }
     }

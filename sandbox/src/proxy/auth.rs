@@ -78,13 +78,7 @@ impl Authenticator {
         Self { nonces: BTreeMap::new() }
     }
 
-    pub(super) fn check(
-        &mut self,
-        now: Instant,
-        domain: &Domain,
-        side: Side,
-        request: &Request,
-    ) -> Verdict {
+    pub(super) fn check(&mut self, now: Instant, domain: &Domain, side: Side, request: &Request) -> Verdict {
         let Some(credentials) = request
             .headers
             .get_all(side.credentials())

@@ -41,7 +41,8 @@ pub struct Domain {
 
 impl Default for Domain {
     fn default() -> Self {
-        let owned = |account: &crate::accounts::Account| (account.user.to_owned(), account.password.to_owned());
+        let owned =
+            |account: &crate::accounts::Account| (account.user.to_owned(), account.password.to_owned());
         Self {
             name: DOMAIN.to_owned(),
             accounts: ACCOUNTS.iter().map(owned).collect(),

@@ -319,7 +319,9 @@ impl Proxy {
             Side::Registrar => request.headers.to(),
             Side::Proxy => request.headers.from(),
         };
-        if !claimed.is_some_and(|claimed| Uri::parse(&claimed.uri).is_ok_and(|uri| uri.aor() == self.domain.aor(&user))) {
+        if !claimed.is_some_and(|claimed| {
+            Uri::parse(&claimed.uri).is_ok_and(|uri| uri.aor() == self.domain.aor(&user))
+        }) {
             self.event(format!("{user}: may not act as {}", caller(request)));
             self.refuse(conn, request, 403, None);
             return None;
