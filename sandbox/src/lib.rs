@@ -12,6 +12,7 @@
 
 pub mod accounts;
 pub mod clock;
+pub mod elks;
 mod http;
 pub mod media;
 pub mod network;
@@ -19,15 +20,16 @@ pub mod numbers;
 pub mod proxy;
 pub mod report;
 
-use std::io;
+use std::io::{self, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use axum::serve::ListenerExt as _;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use elks::Elks;
 use network::Network;
 use report::Report;
 
@@ -43,6 +45,10 @@ pub struct Settings {
     pub www: PathBuf,
     /// The npm package.
     pub pkg: PathBuf,
+    /// The simulator of 46elks.
+    pub elks: elks::Settings,
+    /// Where to write the simulator's API user and password, as `user:password`, for a proxy in another process.
+    pub elks_api_credentials: Option<PathBuf>,
 }
 
 /// Why the sandbox does not start.
@@ -87,7 +93,16 @@ impl Sandbox {
         let network = Network::spawn(self.address.to_string(), self.report.clone());
         let (stopping, stopped) = watch::channel(false);
         numbers::spawn(network.clone(), self.report.clone(), stopped.clone()).await?;
-        let router = http::router(network, &self.settings.www, &self.settings.pkg, stopped.clone());
+        let elks = Elks::new(
+            self.settings.elks.clone(),
+            self.address.to_string(),
+            self.report.clone(),
+            stopped.clone(),
+        )?;
+        if let Some(path) = &self.settings.elks_api_credentials {
+            write_credentials(path, &elks.api_credentials())?;
+        }
+        let router = http::router(network, elks, &self.settings.www, &self.settings.pkg, stopped.clone());
         let mut hurry = stopped;
         // SIP answers are small and come in pairs (100 and 180): without this the second waits some 40 ms for the
         // other side's delayed acknowledgement of the first. A connection that cannot have it works all the same.
@@ -110,4 +125,14 @@ impl Sandbox {
             } => Ok(()),
         }
     }
+}
+
+/// Writes `user:password` for nobody else to read.
+fn write_credentials(path: &Path, credentials: &elks::ApiCredentials) -> io::Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(path)?;
+    writeln!(file, "{}:{}", credentials.username, credentials.password)
 }
