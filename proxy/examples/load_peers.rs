@@ -32,10 +32,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let bare = Router::new().route("/v1/calls/{id}", put(accepted));
     let upstream = Router::new().route("/a1/calls", post(call));
     println!("ready");
-    tokio::try_join!(
-        async { axum::serve(bare_listener, bare).await },
-        async { axum::serve(upstream_listener, upstream).await },
-    )?;
+    tokio::try_join!(async { axum::serve(bare_listener, bare).await }, async {
+        axum::serve(upstream_listener, upstream).await
+    },)?;
     Ok(())
 }
 

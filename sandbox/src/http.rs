@@ -1,6 +1,7 @@
 //! The web server: the demo page, the npm package, `/demo.json`, and SIP over WebSocket (RFC 7118).
 
 use std::path::Path;
+use std::sync::Arc;
 
 use axum::Json;
 use axum::Router;
@@ -18,6 +19,7 @@ use wasm_softphone::phone::is_loopback;
 use wasm_softphone::sip::wire::MAX_MESSAGE;
 
 use crate::accounts::{ACCOUNTS, aor};
+use crate::call_proxy::{self, CallProxy};
 use crate::elks::Elks;
 use crate::network::{Line, Network};
 
@@ -40,26 +42,30 @@ const HEADERS: [(HeaderName, &str); 5] = [
 struct App {
     network: Network,
     elks: Elks,
+    calls: Arc<CallProxy>,
     stop: watch::Receiver<bool>,
 }
 
 pub(crate) fn router(
     network: Network,
     elks: Elks,
+    calls: Arc<CallProxy>,
     www: &Path,
     pkg: &Path,
     stop: watch::Receiver<bool>,
 ) -> Router {
     let simulator = elks.router();
+    let proxy = calls.router();
     Router::new()
         .route("/demo.json", get(demo))
         .route("/sip", get(sip))
         .nest_service("/pkg", ServeDir::new(pkg))
         .fallback_service(ServeDir::new(www))
-        .with_state(App { network, elks, stop })
-        // The call proxy has its place here: `.nest("/elks", ...)`, with `Elks::api_credentials` for its upstream.
+        .with_state(App { network, elks, calls, stop })
         .merge(simulator)
         .layer(middleware::from_fn(guard))
+        // Its own policy guards it, as where people deploy it.
+        .nest(call_proxy::PATH, proxy)
 }
 
 /// Refuses requests that name another host: a page of some other site whose name was made to resolve to
@@ -116,11 +122,6 @@ struct SipCredentials {
     password: &'static str,
 }
 
-/// The bearer token of a user's WebRTC number for the call proxy; `None` while no proxy is mounted.
-const fn proxy_token(_number: &str) -> Option<String> {
-    None
-}
-
 async fn demo(State(app): State<App>, headers: HeaderMap) -> Response {
     // The name that the page was reached by: "localhost" and "127.0.0.1" are different origins.
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
@@ -134,7 +135,8 @@ async fn demo(State(app): State<App>, headers: HeaderMap) -> Response {
             ice_servers: [],
         })
         .collect();
-    let mut response = Json(Demo { sip, elks: app.elks.demo(host, proxy_token) }).into_response();
+    let mut response =
+        Json(Demo { sip, elks: app.elks.demo(host, |user| app.calls.token(user)) }).into_response();
     response.headers_mut().insert(header::VARY, HeaderValue::from_static("Origin"));
     // Browser tests run on a port of their own.
     if let Some(origin) = headers.get(header::ORIGIN).filter(|origin| is_loopback_origin(origin)) {

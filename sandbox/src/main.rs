@@ -40,6 +40,12 @@ struct Arguments {
     /// Name of a header in the 46elks simulator's INVITE that carries the call's id
     #[arg(long)]
     callid_header: Option<String>,
+    /// Show the passwords of the accounts too
+    #[arg(long)]
+    show_passwords: bool,
+    /// List all secrets in this file, one a line
+    #[arg(long)]
+    secrets_file: Option<PathBuf>,
     /// Write the API user and password of the 46elks simulator to this file, as user:password
     #[arg(long)]
     elks_api_credentials_file: Option<PathBuf>,
@@ -56,6 +62,8 @@ async fn main() -> ExitCode {
         reg,
         undocumented_hangup,
         callid_header,
+        show_passwords,
+        secrets_file: secrets,
         elks_api_credentials_file: elks_api_credentials,
     } = Arguments::parse();
     for (what, directory) in [("demo page", &www), ("npm package", &pkg)] {
@@ -67,7 +75,7 @@ async fn main() -> ExitCode {
     let reg = if reg == "fork" { Reg::Fork } else { Reg::LastWins };
     let options = Options { reg, undocumented_hangup, callid_header, ..Options::default() };
     let elks = elks::Settings { seed, options };
-    let settings = Settings { port, www, pkg, elks, elks_api_credentials };
+    let settings = Settings { port, www, pkg, elks, secrets, elks_api_credentials };
     let sandbox = match Sandbox::bind(settings, report).await {
         Ok(sandbox) => sandbox,
         Err(error) => {
@@ -77,7 +85,10 @@ async fn main() -> ExitCode {
     };
     say(&format!("http://{}/", sandbox.address()));
     for account in ACCOUNTS {
-        say(&format!("  sip:{}@{DOMAIN}  password {}", account.user, account.password));
+        // A log is no place for passwords, not even for these.
+        let password =
+            if show_passwords { format!("  password {}", account.password) } else { String::new() };
+        say(&format!("  sip:{}@{DOMAIN}{password}", account.user));
     }
     for number in NUMBERS {
         say(&format!("  {}  {}", number.number, number.name));
