@@ -383,7 +383,8 @@ impl Phone {
     /// heard or sent, and opens up once the proxy has confirmed that it is the right one.
     ///
     /// # Errors
-    /// `not_connected`, `invalid_state` (too many calls, or another one is answered).
+    /// `not_connected`, `invalid_state` (too many calls, or another one is answered), `invalid_config` (the user of
+    /// `uri` is not a number, so that the provider's call could not be told).
     pub fn originate(&mut self, now: Instant, request: OriginateRequest) -> Result<CallId, Error> {
         self.begin(now);
         self.start_originate(request)
