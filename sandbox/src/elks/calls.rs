@@ -788,10 +788,7 @@ impl Calls {
     fn connect(&mut self, now: Instant, id: &str, connect: &Connect) {
         let Some(call) = self.calls.get_mut(id) else { return };
         let a = call.a;
-        let own = match call.record.direction {
-            "outgoing" => call.record.from.clone(),
-            _ => call.record.from.clone(),
-        };
+        let own = call.record.from.clone();
         let callerid = connect.callerid.clone().unwrap_or(own);
         let timeout = connect.timeout.unwrap_or(self.options.connect_timeout);
         call.deadline = Some(now + Duration::from_secs(timeout));
@@ -1076,7 +1073,7 @@ impl Calls {
     }
 }
 
-/// RFC-less and strict: `+`, no leading zero, 7 to 15 digits.
+/// `+`, no leading zero, 7 to 15 digits.
 #[must_use]
 pub fn is_e164(number: &str) -> bool {
     number.strip_prefix('+').is_some_and(|digits| {

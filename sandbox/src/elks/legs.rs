@@ -205,7 +205,6 @@ async fn second_phone(shared: &Arc<Shared>, user: &str, answers: bool) -> Option
 /// Remembers what the INVITEs on a line were for, which the phone does not say.
 struct Tap {
     line: Line,
-    target: Option<String>,
     targets: mpsc::UnboundedSender<String>,
 }
 
@@ -218,7 +217,6 @@ impl Link for Tap {
         let text = Link::receive(&mut self.line).await?;
         let target = text.strip_prefix("INVITE ").and_then(|rest| rest.split(' ').next());
         if let Some(user) = target.and_then(|uri| Uri::parse(uri).ok()).and_then(|uri| uri.user_decoded()) {
-            self.target = Some(user.clone());
             // Whoever has dropped the receiver takes no calls.
             let _ = self.targets.send(user);
         }
@@ -233,7 +231,7 @@ pub(super) async fn trunk(shared: Arc<Shared>) {
         let audio = Audio::new();
         let (targets, mut called) = mpsc::unbounded_channel();
         let config = PhoneConfig { max_calls: 1, ..config(TRUNK) };
-        let link = Tap { line, target: None, targets };
+        let link = Tap { line, targets };
         let mut agent = Agent::new(config, link, media(&audio));
         let (sender, mut commands) = mpsc::unbounded_channel();
         let mut current: Option<(CallId, LegId)> = None;
@@ -254,10 +252,10 @@ pub(super) async fn trunk(shared: Arc<Shared>) {
                     }
                     Notice::LinkLost => break,
                     notice => {
-                        if let Some((_, leg)) = current {
-                            if tell(&shared, leg, &audio, notice) {
-                                linger = Some(Instant::now() + Duration::from_millis(500));
-                            }
+                        if let Some((_, leg)) = current
+                            && tell(&shared, leg, &audio, notice)
+                        {
+                            linger = Some(Instant::now() + Duration::from_millis(500));
                         }
                     }
                 },

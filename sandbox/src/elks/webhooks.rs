@@ -4,7 +4,7 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use reqwest::Url;
-use serde_json::json;
+use serde_json::{Value, json};
 use wasm_softphone::phone::is_loopback;
 
 use super::Shared;
@@ -66,11 +66,10 @@ async fn post(
     form: &[(String, String)],
     attempt: u32,
 ) -> Option<String> {
-    let mut entry = json!({ "kind": kind, "url": url, "attempt": attempt, "at": shared.time(), "form":
+    let entry = json!({ "kind": kind, "url": url, "attempt": attempt, "at": shared.time(), "form":
         form.iter().map(|(key, value)| (key.clone(), value.clone().into())).collect::<serde_json::Map<_, _>>() });
     if !is_allowed(url) {
-        entry["error"] = "only loopback addresses are posted to".into();
-        shared.note_webhook(entry);
+        note(shared, entry, "error", "only loopback addresses are posted to".into());
         return None;
     }
     let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
@@ -83,16 +82,22 @@ async fn post(
     let answer = match request.send().await {
         Ok(answer) => answer,
         Err(error) => {
-            entry["error"] = if error.is_timeout() { "timeout" } else { "unreachable" }.into();
-            shared.note_webhook(entry);
+            let error = if error.is_timeout() { "timeout" } else { "unreachable" };
+            note(shared, entry, "error", error.into());
             return None;
         }
     };
     let status = answer.status().as_u16();
-    entry["status"] = status.into();
     let body = answer.text().await.ok();
-    shared.note_webhook(entry);
+    note(shared, entry, "status", status.into());
     body.filter(|_| (200..=204).contains(&status))
+}
+
+fn note(shared: &Shared, mut entry: Value, key: &str, value: Value) {
+    if let Value::Object(entry) = &mut entry {
+        entry.insert(key.to_owned(), value);
+    }
+    shared.note_webhook(entry);
 }
 
 #[cfg(test)]

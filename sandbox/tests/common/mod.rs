@@ -139,7 +139,16 @@ pub(crate) struct RawPhone {
 
 impl RawPhone {
     pub(crate) async fn connect(server: &Server, user: &'static str) -> Self {
-        let socket = open_sip(&server.address).await;
+        Self::on(open_sip(&server.address).await, user)
+    }
+
+    /// On the simulator of 46elks.
+    pub(crate) async fn connect_elks(server: &Server, user: &'static str) -> Self {
+        let url = format!("ws://{}/w1/websocket", server.address);
+        Self::on(connect_to(&url, &[("sec-websocket-protocol", "sip")]).await.unwrap(), user)
+    }
+
+    fn on(socket: Socket, user: &'static str) -> Self {
         // Distinct by the client's port.
         let MaybeTlsStream::Plain(stream) = socket.get_ref() else { panic!("no TLS here") };
         let port = stream.local_addr().unwrap().port();
