@@ -2,6 +2,7 @@
 
 const SCHEME = /^[a-z][a-z0-9+.-]*:/i;
 const SEPARATORS = /[\s().-]/g;
+const NATIONAL = /^[\d\s().-]+$/;
 
 /** The host part of a SIP address of record. */
 export function domainOf(uri) {
@@ -20,11 +21,13 @@ export function userOf(uri) {
 
 /**
  * The package refuses anything but sip:, sips:, tel: and numbers that it can read, so that nothing is called by
- * guess. On this page a bare "600" or "bob" means somebody in the account's own domain.
+ * guess. On this page a bare "600" or "bob" means somebody in the account's own domain; digits are a national
+ * number where the account has a country.
  */
-export function completeAddress(input, accountUri) {
+export function completeAddress(input, { uri: accountUri, defaultCountry }) {
   const text = input.trim();
   if (text === '' || text.startsWith('+') || SCHEME.test(text)) return text;
+  if (defaultCountry && NATIONAL.test(text)) return text;
   if (text.includes('@')) return `sip:${text}`;
   const user = /^[\d\s().*#-]+$/.test(text) ? text.replace(SEPARATORS, '') : text;
   // RFC 3261, section 25.1: these may stand in a user part as they are, "#" may not.

@@ -57,6 +57,12 @@ export class DialView {
     this.#input.focus();
   }
 
+  /** What could be typed here. */
+  suggest(number) {
+    this.#input.placeholder = number;
+    this.showRoute();
+  }
+
   /** A key typed outside any field: dialling works without aiming at the field first. */
   type(key) {
     if (key === 'Backspace') this.#erase();
@@ -78,8 +84,8 @@ export class DialView {
     }
     try {
       const strategy = this.#phone.strategyFor(address);
-      const reason = explainStrategy(strategy, address, this.#phone.config);
-      this.#route.textContent = `Calls ${address} by ${NAMES[strategy] ?? strategy}: ${reason}.`;
+      const reason = this.#phone.strategyReason(address) ?? explainStrategy(strategy, address, this.#phone.config);
+      this.#route.textContent = `Calls ${address} by ${NAMES[strategy] ?? strategy}: ${reason.replace(/\.$/, '')}.`;
     } catch (error) {
       this.#route.classList.add('refused');
       this.#route.textContent = [error.message, error.hint].filter(Boolean).join(' ');
@@ -87,7 +93,7 @@ export class DialView {
   }
 
   #address() {
-    return completeAddress(this.#input.value, this.#phone.config?.uri ?? '');
+    return completeAddress(this.#input.value, this.#phone.config ?? { uri: '' });
   }
 
   #insert(text) {

@@ -1,0 +1,40 @@
+/** The controls of the 46elks simulator that serves this page. A real provider has nothing of the kind. */
+
+const BASE = '/_sim';
+
+async function request(path, method = 'GET', body = undefined) {
+  const response = await fetch(`${BASE}${path}`, {
+    method,
+    ...(body && { headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) }),
+  });
+  if (!response.ok) throw new Error(`The simulator refused (${response.status}): ${(await response.text()).trim()}`);
+  return response.status === 204 || method === 'DELETE' ? null : response.json();
+}
+
+/** A stranger's call; numbers in E.164. */
+export function callFrom(from, to) {
+  return request('/incoming', 'POST', { from, to });
+}
+
+/** @returns {Promise<{ names: string[], armed: string[] }>} */
+export async function readFaults() {
+  const { names, armed } = await request('/fault');
+  return { names, armed: armed.map((fault) => fault.name ?? fault) };
+}
+
+export function armFault(name) {
+  return request('/fault', 'POST', { name });
+}
+
+export function disarmFaults() {
+  return request('/fault', 'DELETE');
+}
+
+/** What the provider would bill: `{ a_legs, b_legs, legs }`. */
+export function readLog() {
+  return request('/log');
+}
+
+export function resetLog() {
+  return request('/log', 'DELETE');
+}
