@@ -8,6 +8,7 @@ import { describe, test } from 'node:test';
 
 import { NUMBERS } from '../support/elks.mjs';
 import { until } from '../support/until.mjs';
+import { inspect } from './axe.mjs';
 import { ElksSuite } from './elks-suite.mjs';
 
 describe('the demo page with 46elks', { timeout: 180_000 }, () => {
@@ -97,6 +98,26 @@ describe('the demo page with 46elks', { timeout: 180_000 }, () => {
     await demo.hangUp();
     await demo.idle();
   });
+
+  for (const colorScheme of ['light', 'dark']) {
+    for (const viewport of [{ width: 1280, height: 860 }, { width: 360, height: 740 }]) {
+      test(`axe finds nothing: ${colorScheme}, ${viewport.width} pixels wide`, async () => {
+        const demo = await suite.demo({ colorScheme, viewport, reducedMotion: 'reduce' });
+        await inspect('idle', demo);
+        await suite.simulator.arm('no-invite');
+        await demo.call(NUMBERS.echo);
+        await demo.page.locator('[data-stage=ringing-client][aria-current=step]').waitFor();
+        await inspect('waiting for the provider', demo);
+        await demo.hangUp();
+        await demo.idle();
+        await suite.simulator.quiet({ deadline: 30_000 });
+        await suite.simulator.reset();
+        await demo.call(NUMBERS.busy);
+        await demo.error();
+        await inspect('busy', demo);
+      });
+    }
+  }
 
   test('nothing of the account is kept in the browser', async () => {
     const demo = await suite.demo();
