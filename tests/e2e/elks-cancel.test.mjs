@@ -72,7 +72,7 @@ const WAYS = [
   { name: 'hangup()', act: (phone) => phone.hangup(), code: 'aborted' },
   { name: 'AbortSignal', act: (phone) => phone.abort(), code: 'aborted', dialOnly: true },
   { name: 'timeout', options: { timeout: 1500 }, act: async () => {}, code: 'timeout', dialOnly: true },
-  { name: 'leaving the page', act: (phone) => phone.page.goto('about:blank'), gone: true },
+  { name: 'leaving the page', act: (phone) => phone.page.reload(), gone: true },
   { name: 'the tab closes', act: (phone) => phone.page.close(), gone: true },
 ];
 
