@@ -12,6 +12,7 @@ const FRESH = 10 * 60 * 1000;
 export function withFreshSession(config) {
   let headers = config.proxyHeaders;
   let since = Date.now();
+  let renewing = null;
   const renew = async () => {
     const { elks } = await fetchDemo();
     const fresh = elks.find(({ uri }) => uri === config.uri);
@@ -20,5 +21,11 @@ export function withFreshSession(config) {
     since = Date.now();
     return headers;
   };
-  return { ...config, proxyHeaders: () => (Date.now() - since < FRESH ? headers : renew()) };
+  const current = () => {
+    if (Date.now() - since < FRESH) return headers;
+    // Requests that go out together need one new token.
+    renewing ??= renew().finally(() => { renewing = null; });
+    return renewing;
+  };
+  return { ...config, proxyHeaders: current };
 }
