@@ -11,6 +11,7 @@ export class SimulatorView {
   #box = byId('simulator');
   #faults = byId('simulator-fault');
   #legs = byId('simulator-legs');
+  #docs = new Map();
   #number = null;
 
   constructor() {
@@ -22,6 +23,7 @@ export class SimulatorView {
       event.preventDefault();
       this.#try(() => armFault(this.#faults.value));
     });
+    this.#faults.addEventListener('change', () => this.#explain());
     byId('simulator-clear').addEventListener('click', () => this.#try(disarmFaults));
     byId('simulator-reset').addEventListener('click', () => this.#try(resetLog));
     byId('simulator-refresh').addEventListener('click', () => this.refresh());
@@ -43,8 +45,8 @@ export class SimulatorView {
     const problem = byId('simulator-problem');
     try {
       await action();
-      const [{ names, armed }, log] = await Promise.all([readFaults(), readLog()]);
-      this.#showFaults(names, armed);
+      const [faults, log] = await Promise.all([readFaults(), readLog()]);
+      this.#showFaults(faults);
       this.#showLog(log);
       problem.textContent = '';
     } catch (error) {
@@ -52,12 +54,19 @@ export class SimulatorView {
     }
   }
 
-  #showFaults(names, armed) {
-    if (this.#faults.options.length !== names.length) {
-      this.#faults.replaceChildren(...names.map((name) => element('option', { value: name }, name)));
+  #showFaults(faults) {
+    if (this.#faults.options.length !== faults.length) {
+      this.#faults.replaceChildren(...faults.map(({ name }) => element('option', { value: name }, name)));
+      this.#docs = new Map(faults.map(({ name, doc }) => [name, doc]));
+      this.#explain();
     }
+    const armed = faults.filter((fault) => fault.armed).map(({ name }) => name);
     byId('simulator-armed').textContent = armed.length > 0 ? `Armed: ${armed.join(', ')}` : 'Nothing is armed.';
     byId('simulator-clear').disabled = armed.length === 0;
+  }
+
+  #explain() {
+    byId('simulator-doc').textContent = this.#docs.get(this.#faults.value) ?? '';
   }
 
   #showLog({ a_legs: a, b_legs: b, legs }) {

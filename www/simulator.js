@@ -16,14 +16,15 @@ export function callFrom(from, to) {
   return request('/incoming', 'POST', { from, to });
 }
 
-/** @returns {Promise<{ names: string[], armed: string[] }>} */
+/** @returns {Promise<{ name: string, doc: string, armed: boolean }[]>} all of them */
 export async function readFaults() {
-  const { names, armed } = await request('/fault');
-  return { names, armed: armed.map((fault) => fault.name ?? fault) };
+  const { faults } = await request('/fault');
+  return faults;
 }
 
+/** For the next call. */
 export function armFault(name) {
-  return request('/fault', 'POST', { name });
+  return request('/fault', 'POST', { name, times: 1 });
 }
 
 export function disarmFaults() {

@@ -10,6 +10,9 @@ import { ElksSuite } from './elks-suite.mjs';
 // Requests that are cut off by the page's end, or held by the test.
 const CUT = [/net::ERR_/, /Failed to load resource/];
 
+/** Milliseconds until the provider calls, for the phases before that. */
+const LATE = 4000;
+
 /** Holds what matches, until the page is gone. */
 async function hold(page, method, path, { after = false } = {}) {
   await page.route((url) => path.test(url.pathname), async (route) => {
@@ -31,7 +34,7 @@ const PHASES = [
   {
     name: 'while the answer to the request is on its way',
     prepare: async (suite, phone) => {
-      await suite.simulator.arm('no-invite');
+      await suite.simulator.arm('late-invite-after-cancel', LATE);
       await hold(phone.page, 'PUT', /\/v1\/calls\//, { after: true });
     },
     stage: 'requesting',
@@ -40,7 +43,7 @@ const PHASES = [
   },
   {
     name: 'before the provider calls',
-    prepare: (suite) => suite.simulator.arm('no-invite'),
+    prepare: (suite) => suite.simulator.arm('late-invite-after-cancel', LATE),
     stage: 'ringing-client',
     billed: { a: 0, b: 0 },
   },
@@ -119,7 +122,7 @@ describe('giving up a call through 46elks', { timeout: 600_000 }, () => {
 
   test('a call of the provider that comes after the dial was given up is refused, and does not ring', async () => {
     const phone = await suite.phone();
-    await suite.simulator.arm('late-invite-after-cancel');
+    await suite.simulator.arm('late-invite-after-cancel', 3000);
     await phone.begin(NUMBERS.echo);
     await phone.reaches('ringing-client');
     await phone.hangup();

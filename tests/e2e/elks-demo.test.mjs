@@ -104,7 +104,7 @@ describe('the demo page with 46elks', { timeout: 180_000 }, () => {
       test(`axe finds nothing: ${colorScheme}, ${viewport.width} pixels wide`, async () => {
         const demo = await suite.demo({ colorScheme, viewport, reducedMotion: 'reduce' });
         await inspect('idle', demo);
-        await suite.simulator.arm('no-invite');
+        await suite.simulator.arm('late-invite-after-cancel', 5000);
         await demo.call(NUMBERS.echo);
         await demo.page.locator('[data-stage=ringing-client][aria-current=step]').waitFor();
         await inspect('waiting for the provider', demo);

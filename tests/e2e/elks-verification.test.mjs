@@ -15,7 +15,7 @@ describe('the call that answers itself', { timeout: 300_000 }, () => {
 
   test('a stranger\'s call during the dial rings, and is not answered', async () => {
     const phone = await suite.phone();
-    await suite.simulator.arm('no-invite');
+    await suite.simulator.arm('late-invite-after-cancel', 8000);
     await phone.begin(NUMBERS.echo);
     await phone.reaches('ringing-client');
     await suite.simulator.incoming(STRANGER, OWN);
@@ -65,7 +65,7 @@ describe('the call that answers itself', { timeout: 300_000 }, () => {
 
   test('our own number, spoofed, before the provider has the request', async () => {
     const phone = await suite.phone();
-    await suite.simulator.arm('no-invite');
+    await suite.simulator.arm('late-invite-after-cancel', 8000);
     await phone.begin(NUMBERS.echo);
     await phone.reaches('ringing-client');
     await suite.simulator.incoming(CALLER_ID, OWN);
@@ -89,7 +89,7 @@ describe('the call that answers itself', { timeout: 300_000 }, () => {
     const profile = await suite.profile();
     const first = await suite.phone({ profile });
     const second = await suite.phone({ profile });
-    await suite.simulator.arm('no-invite');
+    await suite.simulator.arm('late-invite-after-cancel', 8000);
     await first.begin(NUMBERS.echo);
     await first.reaches('ringing-client');
     const refused = await second.dial(NUMBERS.echo);

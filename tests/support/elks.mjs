@@ -37,12 +37,15 @@ export class Simulator {
     await this.#ask('/log', 'DELETE');
   }
 
-  arm(name, more = {}) {
-    return this.#ask('/fault', 'POST', { name, ...more });
+  /** For the next call. */
+  arm(name, value = undefined) {
+    return this.#ask('/fault', 'POST', { name, times: 1, value });
   }
 
+  /** Names of all faults. */
   async faults() {
-    return (await this.#ask('/fault')).json();
+    const { faults } = await (await this.#ask('/fault')).json();
+    return faults.map(({ name }) => name);
   }
 
   /** A call from outside. */
