@@ -34,11 +34,13 @@ export interface DialStrategyConfig {
   strategy?: 'auto' | StrategyName;
   /** VueSIP's spelling of strategy: "auto". */
   autoDetect?: boolean;
-  /** Base URL of the call proxy; needed for "rest-originate". https:, same-origin path, or loopback http:. */
+  /** Base URL of the call proxy; needed for "rest-originate". https:, same-origin path, or loopback http:, without a query. */
   proxyUrl?: string;
-  /** Caller-ID key known to the proxy ("main"), never a credential. */
+  /** Caller-ID key known to the proxy ("main"), never a credential: 1 to 64 of A-Z, a-z, 0-9, "-", "_" and ".".
+   *  Default: the proxy's own. */
   callerId?: string;
-  /** Headers of the host app's own session with the proxy, e.g. a short-lived bearer token. `Authorization: Basic` is refused. */
+  /** Headers of the host app's own session with the proxy, e.g. a short-lived bearer token. `Authorization: Basic` is refused.
+   *  A function is asked before each request. Its last answer stays in memory for a request that cannot wait, as the page is being left. */
   proxyHeaders?: Record<string, string> | (() => Record<string, string> | Promise<Record<string, string>>);
   iceServers?: RTCIceServer[];
   iceTransportPolicy?: RTCIceTransportPolicy;
@@ -67,13 +69,18 @@ export interface DialOptions {
   /** Milliseconds until the dial fails with code "timeout". */
   timeout?: number;
   strategy?: 'auto' | StrategyName;
+  /** For "rest-originate"; default: that of the configuration. */
   callerId?: string;
+  /** For "sip-invite" only: headers of the INVITE. */
   extraHeaders?: Record<string, string>;
   audio?: boolean | MediaTrackConstraints;
   /** Called for each stage: progress of both strategies in one vocabulary. The call exists from the first stage on. */
   onProgress?: (stage: DialStage, call: Call) => void;
 }
 
+/** "rest-originate" goes through `preparing` (microphone), `requesting` (the proxy is asked), `ringing-client` (the provider calls
+ *  this phone), `client-connected` (answered by itself; nothing is heard or sent yet), `ringing` and `connected` (the proxy has confirmed
+ *  that it is the provider's call). The provider does not tell when the far end picks up: until then its ringing is heard in the call. */
 export type DialStage = 'preparing' | 'requesting' | 'ringing-client' | 'client-connected' | 'ringing' | 'early-media' | 'connected';
 
 /** dial() resolves once the far end has answered (for rest-originate: once the bridge is confirmed), or has failed for good, with the outcome;
@@ -112,15 +119,20 @@ export interface Provider {
   servers?: string | string[];
 }
 
-/** One 46elks call through the proxy without a DialStrategy, for apps that answer the bridge leg by other means. Rejects with SoftphoneError.
- *  Not part of this version: rejects with `unsupported_by_provider`. */
+/** One 46elks call through the proxy without a DialStrategy, for apps that answer the bridge leg by other means. Resolves once the proxy
+ *  has taken the call on, and claims it at once: what answers the provider's call must make sure that it answers no other one.
+ *  Rejects with SoftphoneError. `destination`: +E.164 or tel:. */
 export function originateCall(options: { proxyUrl: string; destination: string; callerId?: string; headers?: Record<string, string>; signal?: AbortSignal }): Promise<OriginatedCall>;
 export interface OriginatedCall {
+  /** The UUID by which the proxy knows the call. */
   readonly id: string;
   readonly direction: 'outgoing';
+  /** The number that the provider's call shows. */
   readonly from: string;
   readonly to: string;
+  /** The proxy's word, as it is now: "ringing_client", "bridging", ...; "ended" at the end. */
   readonly state: string;
+  /** Ends the call; resolves when it is over here, and the proxy has been or is being told. */
   cancel(): Promise<void>;
 }
 
@@ -173,6 +185,7 @@ export type CallState = 'new' | 'connecting' | 'ringing' | 'early-media' | 'acti
 /** A call. The object of a call stays the same: `phone.calls[0] === event.call`. Only the phone makes calls. */
 export class Call {
   private constructor();
+  /** The SIP Call-ID; for "rest-originate" the UUID by which the proxy knows the call. */
   readonly id: string;
   readonly direction: 'outgoing' | 'incoming';
   readonly strategy: StrategyName | null;
@@ -182,6 +195,7 @@ export class Call {
   readonly remoteHold: boolean;
   readonly muted: boolean;
   readonly localStream: MediaStream | null;
+  /** For "rest-originate": `null` until the call is proved to be the provider's. */
   readonly remoteStream: MediaStream | null;
   readonly startedAt: number | null;
   readonly endReason: { code: ErrorCode | 'completed' | 'cancelled' | 'answered_elsewhere'; sipStatus?: number; by: 'local' | 'remote' | 'network' } | null;

@@ -63,8 +63,9 @@ export class DialStrategy extends core.DialStrategy {
 // The generated glue defines Symbol.dispose only where the browser has it.
 if (Symbol.dispose) DialStrategy.prototype[Symbol.dispose] = DialStrategy.prototype.free;
 
-// The glue is minified; consoles and error trackers show this name.
+// The glue is minified; consoles and error trackers show these names.
 export const Call = Object.defineProperty(core.Call, 'name', { value: 'Call' });
+Object.defineProperty(core.OriginatedCall, 'name', { value: 'OriginatedCall' });
 
 export function registerProvider(provider) {
   requireLoaded('registerProvider()');

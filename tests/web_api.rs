@@ -104,15 +104,101 @@ async fn the_provider_and_the_destination_decide() {
     assert_eq!(string(&phone.last_result(), "strategy"), "rest-originate");
     phone.configure(&object([("proxyUrl", "/calls".into())])).unwrap();
     let error = failed(phone.dial(&"+46101234567".into(), &JsValue::UNDEFINED)).await;
+    assert_eq!(code(&error), "not_connected");
+    assert_eq!(string(&phone.last_result(), "strategy"), "rest-originate");
+    let error =
+        failed(phone.dial(&"+46101234567".into(), &object([("strategy", "sip-invite".into())]))).await;
+    assert_eq!(code(&error), "not_connected");
+    assert_eq!(string(&phone.last_result(), "strategy"), "sip-invite");
+    let rest = object([("strategy", "rest-originate".into())]);
+    let error = failed(phone.dial(&"sip:bob@example.com".into(), &rest)).await;
     assert_eq!(code(&error), "unsupported_by_provider");
+    // There is no INVITE to put them in.
+    let headers = object([("extraHeaders", object([("X-Tag", "1".into())]))]);
+    let error = failed(phone.dial(&"+46101234567".into(), &headers)).await;
+    assert_eq!(code(&error), "invalid_config");
+    assert!(string(&error, "message").starts_with("extraHeaders"));
+    assert!(!phone.is_dialing() && phone.error() == error);
     assert_eq!(
         code_of(originate_call(&object([("destination", "+46101234567".into())]))).await,
         "proxy_required"
     );
     assert_eq!(
         code_of(originate_call(&object([("proxyUrl", "/calls".into())]))).await,
-        "unsupported_by_provider"
+        "invalid_destination"
     );
+    phone.free();
+}
+
+/// The options that the types document for one interface, or in the object type that follows `start`.
+fn documented(start: &str) -> Vec<&'static str> {
+    let types = include_str!("../pkg/index.d.ts");
+    let from = types.find(start).unwrap_or_else(|| panic!("no {start}")) + start.len();
+    let body = &types[from..from + types[from..].find('}').unwrap()];
+    let mut names = Vec::new();
+    for line in body.split(['\n', ';', '{']) {
+        let line = line.trim();
+        if let Some((name, _)) = line.split_once(':')
+            && !line.starts_with(['/', '*'])
+        {
+            let name = name.trim_end_matches('?');
+            if !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric()) {
+                names.push(name);
+            }
+        }
+    }
+    assert!(names.len() > 4, "{start}: {names:?}");
+    names
+}
+
+#[wasm_bindgen_test]
+async fn every_documented_option_refuses_what_looks_like_a_credential() {
+    const SECRET: &str = "hunter2hunter2";
+    let basic = || object([("Authorization", format!("Basic {SECRET}").into())]);
+    let credentials = || {
+        let nested = object([("apiUsername", "u".into()), ("apiPassword", SECRET.into())]);
+        [
+            nested.clone(),
+            object([("rest", nested)]),
+            basic(),
+            object([("headers", basic())]),
+            object([("HTTP_AUTHORIZATION", format!("bAsIc\t{SECRET}").into())]),
+            js_sys::Array::of1(&object([("api-key", SECRET.into())])).into(),
+            format!("https://user:{SECRET}@api.example.com/a1").into(),
+            format!("wss://{SECRET}@sip.example.com").into(),
+        ]
+    };
+    let prompt = Prompt::new();
+    let phone = phone(&offline());
+    let check = |what: &str, error: &JsValue| {
+        assert_eq!(code(error), "invalid_config", "{what}");
+        let text = format!("{} {}", string(error, "message"), string(error, "hint"));
+        assert!(text.contains("proxy") && !text.contains(SECRET), "{what}: {text}");
+    };
+    for bad in credentials() {
+        for name in documented("export interface DialStrategyConfig {") {
+            let config = object([(name, bad.clone())]);
+            check(name, &DialStrategy::new(&config).map(|_| ()).unwrap_err());
+            check(name, &phone.configure(&config).unwrap_err());
+        }
+        for name in documented("export interface SipCredentials {") {
+            let config = object([("credentials", object([(name, bad.clone())]))]);
+            check(name, &phone.configure(&config).unwrap_err());
+        }
+        for name in documented("export interface DialOptions {") {
+            let options = object([(name, bad.clone())]);
+            check(name, &failed(phone.dial(&"sip:bob@sandbox.test".into(), &options)).await);
+        }
+        for name in documented("export interface Provider {") {
+            check(name, &register_provider(&object([(name, bad.clone())])).unwrap_err());
+        }
+        for name in documented("export function originateCall(options: {") {
+            let options = object([(name, bad.clone())]);
+            check(name, &settle(originate_call(&options)).await.unwrap_err());
+        }
+    }
+    assert_eq!(prompt.open(), 0);
+    prompt.restore();
     phone.free();
 }
 

@@ -15,7 +15,7 @@ use super::dtmf::SendingDtmf;
 use super::media_devices::{Audio, Microphone, RequestedMicrophone};
 use super::peer_connection::{Configuration, PeerConnection};
 use super::stats::StatsReader;
-use super::task::spawn;
+use super::task::{spawn, then};
 use crate::phone::{MediaCommand, MediaError, MediaSeq, MediaState, MediaValue};
 
 /// What a session is made with.
@@ -70,6 +70,11 @@ struct Parts {
     microphone: Option<Microphone>,
     speaker: Option<RemoteAudio>,
     remote: Option<MediaStream>,
+    /// The microphone was opened by itself, before there was anything to connect it to.
+    prepared: bool,
+    /// The gate is closed: the microphone is not sent, and what the other side sends is kept back.
+    gated: bool,
+    kept_back: Option<MediaStream>,
     dtmf: Option<SendingDtmf>,
     muted: bool,
     stats: StatsReader,
@@ -100,6 +105,14 @@ impl MediaSession {
         match command {
             MediaCommand::Close => self.close(),
             MediaCommand::TakeLocal => self.hurry(seq),
+            MediaCommand::OpenGate => self.open_gate(),
+            MediaCommand::OpenMicrophone => {
+                {
+                    let mut parts = self.parts.borrow_mut();
+                    (parts.prepared, parts.gated) = (true, true);
+                }
+                spawn(Box::pin(self.clone().job(seq, command)));
+            }
             command => spawn(Box::pin(self.clone().job(seq, command))),
         }
     }
@@ -198,36 +211,41 @@ impl MediaSession {
     /// such place is code of its own.
     async fn negotiate(self: &Rc<Self>, command: MediaCommand) -> Result<Option<MediaValue>, Stop> {
         let first = matches!(command, MediaCommand::CreateOffer | MediaCommand::CreateAnswer { .. });
+        let alone = command == MediaCommand::OpenMicrophone;
+        let prepared = self.parts.borrow().prepared;
         let mut microphone = None;
-        if first {
+        if alone || (first && !prepared) {
             // The user may take long over the microphone prompt, and the device takes its time to start:
             // everything that needs no microphone is done meanwhile.
             microphone = self.request_microphone()?;
+        }
+        if first {
             self.connect()?;
         }
-        let pc = self.pc()?;
-        let remote = match &command {
-            MediaCommand::CreateAnswer { offer } | MediaCommand::Renegotiate { offer } => {
-                Some(pc.set_remote(RtcSdpType::Offer, offer))
+        let (mut remote, mut offer) = (None, None);
+        if !alone {
+            // Not held while this waits: the connection is closed with the session.
+            let pc = self.pc()?;
+            remote = match &command {
+                MediaCommand::CreateAnswer { offer } | MediaCommand::Renegotiate { offer } => {
+                    Some(pc.set_remote(RtcSdpType::Offer, offer))
+                }
+                MediaCommand::SetAnswer { answer, provisional: false } => {
+                    Some(pc.set_remote(RtcSdpType::Answer, answer))
+                }
+                MediaCommand::SetAnswer { answer, provisional: true } => {
+                    Some(pc.set_remote(RtcSdpType::Pranswer, answer))
+                }
+                MediaCommand::Rollback => pc.rollback(),
+                _ => None,
+            };
+            if matches!(command, MediaCommand::CreateOffer | MediaCommand::Reoffer) {
+                if first {
+                    pc.add_audio(!matches!(self.setup.audio, Audio::Off)).map_err(unavailable)?;
+                }
+                offer = Some(pc.create_offer());
             }
-            MediaCommand::SetAnswer { answer, provisional: false } => {
-                Some(pc.set_remote(RtcSdpType::Answer, answer))
-            }
-            MediaCommand::SetAnswer { answer, provisional: true } => {
-                Some(pc.set_remote(RtcSdpType::Pranswer, answer))
-            }
-            MediaCommand::Rollback => pc.rollback(),
-            _ => None,
-        };
-        let mut offer = None;
-        if matches!(command, MediaCommand::CreateOffer | MediaCommand::Reoffer) {
-            if first {
-                pc.add_audio(microphone.is_some()).map_err(unavailable)?;
-            }
-            offer = Some(pc.create_offer());
         }
-        // Not held while this waits: the connection is closed with the session.
-        drop(pc);
         let set = match remote {
             Some(remote) => self.described_by(remote).await.map(drop),
             None => Ok(()),
@@ -240,6 +258,12 @@ impl MediaSession {
         }
         if let Some(microphone) = microphone {
             self.attach(microphone.open().await?).await?;
+        }
+        if alone {
+            return Ok(Some(MediaValue::Microphone));
+        }
+        if first && prepared {
+            self.take_line()?;
         }
         let description = match offer {
             Some(offer) => offer,
@@ -271,12 +295,62 @@ impl MediaSession {
             let mut parts = self.parts.borrow_mut();
             microphone.set_muted(parts.muted);
             parts.microphone = Some(microphone);
+            if parts.prepared {
+                drop(parts);
+                self.send_if_open();
+                return Ok(());
+            }
             parts.connection.as_ref().map(|pc| pc.send(&track, &stream)).ok_or(Stop::Closed)?
         };
         if let Some(sending) = sending.map_err(unavailable)? {
             self.unless_closed(sending).await?.map_err(unavailable)?;
         }
         Ok(())
+    }
+
+    /// Answers that this side sends too, whether the gate is open or not: with nothing attached, nothing leaves.
+    fn take_line(self: &Rc<Self>) -> Result<(), Stop> {
+        if matches!(self.setup.audio, Audio::Off) {
+            return Ok(());
+        }
+        let stream = self.local_stream().map_or_else(MediaStream::new, Ok).map_err(unavailable)?;
+        self.pc()?.take_line(&stream);
+        self.send_if_open();
+        Ok(())
+    }
+
+    fn open_gate(self: &Rc<Self>) {
+        let remote = {
+            let mut parts = self.parts.borrow_mut();
+            parts.gated = false;
+            parts.kept_back.take()
+        };
+        self.send_if_open();
+        if let Some(remote) = remote {
+            self.play(remote);
+        }
+    }
+
+    /// Sends the microphone that was opened by itself, once there is a connection and the gate is open.
+    fn send_if_open(self: &Rc<Self>) {
+        let sending = {
+            let parts = self.parts.borrow();
+            match (&parts.connection, &parts.microphone) {
+                (Some(pc), Some(microphone)) if parts.prepared && !parts.gated => {
+                    microphone.track().and_then(|track| pc.attach(&track))
+                }
+                _ => None,
+            }
+        };
+        let Some(sending) = sending else { return };
+        let weak = Rc::downgrade(self);
+        let sent = move |sent: Result<JsValue, JsValue>| {
+            // Nobody waits for it, and a call in which this side is not heard is none.
+            if let (Err(_), Some(session)) = (sent, weak.upgrade().filter(|session| !session.closed.get())) {
+                (session.report)(MediaReport::State(MediaState::Failed));
+            }
+        };
+        then(sending, Box::new(sent));
     }
 
     fn connect(self: &Rc<Self>) -> Result<(), Stop> {
@@ -363,6 +437,20 @@ impl MediaSession {
             Some(stream)
         });
         let Some(stream) = stream else { return };
+        let gated = {
+            let mut parts = self.parts.borrow_mut();
+            if parts.gated {
+                parts.kept_back = Some(Clone::clone(&stream));
+            }
+            parts.gated
+        };
+        if !gated {
+            self.play(stream);
+        }
+    }
+
+    /// Lets the other side be heard, here and by the application.
+    fn play(self: &Rc<Self>, stream: MediaStream) {
         // The old one would take its stream, perhaps this one, off the element.
         let old = self.parts.borrow_mut().speaker.take();
         drop(old);
@@ -414,4 +502,213 @@ impl Drop for MediaSession {
 
 fn unavailable(_: JsValue) -> Stop {
     Stop::Failed(MediaError::Unavailable)
+}
+
+#[cfg(test)]
+mod tests {
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::super::object::{self, number};
+    use super::*;
+
+    /// A session and what it has reported.
+    struct Side {
+        session: Rc<MediaSession>,
+        done: Rc<RefCell<Vec<Result<MediaValue, MediaError>>>>,
+        connected: Rc<Cell<bool>>,
+    }
+
+    impl Side {
+        fn new(audio: Audio) -> Self {
+            let done = Rc::new(RefCell::new(Vec::new()));
+            let connected = Rc::new(Cell::new(false));
+            let (reports, up) = (done.clone(), connected.clone());
+            let report = move |report| match report {
+                MediaReport::Done(_, result) => reports.borrow_mut().push(result),
+                MediaReport::State(state) => up.set(state == MediaState::Connected),
+                MediaReport::PlaybackBlocked => {}
+            };
+            let setup = MediaSetup { audio, ..MediaSetup::default() };
+            Self { session: MediaSession::new(setup, Box::new(report)), done, connected }
+        }
+
+        fn run(&self, command: MediaCommand) {
+            self.done.borrow_mut().clear();
+            self.session.run(MediaSeq(1), command);
+        }
+
+        fn has(&self, wanted: &Result<MediaValue, MediaError>) -> bool {
+            self.done.borrow().contains(wanted)
+        }
+
+        async fn local(&self) -> String {
+            let mut local = None;
+            until("a local description", || {
+                local = self.done.borrow().iter().find_map(|done| match done {
+                    Ok(MediaValue::Local(sdp)) => Some(sdp.clone()),
+                    _ => None,
+                });
+                local.is_some()
+            })
+            .await;
+            local.unwrap()
+        }
+
+        /// A figure of `CallStats`.
+        async fn figure(&self, name: &str) -> f64 {
+            let (promise, resolve) = pending();
+            let done = move |stats: Option<JsValue>| {
+                resolve.call1(&JsValue::UNDEFINED, &stats.unwrap()).unwrap();
+            };
+            self.session.stats(Box::new(done));
+            number(&JsFuture::from(promise).await.unwrap(), name).unwrap()
+        }
+
+        async fn grows(&self, name: &str) -> bool {
+            let before = self.figure(name).await;
+            pause(700).await;
+            self.figure(name).await > before
+        }
+    }
+
+    fn pending() -> (js_sys::Promise, js_sys::Function) {
+        let mut settle = None;
+        let promise = js_sys::Promise::new(&mut |resolve, _| settle = Some(resolve));
+        (promise, settle.unwrap())
+    }
+
+    async fn pause(ms: i32) {
+        let (promise, resolve) = pending();
+        web_sys::window()
+            .unwrap()
+            .set_timeout_with_callback_and_timeout_and_arguments_0(&resolve, ms)
+            .unwrap();
+        JsFuture::from(promise).await.unwrap();
+    }
+
+    async fn until(what: &str, mut condition: impl FnMut() -> bool) {
+        let end = js_sys::Date::now() + 20_000.0;
+        while !condition() {
+            assert!(js_sys::Date::now() < end, "waited in vain: {what}");
+            pause(10).await;
+        }
+    }
+
+    /// A caller, and one that answers behind a closed gate.
+    async fn behind_the_gate(audio: Audio) -> (Side, Side, String) {
+        let (caller, callee) = (Side::new(Audio::Default), Side::new(audio));
+        callee.run(MediaCommand::OpenMicrophone);
+        until("the microphone", || callee.has(&Ok(MediaValue::Microphone))).await;
+        caller.run(MediaCommand::CreateOffer);
+        let offer = caller.local().await;
+        callee.run(MediaCommand::CreateAnswer { offer });
+        let answer = callee.local().await;
+        caller.run(MediaCommand::SetAnswer { answer: answer.clone(), provisional: false });
+        until("the media path", || caller.connected.get() && callee.connected.get()).await;
+        (caller, callee, answer)
+    }
+
+    #[test]
+    async fn nothing_leaves_and_nothing_is_heard_until_the_gate_opens() {
+        let (caller, callee, answer) = behind_the_gate(Audio::Default).await;
+        assert!(answer.contains("a=sendrecv") && answer.contains("a=msid:"), "{answer}");
+        assert!(!answer.contains("a=msid:- "), "{answer}");
+        assert!(callee.session.local_stream().is_some());
+        // The other side does send, so there would be something to hear.
+        assert!(callee.grows("bytesReceived").await);
+        assert!(callee.session.remote_stream().is_none());
+        assert!(callee.session.parts.borrow().speaker.is_none());
+        assert!(callee.session.parts.borrow().kept_back.is_some());
+        assert_eq!(callee.figure("bytesSent").await, 0.0);
+        assert_eq!(caller.figure("bytesReceived").await, 0.0);
+        let sender = callee.session.pc().ok().and_then(|pc| pc.sender()).unwrap();
+        assert!(sender.track().is_none());
+
+        callee.session.set_muted(true);
+        callee.run(MediaCommand::OpenGate);
+        assert!(callee.session.remote_stream().is_some());
+        assert!(callee.session.parts.borrow().speaker.is_some());
+        until("the track", || sender.track().is_some()).await;
+        assert!(!sender.track().unwrap().enabled(), "muted before the gate opened");
+        callee.session.set_muted(false);
+        assert!(sender.track().unwrap().enabled());
+        assert!(caller.grows("bytesReceived").await);
+        assert!(callee.grows("bytesSent").await);
+        assert!(callee.done.borrow().is_empty(), "opening the gate is not reported");
+        let track = sender.track().unwrap();
+        callee.session.close();
+        assert_eq!(track.ready_state(), web_sys::MediaStreamTrackState::Ended);
+        caller.session.close();
+    }
+
+    #[test]
+    async fn a_call_without_a_microphone_only_listens() {
+        let (caller, callee, answer) = behind_the_gate(Audio::Off).await;
+        assert!(answer.contains("a=recvonly"), "{answer}");
+        assert!(callee.session.local_stream().is_none() && callee.session.remote_stream().is_none());
+        callee.run(MediaCommand::OpenGate);
+        assert!(callee.session.remote_stream().is_some());
+        assert_eq!(caller.figure("bytesReceived").await, 0.0);
+        callee.session.close();
+        caller.session.close();
+    }
+
+    /// Stands in for `getUserMedia` until it is dropped.
+    struct FakeDevices(js_sys::Function);
+
+    impl FakeDevices {
+        /// `answer`: an expression of JavaScript, in which `native` is the browser's own function.
+        fn new(answer: &str) -> Self {
+            let body = format!(
+                "const devices = navigator.mediaDevices;
+                const native = devices.getUserMedia.bind(devices);
+                devices.getUserMedia = (constraints) => {answer};
+                return () => {{ delete devices.getUserMedia; }};"
+            );
+            let restore = js_sys::Function::new_no_args(&body).call0(&JsValue::UNDEFINED).unwrap();
+            Self(restore.unchecked_into())
+        }
+    }
+
+    impl Drop for FakeDevices {
+        fn drop(&mut self) {
+            self.0.call0(&JsValue::UNDEFINED).unwrap();
+        }
+    }
+
+    #[test]
+    async fn a_microphone_that_cannot_be_had_is_told_before_anything_is_dialled() {
+        for (name, error) in
+            [("NotAllowedError", MediaError::Denied), ("NotFoundError", MediaError::Unavailable)]
+        {
+            let _devices =
+                FakeDevices::new(&format!("Promise.reject(new DOMException('refused', '{name}'))"));
+            let side = Side::new(Audio::Default);
+            side.run(MediaCommand::OpenMicrophone);
+            until("the refusal", || side.has(&Err(error.clone()))).await;
+            assert!(side.session.local_stream().is_none());
+            side.session.close();
+        }
+    }
+
+    #[test]
+    async fn a_microphone_that_is_granted_after_the_end_is_off_at_once() {
+        let _devices = FakeDevices::new(
+            "native(constraints).then((stream) => new Promise((resolve) => {
+                globalThis.late = stream.getAudioTracks()[0];
+                globalThis.grant = () => resolve(stream);
+            }))",
+        );
+        let side = Side::new(Audio::Default);
+        side.run(MediaCommand::OpenMicrophone);
+        let global = js_sys::global();
+        until("the question", || object::get(&global, "grant").is_function()).await;
+        side.session.close();
+        let track: web_sys::MediaStreamTrack = object::get(&global, "late").unchecked_into();
+        assert_eq!(track.ready_state(), web_sys::MediaStreamTrackState::Live);
+        let grant: js_sys::Function = object::get(&global, "grant").unchecked_into();
+        grant.call0(&JsValue::UNDEFINED).unwrap();
+        until("it to be off", || track.ready_state() == web_sys::MediaStreamTrackState::Ended).await;
+        assert!(side.done.borrow().is_empty() && side.session.local_stream().is_none());
+    }
 }

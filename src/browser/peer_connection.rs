@@ -30,6 +30,13 @@ extern "C" {
         stream: &MediaStream,
     ) -> Result<RtcRtpSender, JsValue>;
 
+    // Missing in web-sys.
+    #[wasm_bindgen(extends = RtcRtpSender)]
+    type Sender;
+
+    #[wasm_bindgen(method, js_name = setStreams)]
+    fn set_streams(this: &Sender, stream: &MediaStream);
+
     #[wasm_bindgen(extends = RtcRtpTransceiver)]
     type Transceiver;
 
@@ -166,6 +173,22 @@ impl PeerConnection {
             // Takes the line of the offer and makes it sendrecv (JSEP, section 5.10).
             _ => self.pc.add_track(track, stream).map(|_| None),
         }
+    }
+
+    /// Makes the line of the peer's offer one that is sent on too, as a part of this stream, with no track as yet.
+    pub(crate) fn take_line(&self, stream: &MediaStream) {
+        let Some(transceiver) = self.transceiver() else { return };
+        set(&transceiver, "direction", "sendrecv");
+        // Without it, in an old browser, the description says that the track belongs to no stream ("msid:-").
+        let sender: Sender = transceiver.sender().unchecked_into();
+        if get(&sender, "setStreams").is_function() {
+            sender.set_streams(stream);
+        }
+    }
+
+    /// Sends this track on the line that is there, from now on.
+    pub(crate) fn attach(&self, track: &MediaStreamTrack) -> Option<Promise> {
+        Some(self.sender()?.replace_track(Some(track)).unchecked_into())
     }
 
     /// Starts to make an offer.

@@ -29,9 +29,10 @@ pub(crate) struct CallEntry {
     pub(crate) id: CallId,
     sip_call_id: String,
     direction: Direction,
-    strategy: Option<StrategyName>,
+    pub(crate) strategy: Option<StrategyName>,
     pub(crate) state: Cell<CallState>,
     remote: RefCell<Remote>,
+    pub(crate) at_proxy: RefCell<AtProxy>,
     pub(crate) hold: Cell<(bool, bool)>,
     pub(crate) muted: Cell<bool>,
     /// Milliseconds since 1970.
@@ -58,6 +59,13 @@ struct Remote {
     display_name: Option<String>,
 }
 
+/// What the proxy says of a call by REST.
+#[derive(Default)]
+pub(crate) struct AtProxy {
+    pub(crate) state: Option<String>,
+    pub(crate) local_number: Option<String>,
+}
+
 impl CallEntry {
     /// A new call.
     pub(crate) fn new(info: CallInfo, strategy: Option<StrategyName>) -> Rc<Self> {
@@ -68,6 +76,7 @@ impl CallEntry {
             strategy,
             state: Cell::new(CallState::New),
             remote: RefCell::new(Remote { uri: info.remote_uri, display_name: info.remote_display_name }),
+            at_proxy: RefCell::default(),
             hold: Cell::new((info.local_hold, info.remote_hold)),
             muted: Cell::new(false),
             started_at: Cell::new(None),
@@ -86,6 +95,7 @@ impl CallEntry {
     /// What the phone knows by now.
     pub(crate) fn refresh(&self, info: CallInfo) {
         self.remote.replace(Remote { uri: info.remote_uri, display_name: info.remote_display_name });
+        self.at_proxy.replace(AtProxy { state: info.proxy_state, local_number: info.local_number });
         // Known before the events that tell of it, so that they find it.
         if info.end_reason.is_some() {
             self.end_reason.replace(info.end_reason);

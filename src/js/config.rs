@@ -12,13 +12,13 @@ use web_sys::{AbortSignal, HtmlAudioElement};
 use crate::browser::audio_element::Playback;
 use crate::browser::media_devices::Audio;
 use crate::browser::object::get;
-use crate::dial::destination::check_country;
+use crate::dial::destination::{Destination, check_country};
 use crate::dial::provider::Provider;
 use crate::dial::strategy::{Choice, StrategyName};
-use crate::error::Error;
+use crate::error::{Error, ErrorCode};
 use crate::phone::{CredentialSource, Credentials, PhoneConfig, Secret, check_server_url, is_loopback};
 use crate::sip::uri::Uri;
-use crate::text::{before, has_control, has_space_or_control, split_once};
+use crate::text::{before, has_control, has_space_or_control, split, split_once};
 
 /// A day; longer registrations are no use to a page.
 const REGISTER_EXPIRES: RangeInclusive<u32> = 1..=86_400;
@@ -213,6 +213,19 @@ impl Options {
     fn headers(&self, name: &str) -> Option<Vec<(String, String)>> {
         self.keep(headers(name, &self.field(name)?))
     }
+
+    /// Headers for the proxy, or the function that gives them, whose answers are checked when it is asked.
+    fn proxy_headers(&self, name: &str) -> Option<ProxyHeaders> {
+        let value = self.field(name)?;
+        if value.is_function() {
+            return Some(ProxyHeaders::Ask(value.unchecked_into()));
+        }
+        self.keep(proxy_headers(name, &value)).map(ProxyHeaders::Static)
+    }
+
+    fn caller_id(&self) -> Option<String> {
+        self.checked("callerId", check_caller_id)
+    }
 }
 
 /// Puts in what was given.
@@ -238,6 +251,24 @@ pub(crate) enum CredentialsSetting {
     Ask(Function),
 }
 
+/// Headers of the application's own session with its proxy. `Debug` shows none of them.
+#[derive(Clone, Default)]
+pub(crate) enum ProxyHeaders {
+    /// There are none.
+    #[default]
+    None,
+    /// Given.
+    Static(Vec<(String, String)>),
+    /// The application is asked each time.
+    Ask(Function),
+}
+
+impl core::fmt::Debug for ProxyHeaders {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("ProxyHeaders")
+    }
+}
+
 /// The configuration of a `DialStrategy`, checked.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
@@ -250,6 +281,8 @@ pub(crate) struct Settings {
     pub(crate) provider: Rc<Provider>,
     pub(crate) strategy: Choice,
     pub(crate) proxy_url: Option<String>,
+    pub(crate) proxy_headers: ProxyHeaders,
+    pub(crate) caller_id: Option<String>,
     pub(crate) ice_servers: JsValue,
     pub(crate) ice_transport_policy: JsValue,
     ice_gather_timeout: Duration,
@@ -273,6 +306,8 @@ impl Settings {
             provider,
             strategy: Choice::Auto,
             proxy_url: None,
+            proxy_headers: ProxyHeaders::None,
+            caller_id: None,
             ice_servers: JsValue::UNDEFINED,
             ice_transport_policy: JsValue::UNDEFINED,
             ice_gather_timeout: Duration::from_millis(500),
@@ -338,9 +373,10 @@ impl Settings {
         if let Some(url) = options.checked("proxyUrl", check_proxy_url) {
             new.proxy_url = Some(url);
         }
-        check_proxy_headers("proxyHeaders", &options);
-        // A key of the proxy's; only the ways of calling that go through it will send it.
-        options.string("callerId");
+        update(&mut new.proxy_headers, options.proxy_headers("proxyHeaders"));
+        if let Some(key) = options.caller_id() {
+            new.caller_id = Some(key);
+        }
         if let Some(servers) = options.field("iceServers") {
             options.keep(check_ice_servers(&servers));
             new.ice_servers = servers;
@@ -405,6 +441,7 @@ pub(crate) struct DialOptions {
     pub(crate) signal: Option<AbortSignal>,
     pub(crate) timeout: Option<Duration>,
     pub(crate) strategy: Option<Choice>,
+    pub(crate) caller_id: Option<String>,
     pub(crate) extra_headers: Vec<(String, String)>,
     pub(crate) audio: Option<Audio>,
     pub(crate) on_progress: Option<Function>,
@@ -417,11 +454,11 @@ impl DialOptions {
     /// `invalid_config` naming the field.
     pub(crate) fn read(options: &JsValue) -> Result<Self, Error> {
         let options = Options::new("options", options)?;
-        options.string("callerId");
         let read = Self {
             signal: options.signal(),
             timeout: options.milliseconds("timeout", 1..=u32::MAX),
             strategy: options.strategy(),
+            caller_id: options.caller_id(),
             extra_headers: options.headers("extraHeaders").unwrap_or_default(),
             audio: options.audio(),
             on_progress: options.function("onProgress"),
@@ -457,21 +494,41 @@ pub(crate) fn provider(value: &JsValue) -> Result<Provider, Error> {
     Ok(provider)
 }
 
-/// Reads what `originateCall()` is given; the strategy itself is not part of this version.
-///
-/// # Errors
-/// `invalid_config` naming the field, `proxy_required`.
-pub(crate) fn check_originate(options: &JsValue) -> Result<(), Error> {
-    let options = Options::new("options", options)?;
-    check_proxy_headers("headers", &options);
-    let url = options.checked("proxyUrl", check_proxy_url);
-    options.finish()?;
-    match url {
-        Some(_) => Ok(()),
-        None => Err(Error::new(
-            crate::error::ErrorCode::ProxyRequired,
-            "originateCall() needs the URL of a call proxy",
-        )),
+/// What `originateCall()` is given, checked.
+pub(crate) struct OriginateOptions {
+    /// Those of a phone that is never connected: what it registers with names nobody.
+    pub(crate) settings: Settings,
+    /// E.164, with its "+".
+    pub(crate) to: String,
+    pub(crate) signal: Option<AbortSignal>,
+}
+
+impl OriginateOptions {
+    /// Reads the argument of `originateCall()`.
+    ///
+    /// # Errors
+    /// `invalid_config` naming the field, `proxy_required`, `invalid_destination`.
+    pub(crate) fn read(options: &JsValue, provider: Rc<Provider>) -> Result<Self, Error> {
+        let options = Options::new("options", options)?;
+        let mut settings = Settings::new(provider);
+        settings.servers = vec!["wss://originate.invalid".to_owned()];
+        settings.uri = Uri::parse("sip:originate@originate.invalid").ok();
+        settings.register = false;
+        settings.proxy_headers = options.proxy_headers("headers").unwrap_or_default();
+        settings.proxy_url = options.checked("proxyUrl", check_proxy_url);
+        settings.caller_id = options.caller_id();
+        let destination = options.string("destination");
+        let signal = options.signal();
+        options.finish()?;
+        if settings.proxy_url.is_none() {
+            let missing = "originateCall() needs the URL of a call proxy";
+            return Err(Error::new(ErrorCode::ProxyRequired, missing));
+        }
+        let destination = Destination::parse(&destination.unwrap_or_default(), None)?;
+        let number = destination.phone_number().ok_or_else(|| {
+            Error::new(ErrorCode::InvalidDestination, "originateCall() reaches telephone numbers only")
+        })?;
+        Ok(Self { settings, to: number.e164().to_owned(), signal })
     }
 }
 
@@ -512,28 +569,69 @@ fn headers(what: &str, value: &JsValue) -> Result<Vec<(String, String)>, Error> 
     Ok(headers)
 }
 
-/// `proxyHeaders`: those of the application's own session with its proxy. A function is asked when the headers
-/// are needed, so it cannot be checked here.
-fn check_proxy_headers(name: &str, options: &Options) {
-    let Some(value) = options.field(name) else { return };
-    if value.is_function() {
-        return;
-    }
-    for (header, value) in options.keep(headers(name, &value)).unwrap_or_default() {
-        if header.bytes().any(|b| !b.is_ascii_graphic() || b == b':') || has_control(&value) {
-            options.refuse(name, "not a valid HTTP header");
+/// Headers that browsers set by themselves or that belong to the connection (Fetch Standard, "forbidden
+/// request-header"; RFC 9110, section 7.6.1), and the one that says what the body is.
+const NOT_FOR_APPLICATIONS: &str = " accept-charset accept-encoding connection content-length content-type cookie \
+    cookie2 date dnt expect host keep-alive origin referer set-cookie te trailer transfer-encoding upgrade via ";
+
+/// Reads `proxyHeaders`, or what a function gave for it: those of the application's own session with its proxy.
+///
+/// # Errors
+/// `invalid_config` naming the field, never what is in it.
+pub(crate) fn proxy_headers(field: &str, value: &JsValue) -> Result<Vec<(String, String)>, Error> {
+    let refuse = |problem| Err(Error::invalid_config(field, problem));
+    let headers = headers(field, value)?;
+    for (name, value) in &headers {
+        // RFC 9110, section 5.1: a token. `fetch` takes no value beyond Latin-1.
+        let token = !name.is_empty()
+            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b));
+        if !token || has_control(value) || value.chars().any(|c| u32::from(c) > 0xff) {
+            return refuse("not a valid HTTP header");
         }
-        if is_basic_authorization(&header, &value) {
-            options.fail(api_credential(name));
+        if is_basic_authorization(name, value) || is_api_credential_name(name) {
+            return Err(api_credential(field));
+        }
+        let name = name.to_ascii_lowercase();
+        let starts = |with: &str| name.strip_prefix(with).is_some();
+        let reserved = split(NOT_FOR_APPLICATIONS, b' ').any(|word| word == name);
+        if reserved || starts("sec-") || starts("proxy-") || starts("access-control-") {
+            return refuse("holds a header that only the browser may set");
         }
     }
+    Ok(headers)
 }
 
-/// `Authorization: Basic …`: how REST APIs take an account's user and password (RFC 7617).
+/// `Authorization: Basic …`, how REST APIs take an account's user and password (RFC 7617), under whatever name
+/// speaks of authorization, and wherever in a list of several.
 fn is_basic_authorization(name: &str, value: &str) -> bool {
-    let name = name.trim_ascii();
-    (name.eq_ignore_ascii_case("authorization") || name.eq_ignore_ascii_case("proxy-authorization"))
-        && value.trim_ascii_start().get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case("basic"))
+    let name = name.to_ascii_lowercase();
+    name.as_bytes().windows(4).any(|part| part == b"auth")
+        && split(value, b',').any(|part| {
+            part.trim_ascii_start().get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case("basic"))
+        })
+}
+
+/// A key of the proxy's, such as "main": neither a telephone number nor what could be a password or a token.
+fn check_caller_id(key: &str) -> Result<(), Error> {
+    const FIELD: &str = "callerId";
+    let good = key.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+    if key.is_empty() || key.len() > 64 || !good {
+        return Err(Error::invalid_config(
+            FIELD,
+            "expected the name that the proxy has for it, such as \"main\"",
+        ));
+    }
+    if is_api_id(key) {
+        return Err(api_credential(FIELD));
+    }
+    Ok(())
+}
+
+/// What the ids and passwords of the accounts at 46elks and its like look like: 32 hex digits, with a letter before
+/// them or not.
+fn is_api_id(text: &str) -> bool {
+    let hex = |text: &str| text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit());
+    hex(text) || text.get(1..).is_some_and(hex)
 }
 
 fn api_credential(field: &str) -> Error {
@@ -604,6 +702,9 @@ fn check_proxy_url(url: &str) -> Result<(), Error> {
     const FIELD: &str = "proxyUrl";
     if has_space_or_control(url) {
         return Err(Error::invalid_config(FIELD, "a URL holds no spaces or control characters"));
+    }
+    if split_once(url, b'?').is_some() || split_once(url, b'#').is_some() {
+        return Err(Error::invalid_config(FIELD, "a base URL has neither a query nor a fragment"));
     }
     // A browser reads a backslash like a slash, so "/\host" is another origin.
     if url.starts_with('/') && !url.starts_with("//") && split_once(url, b'\\').is_none() {
@@ -742,7 +843,17 @@ mod tests {
             ("proxyUrl", "//proxy.example.com/x".into()),
             ("proxyUrl", "javascript:alert(1)".into()),
             ("proxyHeaders", object([("X", 1.into())])),
+            ("proxyUrl", "https://proxy.example.com/?token=x".into()),
+            ("proxyUrl", "/calls#x".into()),
+            ("proxyHeaders", object([("X Y", "1".into())])),
+            ("proxyHeaders", object([("X", "1\r\nY: 2".into())])),
+            ("proxyHeaders", object([("Cookie", "a=b".into())])),
             ("callerId", 1.into()),
+            ("callerId", "".into()),
+            ("callerId", "+46701234567".into()),
+            ("callerId", "two words".into()),
+            ("callerId", "user:secret".into()),
+            ("callerId", "x".repeat(65).into()),
             ("iceServers", "stun:stun.example.com".into()),
             ("iceServers", Array::of1(&object([("urls", "http://x".into())])).into()),
             ("iceServers", Array::of1(&object([("urls", "turn:turn.example.com".into())])).into()),
@@ -826,6 +937,33 @@ mod tests {
         {
             assert!(check_proxy_url(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn the_session_with_the_proxy_is_kept_and_not_shown() {
+        let settings = merge(&object([
+            ("callerId", "Main-2_b.c".into()),
+            ("proxyHeaders", object([("Authorization", "Bearer hunter2".into())])),
+        ]))
+        .unwrap();
+        assert_eq!(settings.caller_id.as_deref(), Some("Main-2_b.c"));
+        let ProxyHeaders::Static(headers) = &settings.proxy_headers else { panic!("not kept") };
+        assert_eq!(headers, &[("Authorization".to_owned(), "Bearer hunter2".to_owned())]);
+        assert!(!format!("{settings:?}").contains("hunter2"));
+        let function = js_sys::Function::new_no_args("return {}");
+        let asked = settings.merged(&object([("proxyHeaders", function.into())]), provider).unwrap();
+        assert!(matches!(asked.proxy_headers, ProxyHeaders::Ask(_)));
+
+        // Ids and passwords of accounts at 46elks.
+        for id in ["0123456789abcdef0123456789ABCDEF", "u0123456789abcdef0123456789abcdef"] {
+            let error = refused(&object([("callerId", id.into())]));
+            assert!(error.hint.as_ref().unwrap().contains("proxy") && !error.message.contains(id));
+        }
+        assert_eq!(
+            DialOptions::read(&object([("callerId", "other".into())])).unwrap().caller_id.as_deref(),
+            Some("other")
+        );
+        assert!(DialOptions::read(&object([("callerId", "a b".into())])).is_err());
     }
 
     #[test]

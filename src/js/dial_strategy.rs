@@ -24,7 +24,7 @@ thread_local! {
 }
 
 /// The provider with this id. Nothing stays borrowed: an option's getter may register another.
-fn provider(id: &str) -> Result<Rc<Provider>, Error> {
+pub(super) fn provider(id: &str) -> Result<Rc<Provider>, Error> {
     PROVIDERS.with_borrow(|providers| providers.get(id).cloned())
 }
 
@@ -36,15 +36,6 @@ fn provider(id: &str) -> Result<Rc<Provider>, Error> {
 pub fn register_provider(provider: &JsValue) -> Result<(), JsValue> {
     let provider = config::provider(provider).map_err(|error| error::to_js(&error))?;
     PROVIDERS.with_borrow_mut(|providers| providers.register(provider)).map_err(|error| error::to_js(&error))
-}
-
-/// Not part of this version: rejects, with the error of a wrong argument where there is one.
-#[wasm_bindgen(js_name = originateCall)]
-pub fn originate_call(options: &JsValue) -> Promise {
-    let result = config::check_originate(options).and_then(|()| {
-        Err(error::new(ErrorCode::UnsupportedByProvider, "rest-originate is not part of this version"))
-    });
-    settled(&result)
 }
 
 /// A SIP phone for one account.
@@ -209,7 +200,11 @@ impl DialStrategy {
         if self.is_dialing() {
             return Err(error::new(ErrorCode::AlreadyDialing, "A dial is in progress"));
         }
-        self.driver.with(|state| state.settings = Rc::new(new));
+        self.driver.with(|state| {
+            state.settings = Rc::new(new);
+            // They may be of another session.
+            state.last_headers = None;
+        });
         self.driver.apply_settings();
         self.driver.drain();
         Ok(())

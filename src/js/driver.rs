@@ -16,20 +16,25 @@ use super::config::{self, CredentialsSetting, Settings};
 use super::dialing::Dialing;
 use super::dtmf::{self, Method};
 use super::event::{self, Listeners};
+use super::originated_call::Originated;
 use super::promise::{Settler, settle_all};
+use super::proxy::Asked;
 use super::{error, fatal};
 use crate::browser::clock::{Clock, Timer};
 use crate::browser::entropy::BrowserEntropy;
+use crate::browser::listener::Listener;
+use crate::browser::lock::WebLock;
 use crate::browser::media_session::{MediaReport, MediaSession, MediaSetup};
 use crate::browser::object::object;
+use crate::browser::page;
 use crate::browser::peer_connection::Configuration;
 use crate::browser::task::then;
 use crate::browser::websocket::{Socket, SocketEvent};
 use crate::dial::strategy::StrategyName;
 use crate::error::{Error, ErrorCode};
 use crate::phone::{
-    CallId, CallState, ConnectionState, CredentialsId, EndReason, Event, Input, LogLevel, MediaCommand,
-    MediaSeq, Output, Phone, RegistrationState, SocketId,
+    CallId, CallState, ConnectionState, CredentialsId, DialStage, EndReason, Event, Input, LockId, LogLevel,
+    MediaCommand, MediaSeq, Output, Phone, ProxyId, RegistrationState, SocketId,
 };
 use crate::time::Instant;
 
@@ -55,6 +60,17 @@ pub(crate) struct State {
     pub(crate) phone: Option<Phone>,
     pub(crate) settings: Rc<Settings>,
     sockets: Vec<(SocketId, Rc<Socket>)>,
+    /// What is asked of the call proxy and not answered yet.
+    pub(super) asked: Vec<(ProxyId, Asked)>,
+    /// The headers that the application last gave for the proxy, for requests that cannot wait. In memory only.
+    pub(super) last_headers: Option<Vec<(String, String)>>,
+    locks: Vec<(LockId, WebLock)>,
+    page_hide: Option<Listener>,
+    /// The page is on its way out, and what is to be sent cannot wait for anything.
+    pub(super) leaving: bool,
+    /// Nobody needs this driver any more once its last request is answered.
+    pub(super) over: bool,
+    pub(super) originated: Option<Originated>,
     calls: Vec<Rc<CallEntry>>,
     pub(crate) connects: Vec<Settler>,
     pub(crate) disconnects: Vec<Settler>,
@@ -64,8 +80,16 @@ pub(crate) struct State {
     pub(crate) connection: ConnectionState,
     pub(crate) registration: RegistrationState,
     entropy: Option<BrowserEntropy>,
-    /// After `free()` the driver keeps itself alive until it has said goodbye.
-    keep: Option<Rc<Driver>>,
+    /// After `free()` the driver keeps itself alive until it has said goodbye; that of a call without a phone, until
+    /// the call is over.
+    pub(super) keep: Option<Rc<Driver>>,
+}
+
+impl State {
+    #[cfg(test)]
+    pub(super) fn watches_page(&self) -> bool {
+        self.page_hide.is_some()
+    }
 }
 
 /// What comes before what.
@@ -73,6 +97,7 @@ pub(crate) struct State {
 enum Stage {
     Wire,
     Media,
+    Proxy,
     Credentials,
     Events,
 }
@@ -82,6 +107,9 @@ impl Stage {
         match output {
             Output::OpenSocket { .. } | Output::Send { .. } | Output::CloseSocket(_) => Self::Wire,
             Output::Media { .. } => Self::Media,
+            Output::Proxy { .. } | Output::AbortProxy(_) | Output::Lock { .. } | Output::Unlock(_) => {
+                Self::Proxy
+            }
             Output::NeedCredentials { .. } => Self::Credentials,
             Output::Event(_) => Self::Events,
         }
@@ -113,6 +141,13 @@ impl Driver {
                 phone: None,
                 settings: Rc::new(settings),
                 sockets: Vec::new(),
+                asked: Vec::new(),
+                last_headers: None,
+                locks: Vec::new(),
+                page_hide: None,
+                leaving: false,
+                over: false,
+                originated: None,
                 calls: Vec::new(),
                 connects: Vec::new(),
                 disconnects: Vec::new(),
@@ -223,7 +258,7 @@ impl Driver {
     // ---- the loop
 
     /// Hands in what happened outside, and does what follows.
-    fn feed(&self, input: Input) {
+    pub(super) fn feed(&self, input: Input) {
         self.with_phone(|phone, now| phone.handle_input(now, input));
         self.drain();
     }
@@ -239,9 +274,10 @@ impl Driver {
             if outputs.is_empty() {
                 break;
             }
-            // The wire first, in order: nothing that happens on this page may delay an ACK.
+            // The wire first, in order: nothing that happens on this page may delay an ACK. Then what the call
+            // proxy waits for, as the proof of an answer.
             let mut waiting = outputs;
-            for stage in [Stage::Wire, Stage::Media, Stage::Credentials, Stage::Events] {
+            for stage in [Stage::Wire, Stage::Media, Stage::Proxy, Stage::Credentials, Stage::Events] {
                 if stage == Stage::Credentials {
                     self.arm_timer();
                 }
@@ -256,6 +292,8 @@ impl Driver {
         }
         self.draining.set(false);
         self.arm_timer();
+        self.watch_page();
+        self.let_go();
     }
 
     fn carry_out(&self, output: Output) {
@@ -265,6 +303,13 @@ impl Driver {
             Output::CloseSocket(socket) => self.close_socket(socket),
             Output::Media { call, seq, command } => self.media(call, seq, command),
             Output::NeedCredentials { id, .. } => self.ask_credentials(id),
+            Output::Proxy { id, command, keepalive } => self.ask_proxy(id, command, keepalive),
+            Output::AbortProxy(id) => drop(self.answered(id)),
+            Output::Lock { id, name } => self.lock(id, &name),
+            Output::Unlock(id) => {
+                let released = self.with(|state| state.locks.extract_if(.., |(lock, _)| *lock == id).next());
+                drop(released);
+            }
             Output::Event(event) => self.dispatch(event),
         }
     }
@@ -378,9 +423,12 @@ impl Driver {
         }
         let session = self.session(call).or_else(|| {
             // Only the first job of a call makes a session: a late one must not open a microphone again.
-            matches!(command, MediaCommand::CreateOffer | MediaCommand::CreateAnswer { .. })
-                .then(|| self.open_session(call))
-                .flatten()
+            matches!(
+                command,
+                MediaCommand::CreateOffer | MediaCommand::CreateAnswer { .. } | MediaCommand::OpenMicrophone
+            )
+            .then(|| self.open_session(call))
+            .flatten()
         });
         if let Some(session) = session {
             session.run(seq, command);
@@ -437,6 +485,48 @@ impl Driver {
                 call.listeners.emit("stats", &stats);
             }
         }));
+    }
+
+    // ---- the page
+
+    fn lock(&self, id: LockId, name: &str) {
+        let Some(window) = web_sys::window() else {
+            self.feed(Input::Lock(id, true));
+            return;
+        };
+        let me = self.me.clone();
+        let report = move |held| {
+            if let Some(driver) = Self::alive(&me) {
+                driver.feed(Input::Lock(id, held));
+            }
+        };
+        let lock = WebLock::request(&window, name, Box::new(report));
+        self.with(|state| state.locks.push((id, lock)));
+    }
+
+    /// Listens for the end of the page as long as there is a call that a request must end.
+    fn watch_page(&self) {
+        let (wanted, watching) = self.with(|state| {
+            let rest = |call: &Rc<CallEntry>| call.strategy == Some(StrategyName::RestOriginate);
+            let wanted = !state.asked.is_empty() || !state.locks.is_empty() || state.calls.iter().any(rest);
+            (wanted, state.page_hide.is_some())
+        });
+        if wanted == watching {
+            return;
+        }
+        let me = self.me.clone();
+        let hidden = move || {
+            if let Some(driver) = Self::alive(&me) {
+                driver.with(|state| state.leaving = true);
+                driver.feed(Input::PageHide);
+                // The browser may bring the page back as it was.
+                driver.with(|state| state.leaving = false);
+            }
+        };
+        let listener =
+            web_sys::window().filter(|_| wanted).map(|window| page::on_hide(&window, Box::new(hidden)));
+        let old = self.with(|state| core::mem::replace(&mut state.page_hide, listener));
+        drop(old);
     }
 
     // ---- tones
@@ -566,8 +656,16 @@ impl Driver {
             }
             (Event::ConnectDone(result), _) => settle_all(self.take_connects(), &result),
             (Event::DisconnectDone, _) => self.disconnected(),
-            (Event::Stage(id, stage), _) => self.dial_stage(id, stage),
-            (Event::DialDone(id, result), _) => self.dial_done(id, result),
+            (Event::Stage(id, stage), _) => {
+                if stage == DialStage::RingingClient {
+                    self.originate_done(&Ok(()));
+                }
+                self.dial_stage(id, stage);
+            }
+            (Event::DialDone(id, result), _) => {
+                self.originate_done(&result);
+                self.dial_done(id, result);
+            }
             (Event::Log(level, text), _) => self.log(level, &text),
             (Event::Incoming(_), Some(call)) => {
                 self.listeners.emit("incoming", &object([("call", call.object(&self.me))]));
@@ -628,13 +726,24 @@ impl Driver {
         let forgotten = self.with(|state| state.calls.extract_if(.., |one| one.id == call.id).next());
         drop(forgotten);
         call.release_object();
+        self.originate_ended();
     }
 
     /// A `connect()` that was called meanwhile is not settled here: it begins now.
     fn disconnected(&self) {
-        let (disconnects, keep) =
-            self.with(|state| (core::mem::take(&mut state.disconnects), state.keep.take()));
+        let disconnects = self.with(|state| {
+            state.over = state.keep.is_some();
+            core::mem::take(&mut state.disconnects)
+        });
         settle_all(disconnects, &Ok(()));
+    }
+
+    /// Lets go of itself when there is nothing left to do: a cancellation that was not heard is sent again.
+    fn let_go(&self) {
+        let keep = self.with(|state| {
+            let idle = state.phone.as_ref().is_none_or(|phone| phone.poll_timeout().is_none());
+            if state.over && idle && state.asked.is_empty() { state.keep.take() } else { None }
+        });
         if let Some(me) = keep {
             // Not here: this very method is being run on it.
             crate::browser::listener::drop_later(me);
@@ -642,7 +751,7 @@ impl Driver {
     }
 
     /// A line for `log` listeners: warnings always, the rest where `debug` is on.
-    fn log(&self, level: LogLevel, text: &str) {
+    pub(super) fn log(&self, level: LogLevel, text: &str) {
         let wanted =
             matches!(level, LogLevel::Warn | LogLevel::Error) || self.with(|state| state.settings.debug);
         if wanted && self.listeners.has("log") {
@@ -710,6 +819,7 @@ impl Driver {
             if let Some(dial) = dial {
                 dial.fail(&error);
             }
+            self.originate_done(&Err(error.clone()));
         }
         let payload = error::to_js(&error);
         // Where in the module it happened: for a report of the defect.

@@ -171,6 +171,8 @@ pub(crate) const fn stage(stage: DialStage) -> &'static str {
     match stage {
         DialStage::Preparing => "preparing",
         DialStage::Requesting => "requesting",
+        DialStage::RingingClient => "ringing-client",
+        DialStage::ClientConnected => "client-connected",
         DialStage::Ringing => "ringing",
         DialStage::EarlyMedia => "early-media",
         DialStage::Connected => "connected",

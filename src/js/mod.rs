@@ -2,10 +2,11 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `dial_strategy`, `call` | the exported classes |
+//! | `dial_strategy`, `call`, `originated_call` | the exported classes |
 //! | `driver` | owns the phone and everything in the browser; the drain loop |
 //! | `dialing` | one `dial()` from its arguments to its result |
 //! | `dtmf` | tones in line |
+//! | `proxy` | requests to the call proxy, with the application's headers |
 //! | `config` | options objects, checked |
 //! | `error`, `event`, `promise` | how outcomes reach JavaScript |
 //! | `fatal` | what is left to do after a panic |
@@ -19,7 +20,10 @@ mod dtmf;
 mod error;
 mod event;
 mod fatal;
+mod originated_call;
 mod promise;
+mod proxy;
 
 pub use call::Call;
-pub use dial_strategy::{DialStrategy, originate_call, register_provider};
+pub use dial_strategy::{DialStrategy, register_provider};
+pub use originated_call::{OriginatedCall, originate_call};

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { readFile } from 'node:fs/promises';
+import { readFile, readdir } from 'node:fs/promises';
 import { after, before, describe, test } from 'node:test';
 import { promisify } from 'node:util';
 
@@ -73,6 +73,21 @@ describe('the package', { timeout: 180_000 }, () => {
     const { stdout, stderr } = await promisify(execFile)(process.execPath, ['--input-type=module', '--eval', program], { timeout: 10_000 });
     assert.equal(stderr, '');
     assert.deepEqual(JSON.parse(stdout), { same: true, code: 'not_initialized', kinds: Array(5).fill('function') });
+  });
+
+  test('nothing that ships can build a Basic header or knows the address of an API', async () => {
+    const files = (await readdir(PACKAGE)).filter((name) => /\.(js|wasm)$/.test(name));
+    assert.ok(files.includes(WASM) && files.includes('index.js') && files.length >= 3, files.join());
+    for (const name of files) {
+      // One character a byte, so that texts in the module are found as they stand.
+      const text = await readFile(new URL(name, PACKAGE), 'latin1');
+      for (const trace of [/Basic\s/, /\bbtoa\b/, /ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz/, /toBase64/, /api\.46elks\.com/]) {
+        assert.doesNotMatch(text, trace, name);
+      }
+    }
+    // The search would find them: here is what it looks for, and the module's texts can be read like this.
+    assert.match('Basic eDp5', /Basic\s/);
+    assert.match(await readFile(new URL(WASM, PACKAGE), 'latin1'), /proxyHeaders/);
   });
 
   test('init() twice is one promise and one download; a failed load can be retried', async () => {

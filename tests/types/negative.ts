@@ -1,5 +1,5 @@
 // What must not compile: `tsc` fails on a `@ts-expect-error` without an error.
-import init, { Call, DialStrategy, registerProvider } from '../../pkg/index.js';
+import init, { Call, DialStrategy, originateCall, registerProvider } from '../../pkg/index.js';
 
 // @ts-expect-error null is no source of a module
 await init(null);
@@ -47,3 +47,16 @@ if (call?.state === 'held') call.free();
 
 // @ts-expect-error strategies are required
 registerProvider({ id: 'mine' });
+
+// @ts-expect-error a header is a text
+phone.configure({ proxyHeaders: { 'X-Session': 1 } });
+
+// @ts-expect-error an API's credentials are no option of a call
+void originateCall({ proxyUrl: '/calls', destination: '+46101234567', apiPassword: 'p' });
+
+// @ts-expect-error the proxy's address is required
+void originateCall({ destination: '+46101234567' });
+
+const leg = await originateCall({ proxyUrl: '/calls', destination: '+46101234567' });
+// @ts-expect-error read-only
+leg.state = 'ended';

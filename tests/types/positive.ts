@@ -8,6 +8,7 @@ import init, {
   type DialResult,
   type DialStrategyConfig,
   type ErrorCode,
+  type OriginatedCall,
   type SoftphoneError,
   type StrategyName,
 } from '../../pkg/index.js';
@@ -98,8 +99,22 @@ const last: DialResult | null = phone.lastResult;
 const error: SoftphoneError | null = phone.error;
 phone.reset();
 registerProvider({ id: 'mine', strategies: ['sip-invite'], sessionTimers: false });
-const leg = await originateCall({ proxyUrl: '/api/calls', destination: '+46101234567' });
+const leg: OriginatedCall = await originateCall({
+  proxyUrl: '/api/calls',
+  destination: '+46101234567',
+  callerId: 'main',
+  headers: { Authorization: 'Bearer abc' },
+  signal: AbortSignal.timeout(1000),
+});
+const text: string = [leg.id, leg.direction, leg.from, leg.to, leg.state].join();
 await leg.cancel();
+phone.configure({ proxyHeaders: async () => ({ Authorization: `Bearer ${await Promise.resolve(text)}` }) });
+phone.configure({ providerId: '46elks', proxyUrl: 'https://proxy.example.com', callerId: 'main' });
+await phone.dial('+46101234567', {
+  strategy: 'rest-originate',
+  callerId: 'other',
+  onProgress: (stage) => console.log(stage === 'ringing-client' || stage === 'client-connected'),
+});
 await phone.disconnect();
 phone.free();
 void [strategy, calls, last, error, phone.isDialing];
