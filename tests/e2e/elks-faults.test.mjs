@@ -36,7 +36,7 @@ const FAULTS = [
   { fault: 'b-busy', ends: 'busy', billed: { a: 1, b: 0 } },
   { fault: 'b-failed', ends: 'provider_error', billed: { a: 1, b: 0 } },
 ];
-// Tests of their own, in the other files.
+// In the other files, as such or as what a number does.
 const ELSEWHERE = ['b-noanswer', 'stranger-call-in-window', 'spoofed-own-number-in-window'];
 
 describe('faults of the provider', { timeout: 600_000 }, () => {
