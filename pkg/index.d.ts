@@ -151,6 +151,8 @@ export class DialStrategy {
   reset(): void;
   /** The strategy that dial() would use now for this destination. Throws `invalid_destination`. */
   strategyFor(destination: string): StrategyName;
+  /** Why it would use that one, in one sentence for people. Throws `invalid_destination`. */
+  strategyReason(destination: string): string;
   /** The strategy that dial() would use now for a telephone number. */
   readonly strategy: StrategyName;
   readonly isDialing: boolean;

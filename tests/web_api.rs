@@ -97,6 +97,9 @@ async fn the_provider_and_the_destination_decide() {
     assert_eq!(phone.strategy_for("+46101234567").unwrap(), "rest-originate");
     assert_eq!(phone.strategy_for("sip:bob@example.com").unwrap(), "sip-invite");
     assert_eq!(code(&phone.strategy_for("bob").unwrap_err()), "invalid_destination");
+    assert!(phone.strategy_reason("+46101234567").unwrap().contains("REST"));
+    assert!(phone.strategy_reason("sip:bob@example.com").unwrap().contains("INVITE"));
+    assert_eq!(code(&phone.strategy_reason("bob").unwrap_err()), "invalid_destination");
 
     let error = failed(phone.dial(&"+46101234567".into(), &JsValue::UNDEFINED)).await;
     assert_eq!(code(&error), "proxy_required");

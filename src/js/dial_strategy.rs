@@ -100,8 +100,20 @@ impl DialStrategy {
     #[wasm_bindgen(js_name = strategyFor)]
     pub fn strategy_for(&self, destination: &JsValue) -> Result<JsValue, JsValue> {
         self.driver
-            .strategy_for(destination)
-            .map(|strategy| strategy.as_str().into())
+            .decision_for(destination)
+            .map(|decision| decision.strategy.as_str().into())
+            .map_err(|error| error::to_js(&error))
+    }
+
+    /// Why, in one sentence.
+    ///
+    /// # Errors
+    /// `invalid_destination`.
+    #[wasm_bindgen(js_name = strategyReason)]
+    pub fn strategy_reason(&self, destination: &JsValue) -> Result<JsValue, JsValue> {
+        self.driver
+            .decision_for(destination)
+            .map(|decision| decision.reason.into())
             .map_err(|error| error::to_js(&error))
     }
 

@@ -151,11 +151,11 @@ impl Driver {
         }))
     }
 
-    /// The strategy that a dial to this destination would use.
-    pub(crate) fn strategy_for(&self, destination: &JsValue) -> Result<StrategyName, Error> {
+    /// How a dial to this destination would go, and why.
+    pub(crate) fn decision_for(&self, destination: &JsValue) -> Result<Decision, Error> {
         self.check_alive()?;
         let text = destination_text(destination)?;
-        Ok(decide(&self.settings(), &text, None)?.1.strategy)
+        Ok(decide(&self.settings(), &text, None)?.1)
     }
 
     /// The running dial has come further.

@@ -94,6 +94,7 @@ if (result.success) {
 }
 
 const strategy: StrategyName = phone.strategyFor('sip:bob@example.com');
+const reason: string = phone.strategyReason('sip:bob@example.com');
 const calls: readonly Call[] = phone.calls;
 const last: DialResult | null = phone.lastResult;
 const error: SoftphoneError | null = phone.error;
@@ -117,4 +118,4 @@ await phone.dial('+46101234567', {
 });
 await phone.disconnect();
 phone.free();
-void [strategy, calls, last, error, phone.isDialing];
+void [strategy, reason, calls, last, error, phone.isDialing];

@@ -79,6 +79,9 @@ extern "C" {
     pub fn dial(this: &Phone, destination: &JsValue, options: &JsValue) -> Promise;
     #[wasm_bindgen(method)]
     pub fn reset(this: &Phone);
+    #[wasm_bindgen(method, catch, js_name = strategyReason)]
+    pub fn strategy_reason(this: &Phone, destination: &str) -> Result<String, JsValue>;
+
     #[wasm_bindgen(method, catch, js_name = strategyFor)]
     pub fn strategy_for(this: &Phone, destination: &str) -> Result<String, JsValue>;
     #[wasm_bindgen(method, getter)]
