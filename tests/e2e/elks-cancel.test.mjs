@@ -39,19 +39,20 @@ const PHASES = [
     },
     stage: 'requesting',
     also: async (suite) => until('the provider has the call', async () => (await suite.simulator.log()).requests.length > 0),
-    billed: { a: 0, b: 0 },
+    billed: { a: 1, b: 0 },
   },
   {
     name: 'before the provider calls',
     prepare: (suite) => suite.simulator.arm('late-invite-after-cancel', LATE),
     stage: 'ringing-client',
-    billed: { a: 0, b: 0 },
+    billed: { a: 1, b: 0 },
   },
   {
     name: 'answered, before the proof',
     // Without a claim the proxy proves nothing.
     prepare: (suite, phone) => hold(phone.page, 'POST', /\/claim$/),
     stage: 'client-connected',
+    answered: true,
     billed: { a: 1, b: 0 },
   },
   {
@@ -59,12 +60,15 @@ const PHASES = [
     number: NUMBERS.noAnswer,
     prepare: async () => {},
     stage: 'connected',
-    billed: { a: 1, b: 0 },
+    answered: true,
+    also: async (suite) => until('the number rings', async () => (await suite.simulator.billed()).b === 1),
+    billed: { a: 1, b: 1 },
   },
   {
     name: 'in the conversation',
     prepare: async () => {},
     stage: 'connected',
+    answered: true,
     also: (suite, phone) => phone.plays(1000),
     billed: { a: 1, b: 1 },
   },
@@ -103,8 +107,9 @@ describe('giving up a call through 46elks', { timeout: 600_000 }, () => {
           }
           assert.deepEqual(await phone.rung(), []);
         }
-        await suite.simulator.quiet({ deadline: 30_000 });
+        const { legs } = await suite.simulator.quiet({ deadline: 30_000, atLeast: phase.billed.a + phase.billed.b });
         assert.deepEqual(await suite.simulator.billed(), phase.billed);
+        assert.ok(legs.every(({ answered }) => !answered || phase.answered), 'a leg was answered');
 
         // And the number is free for the next call.
         await suite.simulator.reset();
@@ -127,9 +132,8 @@ describe('giving up a call through 46elks', { timeout: 600_000 }, () => {
     await phone.reaches('ringing-client');
     await phone.hangup();
     assert.equal((await phone.outcome()).code, 'aborted');
-    await until('the provider has called', async () => (await suite.simulator.log()).legs.some(({ leg }) => leg === 'a'), { deadline: 20_000 });
-    await suite.simulator.quiet({ deadline: 30_000 });
-    assert.deepEqual(await suite.simulator.billed(), { a: 0, b: 0 });
+    const { legs } = await suite.simulator.quiet({ deadline: 30_000, atLeast: 1 });
+    assert.deepEqual(legs.map(({ leg, answered }) => [leg, answered]), [['a', false]]);
     assert.deepEqual(await phone.rung(), []);
     await phone.untouched();
   });

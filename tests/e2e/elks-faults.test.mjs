@@ -16,7 +16,7 @@ const FAULTS = [
   { fault: '429', code: 'provider_error', hint: /in 7 seconds/, billed: { a: 0, b: 0 } },
   { fault: '500', code: 'provider_error', billed: { a: 0, b: 0 } },
   { fault: 'html-502-body', code: 'provider_error', billed: { a: 0, b: 0 } },
-  { fault: 'truncated-json', code: 'provider_error', billed: { a: 0, b: 0 } },
+  { fault: 'truncated-json', code: 'provider_error', billed: { a: 1, b: 0 } },
   { fault: 'response-lost', billed: { a: 1, b: 1 } },
   { fault: 'invite-before-response', billed: { a: 1, b: 1 } },
   { fault: 'no-invite', code: 'bridge_missing', billed: { a: 0, b: 0 } },
@@ -33,8 +33,8 @@ const FAULTS = [
   { fault: 'two-registrations', billed: { a: 1, b: 1 } },
   { fault: 'two-registrations', value: 'answer', code: 'bridge_missing', billed: { a: 1, b: 0 } },
   { fault: 'unknown-state', billed: { a: 1, b: 1 } },
-  { fault: 'b-busy', ends: 'busy', billed: { a: 1, b: 0 } },
-  { fault: 'b-failed', ends: 'provider_error', billed: { a: 1, b: 0 } },
+  { fault: 'b-busy', ends: 'busy', billed: { a: 1, b: 1 } },
+  { fault: 'b-failed', ends: 'provider_error', billed: { a: 1, b: 1 } },
 ];
 // In the other files, as such or as what a number does.
 const ELSEWHERE = ['b-noanswer', 'stranger-call-in-window', 'spoofed-own-number-in-window'];

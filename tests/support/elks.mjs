@@ -57,19 +57,18 @@ export class Simulator {
     return (await this.#ask('/log')).json();
   }
 
-  /** Billed legs. */
+  /** Legs that somebody pays for: asked of the provider and begun, answered or not. */
   async billed() {
     const { a_legs: a, b_legs: b } = await this.log();
     return { a, b };
   }
 
-  /** Waits until every leg is over, and returns the log then. */
-  async quiet({ deadline = 15_000 } = {}) {
+  /** Waits until every leg is over, of `atLeast` so many, and returns the log then. */
+  async quiet({ deadline = 15_000, atLeast = 0 } = {}) {
     return until('every leg is over', async () => {
       const log = await this.log();
-      const running = log.legs.filter(({ ended }) => !ended);
-      assert.deepEqual(running, []);
-      return log;
+      assert.deepEqual(log.legs.filter(({ ended_at: end }) => !end), []);
+      return log.legs.length >= atLeast && log;
     }, { deadline });
   }
 
