@@ -1,6 +1,6 @@
 /** The number field, its keys, and the way that a call would take. */
 
-import { completeAddress, explainStrategy } from './address.js';
+import { completeAddress } from './address.js';
 import { fillDialPad, flashKey, isDialKey } from './dial-pad.js';
 import { byId } from './dom.js';
 
@@ -84,8 +84,8 @@ export class DialView {
     }
     try {
       const strategy = this.#phone.strategyFor(address);
-      const reason = this.#phone.strategyReason(address) ?? explainStrategy(strategy, address, this.#phone.config);
-      this.#route.textContent = `Calls ${address} by ${NAMES[strategy] ?? strategy}: ${reason.replace(/\.$/, '')}.`;
+      const reason = this.#phone.strategyReason(address);
+      this.#route.textContent = `Calls ${address} by ${NAMES[strategy] ?? strategy}: ${reason}.`;
     } catch (error) {
       this.#route.classList.add('refused');
       this.#route.textContent = [error.message, error.hint].filter(Boolean).join(' ');

@@ -89,7 +89,7 @@ export class Phone extends EventTarget {
 
   /** Why strategyFor() says what it says. */
   strategyReason(address) {
-    return this.#strategy.strategyReason?.(address);
+    return this.#strategy.strategyReason(address);
   }
 
   async dial(address) {
