@@ -51,7 +51,7 @@ pub(crate) struct Sandbox {
 impl Sandbox {
     /// Starts it with its call log on our own output, and waits until it answers.
     pub(crate) fn start_in_sight(port: u16) -> Result<Self> {
-        Self { group: task(port).start()?, log: None }.ready(port)
+        Self { group: task(port).arg("--show-passwords").start()?, log: None }.ready(port)
     }
 
     /// Starts it with its call log in a file, and waits until it answers.
