@@ -8,6 +8,8 @@
 //!    |                                     |
 //!    +------------ media (UDP) --------- numbers (tasks): the crate's own Phone + str0m
 //! ```
+//!
+//! Beside it, on the same port, a simulator of the 46elks service with a network of its own: see [`elks`].
 #![forbid(unsafe_code)]
 
 pub mod accounts;
