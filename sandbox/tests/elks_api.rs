@@ -271,4 +271,10 @@ async fn the_challenge_and_the_refusals_on_the_wire() {
     let media = sdp.lines().find(|line| line.starts_with("m=audio")).unwrap();
     assert!(media.contains("UDP/TLS/RTP/SAVPF 8 0 "), "PCMA first: {media}");
     assert!(sdp.contains("telephone-event/8000") && sdp.contains("a=rtcp-mux"), "{sdp}");
+
+    elks.config(json!({ "pcma_only": true })).await;
+    elks.post("/a1/calls", &form).await;
+    let incoming = phone.request(wasm_softphone::sip::message::Method::Invite).await;
+    let sdp = String::from_utf8(incoming.body.clone()).unwrap();
+    assert!(sdp.contains("PCMA/8000") && !sdp.contains("PCMU"), "{sdp}");
 }

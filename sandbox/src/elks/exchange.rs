@@ -69,7 +69,7 @@ fn carry_out(shared: &Arc<Shared>, output: Output) {
     match output {
         Output::Invite { leg, call, from, to, second } => {
             let (sender, commands) = mpsc::unbounded_channel();
-            let audio = Audio::new();
+            let audio = Audio::with(!shared.calls().options.pcma_only);
             shared.wires().insert(leg, sender, audio.clone());
             spawn_local(legs::invite(
                 shared.clone(),
