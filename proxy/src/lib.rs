@@ -19,6 +19,7 @@ pub mod numbers;
 pub mod origin;
 pub mod policy;
 mod proxy;
+mod server;
 pub mod store;
 pub mod telemetry;
 mod tokens;
@@ -26,3 +27,4 @@ pub mod upstream;
 
 pub use http::Code;
 pub use proxy::{Proxy, SetupError};
+pub use server::{Patience, serve};

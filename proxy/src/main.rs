@@ -1,7 +1,7 @@
 //! `wasm-softphone-proxy --config FILE`
 #![forbid(unsafe_code)]
 
-use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::Parser;
 use tokio::{
@@ -9,9 +9,9 @@ use tokio::{
     signal::unix::{SignalKind, signal},
 };
 use tracing::{error, info};
-use wasm_softphone_proxy::{Proxy, SetupError, config::Config, telemetry::init_logging};
+use wasm_softphone_proxy::{Patience, Proxy, SetupError, config::Config, telemetry::init_logging};
 
-/// How long connections and requests to 46elks may take to end once the proxy is to stop.
+/// How long requests to 46elks may take to end once the proxy is to stop.
 const STOP: Duration = Duration::from_secs(20);
 
 /// Calls through the 46elks voice API for browsers.
@@ -67,42 +67,26 @@ fn main() -> ExitCode {
 
 async fn serve(config: Config) -> Result<(), SetupError> {
     let listen = config.listen;
-    let proxy = Arc::new(Proxy::new(config).await?);
+    let proxy = Proxy::new(config).await?;
     let listener = TcpListener::bind(listen).await?;
     let listen = listener.local_addr()?;
     info!(%listen, version = env!("CARGO_PKG_VERSION"), "listening");
     let (mut terminated, mut interrupted) =
         (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let stopping = Arc::clone(&proxy);
-    let (tell, told) = tokio::sync::oneshot::channel();
-    let stop = async move {
+    let stop = async {
         tokio::select! {
             _ = terminated.recv() => {}
             _ = interrupted.recv() => {}
         }
         info!("stopping");
         // Long-polls are answered, so that their connections end.
-        stopping.begin_shut_down();
-        // Nobody hears it if the server has failed.
-        let _unheard = tell.send(());
+        proxy.begin_shut_down();
     };
-    let service = proxy.router().into_make_service_with_connect_info::<SocketAddr>();
-    let server = axum::serve(listener, service).with_graceful_shutdown(stop);
-    let overdue = async {
-        // An error: the server ended by itself, and so does the select.
-        if told.await.is_err() {
-            std::future::pending::<()>().await;
-        }
-        tokio::time::sleep(STOP).await;
-    };
-    let served = tokio::select! {
-        served = async { server.await } => served,
-        () = overdue => Ok(()),
-    };
+    wasm_softphone_proxy::serve(listener, proxy.router(), Patience::default(), stop).await;
     // Requests to 46elks have their own limit, which is shorter.
     if tokio::time::timeout(STOP, proxy.shut_down()).await.is_err() {
         error!("what was under way was cut off");
     }
     info!("stopped");
-    Ok(served?)
+    Ok(())
 }

@@ -422,7 +422,7 @@ async fn without_a_claim_nothing_is_connected() {
     let started = Instant::now();
     assert_eq!(setup.voice_start(&asked, &asked.id).await, json!({"hangup": "reject"}));
     let waited = started.elapsed();
-    assert!((Duration::from_millis(1_400)..Duration::from_millis(2_500)).contains(&waited), "{waited:?}");
+    assert!((Duration::from_millis(1_400)..Duration::from_secs(5)).contains(&waited), "{waited:?}");
     assert_eq!(setup.browser.claim(id).await, 409);
     assert_eq!(setup.voice_start(&asked, &asked.id).await, json!({"hangup": "reject"}));
     setup.whenhangup(&asked, &[("id", &asked.id), ("state", "success")]).await;

@@ -61,10 +61,12 @@ impl Memory {
         }
         let mut tables = Tables::default();
         for mut record in last.into_values() {
-            // Nobody could poll while we were away.
-            record.seen_at = record.seen_at.max(now);
-            // And whoever sent its request can't have the answer any more.
-            record.outcome_unknown |= !record.answered();
+            if !record.ended() {
+                // Nobody could poll while we were away.
+                record.seen_at = record.seen_at.max(now);
+                // And whoever sent its request can't have the answer any more.
+                record.outcome_unknown |= !record.answered();
+            }
             tables.put(record, &timing);
         }
         journal.rewrite(tables.records.values().map(|slot| &slot.record))?;

@@ -6,6 +6,8 @@
 mod journal;
 mod memory;
 mod redis;
+#[cfg(test)]
+mod tests;
 
 use std::{path::Path, sync::Arc, time::Duration};
 
