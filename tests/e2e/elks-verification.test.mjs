@@ -86,26 +86,48 @@ describe('the call that answers itself', { timeout: 300_000 }, () => {
     await suite.simulator.quiet();
   });
 
-  test('of two tabs one is armed; the other is told so, and the next dial there comes about', async () => {
+  test('of two tabs one is armed; the other is told so, and can dial afterwards', async () => {
     const profile = await suite.profile();
-    const first = await suite.phone({ profile });
-    const second = await suite.phone({ profile });
+    const refused = await suite.phone({ profile });
+    // The provider calls the one that has registered last.
+    const armed = await suite.phone({ profile });
     await suite.simulator.arm('late-invite-after-cancel', LATE);
-    await first.begin(NUMBERS.echo);
-    await first.reaches('ringing-client');
-    const refused = await second.dial(NUMBERS.echo);
-    assert.equal(refused.code, 'already_dialing');
-    assert.match(refused.message, /tab/);
-    await first.hangup();
-    await first.outcome();
+    await armed.begin(NUMBERS.echo);
+    await armed.reaches('ringing-client');
+    const refusal = await refused.dial(NUMBERS.echo);
+    assert.equal(refusal.code, 'already_dialing');
+    assert.match(refusal.message, /tab/);
+    await armed.hangup();
+    await armed.outcome();
     await suite.simulator.quiet({ atLeast: 1 });
     await suite.simulator.reset();
-    const result = await second.dial(NUMBERS.echo);
+    await refused.page.evaluate(async () => {
+      await globalThis.phone.disconnect();
+      await globalThis.phone.connect();
+    });
+    const result = await refused.dial(NUMBERS.echo);
     assert.equal(result.code, null, result.message);
-    await second.plays(1000);
-    await first.untouched();
-    await second.hangup();
-    await second.ended();
+    await refused.plays(1000);
+    await armed.untouched();
+    await refused.hangup();
+    await refused.ended();
+    await suite.simulator.quiet();
+    assert.deepEqual(await suite.simulator.billed(), { a: 1, b: 1 });
+  });
+
+  test('both tabs ring: the one that has dialled answers, the other never does', async () => {
+    await suite.simulator.configure({ reg: 'fork' });
+    const profile = await suite.profile();
+    const other = await suite.phone({ profile });
+    const phone = await suite.phone({ profile });
+    const result = await phone.dial(NUMBERS.echo);
+    assert.equal(result.code, null, result.message);
+    await phone.plays(1000);
+    await until('the other tab has stopped ringing', async () => (await other.rung()).every(({ state }) => state === 'ended'));
+    await other.untouched();
+    assert.deepEqual(await phone.rung(), []);
+    await phone.hangup();
+    await phone.ended();
     await suite.simulator.quiet();
     assert.deepEqual(await suite.simulator.billed(), { a: 1, b: 1 });
   });

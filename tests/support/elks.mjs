@@ -35,6 +35,12 @@ export class Simulator {
   async reset() {
     await this.#ask('/fault', 'DELETE');
     await this.#ask('/log', 'DELETE');
+    await this.configure({ reg: 'last-wins' });
+  }
+
+  /** Options of the simulator; `reg: 'fork'` lets all phones of a number ring. */
+  configure(options) {
+    return this.#ask('/config', 'POST', options);
   }
 
   /** For the next call. */
