@@ -620,6 +620,14 @@ impl Phone {
             None if open => None,
             // It can't have been completed before it was confirmed.
             None => Some(Error::new(ErrorCode::ProviderError, "The provider has ended the call")),
+            // This phone has answered somebody, and that was not the provider.
+            Some(error)
+                if error.code == ErrorCode::BridgeMissing
+                    && !open
+                    && matches!(phase, Phase::Accepted | Phase::Confirmed | Phase::Outcome) =>
+            {
+                Some(unverified("The call that was answered is not the provider's"))
+            }
             error => error,
         };
         let cause = match &error {

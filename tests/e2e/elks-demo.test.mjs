@@ -63,6 +63,9 @@ describe('the demo page with 46elks', { timeout: 180_000 }, () => {
     assert.ok(hint.length > 0);
     assert.equal(code, 'provider_error');
     await demo.idle();
+    // It was for one call.
+    await page.getByText('Nothing is armed.').waitFor();
+    await page.getByRole('button', { name: 'Arm', exact: true }).click();
     await page.getByRole('button', { name: 'Disarm' }).click();
     await page.getByText('Nothing is armed.').waitFor();
     await demo.call(NUMBERS.echo);
@@ -110,8 +113,7 @@ describe('the demo page with 46elks', { timeout: 180_000 }, () => {
         await inspect('waiting for the provider', demo);
         await demo.hangUp();
         await demo.idle();
-        await suite.simulator.quiet({ deadline: 30_000 });
-        await suite.simulator.reset();
+        await suite.simulator.quiet({ atLeast: 1 });
         await demo.call(NUMBERS.busy);
         await demo.error();
         await inspect('busy', demo);

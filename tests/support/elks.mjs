@@ -35,6 +35,12 @@ export class Simulator {
   async reset() {
     await this.#ask('/fault', 'DELETE');
     await this.#ask('/log', 'DELETE');
+    await this.configure({ reg: 'last-wins' });
+  }
+
+  /** Options of the simulator; `reg: 'fork'` lets all phones of a number ring. */
+  configure(options) {
+    return this.#ask('/config', 'POST', options);
   }
 
   /** For the next call. */
@@ -63,11 +69,16 @@ export class Simulator {
     return { a, b };
   }
 
-  /** Waits until every leg is over, of `atLeast` so many, and returns the log then. */
+  /**
+   * Waits until every leg is over, of `atLeast` so many, and the proxy has heard so: the number is free again.
+   * Returns the log then.
+   */
   async quiet({ deadline = 15_000, atLeast = 0 } = {}) {
     return until('every leg is over', async () => {
       const log = await this.log();
       assert.deepEqual(log.legs.filter(({ ended_at: end }) => !end), []);
+      const reported = log.webhooks.filter(({ kind, status }) => kind === 'report' && status < 300).map(({ form }) => form.id);
+      assert.deepEqual(log.legs.filter(({ leg, billed, call }) => leg === 'a' && billed && !reported.includes(call)), []);
       return log.legs.length >= atLeast && log;
     }, { deadline });
   }

@@ -402,6 +402,18 @@ fn a_confirmation_of_what_was_not_answered_here_opens_nothing() {
 }
 
 #[test]
+fn an_answered_call_that_the_provider_did_not_make_is_unverified() {
+    for at in [At::Accepted, At::Gated] {
+        let (mut bench, id, ..) = reach(at);
+        // The provider's own call was busy meanwhile.
+        bench.proxy_answers(is_poll, reply(200, ended("client_unreachable", 2)));
+        assert_eq!(bench.dial_error(id), "unverified_bridge", "{at:?}");
+        assert!(!gate_is_open(&bench, id));
+        settled(bench, id);
+    }
+}
+
+#[test]
 fn an_answer_that_is_never_ready_is_given_up() {
     let (mut bench, id, ..) = reach(At::Answering);
     bench.pass(secs(10));
