@@ -711,7 +711,11 @@ fn check_proxy_url(url: &str) -> Result<(), Error> {
         return Ok(());
     }
     let bad = || Error::invalid_config(FIELD, "expected an https: URL or a path that starts with a slash");
-    let parsed = web_sys::Url::new(url).map_err(|_| bad())?;
+    // "https:host" is a path of the page's own server where that speaks https too (URL Standard, section 4.4).
+    let parsed = match split_once(url, b':') {
+        Some((_, rest)) if rest.starts_with("//") => web_sys::Url::new(url).map_err(|_| bad())?,
+        _ => return Err(bad()),
+    };
     if !parsed.username().is_empty() || !parsed.password().is_empty() {
         return Err(api_credential(FIELD));
     }
@@ -932,9 +936,16 @@ mod tests {
         {
             check_proxy_url(ok).unwrap();
         }
-        for bad in
-            ["api/calls", "/\\example.com", "http://example.com", "https://a b", "ftp://example.com", ""]
-        {
+        for bad in [
+            "api/calls",
+            "https:example.com",
+            "http:localhost",
+            "/\\example.com",
+            "http://example.com",
+            "https://a b",
+            "ftp://example.com",
+            "",
+        ] {
             assert!(check_proxy_url(bad).is_err(), "{bad}");
         }
     }
