@@ -670,6 +670,8 @@ impl Driver {
             (Event::Incoming(_), Some(call)) => {
                 self.listeners.emit("incoming", &object([("call", call.object(&self.me))]));
             }
+            // Nothing is heard of a caller who may not be the provider.
+            (Event::Dtmf(..), Some(call)) if call.is_gated() => {}
             (Event::CallState(_, state), Some(call)) => self.call_changed(&call, state),
             (Event::AnswerDone(_, result), Some(call)) => settle_all(call.answering.take(), &result),
             (Event::InfoDone(_, result), Some(call)) => self.tone_answered(&call, result),
