@@ -33,19 +33,6 @@ pub(crate) struct Dialing {
     abort: Option<Listener>,
 }
 
-impl Dialing {
-    /// Resolves with a failure, without touching the state of the phone.
-    pub(crate) fn fail(self, error: &Error) {
-        let result = self.failure(error);
-        self.settler.resolve(&result);
-    }
-
-    fn failure(&self, error: &Error) -> JsValue {
-        let id = self.call.as_ref().map(|call| call.js_id());
-        failure(&error::to_js(error), id, self.strategy)
-    }
-}
-
 impl Driver {
     /// `dial()`: never rejects, and leaves `error` and `lastResult` behind on every path.
     pub(crate) fn dial(&self, destination: &JsValue, options: &JsValue) -> Promise {
@@ -207,8 +194,8 @@ impl Driver {
 
     /// `error` and `lastResult`.
     pub(crate) fn remember(&self, error: JsValue, result: JsValue) {
-        if self.check_alive().is_ok() {
-            self.with(|state| (state.error, state.last_result) = (error, result));
+        if let Ok(mut state) = self.state.try_borrow_mut() {
+            (state.error, state.last_result) = (error, result);
         }
     }
 }
@@ -540,5 +527,35 @@ mod tests {
         one.release();
         assert_eq!(code(first).await, "aborted");
         other.release();
+    }
+
+    #[test]
+    async fn a_panic_does_not_keep_the_number_locked() {
+        let (_server, _proxy) = (FakeServer::new(), FakeProxy::new(ANSWERS));
+        let driver = phone().await;
+        let (first, stages) = dial(&driver);
+        until("ringing here", || reached(&stages, "ringing-client")).await;
+        super::super::fatal::fail_all("panicked somewhere");
+        assert_eq!(code(first).await, "fatal");
+        let remembered = driver.peek(|state| (state.error.clone(), state.last_result.clone())).unwrap();
+        assert_eq!(string(&remembered.0, "code").as_deref(), Some("fatal"));
+        assert_eq!(get(&remembered.1, "success"), JsValue::FALSE);
+        let again = phone().await;
+        // The browser keeps locks elsewhere, and takes a moment.
+        // The browser keeps locks elsewhere, and takes a moment.
+        let end = js_sys::Date::now() + 5_000.0;
+        loop {
+            let (next, stages) = dial(&again);
+            until("an outcome", || {
+                reached(&stages, "requesting") || again.with(|state| state.dial.is_none())
+            })
+            .await;
+            if reached(&stages, "requesting") {
+                break;
+            }
+            assert_eq!(code(next).await, "already_dialing");
+            assert!(js_sys::Date::now() < end, "still locked");
+        }
+        again.release();
     }
 }

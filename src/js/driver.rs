@@ -46,7 +46,8 @@ pub(crate) struct Driver {
     me: Weak<Self>,
     clock: Clock,
     timer: Timer,
-    state: RefCell<State>,
+    pub(super) state: RefCell<State>,
+    locks: RefCell<Vec<(LockId, WebLock)>>,
     sessions: RefCell<Vec<(CallId, Rc<MediaSession>)>>,
     pub(crate) listeners: Listeners,
     draining: Cell<bool>,
@@ -64,7 +65,6 @@ pub(crate) struct State {
     pub(super) asked: Vec<(ProxyId, Asked)>,
     /// The headers that the application last gave for the proxy, for requests that cannot wait. In memory only.
     pub(super) last_headers: Option<Vec<(String, String)>>,
-    locks: Vec<(LockId, WebLock)>,
     page_hide: Option<Listener>,
     /// The page is on its way out, and what is to be sent cannot wait for anything.
     pub(super) leaving: bool,
@@ -143,7 +143,6 @@ impl Driver {
                 sockets: Vec::new(),
                 asked: Vec::new(),
                 last_headers: None,
-                locks: Vec::new(),
                 page_hide: None,
                 leaving: false,
                 over: false,
@@ -156,6 +155,7 @@ impl Driver {
                 last_result: JsValue::NULL,
                 connection: ConnectionState::Disconnected,
                 registration: RegistrationState::Unregistered,
+            locks: RefCell::default(),
                 entropy: Some(entropy),
                 keep: None,
             }),
@@ -307,7 +307,7 @@ impl Driver {
             Output::AbortProxy(id) => drop(self.answered(id)),
             Output::Lock { id, name } => self.lock(id, &name),
             Output::Unlock(id) => {
-                let released = self.with(|state| state.locks.extract_if(.., |(lock, _)| *lock == id).next());
+                let released = self.locks.borrow_mut().extract_if(.., |(lock, _)| *lock == id).next();
                 drop(released);
             }
             Output::Event(event) => self.dispatch(event),
@@ -501,14 +501,15 @@ impl Driver {
             }
         };
         let lock = WebLock::request(&window, name, Box::new(report));
-        self.with(|state| state.locks.push((id, lock)));
+        self.locks.borrow_mut().push((id, lock));
     }
 
     /// Listens for the end of the page as long as there is a call that a request must end.
     fn watch_page(&self) {
         let (wanted, watching) = self.with(|state| {
             let rest = |call: &Rc<CallEntry>| call.strategy == Some(StrategyName::RestOriginate);
-            let wanted = !state.asked.is_empty() || !state.locks.is_empty() || state.calls.iter().any(rest);
+            let wanted =
+                !state.asked.is_empty() || !self.locks.borrow().is_empty() || state.calls.iter().any(rest);
             (wanted, state.page_hide.is_some())
         });
         if wanted == watching {
@@ -798,6 +799,10 @@ impl Driver {
     }
 
     /// Nothing works any more; microphones are turned off as far as they can be reached.
+        // A new phone, here or on another page, needs them.
+        if let Ok(mut locks) = self.locks.try_borrow_mut() {
+            locks.clear();
+        }
     pub(crate) fn poison(&self) {
         self.poisoned.set(true);
         if let Ok(mut sessions) = self.sessions.try_borrow_mut() {
@@ -818,9 +823,7 @@ impl Driver {
             let dial = state.dial.take();
             drop(state);
             settle_all(waiting, &Err(error.clone()));
-            if let Some(dial) = dial {
-                dial.fail(&error);
-            }
+            self.dial_failed(error.clone());
             self.originate_done(&Err(error.clone()));
         }
         let payload = error::to_js(&error);
