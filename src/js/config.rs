@@ -252,15 +252,18 @@ pub(crate) enum CredentialsSetting {
 }
 
 /// Headers of the application's own session with its proxy. `Debug` shows none of them.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) enum ProxyHeaders {
-    /// There are none.
-    #[default]
-    None,
-    /// Given.
+    /// Given; there may be none.
     Static(Vec<(String, String)>),
     /// The application is asked each time.
     Ask(Function),
+}
+
+impl Default for ProxyHeaders {
+    fn default() -> Self {
+        Self::Static(Vec::new())
+    }
 }
 
 impl core::fmt::Debug for ProxyHeaders {
@@ -306,7 +309,7 @@ impl Settings {
             provider,
             strategy: Choice::Auto,
             proxy_url: None,
-            proxy_headers: ProxyHeaders::None,
+            proxy_headers: ProxyHeaders::default(),
             caller_id: None,
             ice_servers: JsValue::UNDEFINED,
             ice_transport_policy: JsValue::UNDEFINED,

@@ -192,7 +192,7 @@ impl Driver {
         dial.settler.resolve(&result);
     }
 
-    /// `error` and `lastResult`.
+    /// `error` and `lastResult`; a panic may have left the state borrowed.
     pub(crate) fn remember(&self, error: JsValue, result: JsValue) {
         if let Ok(mut state) = self.state.try_borrow_mut() {
             (state.error, state.last_result) = (error, result);
@@ -302,19 +302,6 @@ mod tests {
             get(&self.0, "sent")
                 .unchecked_into::<Array>()
                 .iter()
-        /// A tone in the call with this Call-ID.
-        fn info(&self, call: &str, from: &str, to_tag: &str) {
-            let body = "Signal=5\r\nDuration=100\r\n";
-            let text = format!(
-                "INFO sip:4600100100@client.invalid SIP/2.0\r\nVia: SIP/2.0/WS 192.0.2.1;branch=z9hG4bKinfo{call}\r\n\
-                 Max-Forwards: 70\r\nFrom: <sip:{from}@voip.46elks.com>;tag=a\r\n\
-                 To: <sip:4600100100@voip.46elks.com>{to_tag}\r\nCall-ID: {call}\r\nCSeq: 2 INFO\r\n\
-                 Content-Type: application/dtmf-relay\r\nContent-Length: {}\r\n\r\n{body}",
-                body.len()
-            );
-            self.receive(&text);
-        }
-
                 .filter_map(|text| text.as_string())
                 .collect()
         }
@@ -326,6 +313,19 @@ mod tests {
         fn receive(&self, text: &str) {
             let receive: Function = get(&self.0, "receive").unchecked_into();
             receive.call1(&JsValue::UNDEFINED, &text.into()).unwrap();
+        }
+
+        /// A tone in the call with this Call-ID.
+        fn info(&self, call: &str, from: &str, to_tag: &str) {
+            let body = "Signal=5\r\nDuration=100\r\n";
+            let text = format!(
+                "INFO sip:4600100100@client.invalid SIP/2.0\r\nVia: SIP/2.0/WS 192.0.2.1;branch=z9hG4bKinfo{call}\r\n\
+                 Max-Forwards: 70\r\nFrom: <sip:{from}@voip.46elks.com>;tag=a\r\n\
+                 To: <sip:4600100100@voip.46elks.com>{to_tag}\r\nCall-ID: {call}\r\nCSeq: 2 INFO\r\n\
+                 Content-Type: application/dtmf-relay\r\nContent-Length: {}\r\n\r\n{body}",
+                body.len()
+            );
+            self.receive(&text);
         }
 
         /// A request of the call with this Call-ID.
@@ -448,17 +448,6 @@ mod tests {
         let proxy = FakeProxy::new(&ANSWERS.replace("ended: false,", "ended: false, confirm_timeout_s: 1,"));
         let server = FakeServer::new();
         let driver = phone().await;
-        let tones = Rc::new(RefCell::new(Vec::new()));
-        let heard = tones.clone();
-        let listener = callback(Box::new(move |event| heard.borrow_mut().push(event)));
-        let entry = driver.calls()[0].clone();
-        entry.listeners.add(&["dtmf"], &"dtmf".into(), &listener.into_js_value()).unwrap();
-        server.info("spoofed", "+46766860000", &to_tag(&answer));
-        until("its answer", || {
-            server.sent().iter().any(|text| text.starts_with("SIP/2.0 200") && text.contains("2 INFO"))
-        })
-        .await;
-        assert!(tones.borrow().is_empty(), "tones of whoever it is");
         let (dial, stages) = dial(&driver);
         until("ringing here", || reached(&stages, "ringing-client")).await;
         let pc = PeerConnection::new(&Configuration::default()).unwrap();
@@ -472,6 +461,17 @@ mod tests {
         let session = driver.session(driver.calls()[0].id).unwrap();
         until("the media path", || session.is_connected()).await;
         assert!(session.remote_stream().is_none());
+        let tones = Rc::new(RefCell::new(Vec::new()));
+        let heard = tones.clone();
+        let listener = callback(Box::new(move |event| heard.borrow_mut().push(event)));
+        let entry = driver.calls()[0].clone();
+        entry.listeners.add(&["dtmf"], &"dtmf".into(), &listener.into_js_value()).unwrap();
+        server.info("spoofed", "+46766860000", &to_tag(&answer));
+        until("its answer", || {
+            server.sent().iter().any(|text| text.starts_with("SIP/2.0 200") && text.contains("2 INFO"))
+        })
+        .await;
+        assert!(tones.borrow().is_empty(), "tones of whoever it is");
         assert_eq!(code(dial).await, "unverified_bridge");
         assert!(session.remote_stream().is_none() && session.local_stream().is_none());
         assert!(!reached(&stages, "ringing") && !reached(&stages, "connected"));

@@ -8,7 +8,6 @@ use core::cell::{Cell, RefCell};
 use core::time::Duration;
 use std::rc::{Rc, Weak};
 
-use js_sys::Promise;
 use wasm_bindgen::JsValue;
 
 use super::call::CallEntry;
@@ -28,7 +27,7 @@ use crate::browser::media_session::{MediaReport, MediaSession, MediaSetup};
 use crate::browser::object::object;
 use crate::browser::page;
 use crate::browser::peer_connection::Configuration;
-use crate::browser::task::then;
+use crate::browser::task::{promised, then};
 use crate::browser::websocket::{Socket, SocketEvent};
 use crate::dial::strategy::StrategyName;
 use crate::error::{Error, ErrorCode};
@@ -47,8 +46,8 @@ pub(crate) struct Driver {
     clock: Clock,
     timer: Timer,
     pub(super) state: RefCell<State>,
-    locks: RefCell<Vec<(LockId, WebLock)>>,
     sessions: RefCell<Vec<(CallId, Rc<MediaSession>)>>,
+    locks: RefCell<Vec<(LockId, WebLock)>>,
     pub(crate) listeners: Listeners,
     draining: Cell<bool>,
     /// A panic has happened; the state may be half changed and borrowed for good.
@@ -66,8 +65,6 @@ pub(crate) struct State {
     /// The headers that the application last gave for the proxy, for requests that cannot wait. In memory only.
     pub(super) last_headers: Option<Vec<(String, String)>>,
     page_hide: Option<Listener>,
-    /// The page is on its way out, and what is to be sent cannot wait for anything.
-    pub(super) leaving: bool,
     /// Nobody needs this driver any more once its last request is answered.
     pub(super) over: bool,
     pub(super) originated: Option<Originated>,
@@ -144,7 +141,6 @@ impl Driver {
                 asked: Vec::new(),
                 last_headers: None,
                 page_hide: None,
-                leaving: false,
                 over: false,
                 originated: None,
                 calls: Vec::new(),
@@ -155,11 +151,11 @@ impl Driver {
                 last_result: JsValue::NULL,
                 connection: ConnectionState::Disconnected,
                 registration: RegistrationState::Unregistered,
-            locks: RefCell::default(),
                 entropy: Some(entropy),
                 keep: None,
             }),
             sessions: RefCell::default(),
+            locks: RefCell::default(),
             listeners: Listeners::default(),
             draining: Cell::new(false),
             poisoned: Cell::new(false),
@@ -304,7 +300,9 @@ impl Driver {
             Output::Media { call, seq, command } => self.media(call, seq, command),
             Output::NeedCredentials { id, .. } => self.ask_credentials(id),
             Output::Proxy { id, command, keepalive } => self.ask_proxy(id, command, keepalive),
-            Output::AbortProxy(id) => drop(self.answered(id)),
+            Output::AbortProxy(id) => {
+                self.answered(id);
+            }
             Output::Lock { id, name } => self.lock(id, &name),
             Output::Unlock(id) => {
                 let released = self.locks.borrow_mut().extract_if(.., |(lock, _)| *lock == id).next();
@@ -518,10 +516,8 @@ impl Driver {
         let me = self.me.clone();
         let hidden = move || {
             if let Some(driver) = Self::alive(&me) {
-                driver.with(|state| state.leaving = true);
                 driver.feed(Input::PageHide);
-                // The browser may bring the page back as it was.
-                driver.with(|state| state.leaving = false);
+                driver.hurry_cancellations();
             }
         };
         let listener =
@@ -607,16 +603,11 @@ impl Driver {
     // ---- credentials
 
     fn ask_credentials(&self, id: CredentialsId) {
-        let asked = match &self.settings().credentials {
-            CredentialsSetting::Ask(function) => Some(function.call0(&JsValue::UNDEFINED)),
-            _ => None,
-        };
         // What was given may be a promise or not.
-        let given = match asked {
-            Some(Ok(value)) => Promise::resolve(&value),
-            Some(Err(thrown)) => Promise::reject(&thrown),
-            None => Promise::resolve(&JsValue::UNDEFINED),
-        };
+        let given = promised(match &self.settings().credentials {
+            CredentialsSetting::Ask(function) => function.call0(&JsValue::UNDEFINED),
+            _ => Ok(JsValue::UNDEFINED),
+        });
         let me = self.me.clone();
         let answered = move |given: Result<JsValue, JsValue>| {
             let Some(driver) = Self::alive(&me) else { return };
@@ -671,8 +662,6 @@ impl Driver {
             (Event::Incoming(_), Some(call)) => {
                 self.listeners.emit("incoming", &object([("call", call.object(&self.me))]));
             }
-            // Nothing is heard of a caller who may not be the provider.
-            (Event::Dtmf(..), Some(call)) if call.is_gated() => {}
             (Event::CallState(_, state), Some(call)) => self.call_changed(&call, state),
             (Event::AnswerDone(_, result), Some(call)) => settle_all(call.answering.take(), &result),
             (Event::InfoDone(_, result), Some(call)) => self.tone_answered(&call, result),
@@ -681,6 +670,8 @@ impl Driver {
                 let payload = object([("local", local.into()), ("remote", remote.into())]);
                 call.listeners.emit("hold", &payload);
             }
+            // Nothing is heard of a caller who may not be the provider.
+            (Event::Dtmf(..), Some(call)) if call.is_gated() => {}
             (Event::Dtmf(_, tone), Some(call)) => {
                 call.listeners.emit("dtmf", &object([("tone", tone.to_string().into())]));
             }
@@ -799,10 +790,6 @@ impl Driver {
     }
 
     /// Nothing works any more; microphones are turned off as far as they can be reached.
-        // A new phone, here or on another page, needs them.
-        if let Ok(mut locks) = self.locks.try_borrow_mut() {
-            locks.clear();
-        }
     pub(crate) fn poison(&self) {
         self.poisoned.set(true);
         if let Ok(mut sessions) = self.sessions.try_borrow_mut() {
@@ -812,6 +799,10 @@ impl Driver {
                 core::mem::forget(session);
             }
         }
+        // A new phone, here or on another page, needs them.
+        if let Ok(mut locks) = self.locks.try_borrow_mut() {
+            locks.clear();
+        }
     }
 
     /// Tells the application, and whoever waits for a promise.
@@ -820,7 +811,6 @@ impl Driver {
         if let Ok(mut state) = self.state.try_borrow_mut() {
             let mut waiting = core::mem::take(&mut state.connects);
             waiting.append(&mut state.disconnects);
-            let dial = state.dial.take();
             drop(state);
             settle_all(waiting, &Err(error.clone()));
             self.dial_failed(error.clone());
