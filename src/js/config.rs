@@ -298,6 +298,7 @@ pub(crate) struct Settings {
 
 impl Settings {
     /// Nothing but defaults.
+    #[inline(never)]
     pub(crate) fn new(provider: Rc<Provider>) -> Self {
         Self {
             servers: Vec::new(),

@@ -223,14 +223,7 @@ impl Driver {
 
     /// A call that the phone has just made.
     pub(crate) fn adopt(&self, id: CallId, strategy: Option<StrategyName>) -> Option<Rc<CallEntry>> {
-        self.with(|state| {
-            if let Some(known) = state.calls.iter().find(|call| call.id == id) {
-                return Some(known.clone());
-            }
-            let entry = CallEntry::new(state.phone.as_ref()?.call(id)?, strategy);
-            state.calls.push(entry.clone());
-            Some(entry)
-        })
+        self.with(|state| adopt(&mut state.calls, state.phone.as_ref()?, id, strategy))
     }
 
     /// # Errors
@@ -305,7 +298,7 @@ impl Driver {
             }
             Output::Lock { id, name } => self.lock(id, &name),
             Output::Unlock(id) => {
-                let released = self.locks.borrow_mut().extract_if(.., |(lock, _)| *lock == id).next();
+                let released = take_first(&mut self.locks.borrow_mut(), |(lock, _)| *lock == id);
                 drop(released);
             }
             Output::Event(event) => self.dispatch(event),
@@ -321,11 +314,8 @@ impl Driver {
                 outputs.push(output);
             }
             for output in &outputs {
-                if let Output::Event(Event::CallState(id, _) | Event::Incoming(id)) = output
-                    && !state.calls.iter().any(|call| call.id == *id)
-                    && let Some(info) = phone.call(*id)
-                {
-                    state.calls.push(CallEntry::new(info, None));
+                if let Output::Event(Event::CallState(id, _) | Event::Incoming(id)) = output {
+                    adopt(&mut state.calls, phone, *id, None);
                 }
             }
             for call in &state.calls {
@@ -408,7 +398,7 @@ impl Driver {
     }
 
     fn close_socket(&self, id: SocketId) {
-        let closed = self.with(|state| state.sockets.extract_if(.., |(socket, _)| *socket == id).next());
+        let closed = self.with(|state| take_first(&mut state.sockets, |(socket, _)| *socket == id));
         drop(closed);
     }
 
@@ -469,7 +459,7 @@ impl Driver {
     }
 
     fn close_session(&self, call: CallId) {
-        let closed = self.sessions.borrow_mut().extract_if(.., |(id, _)| *id == call).next();
+        let closed = take_first(&mut self.sessions.borrow_mut(), |(id, _)| *id == call);
         if let Some((_, session)) = closed {
             session.close();
         }
@@ -717,7 +707,7 @@ impl Driver {
         settle_all(tones, &over);
         settle_all(call.ending.take(), &Ok(()));
         call.listeners.emit("ended", &payload);
-        let forgotten = self.with(|state| state.calls.extract_if(.., |one| one.id == call.id).next());
+        let forgotten = self.with(|state| take_first(&mut state.calls, |one| one.id == call.id));
         drop(forgotten);
         call.release_object();
         self.originate_ended();
@@ -821,6 +811,28 @@ impl Driver {
         crate::browser::object::set(&payload, "cause", message);
         self.listeners.emit("fatal", &object([("error", payload)]));
     }
+}
+
+/// The call; at first sight it is put on the list.
+#[inline(never)]
+fn adopt(
+    calls: &mut Vec<Rc<CallEntry>>,
+    phone: &Phone,
+    id: CallId,
+    strategy: Option<StrategyName>,
+) -> Option<Rc<CallEntry>> {
+    if let Some(known) = calls.iter().find(|call| call.id == id) {
+        return Some(known.clone());
+    }
+    let entry = CallEntry::new(phone.call(id)?, strategy);
+    calls.push(entry.clone());
+    Some(entry)
+}
+
+/// Takes the first of these out of the list. (`extract_if` can take all, and is four times the code.)
+pub(super) fn take_first<T>(list: &mut Vec<T>, is_it: impl Fn(&T) -> bool) -> Option<T> {
+    let at = list.iter().position(is_it)?;
+    Some(list.remove(at))
 }
 
 #[inline(never)]

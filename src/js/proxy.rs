@@ -5,7 +5,7 @@ use std::rc::Rc;
 use wasm_bindgen::JsValue;
 
 use super::config::{self, ProxyHeaders, Settings};
-use super::driver::Driver;
+use super::driver::{Driver, take_first};
 use super::error;
 use crate::browser::object::get;
 use crate::browser::proxy_client::ProxyRequest;
@@ -149,7 +149,7 @@ impl Driver {
     }
 
     fn take_asked(&self, which: &dyn Fn(ProxyId, &Asked) -> bool) -> Option<(ProxyId, Asked)> {
-        self.with(|state| state.asked.extract_if(.., |(id, asked)| which(*id, asked)).next())
+        self.with(|state| take_first(&mut state.asked, |(id, asked)| which(*id, asked)))
     }
 }
 
