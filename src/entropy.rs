@@ -79,3 +79,28 @@ impl Entropy for SeededEntropy {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    struct Fixed(u8);
+
+    impl Entropy for Fixed {
+        fn fill(&mut self, buffer: &mut [u8]) {
+            buffer.fill(self.0);
+        }
+    }
+
+    #[test]
+    fn a_uuid_says_that_it_is_random() {
+        assert_eq!(uuid_v4(&mut Fixed(0)), "00000000-0000-4000-8000-000000000000");
+        assert_eq!(uuid_v4(&mut Fixed(0xff)), "ffffffff-ffff-4fff-bfff-ffffffffffff");
+        let mut random = SeededEntropy::new(1);
+        let first = uuid_v4(&mut random);
+        assert_ne!(first, uuid_v4(&mut random));
+        assert_eq!(first.len(), 36);
+    }
+}

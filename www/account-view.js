@@ -1,21 +1,25 @@
 /** Chooses the account, and shows how it is connected. */
 
-import { accountLabel, accountName } from './account.js';
+import { accountLabel, accountName, isElks } from './account.js';
 import { byId, element } from './dom.js';
 
 const CUSTOM = 'custom';
 
 export class AccountView {
+  #accounts = byId('accounts');
   #choices = byId('account-choices');
+  #elksChoices = byId('elks-choices');
   #form = byId('custom-account');
   #toggle = byId('connect-toggle');
 
   /** @param handlers `{ choose(config), connect(), disconnect() }` */
   constructor(accounts, handlers) {
     for (const config of accounts) {
-      this.#addChoice(accountName(config), accountLabel(config), () => handlers.choose(config));
+      const list = isElks(config) ? this.#elksChoices : this.#choices;
+      this.#addChoice(list, accountName(config), accountLabel(config), () => handlers.choose(config));
     }
-    this.#addChoice(CUSTOM, 'Custom…', () => {
+    byId('elks-accounts').hidden = !accounts.some(isElks);
+    this.#addChoice(this.#choices, CUSTOM, 'Custom…', () => {
       byId('custom-server').focus();
     });
     this.#form.addEventListener('submit', (event) => {
@@ -30,7 +34,7 @@ export class AccountView {
 
   /** Marks an account as the chosen one; without one, the form for a custom account. */
   select(name = CUSTOM) {
-    const input = this.#choices.querySelector(`input[value="${CSS.escape(name)}"]`);
+    const input = this.#accounts.querySelector(`input[value="${CSS.escape(name)}"]`);
     if (input) input.checked = true;
     this.#form.hidden = name !== CUSTOM;
   }
@@ -45,13 +49,13 @@ export class AccountView {
     this.#toggle.disabled = config === null;
   }
 
-  #addChoice(value, label, chosen) {
+  #addChoice(list, value, label, chosen) {
     const input = element('input', { type: 'radio', name: 'account', value });
     input.addEventListener('change', () => {
       this.#form.hidden = value !== CUSTOM;
       chosen();
     });
-    this.#choices.append(element('label', { class: 'choice' }, input, element('span', {}, label)));
+    list.append(element('label', { class: 'choice' }, input, element('span', {}, label)));
   }
 
   #customConfig() {

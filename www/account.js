@@ -1,12 +1,17 @@
 /** The accounts of this page: ready-made ones of the server that serves it, and one that the user types in. */
 
 import { userOf } from './address.js';
+import { fetchDemo } from './demo.js';
+import { withFreshSession } from './session.js';
 
-/** @returns {Promise<object[]>} the DialStrategyConfig objects of /demo.json */
+/** @returns {Promise<object[]>} settings for DialStrategy: SIP accounts, then those of 46elks */
 export async function loadAccounts() {
-  const response = await fetch('/demo.json', { cache: 'no-store' });
-  if (!response.ok) throw new Error(`The server has no demo accounts (/demo.json: ${response.status}).`);
-  return (await response.json()).sip;
+  const { sip, elks = [] } = await fetchDemo();
+  return [...sip, ...elks.map(withFreshSession)];
+}
+
+export function isElks(config) {
+  return config?.providerId === '46elks';
 }
 
 export function accountName(config) {

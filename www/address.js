@@ -1,7 +1,8 @@
-/** What a person types, as an address that the package takes, and why a call to it goes the way it goes. */
+/** What a person types, as an address that the package takes. */
 
 const SCHEME = /^[a-z][a-z0-9+.-]*:/i;
 const SEPARATORS = /[\s().-]/g;
+const NATIONAL = /^[\d\s().-]+$/;
 
 /** The host part of a SIP address of record. */
 export function domainOf(uri) {
@@ -20,25 +21,18 @@ export function userOf(uri) {
 
 /**
  * The package refuses anything but sip:, sips:, tel: and numbers that it can read, so that nothing is called by
- * guess. On this page a bare "600" or "bob" means somebody in the account's own domain.
+ * guess. On this page a bare "600" or "bob" means somebody in the account's own domain; digits are a national
+ * number where the account has a country.
  */
-export function completeAddress(input, accountUri) {
+export function completeAddress(input, { uri: accountUri, defaultCountry }) {
   const text = input.trim();
   if (text === '' || text.startsWith('+') || SCHEME.test(text)) return text;
+  if (defaultCountry && NATIONAL.test(text)) return text;
   if (text.includes('@')) return `sip:${text}`;
   const user = /^[\d\s().*#-]+$/.test(text) ? text.replace(SEPARATORS, '') : text;
   // RFC 3261, section 25.1: these may stand in a user part as they are, "#" may not.
   const escaped = encodeURIComponent(user).replace(/%(26|3D|2B|24|2C|3B|3F|2F)/g, decodeURIComponent);
   return `sip:${escaped}@${domainOf(accountUri)}`;
-}
-
-/** Why `strategy` was chosen for `address` under these settings. */
-export function explainStrategy(strategy, address, config) {
-  if (config.strategy && config.strategy !== 'auto') return 'as the settings ask';
-  if (/^sips?:/i.test(address)) return 'SIP addresses always go straight to the SIP server';
-  return strategy === 'sip-invite'
-    ? 'this provider takes telephone numbers over SIP'
-    : 'this provider calls telephone numbers through its own API, and rings you first';
 }
 
 /** Two letters, or a sign, for the round picture. */

@@ -1,6 +1,6 @@
 /** Puts the page together: the phone on one side, the views on the other. */
 
-import { AccountClaim, accountName, chooseAccount, loadAccounts } from './account.js';
+import { AccountClaim, accountName, chooseAccount, isElks, loadAccounts } from './account.js';
 import { AccountView } from './account-view.js';
 import { completeAddress } from './address.js';
 import { CallView, duration, remoteName } from './call-view.js';
@@ -9,7 +9,10 @@ import { byId } from './dom.js';
 import { ErrorView } from './error-view.js';
 import { IncomingView } from './incoming-view.js';
 import { NumbersView } from './numbers.js';
+import { outcome } from './outcome.js';
 import { loadModule, Phone } from './phone.js';
+import { SimulatorView } from './simulator-view.js';
+import { StagesView } from './stages-view.js';
 import { StatusView } from './status-view.js';
 import { Tones } from './tones.js';
 import { TraceView } from './trace-view.js';
@@ -34,6 +37,8 @@ const callView = new CallView(audio, {
     phone.sendTone(key);
   },
 });
+const stagesView = new StagesView();
+const simulatorView = new SimulatorView();
 const incomingView = new IncomingView({
   answer: () => {
     errorView.clear();
@@ -60,6 +65,7 @@ function render() {
   dialView.hidden = current !== null;
   dialView.ready = connection === 'connected' && current === null;
   callView.show(current);
+  stagesView.show(current);
   incomingView.show(ringing, { busy: current !== null });
   if (wasInCall && !current && !ringing) dialView.focus();
   if (ringing && !current) tones.ring('incoming');
@@ -70,7 +76,7 @@ function render() {
 function dial(address) {
   errorView.clear();
   announce('');
-  phone.dial(completeAddress(address, phone.config.uri));
+  phone.dial(completeAddress(address, phone.config));
 }
 
 async function use(config) {
@@ -78,7 +84,8 @@ async function use(config) {
   try {
     await Promise.all([claim.take(config), phone.use(config)]);
     numbersView.show(config, accounts);
-    dialView.showRoute();
+    dialView.suggest(isElks(config) ? '+46700000001' : '600');
+    simulatorView.show(isElks(config) ? config : null);
   } catch (error) {
     errorView.show(error);
   }
@@ -88,13 +95,19 @@ async function use(config) {
 phone.addEventListener('change', render);
 phone.addEventListener('log', ({ detail }) => traceView.add(detail));
 phone.addEventListener('error', ({ detail }) => errorView.show(detail.error));
-phone.addEventListener('ended', ({ detail: { call, reason } }) => announce(farewell(call, reason)));
+phone.addEventListener('stage', ({ detail: { stage } }) => stagesView.reach(stage));
+phone.addEventListener('ended', ({ detail: { call, reason } }) => {
+  const failure = outcome(call, reason);
+  if (failure) errorView.show(failure);
+  announce(failure ? '' : farewell(call, reason));
+  simulatorView.refresh();
+});
 
 /** How a call ended, in a sentence. */
 function farewell(call, reason) {
   const name = remoteName(call);
   if (call.startedAt !== null) return `Call with ${name} ended after ${duration(Date.now() - call.startedAt)}.`;
-  if (call.direction === 'outgoing') return reason.by === 'local' ? `Call to ${name} cancelled.` : '';
+  if (call.direction === 'outgoing') return reason.code === 'cancelled' ? `Call to ${name} cancelled.` : '';
   if (reason.code === 'answered_elsewhere') return `The call from ${name} was answered elsewhere.`;
   return reason.by === 'local' ? `Call from ${name} rejected.` : `Missed call from ${name}.`;
 }

@@ -1,6 +1,6 @@
 /** The number field, its keys, and the way that a call would take. */
 
-import { completeAddress, explainStrategy } from './address.js';
+import { completeAddress } from './address.js';
 import { fillDialPad, flashKey, isDialKey } from './dial-pad.js';
 import { byId } from './dom.js';
 
@@ -57,6 +57,12 @@ export class DialView {
     this.#input.focus();
   }
 
+  /** What could be typed here. */
+  suggest(number) {
+    this.#input.placeholder = number;
+    this.showRoute();
+  }
+
   /** A key typed outside any field: dialling works without aiming at the field first. */
   type(key) {
     if (key === 'Backspace') this.#erase();
@@ -78,7 +84,7 @@ export class DialView {
     }
     try {
       const strategy = this.#phone.strategyFor(address);
-      const reason = explainStrategy(strategy, address, this.#phone.config);
+      const reason = this.#phone.strategyReason(address);
       this.#route.textContent = `Calls ${address} by ${NAMES[strategy] ?? strategy}: ${reason}.`;
     } catch (error) {
       this.#route.classList.add('refused');
@@ -87,7 +93,7 @@ export class DialView {
   }
 
   #address() {
-    return completeAddress(this.#input.value, this.#phone.config?.uri ?? '');
+    return completeAddress(this.#input.value, this.#phone.config ?? { uri: '' });
   }
 
   #insert(text) {

@@ -1,6 +1,6 @@
-/** What the sandbox answers to (`cargo run -p sandbox`), for one-click dialling. */
+/** What the sandbox and its 46elks simulator answer to, for one-click dialling. */
 
-import { accountLabel, accountName } from './account.js';
+import { accountLabel, accountName, isElks } from './account.js';
 import { domainOf } from './address.js';
 import { byId, element } from './dom.js';
 
@@ -15,9 +15,22 @@ const NUMBERS = [
   ['606', 'Hangs up after 3 s'],
   ['607', 'Calls you back'],
 ];
+const ELKS_NUMBERS = [
+  ['+46700000001', 'Echo: hear yourself'],
+  ['+46700000002', 'Busy'],
+  ['+46700000003', 'Never answers'],
+  ['+46700000004', 'Fails at once'],
+  ['+46700000005', 'Hangs up after 3 s'],
+  ['+46700000006', 'Rings 20 s, then answers'],
+  ['+46700000007', 'Plays your keys back'],
+];
+const SIP_NOTE = 'Open this page in a second tab: it takes another account, and the two can call each other.';
+const ELKS_NOTE = '46elks calls this page first, then the number. The page answers that call by itself, and opens the '
+  + 'microphone once the proxy has proven that it is the right one.';
 
 export class NumbersView {
   #list = byId('numbers');
+  #note = byId('numbers-note');
   #dial;
 
   /** @param dial called with what was chosen */
@@ -27,6 +40,13 @@ export class NumbersView {
 
   /** The other accounts, and the numbers of the sandbox when that is where the account lives. */
   show(config, accounts) {
+    const elks = isElks(config);
+    this.#list.classList.toggle('wide', elks);
+    this.#note.textContent = elks ? ELKS_NOTE : SIP_NOTE;
+    if (elks) {
+      this.#list.replaceChildren(...ELKS_NUMBERS.map(([number, what]) => this.#item(number, what)));
+      return;
+    }
     const people = accounts
       .filter(({ uri }) => uri !== config.uri && domainOf(uri) === domainOf(config.uri))
       .map((other) => [accountName(other), `${accountLabel(other)}, if registered`]);

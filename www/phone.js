@@ -8,8 +8,8 @@ export function loadModule() {
 }
 
 /**
- * Events: "change" (anything that is shown), "ended" `{ call, reason }`, "error" `{ error }`, and "log" with an
- * entry of the trace.
+ * Events: "change" (anything that is shown), "stage" `{ stage, call }` of a call going out, "ended"
+ * `{ call, reason }`, "error" `{ error }`, and "log" with an entry of the trace.
  */
 export class Phone extends EventTarget {
   /** The settings in use, or `null`. */
@@ -87,8 +87,14 @@ export class Phone extends EventTarget {
     return this.#strategy.strategyFor(address);
   }
 
+  /** Why strategyFor() says what it says. */
+  strategyReason(address) {
+    return this.#strategy.strategyReason(address);
+  }
+
   async dial(address) {
-    const result = await this.#strategy.dial(address);
+    const onProgress = (stage, call) => this.#emit('stage', { stage, call });
+    const result = await this.#strategy.dial(address, { onProgress });
     if (!result.success && !this.#dismissed.delete(result.callId)) this.#emit('error', { error: result.error });
     this.#emit('change');
   }

@@ -1,6 +1,7 @@
 //! The web server: the demo page, the npm package, `/demo.json`, and SIP over WebSocket (RFC 7118).
 
 use std::path::Path;
+use std::sync::Arc;
 
 use axum::Json;
 use axum::Router;
@@ -18,6 +19,8 @@ use wasm_softphone::phone::is_loopback;
 use wasm_softphone::sip::wire::MAX_MESSAGE;
 
 use crate::accounts::{ACCOUNTS, aor};
+use crate::call_proxy::{self, CallProxy};
+use crate::elks::Elks;
 use crate::network::{Line, Network};
 
 /// What pages from here may do: run our module, talk to us, and to SIP servers that a user enters.
@@ -38,17 +41,31 @@ const HEADERS: [(HeaderName, &str); 5] = [
 #[derive(Clone)]
 struct App {
     network: Network,
+    elks: Elks,
+    calls: Arc<CallProxy>,
     stop: watch::Receiver<bool>,
 }
 
-pub(crate) fn router(network: Network, www: &Path, pkg: &Path, stop: watch::Receiver<bool>) -> Router {
+pub(crate) fn router(
+    network: Network,
+    elks: Elks,
+    calls: Arc<CallProxy>,
+    www: &Path,
+    pkg: &Path,
+    stop: watch::Receiver<bool>,
+) -> Router {
+    let simulator = elks.router();
+    let proxy = calls.router();
     Router::new()
         .route("/demo.json", get(demo))
         .route("/sip", get(sip))
         .nest_service("/pkg", ServeDir::new(pkg))
         .fallback_service(ServeDir::new(www))
+        .with_state(App { network, elks, calls, stop })
+        .merge(simulator)
         .layer(middleware::from_fn(guard))
-        .with_state(App { network, stop })
+        // Its own policy guards it, as where people deploy it.
+        .nest(call_proxy::PATH, proxy)
 }
 
 /// Refuses requests that name another host: a page of some other site whose name was made to resolve to
@@ -75,7 +92,7 @@ fn host_name(authority: &str) -> &str {
 }
 
 /// Whether a page of this origin is served from this machine.
-fn is_loopback_origin(origin: &HeaderValue) -> bool {
+pub(crate) fn is_loopback_origin(origin: &HeaderValue) -> bool {
     origin.to_str().ok().and_then(|origin| origin.parse::<Uri>().ok()).is_some_and(|uri| {
         matches!(uri.scheme_str(), Some("http" | "https"))
             && uri.authority().is_some_and(|authority| is_loopback(host_name(authority.as_str())))
@@ -86,6 +103,7 @@ fn is_loopback_origin(origin: &HeaderValue) -> bool {
 #[derive(Serialize)]
 struct Demo {
     sip: Vec<DialStrategyConfig>,
+    elks: Vec<serde_json::Value>,
 }
 
 #[derive(Serialize)]
@@ -104,7 +122,7 @@ struct SipCredentials {
     password: &'static str,
 }
 
-async fn demo(headers: HeaderMap) -> Response {
+async fn demo(State(app): State<App>, headers: HeaderMap) -> Response {
     // The name that the page was reached by: "localhost" and "127.0.0.1" are different origins.
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let sip = ACCOUNTS
@@ -117,7 +135,8 @@ async fn demo(headers: HeaderMap) -> Response {
             ice_servers: [],
         })
         .collect();
-    let mut response = Json(Demo { sip }).into_response();
+    let mut response =
+        Json(Demo { sip, elks: app.elks.demo(host, |user| app.calls.token(user)) }).into_response();
     response.headers_mut().insert(header::VARY, HeaderValue::from_static("Origin"));
     // Browser tests run on a port of their own.
     if let Some(origin) = headers.get(header::ORIGIN).filter(|origin| is_loopback_origin(origin)) {
@@ -127,6 +146,16 @@ async fn demo(headers: HeaderMap) -> Response {
 }
 
 async fn sip(State(app): State<App>, headers: HeaderMap, upgrade: WebSocketUpgrade) -> Response {
+    self::upgrade(app.network, &headers, upgrade, app.stop)
+}
+
+/// Connects a WebSocket to a network.
+pub(crate) fn upgrade(
+    network: Network,
+    headers: &HeaderMap,
+    upgrade: WebSocketUpgrade,
+    stop: watch::Receiver<bool>,
+) -> Response {
     // WebSockets know no same-origin rule: any page in the world may try to open one to this machine.
     if !headers.get(header::ORIGIN).is_none_or(is_loopback_origin) {
         return (StatusCode::FORBIDDEN, "pages of other origins are not served here\n").into_response();
@@ -137,8 +166,8 @@ async fn sip(State(app): State<App>, headers: HeaderMap, upgrade: WebSocketUpgra
             .into_response();
     }
     upgrade.on_upgrade(|socket| async move {
-        let line = app.network.open().await;
-        serve(socket, line, app.stop).await;
+        let line = network.open().await;
+        serve(socket, line, stop).await;
     })
 }
 

@@ -8,10 +8,15 @@
 //!    |                                     |
 //!    +------------ media (UDP) --------- numbers (tasks): the crate's own Phone + str0m
 //! ```
+//!
+//! Beside it stands a second network: the simulator of 46elks ([`elks`]), and the call proxy ([`call_proxy`]) that asks
+//! it for calls.
 #![forbid(unsafe_code)]
 
 pub mod accounts;
+pub mod call_proxy;
 pub mod clock;
+pub mod elks;
 mod http;
 pub mod media;
 pub mod network;
@@ -19,15 +24,19 @@ pub mod numbers;
 pub mod proxy;
 pub mod report;
 
-use std::io;
+use std::io::{self, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::serve::ListenerExt as _;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use accounts::ACCOUNTS;
+use call_proxy::CallProxy;
+use elks::Elks;
 use network::Network;
 use report::Report;
 
@@ -43,6 +52,12 @@ pub struct Settings {
     pub www: PathBuf,
     /// The npm package.
     pub pkg: PathBuf,
+    /// The simulator of 46elks.
+    pub elks: elks::Settings,
+    /// Where to list all secrets, one a line, for whoever searches logs for them.
+    pub secrets: Option<PathBuf>,
+    /// Where to write the simulator's API user and password, as `user:password`, for a proxy in another process.
+    pub elks_api_credentials: Option<PathBuf>,
 }
 
 /// Why the sandbox does not start.
@@ -87,13 +102,39 @@ impl Sandbox {
         let network = Network::spawn(self.address.to_string(), self.report.clone());
         let (stopping, stopped) = watch::channel(false);
         numbers::spawn(network.clone(), self.report.clone(), stopped.clone()).await?;
-        let router = http::router(network, &self.settings.www, &self.settings.pkg, stopped.clone());
+        let elks = Elks::new(
+            self.settings.elks.clone(),
+            self.address.to_string(),
+            self.report.clone(),
+            stopped.clone(),
+        )?;
+        if let Some(path) = &self.settings.elks_api_credentials {
+            let credentials = elks.api_credentials();
+            write_secrets(path, &[format!("{}:{}", credentials.username, credentials.password)])?;
+        }
+        let calls = Arc::new(CallProxy::new(self.address, &elks).await?);
+        if let Some(path) = &self.settings.secrets {
+            let mut secrets = calls.secrets(&elks);
+            secrets.extend(ACCOUNTS.iter().map(|account| account.password.to_owned()));
+            write_secrets(path, &secrets)?;
+        }
+        let router = http::router(
+            network,
+            elks,
+            calls.clone(),
+            &self.settings.www,
+            &self.settings.pkg,
+            stopped.clone(),
+        );
+        // The proxy checks where its webhooks come from.
+        let router = router.into_make_service_with_connect_info::<SocketAddr>();
         let mut hurry = stopped;
         // SIP answers are small and come in pairs (100 and 180): without this the second waits some 40 ms for the
         // other side's delayed acknowledgement of the first. A connection that cannot have it works all the same.
         let listener = self.listener.tap_io(|connection| drop(connection.set_nodelay(true)));
         let server = axum::serve(listener, router).with_graceful_shutdown(async move {
             stop.await;
+            calls.begin_shut_down();
             // Nobody listens when there was no connection.
             let _ = stopping.send(true);
             // Keeps the channel open until every socket has seen the news.
@@ -110,4 +151,14 @@ impl Sandbox {
             } => Ok(()),
         }
     }
+}
+
+/// Writes them, one a line, for nobody else to read.
+fn write_secrets(path: &Path, secrets: &[String]) -> io::Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(path)?;
+    secrets.iter().try_for_each(|secret| writeln!(file, "{secret}"))
 }

@@ -7,9 +7,10 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use sandbox::accounts::{ACCOUNTS, DOMAIN};
+use sandbox::elks::options::{Options, Reg};
 use sandbox::numbers::NUMBERS;
 use sandbox::report::Report;
-use sandbox::{Sandbox, Settings};
+use sandbox::{Sandbox, Settings, elks};
 
 /// A loopback telephone network in one process: the demo page, three SIP accounts, and numbers to call.
 #[derive(Parser)]
@@ -27,18 +28,55 @@ struct Arguments {
     /// Directory of the npm package
     #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../pkg"))]
     pkg: PathBuf,
+    /// Makes the ids, secrets and times of the 46elks simulator the same in every run
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Registrations of the 46elks simulator: last-wins, or fork to ring all phones of a number
+    #[arg(long, value_parser = ["last-wins", "fork"], default_value = "last-wins")]
+    reg: String,
+    /// POST /a1/calls/{id} with state=hangup works in the 46elks simulator, which no document says
+    #[arg(long)]
+    undocumented_hangup: bool,
+    /// Name of a header in the 46elks simulator's INVITE that carries the call's id
+    #[arg(long)]
+    callid_header: Option<String>,
+    /// Show the passwords of the accounts too
+    #[arg(long)]
+    show_passwords: bool,
+    /// List all secrets in this file, one a line
+    #[arg(long)]
+    secrets_file: Option<PathBuf>,
+    /// Write the API user and password of the 46elks simulator to this file, as user:password
+    #[arg(long)]
+    elks_api_credentials_file: Option<PathBuf>,
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let Arguments { port, trace, www, pkg } = Arguments::parse();
+    let Arguments {
+        port,
+        trace,
+        www,
+        pkg,
+        seed,
+        reg,
+        undocumented_hangup,
+        callid_header,
+        show_passwords,
+        secrets_file: secrets,
+        elks_api_credentials_file: elks_api_credentials,
+    } = Arguments::parse();
     for (what, directory) in [("demo page", &www), ("npm package", &pkg)] {
         if !directory.is_dir() {
             eprintln!("no {what} at {}", directory.display());
         }
     }
     let report = Report::new(trace, say);
-    let sandbox = match Sandbox::bind(Settings { port, www, pkg }, report).await {
+    let reg = if reg == "fork" { Reg::Fork } else { Reg::LastWins };
+    let options = Options { reg, undocumented_hangup, callid_header, ..Options::default() };
+    let elks = elks::Settings { seed, options };
+    let settings = Settings { port, www, pkg, elks, secrets, elks_api_credentials };
+    let sandbox = match Sandbox::bind(settings, report).await {
         Ok(sandbox) => sandbox,
         Err(error) => {
             eprintln!("{error}");
@@ -47,7 +85,10 @@ async fn main() -> ExitCode {
     };
     say(&format!("http://{}/", sandbox.address()));
     for account in ACCOUNTS {
-        say(&format!("  sip:{}@{DOMAIN}  password {}", account.user, account.password));
+        // A log is no place for passwords, not even for these.
+        let password =
+            if show_passwords { format!("  password {}", account.password) } else { String::new() };
+        say(&format!("  sip:{}@{DOMAIN}{password}", account.user));
     }
     for number in NUMBERS {
         say(&format!("  {}  {}", number.number, number.name));

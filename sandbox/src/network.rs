@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
 use crate::clock::{Clock, OsEntropy};
-use crate::proxy::{ConnId, Output, Proxy};
+use crate::proxy::{ConnId, Domain, Output, Proxy};
 use crate::report::Report;
 
 /// Messages that may wait for a slow reader before its connection is given up.
@@ -16,7 +16,8 @@ const LINE_BUFFER: usize = 1024;
 
 enum Input {
     Opened(ConnId, mpsc::Sender<String>),
-    Service(ConnId, mpsc::Sender<String>, &'static str),
+    Service(ConnId, mpsc::Sender<String>, String),
+    Configure(Box<Domain>),
     Data(ConnId, Vec<u8>),
     Closed(ConnId),
 }
@@ -32,8 +33,14 @@ impl Network {
     /// Starts a proxy that is reached at this loopback address.
     #[must_use]
     pub fn spawn(own: String, report: Report) -> Self {
+        Self::serving(Domain::default(), own, report)
+    }
+
+    /// The same for a domain of its own.
+    #[must_use]
+    pub fn serving(domain: Domain, own: String, report: Report) -> Self {
         let (inputs, receiver) = mpsc::channel(LINE_BUFFER);
-        tokio::spawn(run(Proxy::new(own, Box::new(OsEntropy)), receiver, report));
+        tokio::spawn(run(Proxy::serving(domain, own, Box::new(OsEntropy)), receiver, report));
         Self { inputs, next: Arc::new(AtomicU64::new(1)) }
     }
 
@@ -43,8 +50,14 @@ impl Network {
     }
 
     /// The line of a service number.
-    pub async fn open_service(&self, number: &'static str) -> Line {
-        self.connect(|conn, sender| Input::Service(conn, sender, number)).await
+    pub async fn open_service(&self, number: &str) -> Line {
+        self.connect(|conn, sender| Input::Service(conn, sender, number.to_owned())).await
+    }
+
+    /// New settings of the domain.
+    pub async fn configure(&self, domain: Domain) {
+        // As with `Line::input`.
+        let _ = self.inputs.send(Input::Configure(Box::new(domain))).await;
     }
 
     async fn connect(&self, input: impl FnOnce(ConnId, mpsc::Sender<String>) -> Input) -> Line {
@@ -109,8 +122,9 @@ async fn run(mut proxy: Proxy, mut inputs: mpsc::Receiver<Input>, report: Report
             }
             Some(Input::Service(conn, line, number)) => {
                 lines.insert(conn, line);
-                proxy.attach_service(conn, number);
+                proxy.attach_service(conn, &number);
             }
+            Some(Input::Configure(domain)) => proxy.configure(*domain),
             Some(Input::Data(conn, bytes)) => {
                 report.received(conn, &bytes);
                 proxy.received(now, conn, &bytes);

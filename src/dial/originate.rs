@@ -66,6 +66,8 @@ pub enum News {
     Confirmed,
     /// Nothing more is to come: completed, or why not.
     Ended(Option<Error>),
+    /// The proxy has forgotten a confirmed call. It goes on, and its end will not be heard from there.
+    Lost,
     /// The call did not come about.
     Failed(Error),
 }
@@ -224,7 +226,16 @@ impl Originate {
             return match answer {
                 Ok(ProxyReply { call: Some(call), .. }) => {
                     self.closed |= call.ended;
-                    Step { news: vec![News::Accepted(call.clone())], ..Step::default() }
+                    let mut step = Step { news: vec![News::Accepted(call.clone())], ..Step::default() };
+                    // The proxy has taken the call on though it had been told not to: whoever has heard the
+                    // cancellation, it was not the one that makes the call.
+                    if self.stage == Stage::Over && !call.ended && call.state != "cancelling" {
+                        self.stage = Stage::Cancelling;
+                        self.closed = false;
+                        self.cancels = 0;
+                        step.orders = self.cancel_order(Duration::ZERO);
+                    }
+                    step
                 }
                 _ => Step::default(),
             };
@@ -233,7 +244,8 @@ impl Originate {
             Ok(ProxyReply { status: 200..=299, call: Some(call), .. }) => self.found(call),
             Ok(reply) if is_refusal(reply) => {
                 self.stage = Stage::Over;
-                self.closed = true;
+                // Where the provider has failed, what it has done is not certain.
+                self.closed = reply.status < 500;
                 Step { news: vec![News::Failed(refusal(reply))], ..Step::default() }
             }
             Err(ProxyFailure::NotSent(error)) => {
@@ -265,11 +277,14 @@ impl Originate {
     fn take_news(&mut self, call: &ProxyCall, step: &mut Step) {
         if call.confirmed && !self.confirmed {
             self.confirmed = true;
-            step.news.push(News::Confirmed);
+            // There is nothing to open up for any more where the end comes with it.
+            if !call.ended {
+                step.news.push(News::Confirmed);
+            }
         }
         if call.ended {
+            // Its call to this phone may be on the way all the same: it comes over another line.
             self.stage = Stage::Over;
-            self.closed = true;
             step.news.push(News::Ended(ending(call.reason.as_deref())));
         }
     }
@@ -289,7 +304,8 @@ impl Originate {
                 self.seq = self.seq.max(call.seq);
                 self.take_news(call, &mut step);
                 if self.stage == Stage::Live {
-                    let after = if self.questions == 0 { Duration::ZERO } else { PAUSE };
+                    let after =
+                        if self.questions == 0 { Duration::ZERO } else { pause(self.questions.min(4)) };
                     step.orders = self.question(after, LONG_POLL);
                 }
                 step
@@ -305,10 +321,13 @@ impl Originate {
     /// The proxy does not know the call, or not this session.
     fn lost(&mut self, reply: &ProxyReply) -> Step {
         if self.confirmed {
-            // The call goes on, whatever the proxy remembers of it: the SIP leg shows its end.
+            // The call goes on, whatever the proxy thinks of this session or remembers of the call.
+            if matches!(reply.status, 401 | 403) {
+                return self.ask_again();
+            }
             self.stage = Stage::Over;
             self.closed = true;
-            return Step::default();
+            return Step { news: vec![News::Lost], ..Step::default() };
         }
         let error = match (self.stage, reply.status) {
             (Stage::Asking, 404) => unreachable(),
@@ -331,9 +350,10 @@ impl Originate {
     }
 
     fn on_claimed(&mut self, answer: &Result<ProxyReply, ProxyFailure>) -> Step {
-        let done = matches!(answer, Ok(reply) if reply.status < 500 && reply.status != 429);
+        let done = matches!(answer, Ok(reply) if has_arrived(reply));
         self.claims = self.claims.saturating_add(1);
-        if done || self.confirmed || self.stage == Stage::Over || self.claims >= MAX_CLAIMS {
+        let wanted = !self.confirmed && !matches!(self.stage, Stage::Cancelling | Stage::Over);
+        if done || !wanted || self.claims >= MAX_CLAIMS {
             // A claim that was refused, or lost for good, shows in the confirmation that does not come.
             return Step::default();
         }
@@ -342,14 +362,14 @@ impl Originate {
 
     fn on_cancelled(&mut self, answer: &Result<ProxyReply, ProxyFailure>) -> Step {
         self.cancels = self.cancels.saturating_add(1);
-        let heard = matches!(answer, Ok(reply) if reply.status < 500 && reply.status != 429);
+        let heard = matches!(answer, Ok(reply) if has_arrived(reply));
         if heard || self.cancels >= MAX_CANCELS {
             self.stage = Stage::Over;
             self.closed |= heard;
             return match answer {
-                // A proxy that knew of its end tells how it ended.
-                Ok(ProxyReply { call: Some(call), .. }) if call.ended => {
-                    Step { news: vec![News::Ended(ending(call.reason.as_deref()))], ..Step::default() }
+                // It tells how the provider's call looks, should that be on its way already.
+                Ok(ProxyReply { call: Some(call), .. }) if heard => {
+                    Step { news: vec![News::Accepted(call.clone())], ..Step::default() }
                 }
                 _ => Step::default(),
             };
@@ -373,6 +393,240 @@ fn is_refusal(reply: &ProxyReply) -> bool {
     matches!(reply.status, 400..=407 | 409..=499) || code.starts_with("provider_") || code == "disabled"
 }
 
+/// Whether the proxy has dealt with a claim or a cancellation. A session that has run out may be renewed by the next
+/// attempt; a gateway, a limit or a failure on the way says nothing.
+const fn has_arrived(reply: &ProxyReply) -> bool {
+    !matches!(reply.status, 0..=199 | 401 | 403 | 407 | 408 | 425 | 429 | 500..)
+}
+
 fn unreachable() -> Error {
     Error::new(ErrorCode::ProxyUnreachable, "The call proxy could not be reached")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dial::proxy::Expected;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    type Answer = Result<ProxyReply, ProxyFailure>;
+
+    fn call(state: &str, seq: u32) -> ProxyCall {
+        ProxyCall {
+            state: state.into(),
+            seq,
+            confirmed: state == "bridging",
+            ended: state == "ended",
+            expect: Some(Expected { from: "+1".into(), to: "+2".into() }),
+            ..ProxyCall::default()
+        }
+    }
+
+    fn with(status: u16, state: &str, seq: u32) -> Answer {
+        Ok(ProxyReply { status, call: Some(call(state, seq)), ..ProxyReply::default() })
+    }
+
+    fn problem(status: u16, code: &str) -> Answer {
+        Ok(ProxyReply { status, code: Some(code.into()), ..ProxyReply::default() })
+    }
+
+    fn new() -> Originate {
+        Originate::new("uuid".into(), "+46701234567".into(), None)
+    }
+
+    fn starting() -> Originate {
+        let mut call = new();
+        let orders = call.start();
+        assert_eq!(
+            orders.iter().map(|order| order.purpose).collect::<Vec<_>>(),
+            [Purpose::Config, Purpose::Start]
+        );
+        call
+    }
+
+    fn asking() -> Originate {
+        let mut call = starting();
+        let step = call.on_answer(Purpose::Start, &Err(ProxyFailure::Network));
+        assert_eq!(purposes(&step), [Purpose::Poll]);
+        call
+    }
+
+    fn live() -> Originate {
+        let mut call = starting();
+        let step = call.on_answer(Purpose::Start, &with(202, "ringing_client", 1));
+        assert_eq!(purposes(&step), [Purpose::Poll]);
+        call
+    }
+
+    fn confirmed() -> Originate {
+        let mut call = live();
+        let step = call.on_answer(Purpose::Poll, &with(200, "bridging", 2));
+        assert_eq!(step.news, [News::Confirmed]);
+        call
+    }
+
+    fn cancelling() -> Originate {
+        let mut call = live();
+        assert_eq!(call.cancel().len(), 1);
+        call
+    }
+
+    fn over() -> Originate {
+        let mut call = live();
+        let step = call.on_answer(Purpose::Poll, &with(200, "ended", 2));
+        assert_eq!(step, Step { orders: Vec::new(), news: vec![News::Ended(None)] });
+        call
+    }
+
+    fn purposes(step: &Step) -> Vec<Purpose> {
+        step.orders.iter().map(|order| order.purpose).collect()
+    }
+
+    fn answers() -> Vec<Answer> {
+        let mut answers = vec![Err(ProxyFailure::Network), Err(ProxyFailure::Timeout)];
+        answers.push(Err(ProxyFailure::NotSent(unreachable())));
+        for status in [0, 100, 200, 202, 204, 302, 400, 401, 403, 404, 408, 409, 410, 422, 429, 500, 502, 503]
+        {
+            answers.push(problem(status, ""));
+            answers.push(problem(status, "provider_error"));
+            for state in ["ringing_client", "bridging", "cancelling", "ended"] {
+                answers.push(with(status, state, 5));
+            }
+        }
+        answers
+    }
+
+    #[test]
+    fn whatever_is_answered_when_the_call_is_asked_for_once() {
+        use Purpose::{Cancel, Claim, Config, Poll, Start};
+        for (is_over, make) in [
+            (false, starting as fn() -> Originate),
+            (false, asking),
+            (false, live),
+            (false, confirmed),
+            (false, cancelling),
+            (true, over),
+        ] {
+            for purpose in [Config, Start, Poll, Claim, Cancel] {
+                for answer in answers() {
+                    let mut call = make();
+                    let step = call.on_answer(purpose, &answer);
+                    let found = purposes(&step);
+                    assert!(!found.contains(&Start) && !found.contains(&Config), "{purpose:?} {answer:?}");
+                    assert!(found.len() <= 1, "{purpose:?} {answer:?}");
+                    let outcomes = |news: &&News| matches!(news, News::Ended(_) | News::Failed(_));
+                    let last = step.news.iter().filter(outcomes).count();
+                    assert!(last <= 1);
+                    if last == 1 {
+                        // Nothing more but the cancellation.
+                        assert!(found.iter().all(|purpose| *purpose == Cancel), "{purpose:?} {answer:?}");
+                    }
+                    if is_over {
+                        assert!(found.iter().all(|purpose| *purpose == Cancel), "{purpose:?} {answer:?}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_the_answer_to_the_request_means() {
+        for answer in answers() {
+            let mut call = starting();
+            let step = call.on_answer(Purpose::Start, &answer);
+            let found = purposes(&step);
+            match &answer {
+                Err(ProxyFailure::NotSent(_)) => {
+                    assert!(found.is_empty() && !call.may_still_ring());
+                    assert!(call.cancel().is_empty(), "there is nothing to cancel");
+                }
+                Ok(reply)
+                    if is_refusal(reply) && !matches!(reply.status, 200..=299 if reply.call.is_some()) =>
+                {
+                    assert!(matches!(step.news[..], [News::Failed(_)]), "{answer:?}");
+                    assert!(found.is_empty() && call.cancel().is_empty());
+                    assert_eq!(call.may_still_ring(), reply.status >= 500);
+                }
+                Ok(ProxyReply { status: 200..=299, call: Some(accepted), .. }) => {
+                    assert!(matches!(step.news.first(), Some(News::Accepted(_))));
+                    assert_eq!(found.is_empty(), accepted.ended);
+                }
+                _ => {
+                    assert_eq!(found, [Purpose::Poll], "{answer:?}");
+                    assert!(step.news.is_empty() && call.may_still_ring());
+                    assert_eq!(
+                        purposes(&Step { orders: call.cancel(), news: Vec::new() }),
+                        [Purpose::Cancel]
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_call_that_was_never_asked_for_is_not_cancelled() {
+        let mut call = new();
+        assert!(call.cancel().is_empty());
+        assert!(!call.may_still_ring());
+        assert!(starting().cancel().len() == 1);
+    }
+
+    #[test]
+    fn it_is_cancelled_once() {
+        for make in [starting, asking, live, confirmed] {
+            let mut call = make();
+            assert_eq!(call.cancel().len(), 1);
+            assert!(call.cancel().is_empty());
+        }
+        assert!(over().cancel().is_empty());
+    }
+
+    #[test]
+    fn a_claim_is_not_repeated_once_it_is_of_no_use() {
+        for make in [confirmed, cancelling, over] {
+            let mut call = make();
+            drop(call.claim(None));
+            let step = call.on_answer(Purpose::Claim, &Err(ProxyFailure::Network));
+            assert_eq!(step, Step::default());
+        }
+        let mut call = live();
+        drop(call.claim(None));
+        assert_eq!(purposes(&call.on_answer(Purpose::Claim, &Err(ProxyFailure::Network))), [Purpose::Claim]);
+        assert_eq!(call.on_answer(Purpose::Claim, &problem(204, "")), Step::default());
+    }
+
+    #[test]
+    fn attempts_are_bounded_and_pauses_grow() {
+        let mut call = live();
+        drop(call.claim(None));
+        let again = (0..100)
+            .filter(|_| !call.on_answer(Purpose::Claim, &Err(ProxyFailure::Network)).orders.is_empty())
+            .count();
+        assert_eq!(again, 5);
+        let mut call = cancelling();
+        let again = (0..100)
+            .filter(|_| !call.on_answer(Purpose::Cancel, &Err(ProxyFailure::Network)).orders.is_empty())
+            .count();
+        assert_eq!(again, 5);
+        let mut call = asking();
+        let mut failed = 0;
+        for _ in 0..100 {
+            let step = call.on_answer(Purpose::Poll, &Err(ProxyFailure::Network));
+            failed += step.news.len();
+        }
+        assert_eq!(failed, 1);
+        assert_eq!(
+            [1, 2, 3, 6, 7, 99].map(pause),
+            [250, 500, 1_000, 8_000, 8_000, 8_000].map(Duration::from_millis)
+        );
+    }
+
+    #[test]
+    fn an_older_state_is_not_gone_back_to() {
+        let mut call = confirmed();
+        let step = call.on_answer(Purpose::Poll, &with(200, "ringing_client", 1));
+        assert!(step.news.is_empty() && call.is_confirmed());
+        assert!(matches!(&step.orders[..], [Order { command: ProxyCommand::Poll { since: 2, .. }, .. }]));
+    }
 }

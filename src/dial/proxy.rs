@@ -213,3 +213,77 @@ pub fn ending(reason: Option<&str>) -> Option<Error> {
     };
     Some(Error::new(code, message))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    const NUMBER: &str = "+46701234567";
+
+    fn problem(status: u16, code: &str) -> ProxyReply {
+        let code = (!code.is_empty()).then(|| code.to_owned());
+        ProxyReply { status, code, ..ProxyReply::default() }
+    }
+
+    #[test]
+    fn no_number_is_in_debug() {
+        let expected = Expected { from: NUMBER.into(), to: NUMBER.into() };
+        let config = ProxyConfig {
+            number: NUMBER.into(),
+            default_caller_id: Some("main".into()),
+            caller_ids: vec![("main".into(), NUMBER.into())],
+        };
+        let call = ProxyCall { expect: Some(expected), ..ProxyCall::default() };
+        let reply = ProxyReply { call: Some(call), config: Some(config), ..ProxyReply::default() };
+        let start = ProxyCommand::Start { call: "uuid".into(), to: NUMBER.into(), caller_id: None };
+        for text in [format!("{reply:?}"), format!("{start:?}")] {
+            assert!(!text.contains("701234567"), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_caller_id_by_its_key() {
+        let config = ProxyConfig {
+            number: "+1".into(),
+            default_caller_id: Some("b".into()),
+            caller_ids: vec![("a".into(), "+2".into()), ("b".into(), "+3".into())],
+        };
+        let from =
+            |config: &ProxyConfig, key| config.expected(key).map(|expected| (expected.from, expected.to));
+        assert_eq!(from(&config, Some("a")), Some(("+2".into(), "+1".into())));
+        assert_eq!(from(&config, None), Some(("+3".into(), "+1".into())));
+        assert_eq!(from(&config, Some("c")), None);
+        assert_eq!(from(&ProxyConfig { default_caller_id: None, ..config }, None), None);
+    }
+
+    #[test]
+    fn a_refusal_shows_its_code_and_nothing_that_breaks_a_line() {
+        let error = refusal(&problem(403, "destination_denied"));
+        assert_eq!(error.code, ErrorCode::ProxyDenied);
+        assert!(error.message.contains("destination_denied"));
+        assert!(refusal(&problem(418, "")).message.contains("418"));
+        assert!(!refusal(&problem(500, "a\r\nb")).message.contains('\n'));
+        assert!(refusal(&problem(403, "emergency_unsupported")).hint.is_some());
+        let busy = ProxyReply { retry_after: Some(Duration::from_secs(7)), ..problem(429, "rate_limited") };
+        let error = refusal(&busy);
+        assert_eq!(error.code, ErrorCode::ProxyRateLimited);
+        assert!(error.hint.as_deref().is_some_and(|hint| hint.contains('7')));
+    }
+
+    #[test]
+    fn every_reason_has_its_meaning() {
+        let code = |reason| ending(reason).map(|error| error.code);
+        assert_eq!(code(None), None);
+        assert_eq!(code(Some("completed")), None);
+        assert_eq!(code(Some("busy")), Some(ErrorCode::Busy));
+        assert_eq!(code(Some("no_answer")), Some(ErrorCode::NoAnswer));
+        assert_eq!(code(Some("cancelled")), Some(ErrorCode::Aborted));
+        assert_eq!(code(Some("client_unreachable")), Some(ErrorCode::BridgeMissing));
+        assert_eq!(code(Some("unverified")), Some(ErrorCode::UnverifiedBridge));
+        for reason in ["failed", "provider_error", "provider_unknown", "new"] {
+            assert_eq!(code(Some(reason)), Some(ErrorCode::ProviderError), "{reason}");
+        }
+    }
+}

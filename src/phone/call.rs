@@ -175,6 +175,16 @@ impl Call {
         matches!(self.phase, Phase::Answering | Phase::Originating) || self.is_up()
     }
 
+    /// Whether it ends with the connection: all but those by REST that are answered elsewhere.
+    pub(super) fn needs_connection(&self) -> bool {
+        self.rest.as_ref().is_none_or(|rest| rest.is_answered_here())
+    }
+
+    /// Nothing of the other side may be heard or shown, and nothing sent: it has not been proved to be the right one.
+    pub(super) fn is_gated(&self) -> bool {
+        self.rest.as_ref().is_some_and(|rest| !rest.is_open())
+    }
+
     /// Whether a request with this From-tag belongs to one of the call's dialogs.
     pub(super) fn knows_remote_tag(&self, tag: &str) -> bool {
         self.dialog.as_ref().is_some_and(|dialog| dialog.remote_tag == tag)

@@ -358,6 +358,10 @@ impl Phone {
 
     pub(super) fn start_disconnecting(&mut self) {
         if self.flow.state == FlowState::Idle {
+            // Those that are answered elsewhere.
+            for id in self.live_calls() {
+                self.hangup_for_disconnect(id);
+            }
             self.event(Event::DisconnectDone);
             return;
         }
@@ -369,6 +373,7 @@ impl Phone {
             return;
         }
         self.flow.closing = true;
+        self.refuse_held();
         for id in self.live_calls() {
             self.hangup_for_disconnect(id);
         }

@@ -174,7 +174,7 @@ impl Phone {
             }
         });
         if let Some(tone) = tone
-            && self.calls.get(&id).is_some_and(|call| call.phase != Phase::Terminating)
+            && self.calls.get(&id).is_some_and(|call| call.phase != Phase::Terminating && !call.is_gated())
         {
             self.event(Event::Dtmf(id, tone));
         }
@@ -186,10 +186,11 @@ impl Phone {
             .get_mut(&id)
             .filter(|call| call.phase != Phase::Terminating)
             .ok_or_else(super::call_ended)?;
+        let gated = call.is_gated();
         let dialog = call
             .dialog
             .as_mut()
-            .filter(|_| call.phase == Phase::Confirmed)
+            .filter(|_| call.phase == Phase::Confirmed && !gated)
             .ok_or_else(|| Error::new(ErrorCode::InvalidState, "The call is not answered yet"))?;
         let mut request = dialog.request(Method::Info, None);
         request.headers.push("Content-Type", content_type);
@@ -254,7 +255,9 @@ impl Phone {
     }
 
     pub(super) fn on_media_state(&mut self, id: CallId, state: MediaState) {
-        let Some(call) = self.calls.get_mut(&id).filter(|call| call.phase != Phase::Terminating) else {
+        let Some(call) =
+            self.calls.get_mut(&id).filter(|call| !matches!(call.phase, Phase::Terminating | Phase::Outcome))
+        else {
             return;
         };
         match state {

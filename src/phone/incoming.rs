@@ -28,6 +28,10 @@ impl Phone {
             self.respond_refusal(tx, refusal);
             return;
         }
+        if self.live_calls().len() >= self.config.max_calls {
+            self.respond(tx, 486);
+            return;
+        }
         let id = self.new_call_id();
         let tag = token(&mut *self.entropy, 12);
         let Some(dialog) = Dialog::from_request(request, &tag) else {
@@ -91,9 +95,6 @@ impl Phone {
         if merged {
             return Some((482, None));
         }
-        if self.live_calls().len() >= self.config.max_calls {
-            return Some((486, None));
-        }
         None
     }
 
@@ -103,10 +104,12 @@ impl Phone {
         call.answer_wanted = true;
         if call.job.is_some() {
             // The 183's answer is being made; the 200 follows it.
+            self.yield_to(id);
             return Ok(());
         }
         self.set_call_state(id, CallState::Connecting);
         self.continue_answer(id);
+        self.yield_to(id);
         Ok(())
     }
 
@@ -296,7 +299,7 @@ impl Phone {
         let call = self.calls.get(&id).filter(|call| call.phase != Phase::Terminating);
         match call {
             None => Ok(()),
-            Some(call) if matches!(call.phase, Phase::Alerting | Phase::Answering) => {
+            Some(call) if call.rest.is_none() && matches!(call.phase, Phase::Alerting | Phase::Answering) => {
                 let error = Error::from_status(status, &crate::sip::message::default_reason(status));
                 self.refuse(id, status, EndCause::Failed(error), EndedBy::Local);
                 Ok(())

@@ -383,7 +383,8 @@ impl Phone {
     /// heard or sent, and opens up once the proxy has confirmed that it is the right one.
     ///
     /// # Errors
-    /// `not_connected`, `invalid_state` (too many calls, or another one is answered).
+    /// `not_connected`, `invalid_state` (too many calls, or another one is answered), `invalid_config` (the user of
+    /// `uri` is not a number, so that the provider's call could not be told).
     pub fn originate(&mut self, now: Instant, request: OriginateRequest) -> Result<CallId, Error> {
         self.begin(now);
         self.start_originate(request)
@@ -599,13 +600,13 @@ impl Phone {
 
     /// Nothing more is to come for this call. It is forgotten before the next input.
     fn bury(&mut self, id: CallId) {
-        if self.lingers(id) {
-            return;
-        }
         let Some(call) = self.calls.get_mut(&id) else { return };
         call.phase = Phase::Terminating;
+        call.pending_ok = None;
         self.clear_call_timers(id, &[CallTimer::Cancelled, CallTimer::Retransmit2xx, CallTimer::Ack]);
-        self.graveyard.push(id);
+        if !self.lingers(id) {
+            self.graveyard.push(id);
+        }
     }
 
     fn clear_call_timers(&mut self, id: CallId, timers: &[CallTimer]) {
@@ -642,12 +643,14 @@ impl Phone {
         self.hang_up(id, None, 480);
     }
 
+    /// The connection is over, and with it every call that needs it. What is to be said to a call proxy is said all
+    /// the same.
     fn end_all_calls(&mut self, error: &Error) {
-        let ids: Vec<CallId> = self.calls.keys().copied().collect();
+        let ids: Vec<CallId> =
+            self.calls.values().filter(|call| call.needs_connection()).map(|call| call.id).collect();
         for id in ids {
             let cause = EndCause::Failed(error.clone());
             self.report_end(id, cause, None, EndedBy::Network, Some(error.clone()));
-            self.on_tombstone(id);
             self.bury(id);
         }
     }
@@ -931,6 +934,8 @@ impl Phone {
             self.timers.clear(key);
         }
         self.transactions.clear();
+        self.held.clear();
+        self.timers.clear(TimerKey::Held);
         self.questions = SortedMap::new();
     }
 

@@ -39,8 +39,14 @@ const RING_TIMEOUT: Duration = Duration::from_secs(20);
 const CONFIRM_TIMEOUT: Duration = Duration::from_secs(4);
 /// What the provider's call may be late by.
 const GRACE: Duration = Duration::from_secs(5);
+/// For the browser to say whether another page has the lock; it does so at once.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
+/// From the provider's INVITE to its answer. The microphone is open by then.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a call waits, not yet ringing, for the news whether it is the provider's.
 const HOLD_TIMEOUT: Duration = Duration::from_secs(8);
+/// Calls that wait so at the same time; more are told that it is busy here.
+const MAX_HELD: usize = 8;
 /// From the provider's BYE until the call ends here: within that the proxy mostly knows how the far leg ended.
 const OUTCOME_TIMEOUT: Duration = Duration::from_secs(2);
 /// A forgotten call is paid for by the minute, and the provider knows no limit.
@@ -90,6 +96,10 @@ impl RestCall {
         self.expected.as_ref().map(|expected| &expected.from)
     }
 
+    pub(super) fn is_answered_here(&self) -> bool {
+        self.answer == AnswerBy::ThisPhone
+    }
+
     /// The microphone is sent and the other side heard.
     pub(super) const fn is_open(&self) -> bool {
         self.open
@@ -118,6 +128,12 @@ impl Phone {
     pub(super) fn start_originate(&mut self, request: OriginateRequest) -> Result<CallId, Error> {
         let here = request.answer == AnswerBy::ThisPhone;
         if here {
+            if self.own_number().is_empty() {
+                return Err(Error::invalid_config(
+                    "uri",
+                    "its user must be the number that the provider calls",
+                ));
+            }
             let registered =
                 !self.config.register || self.registration.state == RegistrationState::Registered;
             if self.flow.closing || self.connection() != ConnectionState::Connected || !registered {
@@ -170,6 +186,7 @@ impl Phone {
         if here {
             let name = concat(&["wasm-softphone: calls from ", &self.config.uri.aor()]);
             self.out.push(Output::Lock { id: lock, name });
+            self.timers.set(TimerKey::Call(id, CallTimer::Bridge), self.now + LOCK_TIMEOUT);
             // Before anything is dialled: a prompt, or a refusal, must not cost a call.
             self.media_job(id, Job::Microphone, MediaCommand::OpenMicrophone);
         } else {
@@ -190,6 +207,8 @@ impl Phone {
         let Some((id, rest)) = found else { return };
         if held {
             rest.has_lock = true;
+            // A prompt for the microphone may take its time.
+            self.timers.clear(TimerKey::Call(id, CallTimer::Bridge));
             self.arm_when_ready(id);
         } else {
             let error = Error::new(ErrorCode::AlreadyDialing, "Another tab is dialling with this number");
@@ -311,7 +330,8 @@ impl Phone {
             News::Confirmed if !over => self.on_confirmed(id),
             News::Ended(error) if !over => self.on_ended_at_proxy(id, error),
             News::Failed(error) if !over => self.abandon(id, EndCause::Failed(error.clone()), error),
-            News::Confirmed | News::Ended(_) | News::Failed(_) => {}
+            News::Lost if !over => self.on_lost(id),
+            News::Confirmed | News::Ended(_) | News::Failed(_) | News::Lost => {}
         }
     }
 
@@ -336,12 +356,13 @@ impl Phone {
         rest.window = until;
         if rest.answer == AnswerBy::Elsewhere {
             let orders = rest.originate.claim(None);
-            self.timers.clear(TimerKey::Call(id, CallTimer::Bridge));
+            let until = until + rest.confirm_timeout;
+            self.timers.set(TimerKey::Call(id, CallTimer::Bridge), until);
             self.event(Event::Stage(id, DialStage::RingingClient));
             self.carry_out(id, orders);
             return;
         }
-        if rest.expected.as_ref().is_some_and(|expected| digits(&expected.to) != own) {
+        if rest.expected.as_ref().is_some_and(|expected| number(&expected.to) != own) {
             let error = Error::new(ErrorCode::ProxyError, "The proxy has another phone called than this one")
                 .with_hint("Let `uri` be the number that the proxy has for this session.");
             self.abandon(id, EndCause::Failed(error.clone()), error);
@@ -378,17 +399,19 @@ impl Phone {
     // ---- which INVITE is it
 
     fn own_number(&self) -> String {
-        digits(self.config.uri.user.as_deref().unwrap_or_default())
+        number(self.config.uri.user.as_deref().unwrap_or_default())
     }
 
     fn verdict(&self, request: &Request) -> Verdict {
         let user = |uri: &str| Uri::parse(uri).ok().and_then(|uri| uri.user).unwrap_or_default();
-        let from = request.headers.from().map(|from| digits(&user(&from.uri))).unwrap_or_default();
-        let to = request.headers.to().map(|to| digits(&user(&to.uri))).unwrap_or_default();
-        if from.is_empty() || to != self.own_number() {
+        let from = request.headers.from().map(|from| number(&user(&from.uri))).unwrap_or_default();
+        let to = request.headers.to().map(|to| number(&user(&to.uri))).unwrap_or_default();
+        if from.is_empty() || to.is_empty() || to != self.own_number() {
             return Verdict::Stranger;
         }
         let mut unknown = false;
+        let mut late = false;
+        let mut waiting = None;
         for call in self.calls.values() {
             let Some(rest) = call.rest.as_deref() else { continue };
             if !rest.armed || rest.answer == AnswerBy::Elsewhere {
@@ -399,28 +422,39 @@ impl Phone {
                 unknown |= waits || (rest.lingers && rest.originate.may_still_ring());
                 continue;
             };
-            if digits(&expected.from) != from {
+            if number(&expected.from) != from {
                 continue;
             }
             if waits {
-                let occupied = self.calls.values().any(|other| other.id != call.id && other.occupies());
-                return if occupied { Verdict::Occupied(call.id) } else { Verdict::Bridge(call.id) };
-            }
-            if call.phase == Phase::Terminating {
-                if rest.lingers {
-                    return Verdict::Late;
-                }
+                waiting = Some((call.id, rest));
+            } else if call.phase == Phase::Terminating {
+                late |= rest.lingers;
             } else if !rest.open || self.now <= rest.window {
                 return Verdict::Second;
             }
         }
-        if unknown { Verdict::Unknown } else { Verdict::Stranger }
+        match waiting {
+            // It looks the same as that of the dial before, and the proxy, which makes one call at a time for a
+            // number, has not yet taken on this one.
+            Some((_, rest)) if late && rest.state.is_none() => Verdict::Unknown,
+            Some((id, _)) if self.calls.values().any(|other| other.id != id && other.occupies()) => {
+                Verdict::Occupied(id)
+            }
+            Some((id, _)) => Verdict::Bridge(id),
+            None if late => Verdict::Late,
+            None if unknown => Verdict::Unknown,
+            None => Verdict::Stranger,
+        }
     }
 
     /// Deals with an INVITE that concerns a dial by REST; `false` for any other.
     pub(super) fn take_bridge(&mut self, tx: TxId, request: &Request) -> bool {
+        if self.flow.closing {
+            return false;
+        }
         match self.verdict(request) {
             Verdict::Stranger => return false,
+            Verdict::Unknown if self.held.len() >= MAX_HELD => self.respond(tx, 486),
             Verdict::Unknown => {
                 self.respond(tx, 100);
                 self.held.push((tx, request.clone()));
@@ -430,12 +464,12 @@ impl Phone {
             }
             Verdict::Bridge(id) => self.answer_bridge(id, tx, request),
             Verdict::Second => {
-                self.respond(tx, 486);
+                self.respond_refusal(tx, self.refusal(request).unwrap_or((486, None)));
                 self.log(super::LogLevel::Warn, format_args!("a second call looks like the provider's"));
             }
             Verdict::Occupied(id) => {
                 self.respond(tx, 486);
-                let error = Error::new(ErrorCode::InvalidState, "Another call was answered meanwhile");
+                let error = occupied();
                 self.abandon(id, EndCause::Failed(error.clone()), error);
             }
             Verdict::Late => self.respond(tx, 603),
@@ -446,8 +480,9 @@ impl Phone {
     /// Looks again at the calls that could not be told.
     fn judge_held(&mut self) {
         for (tx, request) in core::mem::take(&mut self.held) {
-            // It may have gone with its socket.
-            if self.transactions.server(tx).is_some() {
+            if matches!(self.verdict(&request), Verdict::Unknown) {
+                self.held.push((tx, request));
+            } else {
                 self.on_invite(tx, &request);
             }
         }
@@ -459,8 +494,26 @@ impl Phone {
     /// It was waited for long enough: they ring, and nobody but the user answers them.
     pub(super) fn on_held_timeout(&mut self) {
         for (tx, request) in core::mem::take(&mut self.held) {
-            if self.transactions.server(tx).is_some() {
-                self.ring(tx, &request);
+            self.ring(tx, &request);
+        }
+    }
+
+    /// The phone is about to disconnect.
+    pub(super) fn refuse_held(&mut self) {
+        for (tx, _) in core::mem::take(&mut self.held) {
+            self.respond(tx, 480);
+        }
+        self.timers.clear(TimerKey::Held);
+    }
+
+    /// Another call is being answered by hand. That this phone has answered one call only is part of the proof, and
+    /// its user can't have two.
+    pub(super) fn yield_to(&mut self, other: CallId) {
+        for id in self.live_calls() {
+            let unproved = |rest: &RestCall| !rest.open && rest.answer == AnswerBy::ThisPhone;
+            if id != other && self.rest(id).is_some_and(|rest| unproved(rest)) {
+                let error = occupied();
+                self.abandon(id, EndCause::Failed(error.clone()), error);
             }
         }
     }
@@ -488,7 +541,7 @@ impl Phone {
         if let Some(entry) = self.transactions.server(tx) {
             entry.call = Some(id);
         }
-        self.timers.clear(TimerKey::Call(id, CallTimer::Bridge));
+        self.timers.set(TimerKey::Call(id, CallTimer::Bridge), self.now + ANSWER_TIMEOUT);
         let offer = super::sdp_body(&request.headers, &request.body);
         let Some(call) = self.calls.get_mut(&id) else { return };
         call.sip_call_id.clone_from(&dialog.call_id);
@@ -509,6 +562,7 @@ impl Phone {
         let Some(rest) = call.rest.as_mut() else { return };
         let orders = rest.originate.claim(Some(sip_call_id));
         let confirm = self.now + rest.confirm_timeout;
+        self.timers.clear(TimerKey::Call(id, CallTimer::Bridge));
         self.timers.set(TimerKey::Call(id, CallTimer::Confirm), confirm);
         self.event(Event::Stage(id, DialStage::ClientConnected));
         self.carry_out(id, orders);
@@ -519,6 +573,10 @@ impl Phone {
         let now = self.now;
         let Some(call) = self.calls.get_mut(&id) else { return };
         let Some(rest) = call.rest.as_mut() else { return };
+        if call.phase == Phase::Outcome {
+            // Too late to talk; how it ended follows.
+            return;
+        }
         let answered = matches!(call.phase, Phase::Accepted | Phase::Confirmed);
         if !answered && rest.answer == AnswerBy::ThisPhone {
             // Some other phone of this number has answered it.
@@ -531,7 +589,7 @@ impl Phone {
         let until = now + rest.max_duration;
         let lock = rest.lock;
         let here = rest.answer == AnswerBy::ThisPhone;
-        self.clear_call_timers(id, &[CallTimer::Confirm, CallTimer::Ring]);
+        self.clear_call_timers(id, &[CallTimer::Bridge, CallTimer::Confirm, CallTimer::Ring]);
         self.timers.set(TimerKey::Call(id, CallTimer::MaxDuration), until);
         if here {
             self.media_order(id, MediaCommand::OpenGate);
@@ -546,6 +604,14 @@ impl Phone {
 
     // ---- the end
 
+    /// The proxy tells no more of a confirmed call. The end of one that is answered here is seen here.
+    fn on_lost(&mut self, id: CallId) {
+        if self.rest(id).is_some_and(|rest| rest.answer == AnswerBy::Elsewhere) {
+            let error = Error::new(ErrorCode::ProxyError, "The proxy has forgotten the call");
+            self.end_rest(id, EndCause::Failed(error.clone()), EndedBy::Network, error);
+        }
+    }
+
     fn on_ended_at_proxy(&mut self, id: CallId, error: Option<Error>) {
         let Some(call) = self.calls.get(&id) else { return };
         let open = call.rest.as_ref().is_some_and(|rest| rest.open);
@@ -554,6 +620,14 @@ impl Phone {
             None if open => None,
             // It can't have been completed before it was confirmed.
             None => Some(Error::new(ErrorCode::ProviderError, "The provider has ended the call")),
+            // This phone has answered somebody, and that was not the provider.
+            Some(error)
+                if error.code == ErrorCode::BridgeMissing
+                    && !open
+                    && matches!(phase, Phase::Accepted | Phase::Confirmed | Phase::Outcome) =>
+            {
+                Some(unverified("The call that was answered is not the provider's"))
+            }
             error => error,
         };
         let cause = match &error {
@@ -583,32 +657,40 @@ impl Phone {
         call.job = None;
         call.phase = Phase::Outcome;
         self.timers.set(TimerKey::Call(id, CallTimer::Outcome), now + OUTCOME_TIMEOUT);
-        let Some(rest) = self.rest(id) else { return };
         // A question that was put off is asked now.
-        let mut orders = Vec::new();
-        for (_, order) in core::mem::take(&mut rest.pauses) {
-            orders.push(Order { after: Duration::ZERO, ..order });
-        }
-        self.carry_out(id, orders);
+        self.hurry(id);
     }
 
     pub(super) fn on_outcome_timeout(&mut self, id: CallId) {
-        let (cause, error) = if self.rest(id).is_some_and(|rest| rest.open) {
+        let Some(rest) = self.rest(id) else { return };
+        let (cause, error) = if rest.open {
             (EndCause::Completed, super::call_ended())
         } else {
-            let error = unverified("The provider hung up before the call was confirmed");
+            let error = if rest.originate.is_confirmed() {
+                Error::new(ErrorCode::ProviderError, "The provider has ended the call")
+            } else {
+                unverified("The provider hung up before the call was confirmed")
+            };
             (EndCause::Failed(error.clone()), error)
         };
         self.end_rest(id, cause, EndedBy::Remote, error);
     }
 
     pub(super) fn on_bridge_timeout(&mut self, id: CallId) {
-        let accepted = self.rest(id).is_some_and(|rest| rest.state.is_some());
-        let error = if accepted {
-            Error::new(ErrorCode::BridgeMissing, "The provider did not call this phone")
+        let Some(call) = self.calls.get(&id) else { return };
+        let Some(rest) = call.rest.as_ref() else { return };
+        let (code, message) = if !rest.armed {
+            (ErrorCode::Timeout, "The browser did not say whether another tab is dialling")
+        } else if call.phase == Phase::Answering {
+            (ErrorCode::MediaUnavailable, "The provider's call could not be answered in time")
+        } else if rest.state.is_none() {
+            (ErrorCode::ProxyUnreachable, "The call proxy did not answer in time")
+        } else if rest.answer == AnswerBy::Elsewhere {
+            (ErrorCode::NoAnswer, "Nobody answered the provider's call")
         } else {
-            Error::new(ErrorCode::ProxyUnreachable, "The call proxy did not answer in time")
+            (ErrorCode::BridgeMissing, "The provider did not call this phone")
         };
+        let error = Error::new(code, message);
         self.abandon(id, EndCause::Failed(error.clone()), error);
     }
 
@@ -636,12 +718,28 @@ impl Phone {
 
     /// The page is going: what is not said now is never said.
     pub(super) fn on_page_hide(&mut self) {
-        for id in self.live_calls() {
-            if let Some(rest) = self.rest(id) {
-                rest.leaving = true;
-                self.hang_up_rest(id, None);
+        let ids: Vec<CallId> = self.calls.keys().copied().collect();
+        for id in ids {
+            let Some(rest) = self.rest(id) else { continue };
+            rest.leaving = true;
+            self.hang_up_rest(id, None);
+            // What waits for another attempt has no other time.
+            self.hurry(id);
+            // Nor has the BYE time to wait for the ACK, which RFC 3261, section 15, wants: the provider might not
+            // notice for long that nobody is here, and the far end is paid for.
+            if self.calls.get_mut(&id).is_some_and(|call| call.pending_ok.take().is_some()) {
+                self.clear_call_timers(id, &[CallTimer::Retransmit2xx, CallTimer::Ack]);
+                self.send_bye(id, None);
             }
         }
+    }
+
+    /// Asks now what was to be asked later.
+    fn hurry(&mut self, id: CallId) {
+        let Some(rest) = self.rest(id) else { return };
+        let orders = core::mem::take(&mut rest.pauses);
+        let orders = orders.into_iter().map(|(_, order)| Order { after: Duration::ZERO, ..order }).collect();
+        self.carry_out(id, orders);
     }
 
     /// Called once, when a call by REST has ended for the application: the proxy is told, and the record stays for as
@@ -660,14 +758,23 @@ impl Phone {
         let Some(call) = self.calls.get_mut(&id) else { return };
         let bridged = call.dialog.is_some();
         let Some(rest) = call.rest.as_mut() else { return };
-        rest.pauses.clear();
-        // The answers to these two may still tell what the provider's call looks like.
-        let keep = |purpose: Purpose| matches!(purpose, Purpose::Start | Purpose::Config | Purpose::Cancel);
-        let dropped: Vec<ProxyId> =
-            rest.requests.extract_if(.., |(_, purpose)| !keep(*purpose)).map(|(id, _)| id).collect();
-        let orders = rest.originate.cancel();
-        rest.lingers = rest.armed && (!orders.is_empty() || (!bridged && rest.originate.may_still_ring()));
+        let mut cancels = core::mem::take(&mut rest.pauses);
+        cancels.retain(|(_, order)| order.purpose == Purpose::Cancel);
+        let cancels = cancels.into_iter().map(|(_, order)| order);
+        let mut orders = rest.originate.cancel();
+        // A cancellation that was decided on at the proxy's word.
+        orders.extend(cancels);
+        let cancelling = rest.requests.iter().any(|(_, purpose)| *purpose == Purpose::Cancel);
+        let rings = !bridged && rest.originate.may_still_ring();
+        rest.lingers = rest.armed && (!orders.is_empty() || cancelling || rings);
         let lingers = rest.lingers;
+        // The answers to these may still tell what the provider's call looks like.
+        let keep = |purpose: Purpose| matches!(purpose, Purpose::Start | Purpose::Config | Purpose::Cancel);
+        let dropped: Vec<ProxyId> = rest
+            .requests
+            .extract_if(.., |(_, purpose)| !lingers || !keep(*purpose))
+            .map(|(id, _)| id)
+            .collect();
         let window = rest.window;
         let lock = (rest.answer == AnswerBy::ThisPhone && !rest.open).then_some(rest.lock);
         for request in dropped {
@@ -692,21 +799,42 @@ impl Phone {
     pub(super) fn on_tombstone(&mut self, id: CallId) {
         let Some(rest) = self.rest(id) else { return };
         rest.lingers = false;
+        rest.pauses.clear();
         for (request, _) in core::mem::take(&mut rest.requests) {
             self.timers.clear(TimerKey::Proxy(request));
             self.out.push(Output::AbortProxy(request));
         }
         self.timers.clear(TimerKey::Call(id, CallTimer::ProxyPause));
-        self.bury(id);
+        // The BYE may still wait for the ACK; whoever sends it lays the record to rest.
+        if self.calls.get(&id).is_some_and(|call| call.pending_ok.is_none()) {
+            self.bury(id);
+        }
         self.judge_held();
     }
+}
+
+#[cold]
+fn occupied() -> Error {
+    Error::new(ErrorCode::InvalidState, "Another call was answered meanwhile")
 }
 
 fn unverified(message: &'static str) -> Error {
     Error::new(ErrorCode::UnverifiedBridge, message)
 }
 
-/// The digits of a number: whether the provider writes the "+" is not certain.
-fn digits(number: &str) -> String {
-    number.chars().filter(char::is_ascii_digit).collect()
+/// The digits of a telephone number, as it is in the user part of a URI (RFC 3966, section 3): without the "+", of
+/// which it is not certain whether the provider writes it, without separators and parameters. Empty for what is not
+/// a number.
+fn number(user: &str) -> String {
+    let user = crate::text::before(user, b';');
+    let user = user.strip_prefix('+').unwrap_or(user);
+    let mut digits = String::new();
+    for c in user.chars() {
+        match c {
+            '0'..='9' => digits.push(c),
+            '-' | '.' | '(' | ')' => {}
+            _ => return String::new(),
+        }
+    }
+    digits
 }

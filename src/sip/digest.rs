@@ -387,6 +387,15 @@ mod tests {
         Method::Other("GET".into())
     }
 
+    /// FIPS 180-2, appendix B.1.
+    #[test]
+    fn the_name_of_a_call_as_the_proxy_gets_it() {
+        let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(sha256_hex(""), empty);
+        assert_eq!(sha256_hex("abc"), abc);
+    }
+
     /// What a server reads of what the client wrote.
     fn answer(
         challenge: &str,

@@ -1,40 +1,23 @@
 /** axe finds nothing, light and dark, in every state; and nothing sticks out at the width of a telephone. */
 
-import assert from 'node:assert/strict';
-import { readFile } from 'node:fs/promises';
-import { createRequire } from 'node:module';
 import { after, before, describe, test } from 'node:test';
 
 import { launchBrowser } from '../support/browser.mjs';
 import { useSandbox } from '../support/sandbox.mjs';
+import { inspect } from './axe.mjs';
 import { DemoPage, newProfile } from './demo-page.mjs';
 
 describe('accessibility of the demo page', { timeout: 180_000 }, () => {
-  let axe;
   let sandbox;
   let browser;
 
   before(async () => {
-    axe = await readFile(createRequire(import.meta.url).resolve('axe-core'), 'utf8');
     [sandbox, browser] = await Promise.all([useSandbox(), launchBrowser()]);
   });
   after(async () => {
     await browser?.close();
     await sandbox?.stop();
   });
-
-  async function inspect(state, { page }) {
-    await page.evaluate(axe);
-    const violations = await page.evaluate(async () => {
-      // Animations would be measured at some shade between two.
-      for (const animation of document.getAnimations()) animation.cancel();
-      const { violations } = await globalThis.axe.run();
-      return violations.map(({ id, help, nodes }) => ({ id, help, nodes: nodes.map(({ html, failureSummary }) => `${html}: ${failureSummary}`) }));
-    });
-    assert.deepEqual(violations, [], state);
-    const overflow = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
-    assert.equal(overflow, 0, `${state}: the page is wider than the window`);
-  }
 
   for (const colorScheme of ['light', 'dark']) {
     for (const viewport of [{ width: 1280, height: 860 }, { width: 360, height: 740 }]) {

@@ -280,9 +280,9 @@ describe('the demo page', { timeout: 300_000 }, () => {
     const alice = await open('alice');
     const route = alice.page.locator('#route');
     await alice.destination.fill('600');
-    assert.match(await route.textContent(), /^Calls sip:600@sandbox\.test by SIP INVITE: SIP addresses always go straight/);
+    assert.match(await route.textContent(), /^Calls sip:600@sandbox\.test by SIP INVITE: SIP addresses are called by INVITE\.$/);
     await alice.destination.fill('+46 70 123 45 67');
-    assert.match(await route.textContent(), /by SIP INVITE: this provider takes telephone numbers over SIP\.$/);
+    assert.match(await route.textContent(), /by SIP INVITE: the provider takes numbers by INVITE\.$/);
     await alice.destination.fill('mailto:bob');
     assert.match(await route.textContent(), /sip:/);
     await alice.callButton.click();

@@ -1,10 +1,18 @@
 //! Calls by REST: the proxy's answers, the provider's INVITE, the claim and the confirmation, in the order in which
 //! they come and in others.
 
+mod ending;
+mod matching;
+mod orders;
+mod proxy;
+mod random;
+
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
-use crate::bench::{Bench, Caller, OFFER, config, ms, secs, send};
+use core::time::Duration;
+
+use crate::bench::{Bench, Caller, Media, OFFER, config, ms, secs, send};
 use wasm_softphone::dial::proxy::{Expected, ProxyCall, ProxyCommand, ProxyConfig, ProxyFailure, ProxyReply};
 use wasm_softphone::phone::{
     AnswerBy, CallId, CallState, DialStage, EndCause, EndedBy, Event, Input, MediaCommand, OriginateRequest,
@@ -117,6 +125,118 @@ pub fn stages(bench: &Bench, id: CallId) -> Vec<DialStage> {
 
 pub fn gate_is_open(bench: &Bench, id: CallId) -> bool {
     bench.jobs.iter().any(|(call, _, command)| *call == id && *command == MediaCommand::OpenGate)
+}
+
+/// How far a dial has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum At {
+    /// The browser has not said whether the lock is to be had.
+    Lock,
+    /// The user has not allowed the microphone.
+    Microphone,
+    /// The proxy has been asked.
+    Requested,
+    /// The proxy has answered, the provider has not called.
+    Ringing,
+    /// The provider has called, the answer is being made.
+    Answering,
+    /// 200 is out, ACK is not in.
+    Accepted,
+    /// Acknowledged, not confirmed.
+    Gated,
+    /// Confirmed.
+    Open,
+    /// The provider has hung up.
+    Outcome,
+}
+
+/// A dial that has come so far, with what the provider would say next.
+pub fn reach(at: At) -> (Bench, CallId, Caller, Request) {
+    reach_with(at, request())
+}
+
+pub fn reach_with(at: At, request: OriginateRequest) -> (Bench, CallId, Caller, Request) {
+    let mut bench = elks();
+    if at == At::Lock {
+        bench.lock_free = None;
+    }
+    bench.media = if at == At::Microphone { Media::Manual } else { Media::Prompt };
+    let id = bench.phone.originate(bench.now, request).unwrap();
+    bench.drain();
+    let (mut caller, invite) = bridge("bridge", CALLER_ID);
+    let steps = [At::Ringing, At::Answering, At::Accepted, At::Gated, At::Open, At::Outcome];
+    let steps = steps.iter().position(|step| *step == at).map_or(0, |at| at + 1);
+    if steps > 0 {
+        bench.proxy_answers(is_config, known());
+        bench.proxy_answers(is_start, reply(202, state("ringing_client", 1)));
+    }
+    if steps > 1 {
+        if at == At::Answering {
+            bench.media = Media::Manual;
+        }
+        send(&mut bench, &invite);
+    }
+    if steps > 2 {
+        acknowledge(&mut bench, &mut caller, steps > 3);
+    }
+    if steps > 4 {
+        bench.proxy_answers(is_poll, reply(200, state("bridging", 3)));
+    }
+    if steps > 5 {
+        let bye = caller.request("BYE", None);
+        send(&mut bench, &bye);
+    }
+    bench.sent.clear();
+    (bench, id, caller, invite)
+}
+
+/// Takes the 200 and, if so, acknowledges it.
+pub fn acknowledge(bench: &mut Bench, caller: &mut Caller, ack: bool) {
+    let ok = bench.take_response(200);
+    caller.to_tag = ok.headers.to().unwrap().tag().map(str::to_owned);
+    if ack {
+        let ack = caller.ack(1, None);
+        send(bench, &ack);
+    }
+}
+
+pub fn count(bench: &Bench, of: impl Fn(&ProxyCommand) -> bool) -> usize {
+    bench.asked.iter().filter(|(command, _)| of(command)).count()
+}
+
+/// No call is asked for twice.
+pub fn asked_for_once(bench: &Bench) {
+    let mut calls: Vec<&String> = bench
+        .asked
+        .iter()
+        .filter_map(|(command, _)| match command {
+            ProxyCommand::Start { call, .. } => Some(call),
+            _ => None,
+        })
+        .collect();
+    let all = calls.len();
+    calls.sort();
+    calls.dedup();
+    assert_eq!(calls.len(), all, "a call was asked for twice");
+}
+
+/// Everything that can run out runs out: nothing is left over of the dial, which has had one outcome.
+pub fn settled(mut bench: Bench, id: CallId) {
+    assert!(bench.dial_result(id).is_some(), "the dial has no outcome");
+    let ends = bench.events.iter().filter(|event| matches!(event, Event::Ended(of, _) if *of == id)).count();
+    assert_eq!(ends, 1);
+    assert!(bench.phone.calls().iter().all(|call| call.id != id), "an ended call is still listed");
+    assert!(bench.locks.is_empty(), "the lock is kept");
+    asked_for_once(&bench);
+    bench.pass(secs(200));
+    bench.input(Input::Timer);
+    assert!(bench.phone.call(id).is_none(), "the record stays");
+    assert!(bench.requests.is_empty(), "{:?}", bench.requests);
+    bench.disconnect();
+    bench.pass(secs(3));
+    assert_eq!(bench.phone.poll_timeout(), None);
+    let closed = bench.jobs.iter().rev().find(|(of, _, _)| *of == id).map(|(_, _, command)| command.clone());
+    assert!(matches!(closed, None | Some(MediaCommand::Close)), "{closed:?} after the end");
 }
 
 #[test]

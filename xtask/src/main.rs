@@ -1,7 +1,9 @@
 //! `cargo xtask`: sets up what is missing, builds the package, serves the demo, runs the tests.
 
+mod bench;
 mod demo;
 mod isolation;
+mod logs;
 mod names;
 mod package;
 mod process;
@@ -47,6 +49,8 @@ enum Command {
     Build,
     /// Weigh the download against its budget, and say which crate it comes from
     Size,
+    /// Measure, beside others in the same run
+    Bench { what: Bench },
     /// Install the tools that the other commands need (they do it by themselves)
     Setup,
     /// The isolated half of a browser suite
@@ -56,6 +60,13 @@ enum Command {
         #[arg(long)]
         port: u16,
     },
+}
+
+/// What can be measured.
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Bench {
+    /// Calls that the call proxy starts in a second, beside a bare handler
+    Proxy,
 }
 
 fn main() -> ExitCode {
@@ -76,6 +87,7 @@ fn run(command: Command) -> Result<bool> {
         Command::Test { suites } => suites::run(&suites),
         Command::Build => package::build().map(|()| true),
         Command::Size => size::run(),
+        Command::Bench { what: Bench::Proxy } => bench::proxy().map(|()| true),
         Command::Setup => setup::all().map(|()| true),
         Command::Inside { suite, port } => suites::inside(suite, port),
     }

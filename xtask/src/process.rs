@@ -27,6 +27,24 @@ const GRACE: Duration = Duration::from_secs(5);
 /// not hold us up.
 const TRICKLE: Duration = Duration::from_secs(2);
 
+/// Where all that is shown is written too.
+static TRANSCRIPT: Mutex<Option<std::fs::File>> = Mutex::new(None);
+
+/// From now on, what [`Task::show`] shows is written to this file too.
+pub(crate) fn keep_transcript(path: &Path) -> Result<()> {
+    let file = std::fs::File::create(path).with_context(|| format!("cannot create {}", path.display()))?;
+    *TRANSCRIPT.lock().unwrap_or_else(PoisonError::into_inner) = Some(file);
+    Ok(())
+}
+
+fn record(line: &str) {
+    if let Some(file) = TRANSCRIPT.lock().unwrap_or_else(PoisonError::into_inner).as_mut()
+        && let Err(error) = file.write_all(line.as_bytes())
+    {
+        eprintln!("cannot keep what is shown: {error}");
+    }
+}
+
 static CHILDREN: Mutex<Children> = Mutex::new(Children { groups: BTreeSet::new(), interrupted: false });
 
 struct Children {
@@ -129,6 +147,11 @@ impl Group {
         let child = command.stdin(Stdio::null()).spawn()?;
         children.groups.insert(child.id());
         Ok(Self { child })
+    }
+
+    /// The child's process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// The exit status, if the child is done.
@@ -320,11 +343,15 @@ impl Task {
         eprintln!("$ {}", self.shown());
         self.watch(|line| match line {
             Line::Out(line) => {
+                record(line);
                 let mut out = std::io::stdout().lock();
                 // Whoever reads our output may have stopped reading (`| head`); that is no reason to fail.
                 drop(out.write_all(line.as_bytes()).and_then(|()| out.flush()));
             }
-            Line::Err(line) => eprint!("{line}"),
+            Line::Err(line) => {
+                record(line);
+                eprint!("{line}");
+            }
         })
     }
 

@@ -42,6 +42,27 @@ impl Counts {
         counts
     }
 
+    /// Reads what schemathesis says of its test cases: `240 generated, 240 passed`, `10 generated, 1 found 1 unique
+    /// failure`.
+    pub(crate) fn in_schemathesis_output(text: &str) -> Self {
+        let mut counts = Self::default();
+        for line in text.lines() {
+            let Some((generated, rest)) = line.trim().split_once(" generated, ") else { continue };
+            let first = |part: &str| part.split_whitespace().next().and_then(|word| word.parse::<u64>().ok());
+            let Some(generated) = first(generated) else { continue };
+            for part in rest.split(", ") {
+                let Some(number) = first(part) else { continue };
+                if part.contains(" found ") {
+                    counts.failed += number;
+                } else if part.ends_with(" skipped") {
+                    counts.skipped += number;
+                }
+            }
+            counts.passed += generated.saturating_sub(counts.failed + counts.skipped);
+        }
+        counts
+    }
+
     /// Reads the closing lines of node's test runner, `# pass 3` or `ℹ pass 3`.
     pub(crate) fn in_node_output(text: &str) -> Self {
         let mut counts = Self::default();

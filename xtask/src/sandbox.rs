@@ -9,10 +9,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 use crate::{
+    logs,
     process::{Group, Task, tail},
+    suites::Suite,
     workspace,
 };
 
@@ -49,13 +51,14 @@ pub(crate) struct Sandbox {
 impl Sandbox {
     /// Starts it with its call log on our own output, and waits until it answers.
     pub(crate) fn start_in_sight(port: u16) -> Result<Self> {
-        Self { group: task(port).start()?, log: None }.ready(port)
+        Self { group: task(port).arg("--show-passwords").start()?, log: None }.ready(port)
     }
 
     /// Starts it with its call log in a file, and waits until it answers.
-    pub(crate) fn start_logged(port: u16, name: &str) -> Result<Self> {
-        let log = workspace::scratch()?.join(format!("sandbox-{name}.log"));
-        Self { group: task(port).start_logged(&log)?, log: Some(log) }.ready(port)
+    pub(crate) fn start_logged(port: u16, suite: Suite) -> Result<Self> {
+        let log = logs::dir(suite)?.join("sandbox.log");
+        let task = task(port).arg("--secrets-file").arg(logs::secrets_file(suite)?);
+        Self { group: task.start_logged(&log)?, log: Some(log) }.ready(port)
     }
 
     /// Waits until it ends by itself.
@@ -98,15 +101,26 @@ fn task(port: u16) -> Task {
 }
 
 fn answers(port: u16) -> bool {
+    demo_settings(port).is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"))
+}
+
+/// The whole answer to a request for the demo's settings.
+fn demo_settings(port: u16) -> std::io::Result<String> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let ask = || -> std::io::Result<bool> {
-        let limit = Duration::from_secs(1);
-        let mut stream = TcpStream::connect_timeout(&address, limit)?;
-        stream.set_read_timeout(Some(limit))?;
-        write!(stream, "GET /demo.json HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n")?;
-        let mut start = [0; 12];
-        stream.read_exact(&mut start)?;
-        Ok(start == *b"HTTP/1.1 200")
-    };
-    ask().unwrap_or(false)
+    let limit = Duration::from_secs(1);
+    let mut stream = TcpStream::connect_timeout(&address, limit)?;
+    stream.set_read_timeout(Some(limit))?;
+    write!(stream, "GET /demo.json HTTP/1.0\r\nHost: 127.0.0.1:{port}\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
+}
+
+/// `Authorization` of a page's session with the call proxy.
+pub(crate) fn proxy_authorization(port: u16) -> Result<String> {
+    let answer = demo_settings(port).context("the sandbox does not answer")?;
+    let (_, body) = answer.split_once("\r\n\r\n").context("an answer without a body")?;
+    let settings: serde_json::Value = serde_json::from_str(body).context("/demo.json")?;
+    let header = settings.pointer("/elks/0/proxyHeaders/Authorization").and_then(serde_json::Value::as_str);
+    header.map(str::to_owned).context("/demo.json has no session with the proxy")
 }

@@ -3,6 +3,8 @@
 pub(crate) mod browser;
 pub(crate) mod cargo_tools;
 pub(crate) mod node;
+pub(crate) mod redis;
+pub(crate) mod schemathesis;
 pub(crate) mod telephony;
 
 use std::{env, fs::File, path::Path, time::Duration};
@@ -36,7 +38,7 @@ impl Lock {
     }
 }
 
-/// Everything that any command needs, except what `test stack` and `test deny` alone need.
+/// Everything that any command needs, except what `test stack`, `test proxy` and `test deny` alone need.
 pub(crate) fn all() -> Result<()> {
     cargo_tools::wasm_target()?;
     cargo_tools::components()?;
@@ -61,6 +63,16 @@ pub(crate) fn ip_command() -> Result<()> {
         apt_install(&apt, &["iproute2"])?;
     }
     Ok(())
+}
+
+/// `wrk`, the load tool of `bench proxy`. `Some(reason)` where it is not and can't be installed.
+pub(crate) fn wrk() -> Result<Option<String>> {
+    if on_path(&["wrk"]).is_none()
+        && let Some(apt) = apt()
+    {
+        apt_install(&apt, &["wrk"])?;
+    }
+    Ok(on_path(&["wrk"]).is_none().then(|| "wrk not found, and it can't be installed here".to_owned()))
 }
 
 /// Whether this runs on a CI machine, where a suite that can't run is a failure.

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use clap::ValueEnum;
 
 use crate::{
-    isolation, package,
+    isolation, logs, package,
     process::{self, Outcome, Task, tail},
     report::{self, Counts, Finished},
     sandbox::{self, Sandbox},
@@ -43,6 +43,9 @@ pub(crate) enum Suite {
     Web,
     /// The demo page and the release build: two pages call each other
     E2e,
+    /// The call proxy: its own tests with a real redis-server and crashes at every step, then schemathesis on its
+    /// OpenAPI description
+    Proxy,
     /// Kamailio, rtpengine and baresip: servers and a telephone that nobody here wrote
     Stack,
 }
@@ -58,6 +61,7 @@ impl Suite {
             Self::Size => "size",
             Self::Web => "web",
             Self::E2e => "e2e",
+            Self::Proxy => "proxy",
             Self::Stack => "stack",
         }
     }
@@ -69,7 +73,7 @@ impl Suite {
             Self::Deny => 300,
             Self::E2e | Self::Stack | Self::Web => 900,
             // These compile as they go.
-            Self::Lint | Self::Unit | Self::Size => 1800,
+            Self::Lint | Self::Unit | Self::Size | Self::Proxy => 1800,
         })
     }
 
@@ -82,6 +86,7 @@ impl Suite {
             Self::Size => Ok(Verdict::ran(Counts::of_check(size::run()?))),
             Self::Web => isolated(self, limit, Counts::in_cargo_output),
             Self::E2e => isolated(self, limit, Counts::in_node_output),
+            Self::Proxy => proxy(limit),
             Self::Stack => match telephony::find_or_install()? {
                 None => isolated(self, limit, Counts::in_node_output),
                 Some(reason) if setup::on_ci() => bail!("CI must run this suite: {reason}"),
@@ -133,15 +138,22 @@ pub(crate) fn run(chosen: &[Suite]) -> Result<bool> {
         println!("\n=== {} ===", suite.name());
         let begun = Instant::now();
         let left = if setup::on_ci() { CI_LIMIT.saturating_sub(started.elapsed()) } else { Duration::MAX };
+        process::keep_transcript(&logs::begin(suite)?)?;
         let verdict = if left.is_zero() {
             Err(anyhow!("the suites before it took all of CI's {} minutes", CI_LIMIT.as_secs() / 60))
         } else {
             suite.run(suite.limit().min(left))
         };
-        let verdict = verdict.unwrap_or_else(|error| Verdict {
+        let mut verdict = verdict.unwrap_or_else(|error| Verdict {
             counts: Counts { failed: 1, ..Counts::default() },
             remark: Some(format!("{error:#}")),
         });
+        let finds = logs::search(suite)?;
+        if !finds.is_empty() {
+            eprintln!("--- what must not stand in a log ---\n{}", tail(&finds.join("\n"), 40));
+            verdict.counts.failed += 1;
+            verdict.remark = Some(format!("{} lines of its logs hold secrets or whole numbers", finds.len()));
+        }
         finished.push(Finished {
             suite,
             counts: verdict.counts,
@@ -207,8 +219,51 @@ fn deny(limit: Duration) -> Result<Verdict> {
 }
 
 fn unit(limit: Duration) -> Result<Verdict> {
-    let outcome = Task::cargo().args(["test", "--workspace", "--no-fail-fast"]).deadline(limit).show()?;
+    let (variable, logs) = logs::environment(Suite::Unit)?;
+    let tests = Task::cargo().args(["test", "--workspace", "--no-fail-fast"]).env(variable, logs);
+    let outcome = tests.deadline(limit).show()?;
     Ok(Verdict::of_runner(&outcome, Counts::in_cargo_output))
+}
+
+/// The features of the proxy's tests: a real redis-server, and a proxy that dies where it is told to.
+const REAL_REDIS: &str = "real-redis";
+const CRASH_POINTS: &str = "crash-points";
+
+fn proxy(limit: Duration) -> Result<Verdict> {
+    let started = Instant::now();
+    let left = || limit.saturating_sub(started.elapsed());
+    let mut lacking = Vec::new();
+    let mut features = vec![CRASH_POINTS];
+    match setup::redis::find_or_install()? {
+        None => features.push(REAL_REDIS),
+        Some(reason) => lacking.push(reason),
+    }
+    let schemathesis = setup::schemathesis::find_or_install()?;
+    lacking.extend(schemathesis.as_ref().err().cloned());
+    if setup::on_ci() && !lacking.is_empty() {
+        bail!("CI must run all of this suite: {}", lacking.join("; "));
+    }
+    let (variable, logs) = logs::environment(Suite::Proxy)?;
+    let tests = Task::cargo()
+        .args(["test", "--package", "wasm-softphone-proxy", "--no-fail-fast", "--features"])
+        .arg(features.join(","))
+        .env(variable, logs)
+        .deadline(left())
+        .show()?;
+    let mut verdict = Verdict::of_runner(&tests, Counts::in_cargo_output);
+    if schemathesis.is_ok() {
+        let described = isolated(Suite::Proxy, left(), Counts::in_schemathesis_output)?;
+        verdict.counts += described.counts;
+        verdict.remark = match (verdict.remark, described.remark) {
+            (Some(one), Some(other)) => Some(format!("{one}; {other}")),
+            (one, other) => one.or(other),
+        };
+    }
+    verdict.counts.skipped += u64::try_from(lacking.len()).unwrap_or(u64::MAX);
+    if !lacking.is_empty() {
+        verdict.remark = Some(lacking.join("; "));
+    }
+    Ok(verdict)
 }
 
 fn types(limit: Duration) -> Result<Verdict> {
@@ -271,7 +326,7 @@ fn isolated(suite: Suite, limit: Duration, count: fn(&str) -> Counts) -> Result<
 /// The second half of [`isolated`].
 pub(crate) fn inside(suite: Suite, port: u16) -> Result<bool> {
     let browser = browser::find().ok_or_else(|| anyhow!("the browser is gone"))?;
-    let sandbox = Sandbox::start_logged(port, suite.name())?;
+    let sandbox = Sandbox::start_logged(port, suite)?;
     let tests = match suite {
         Suite::Web => wasm_pack(port)?
             .args(["--headless", "--chrome", "--chromedriver"])
@@ -279,8 +334,8 @@ pub(crate) fn inside(suite: Suite, port: u16) -> Result<bool> {
             .arg(".")
             .args(WASM_TESTS)
             .env("WASM_BINDGEN_TEST_WEBDRIVER_JSON", webdriver_json(&browser)?),
-        Suite::E2e => node_tests("e2e", port, &browser)?,
-        Suite::Stack => node_tests("stack", port, &browser)?,
+        Suite::E2e | Suite::Stack => node_tests(suite, port, &browser)?,
+        Suite::Proxy => schemathesis(port)?,
         _ => bail!("{} needs no browser", suite.name()),
     };
     // The suite's own deadline is kept outside, where everything can be ended at once.
@@ -306,16 +361,36 @@ fn webdriver_json(browser: &Browser) -> Result<PathBuf> {
 }
 
 /// `node --test` over the `*.test.mjs` of a folder, one file after another: they share the sandbox.
-fn node_tests(folder: &str, port: u16, browser: &Browser) -> Result<Task> {
-    let dir = workspace::root().join("tests").join(folder);
+fn node_tests(suite: Suite, port: u16, browser: &Browser) -> Result<Task> {
+    let dir = workspace::root().join("tests").join(suite.name());
+    let (variable, logs) = logs::environment(suite)?;
     let path = std::env::join_paths(telephony::path()).context("a directory on PATH can't be there")?;
     Ok(Task::new(node::node()?)
         .args(["--test", "--test-reporter=spec", "--test-concurrency=1"])
         .args(files(&dir, "", ".test.mjs")?)
         .env("SANDBOX_URL", sandbox::url(port))
         .env("SANDBOX_BIN", sandbox::program())
+        .env(variable, logs)
         .env("CHROMIUM", &browser.chrome)
         .env("PATH", path))
+}
+
+/// The proxy that the sandbox has mounted, held against the description that it serves, with a session of the demo's.
+fn schemathesis(port: u16) -> Result<Task> {
+    let program = setup::schemathesis::find_or_install()?.map_err(|reason| anyhow!(reason))?;
+    // The header comes by the environment: command lines are shown, and seen by every process of the machine.
+    let config = workspace::scratch()?.join("schemathesis.toml");
+    fs::write(&config, "headers = { Authorization = \"${PROXY_AUTHORIZATION}\" }\n")
+        .with_context(|| format!("cannot write {}", config.display()))?;
+    Ok(Task::new(program)
+        .arg("--config-file")
+        .arg(config)
+        .args(["run", &format!("{}/elks/openapi.json", sandbox::url(port))])
+        .args(["--checks", "all", "--max-examples", "40", "--generation-deterministic"])
+        .args(["--generation-database", "none", "--suppress-health-check", "all"])
+        .args(["--continue-on-failure", "--no-color"])
+        .env("PROXY_AUTHORIZATION", sandbox::proxy_authorization(port)?)
+        .dir(workspace::scratch()?))
 }
 
 /// The files of a folder whose names start and end like this, sorted; an error if there is none.

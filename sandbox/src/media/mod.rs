@@ -54,6 +54,18 @@ pub struct Heard {
     pub payload: Arc<[u8]>,
 }
 
+/// Audio that is made and heard elsewhere, in G.711 frames of 20 ms: a bridge, a mixer, a measuring set.
+pub trait Port: Send + Sync + core::fmt::Debug {
+    /// The next `samples` samples for the peer.
+    fn play(&self, law: Law, samples: u64) -> Vec<u8>;
+    /// The payload of a packet from the peer.
+    fn hear(&self, law: Law, payload: &[u8]);
+    /// Whether PCMU may be agreed on beside PCMA.
+    fn pcmu(&self) -> bool {
+        true
+    }
+}
+
 /// How the media of a call is to be.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -61,6 +73,8 @@ pub struct Settings {
     pub playback: Playback,
     /// Gets a copy of what the peer sends.
     pub listener: Option<mpsc::UnboundedSender<Heard>>,
+    /// Plays and hears in the place of `playback`.
+    pub port: Option<Arc<dyn Port>>,
 }
 
 /// News of a call's media.
@@ -166,7 +180,7 @@ async fn run(
             },
             Some(packet) = peer.packets.recv() => peer.receive(&packet),
             () = sleep_until(deadline) => peer.timeout(),
-            _ = peer.ticks.tick(), if peer.tone.is_some() && peer.connected => peer.play(),
+            _ = peer.ticks.tick(), if peer.plays() && peer.connected => peer.play(),
         };
         if changed.is_err() {
             return peer.news.send(News::State(MediaState::Failed));
@@ -177,13 +191,13 @@ async fn run(
 impl Peer {
     /// Opens the sockets. Gives the news back when there is no address to be reached at.
     async fn open(settings: Settings, news: Reporter) -> Result<Self, Reporter> {
-        let codecs = matches!(settings.playback, Playback::Echo);
+        let codecs = settings.port.is_none() && matches!(settings.playback, Playback::Echo);
         let mut config = Rtc::builder()
             .clear_codecs()
             // A tone is encoded here, and opus is not: then it must not be agreed on.
             .enable_opus(codecs, false)
             .enable_pcma(true, false)
-            .enable_pcmu(true, false);
+            .enable_pcmu(settings.port.as_ref().is_none_or(|port| port.pcmu()), false);
         let keys = config.codec_config();
         let tele = Codec::Tele;
         keys.add_config(
@@ -410,6 +424,12 @@ impl Peer {
             // Whoever drops the receiver has heard enough.
             let _ = listener.send(Heard { call: self.news.call, law, payload: data.data.clone() });
         }
+        if let Some(port) = &self.settings.port {
+            if let Some(law) = law {
+                port.hear(law, &data.data);
+            }
+            return Ok(());
+        }
         if self.settings.playback != Playback::Echo || !self.is_sending() {
             return Ok(());
         }
@@ -418,12 +438,18 @@ impl Peer {
         writer.write(pt, data.network_time, data.time, data.data)
     }
 
-    /// The next 20 ms of the tone.
+    const fn plays(&self) -> bool {
+        self.tone.is_some() || self.settings.port.is_some()
+    }
+
+    /// The next 20 ms of the tone or the port.
     fn play(&mut self) -> Result<(), RtcError> {
         let sending = self.is_sending();
         let at = self.frames;
         self.frames += 1;
-        let Some(tone) = self.tone.as_mut().filter(|_| sending) else { return Ok(()) };
+        if !sending {
+            return Ok(());
+        }
         let Some(writer) = self.mid.and_then(|mid| self.rtc.writer(mid)) else { return Ok(()) };
         let Some((pt, law)) =
             writer.payload_params().find_map(|params| law(params.spec().codec).map(|law| (params.pt(), law)))
@@ -432,7 +458,12 @@ impl Peer {
         };
         let now = std::time::Instant::now();
         let time = MediaTime::new(at * FRAME_SAMPLES, Frequency::EIGHT_KHZ);
-        writer.write(pt, now, time, tone.frame(law, at * FRAME_SAMPLES, FRAME_SAMPLES))?;
+        let frame = match (&self.settings.port, &self.tone) {
+            (Some(port), _) => port.play(law, FRAME_SAMPLES),
+            (None, Some(tone)) => tone.frame(law, at * FRAME_SAMPLES, FRAME_SAMPLES),
+            (None, None) => return Ok(()),
+        };
+        writer.write(pt, now, time, frame)?;
         self.rtc.handle_input(Input::Timeout(now))
     }
 

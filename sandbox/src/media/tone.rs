@@ -27,6 +27,16 @@ impl Law {
         };
         payload.iter().map(|byte| decode(*byte)).collect()
     }
+
+    /// The payload of these samples at 8 kHz.
+    #[must_use]
+    pub fn encode(self, samples: &[i16]) -> Vec<u8> {
+        let encode = match self {
+            Self::A => encode_alaw,
+            Self::Mu => encode_ulaw,
+        };
+        samples.iter().map(|sample| encode(*sample)).collect()
+    }
 }
 
 /// A sine without end.

@@ -146,7 +146,7 @@ impl Desk {
             user_agent: concat!("sandbox/", env!("CARGO_PKG_VERSION")).to_owned(),
             ..PhoneConfig::new(vec!["ws://127.0.0.1/sip".to_owned()], uri)
         };
-        let settings = Settings { playback: number.playback, listener: None };
+        let settings = Settings { playback: number.playback, listener: None, port: None };
         Self {
             number,
             agent: Agent::new(config, line, settings),

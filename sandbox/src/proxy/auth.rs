@@ -4,11 +4,11 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 
 use wasm_softphone::entropy::{Entropy, token};
-use wasm_softphone::sip::digest::{Algorithm, Authorization};
+use wasm_softphone::sip::digest::Authorization;
 use wasm_softphone::sip::message::{Request, Response};
 use wasm_softphone::time::Instant;
 
-use crate::accounts::Account;
+use super::Domain;
 
 /// How long a nonce is good for. Long enough that a phone seldom has to ask again, short enough that tests and
 /// demos meet `stale=true`.
@@ -50,10 +50,10 @@ impl Side {
 }
 
 /// What a request's credentials are worth.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// This user's, fresh.
-    Accepted(&'static str),
+    Accepted(String),
     /// There are none for this realm: challenge.
     Missing,
     /// Right, but the nonce is too old, unknown or was used before: challenge with `stale=true`.
@@ -70,43 +70,49 @@ struct Nonce {
 
 /// Issues nonces and checks what comes back.
 pub(super) struct Authenticator {
-    realm: &'static str,
-    accounts: &'static [Account],
     nonces: BTreeMap<String, Nonce>,
 }
 
 impl Authenticator {
-    pub(super) const fn new(realm: &'static str, accounts: &'static [Account]) -> Self {
-        Self { realm, accounts, nonces: BTreeMap::new() }
+    pub(super) const fn new() -> Self {
+        Self { nonces: BTreeMap::new() }
     }
 
-    pub(super) fn check(&mut self, now: Instant, side: Side, request: &Request) -> Verdict {
+    pub(super) fn check(&mut self, now: Instant, domain: &Domain, side: Side, request: &Request) -> Verdict {
         let Some(credentials) = request
             .headers
             .get_all(side.credentials())
             .filter_map(Authorization::parse)
-            .find(|credentials| credentials.realm == self.realm)
+            .find(|credentials| credentials.realm == domain.name)
         else {
             return Verdict::Missing;
         };
         // The signed URI must be that of the request, or a signature for one call would do for another.
         let good = credentials.uri == request.uri
-            && credentials.qop.is_some()
-            && matches!(credentials.algorithm, Algorithm::Md5 | Algorithm::Sha256);
-        let Some(account) = self
+            && credentials.qop.is_some() == domain.qop
+            && domain.algorithms.contains(&credentials.algorithm);
+        let Some((user, _)) = domain
             .accounts
             .iter()
-            .find(|account| good && credentials.verify(account.user, account.password, &request.method))
+            .find(|(user, password)| good && credentials.verify(user, password, &request.method))
         else {
             return Verdict::Wrong;
         };
+        if !domain.qop {
+            // Without qop there is no count: a nonce is good until it is old (RFC 2069).
+            let fresh = self
+                .nonces
+                .get(&credentials.nonce)
+                .is_some_and(|nonce| now.saturating_since(nonce.issued) < domain.nonce_lifetime);
+            return if fresh { Verdict::Accepted(user.clone()) } else { Verdict::Stale };
+        }
         let count = credentials.nc.as_deref().and_then(|nc| u32::from_str_radix(nc, 16).ok());
         match (self.nonces.get_mut(&credentials.nonce), count) {
             (Some(nonce), Some(count))
-                if now.saturating_since(nonce.issued) < NONCE_LIFETIME && count > nonce.count =>
+                if now.saturating_since(nonce.issued) < domain.nonce_lifetime && count > nonce.count =>
             {
                 nonce.count = count;
-                Verdict::Accepted(account.user)
+                Verdict::Accepted(user.clone())
             }
             _ => Verdict::Stale,
         }
@@ -118,19 +124,21 @@ impl Authenticator {
         &mut self,
         now: Instant,
         entropy: &mut dyn Entropy,
+        domain: &Domain,
         side: Side,
         stale: bool,
         response: &mut Response,
     ) {
         self.forget(now);
-        for algorithm in [Algorithm::Sha256, Algorithm::Md5] {
+        for algorithm in &domain.algorithms {
             let nonce = token(entropy, 32);
             response.headers.push(
                 side.challenge(),
                 format!(
-                    "Digest realm=\"{}\", nonce=\"{nonce}\", algorithm={}, qop=\"auth\"{}",
-                    self.realm,
+                    "Digest realm=\"{}\", nonce=\"{nonce}\", algorithm={}{}{}",
+                    domain.name,
                     algorithm.as_str(),
+                    if domain.qop { ", qop=\"auth\"" } else { "" },
                     if stale { ", stale=true" } else { "" },
                 ),
             );

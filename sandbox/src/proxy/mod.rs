@@ -7,6 +7,7 @@
 
 mod auth;
 mod calls;
+mod domain;
 mod registrar;
 mod transaction;
 
@@ -24,9 +25,9 @@ use wasm_softphone::sip::uri::Uri;
 use wasm_softphone::sip::wire::{self, Frame};
 use wasm_softphone::time::Instant;
 
-use crate::accounts::{ACCOUNTS, DOMAIN, aor};
 use auth::{Authenticator, Side, Verdict};
 use calls::CallLog;
+pub use domain::{Calls, Domain};
 use registrar::{MAX_EXPIRES, MIN_EXPIRES, Refused, Registrar};
 use transaction::{Target, Transactions};
 
@@ -76,6 +77,7 @@ pub struct Proxy {
     entropy: Box<dyn Entropy + Send>,
     /// Our sent-by and the host part of our Record-Route: `127.0.0.1:<port>`.
     own: String,
+    domain: Domain,
     connections: BTreeMap<ConnId, Connection>,
     services: BTreeMap<String, ConnId>,
     auth: Authenticator,
@@ -90,18 +92,30 @@ impl Proxy {
     /// A proxy that is reached at this loopback address, e.g. `127.0.0.1:8080`.
     #[must_use]
     pub fn new(own: String, entropy: Box<dyn Entropy + Send>) -> Self {
+        Self::serving(Domain::default(), own, entropy)
+    }
+
+    /// The same for a domain of its own.
+    #[must_use]
+    pub fn serving(domain: Domain, own: String, entropy: Box<dyn Entropy + Send>) -> Self {
         Self {
             entropy,
+            domain,
             transactions: Transactions::new(own.clone()),
             own,
             connections: BTreeMap::new(),
             services: BTreeMap::new(),
-            auth: Authenticator::new(DOMAIN, &ACCOUNTS),
+            auth: Authenticator::new(),
             registrar: Registrar::default(),
             locations: BTreeMap::new(),
             calls: CallLog::default(),
             outputs: VecDeque::new(),
         }
+    }
+
+    /// New settings of the domain. What is registered stays so.
+    pub fn configure(&mut self, domain: Domain) {
+        self.domain = domain;
     }
 
     /// A WebSocket was opened.
@@ -283,25 +297,31 @@ impl Proxy {
         let user = if connection.service {
             connection.user.clone()?
         } else {
-            let verdict = self.auth.check(now, side, request);
+            let verdict = self.auth.check(now, &self.domain, side, request);
             let Verdict::Accepted(user) = verdict else {
                 if verdict == Verdict::Wrong {
                     self.event(format!("{}: wrong user or password", caller(request)));
+                    if self.domain.forbid_wrong {
+                        self.refuse(conn, request, 403, None);
+                        return None;
+                    }
                 }
                 let mut response = request.response(side.status(), None);
                 let stale = verdict == Verdict::Stale;
-                self.auth.challenge(now, self.entropy.as_mut(), side, stale, &mut response);
+                self.auth.challenge(now, self.entropy.as_mut(), &self.domain, side, stale, &mut response);
                 self.respond(conn, response);
                 return None;
             };
-            user.to_owned()
+            user
         };
         // Whoever has a password may speak for its user only.
         let claimed = match side {
             Side::Registrar => request.headers.to(),
             Side::Proxy => request.headers.from(),
         };
-        if !claimed.is_some_and(|claimed| Uri::parse(&claimed.uri).is_ok_and(|uri| uri.aor() == aor(&user))) {
+        if !claimed.is_some_and(|claimed| {
+            Uri::parse(&claimed.uri).is_ok_and(|uri| uri.aor() == self.domain.aor(&user))
+        }) {
             self.event(format!("{user}: may not act as {}", caller(request)));
             self.refuse(conn, request, 403, None);
             return None;
@@ -319,7 +339,7 @@ impl Proxy {
             return self.respond(conn, response);
         }
         let before = self.registrar.bindings(now, user).count();
-        let response = match self.registrar.register(now, user, conn, request) {
+        let response = match self.registrar.register(now, user, conn, request, self.domain.last_wins) {
             Ok(()) => {
                 let mut response = request.response(200, None);
                 for binding in self.registrar.bindings(now, user) {
@@ -376,9 +396,25 @@ impl Proxy {
         request.headers.remove("Proxy-Authorization");
         // RFC 3325, section 5: the identity is ours to assert, so one that the phone claims is dropped.
         request.headers.remove("P-Preferred-Identity");
-        request.headers.set("P-Asserted-Identity", format!("<{}>", aor(&user)));
+        request.headers.set("P-Asserted-Identity", format!("<{}>", self.domain.aor(&user)));
         self.learn(conn, &user, request.headers.get("Contact"));
 
+        let service = self.connections.get(&conn).is_some_and(|connection| connection.service);
+        if request.method == Method::Invite && !service && self.domain.calls != Calls::Free {
+            let trunk = match &self.domain.calls {
+                Calls::Trunk(trunk) => self.services.get(trunk).copied(),
+                _ => None,
+            };
+            let Some(trunk) = trunk else {
+                self.calls.refused(&request, 403).into_iter().for_each(|line| self.event(line));
+                return self.refuse(conn, &request, 403, None);
+            };
+            let line = self.calls.begin(&request);
+            self.event(line);
+            request.headers.push_front("Record-Route", format!("<sip:{};transport=ws;lr>", self.own));
+            let targets = vec![Target { conn: trunk, uri: request.uri.clone() }];
+            return self.transactions.forward(now, conn, request, targets, self.entropy.as_mut());
+        }
         let targets = if self.is_own(uri) {
             let Some(callee) = uri.user_decoded() else {
                 return if request.method == Method::Options {
@@ -391,7 +427,7 @@ impl Proxy {
             };
             if let Some(service) = self.services.get(&callee) {
                 vec![Target { conn: *service, uri: request.uri.clone() }]
-            } else if ACCOUNTS.iter().any(|account| account.user == callee) {
+            } else if self.domain.accounts.iter().any(|(user, _)| *user == callee) {
                 self.registrar
                     .bindings(now, &callee)
                     .map(|binding| Target { conn: binding.conn, uri: binding.contact.uri.clone() })
@@ -459,7 +495,7 @@ impl Proxy {
 
     /// Whether a URI is of this domain or names this proxy.
     fn is_own(&self, uri: &Uri) -> bool {
-        uri.host == DOMAIN || self.is_own_address(uri)
+        uri.host == self.domain.name || self.is_own_address(uri)
     }
 
     fn is_own_address(&self, uri: &Uri) -> bool {

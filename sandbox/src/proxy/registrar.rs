@@ -63,6 +63,7 @@ impl Registrar {
         user: &str,
         conn: ConnId,
         request: &Request,
+        last_wins: bool,
     ) -> Result<(), Refused> {
         let call_id = request.headers.call_id().unwrap_or_default().to_owned();
         let cseq = request.headers.cseq().map_or(0, |cseq| cseq.seq);
@@ -124,7 +125,7 @@ impl Registrar {
             match change {
                 Change::Remove(key) => bound.retain(|binding| binding.key != key),
                 Change::Set(new) => {
-                    bound.retain(|binding| binding.key != new.key);
+                    bound.retain(|binding| binding.key != new.key && !last_wins);
                     bound.push(new);
                 }
             }

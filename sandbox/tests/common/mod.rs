@@ -1,6 +1,8 @@
 //! A sandbox of its own for each test, a phone that speaks raw SIP, and one with media.
 #![allow(dead_code, reason = "each test file uses its part of it")]
 
+pub(crate) mod elks;
+
 use std::future::Future;
 use std::path::Path;
 use std::pin::pin;
@@ -43,11 +45,35 @@ impl Server {
     }
 
     pub(crate) async fn start_with(trace: bool) -> Self {
+        Self::start_writing(trace, None).await
+    }
+
+    /// The API user and password of the 46elks simulator too.
+    pub(crate) async fn start_elks() -> (Self, String) {
+        let file = elks::TemporaryFile::new("elks-api");
+        let server = Self::start_writing(false, Some(file.0.clone())).await;
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match std::fs::read_to_string(&file.0) {
+                Ok(text) if text.ends_with('\n') => return (server, text),
+                _ => assert!(Instant::now() < deadline, "no credentials in {:?}", file.0),
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    async fn start_writing(trace: bool, elks_api_credentials: Option<std::path::PathBuf>) -> Self {
         let log = Arc::new(Mutex::new(Vec::new()));
         let lines = log.clone();
         let report = Report::new(trace, move |line| lines.lock().unwrap().push(line.to_owned()));
         let web = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/web");
-        let settings = Settings { port: 0, www: web.join("www"), pkg: web.join("pkg") };
+        let settings = Settings {
+            port: 0,
+            www: web.join("www"),
+            pkg: web.join("pkg"),
+            elks: sandbox::elks::Settings { seed: Some(1), ..sandbox::elks::Settings::default() },
+            elks_api_credentials,
+        };
         let sandbox = Sandbox::bind(settings, report).await.unwrap();
         let address = sandbox.address().to_string();
         let (stop, stopped) = oneshot::channel();
@@ -85,7 +111,14 @@ pub(crate) async fn open(
     address: &str,
     headers: &[(&'static str, &str)],
 ) -> Result<Socket, tungstenite::Error> {
-    let mut request = format!("ws://{address}/sip").into_client_request()?;
+    connect_to(&format!("ws://{address}/sip"), headers).await
+}
+
+pub(crate) async fn connect_to(
+    url: &str,
+    headers: &[(&'static str, &str)],
+) -> Result<Socket, tungstenite::Error> {
+    let mut request = url.into_client_request()?;
     for (name, value) in headers {
         request.headers_mut().insert(*name, HeaderValue::from_str(value).unwrap());
     }
@@ -106,7 +139,16 @@ pub(crate) struct RawPhone {
 
 impl RawPhone {
     pub(crate) async fn connect(server: &Server, user: &'static str) -> Self {
-        let socket = open_sip(&server.address).await;
+        Self::on(open_sip(&server.address).await, user)
+    }
+
+    /// On the simulator of 46elks.
+    pub(crate) async fn connect_elks(server: &Server, user: &'static str) -> Self {
+        let url = format!("ws://{}/w1/websocket", server.address);
+        Self::on(connect_to(&url, &[("sec-websocket-protocol", "sip")]).await.unwrap(), user)
+    }
+
+    fn on(socket: Socket, user: &'static str) -> Self {
         // Distinct by the client's port.
         let MaybeTlsStream::Plain(stream) = socket.get_ref() else { panic!("no TLS here") };
         let port = stream.local_addr().unwrap().port();
@@ -373,7 +415,7 @@ impl Softphone {
             )
         };
         let (listener, heard) = mpsc::unbounded_channel();
-        let settings = MediaSettings { playback, listener: Some(listener) };
+        let settings = MediaSettings { playback, listener: Some(listener), port: None };
         let link = SocketLink::new(open_sip(&server.address).await);
         Self { agent: Agent::new(config, link, settings), heard }
     }

@@ -1,0 +1,13 @@
+//! Steps at which the binary can be made to die, so that a test knows exactly how far it came.
+
+/// Aborts the process if the environment names `step`.
+#[cfg(feature = "crash-points")]
+pub(crate) fn point(step: &str) {
+    if std::env::var("CRASH_AT").is_ok_and(|at| at == step) {
+        std::process::abort();
+    }
+}
+
+/// Does nothing.
+#[cfg(not(feature = "crash-points"))]
+pub(crate) fn point(_step: &str) {}
