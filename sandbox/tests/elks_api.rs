@@ -246,6 +246,7 @@ async fn the_challenge_and_the_refusals_on_the_wire() {
     register.headers.set("CSeq", "2 REGISTER");
     phone.sign_and_send(&mut register, Algorithm::Md5, Some("wrong")).await;
     assert_eq!(phone.response().await.status, 403);
+    register.headers.remove("Authorization");
     phone.sign_and_send(&mut register, Algorithm::Md5, Some(&secret)).await;
     assert_eq!(phone.response().await.status, 200);
 
@@ -270,4 +271,25 @@ async fn the_challenge_and_the_refusals_on_the_wire() {
     let media = sdp.lines().find(|line| line.starts_with("m=audio")).unwrap();
     assert!(media.contains("UDP/TLS/RTP/SAVPF 8 0 "), "PCMA first: {media}");
     assert!(sdp.contains("telephone-event/8000") && sdp.contains("a=rtcp-mux"), "{sdp}");
+
+    elks.config(json!({ "pcma_only": true })).await;
+    elks.post("/a1/calls", &form).await;
+    let incoming = phone.request(wasm_softphone::sip::message::Method::Invite).await;
+    let sdp = String::from_utf8(incoming.body.clone()).unwrap();
+    assert!(sdp.contains("PCMA/8000") && !sdp.contains("PCMU"), "{sdp}");
+
+    // Session timers end the call where that is set.
+    elks.config(json!({ "pcma_only": false, "session_timer_drop_ms": 200 })).await;
+    elks.post("/a1/calls", &form).await;
+    let incoming = phone.request(wasm_softphone::sip::message::Method::Invite).await;
+    let mut ok = phone.answer(&incoming, 200);
+    let offer = String::from_utf8(incoming.body.clone()).unwrap();
+    ok.body = offer.replace("a=setup:actpass", "a=setup:active").into_bytes();
+    ok.headers.push("Content-Type", "application/sdp");
+    ok.headers.push("Session-Expires", "90;refresher=uas");
+    phone.respond(&ok).await;
+    phone.request(wasm_softphone::sip::message::Method::Ack).await;
+    let at = tokio::time::Instant::now();
+    phone.request(wasm_softphone::sip::message::Method::Bye).await;
+    assert!(at.elapsed().as_millis() < 5000, "{:?}", at.elapsed());
 }

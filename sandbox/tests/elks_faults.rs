@@ -242,7 +242,9 @@ async fn a_second_phone_registers_and_answers_first() {
     elks.fault("two-registrations", json!("ring")).await;
     elks.place(ECHO, None).await;
     let call = phone.answer().await;
+    phone.softphone.run_while(elks.wait_log("the first B leg", |log| log["b_legs"] == 1)).await;
     phone.softphone.agent.hangup(call);
+    phone.ended(call).await;
 
     elks.fault("two-registrations", json!("answer")).await;
     let (_, call) = elks.place(ECHO, None).await;

@@ -208,7 +208,13 @@ async fn a_port_that_is_taken_is_named() {
     let server = Server::start().await;
     let port = server.address.rsplit(':').next().unwrap().parse().unwrap();
     let report = sandbox::report::Report::new(false, |_| {});
-    let settings = sandbox::Settings { port, www: "/nowhere".into(), pkg: "/nowhere".into() };
+    let settings = sandbox::Settings {
+        port,
+        www: "/nowhere".into(),
+        pkg: "/nowhere".into(),
+        elks: sandbox::elks::Settings::default(),
+        elks_api_credentials: None,
+    };
     let error = sandbox::Sandbox::bind(settings, report).await.err().unwrap();
     assert!(error.to_string().starts_with(&format!("cannot listen on 127.0.0.1:{port}: ")), "{error}");
 }

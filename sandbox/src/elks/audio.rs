@@ -25,7 +25,10 @@ const PAUSE: usize = 800;
 
 /// The audio of one leg; shared between its media task and the exchange.
 #[derive(Debug)]
-pub(super) struct Line(Mutex<State>);
+pub(super) struct Line {
+    state: Mutex<State>,
+    pcmu: bool,
+}
 
 #[derive(Debug)]
 struct State {
@@ -45,7 +48,12 @@ struct State {
 
 impl Line {
     pub(super) fn new() -> Arc<Self> {
-        Arc::new(Self(Mutex::new(State {
+        Self::with(true)
+    }
+
+    /// With PCMU beside PCMA, or without.
+    pub(super) fn with(pcmu: bool) -> Arc<Self> {
+        let state = State {
             sound: Sound::Silence,
             queue: VecDeque::new(),
             at: 0,
@@ -56,11 +64,12 @@ impl Line {
             loudest: 0.0,
             window: VecDeque::new(),
             loud: Instant::now(),
-        })))
+        };
+        Arc::new(Self { state: Mutex::new(state), pcmu })
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Plays this from now on, and nobody else.
@@ -143,6 +152,10 @@ impl Port for Line {
             frame.push(sample);
         }
         law.encode(&frame)
+    }
+
+    fn pcmu(&self) -> bool {
+        self.pcmu
     }
 
     fn hear(&self, law: Law, payload: &[u8]) {

@@ -1086,3 +1086,7 @@ pub fn is_e164(number: &str) -> bool {
 fn seconds(time: Duration) -> u64 {
     time.as_secs() + u64::from(time.subsec_millis() >= 500)
 }
+
+#[cfg(test)]
+#[path = "calls_tests.rs"]
+mod tests;

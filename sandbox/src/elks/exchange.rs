@@ -13,9 +13,21 @@ use super::calls::{Input, LegId, Output};
 use super::legs::{self, Command, Invite};
 use super::webhooks;
 
+/// What more legs than this have heard is forgotten, the oldest first.
+const MAX_LEGS: usize = 10_000;
+
 /// The way to the legs of phones.
 #[derive(Debug, Default)]
 pub(super) struct Wires(pub(super) BTreeMap<LegId, (mpsc::UnboundedSender<Command>, Arc<Audio>)>);
+
+impl Wires {
+    pub(super) fn insert(&mut self, leg: LegId, sender: mpsc::UnboundedSender<Command>, audio: Arc<Audio>) {
+        if self.0.len() >= MAX_LEGS {
+            self.0.pop_first();
+        }
+        self.0.insert(leg, (sender, audio));
+    }
+}
 
 /// Runs the calls until `stop` changes.
 ///
@@ -57,8 +69,8 @@ fn carry_out(shared: &Arc<Shared>, output: Output) {
     match output {
         Output::Invite { leg, call, from, to, second } => {
             let (sender, commands) = mpsc::unbounded_channel();
-            let audio = Audio::new();
-            shared.wires().0.insert(leg, (sender, audio.clone()));
+            let audio = Audio::with(!shared.calls().options.pcma_only);
+            shared.wires().insert(leg, sender, audio.clone());
             spawn_local(legs::invite(
                 shared.clone(),
                 Invite { leg, call, from, to, second, audio },

@@ -3,6 +3,7 @@
 
 use core::time::Duration;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, spawn_local};
@@ -76,7 +77,11 @@ pub(super) async fn invite(
         None => None,
     };
     let line = shared.network.open_service(&invite.from).await;
-    let mut agent = Agent::new(config(&invite.from), line, media(&invite.audio));
+    let timers = Arc::new(AtomicBool::new(false));
+    let link = Tap { line, targets: None, timers: timers.clone() };
+    let mut agent = Agent::new(config(&invite.from), link, media(&invite.audio));
+    let drop_after = shared.calls().options.session_timer_drop_ms.map(Duration::from_millis);
+    let mut drop_at: Option<Instant> = None;
     let extra_headers = match shared.calls().options.callid_header.clone() {
         Some(name) => vec![(name, invite.call.clone())],
         None => Vec::new(),
@@ -109,6 +114,10 @@ pub(super) async fn invite(
                     break;
                 }
                 notice => {
+                    let active = matches!(notice, Notice::Phone(Event::CallState(_, CallState::Active)));
+                    if let Some(after) = drop_after.filter(|_| active && timers.load(Ordering::Relaxed)) {
+                        drop_at.get_or_insert_with(|| Instant::now() + after);
+                    }
                     if tell(&shared, invite.leg, &invite.audio, notice) {
                         linger.get_or_insert_with(|| Instant::now() + LINGER);
                     }
@@ -133,6 +142,12 @@ pub(super) async fn invite(
             _ = ticks.tick(), if linger.is_none() => {
                 if invite.audio.silence() >= SILENCE {
                     shared.input(Input::Silent(invite.leg));
+                }
+            }
+            () = until(drop_at), if linger.is_none() => {
+                drop_at = None;
+                if let Some(call) = call {
+                    agent.hangup(call);
                 }
             }
             () = until(linger) => break,
@@ -202,10 +217,11 @@ async fn second_phone(shared: &Arc<Shared>, user: &str, answers: bool) -> Option
     Some(task.abort_handle())
 }
 
-/// Remembers what the INVITEs on a line were for, which the phone does not say.
+/// Sees on a line what the phone does not say: what INVITEs are for, and whether an answer has session timers.
 struct Tap {
     line: Line,
-    targets: mpsc::UnboundedSender<String>,
+    targets: Option<mpsc::UnboundedSender<String>>,
+    timers: Arc<AtomicBool>,
 }
 
 impl Link for Tap {
@@ -215,10 +231,20 @@ impl Link for Tap {
 
     async fn receive(&mut self) -> Option<String> {
         let text = Link::receive(&mut self.line).await?;
+        let header = |name: &str| {
+            text.lines()
+                .take_while(|line| !line.is_empty())
+                .any(|line| line.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name)))
+        };
+        if text.starts_with("SIP/2.0 2") && (header("Session-Expires:") || header("x:")) {
+            self.timers.store(true, Ordering::Relaxed);
+        }
         let target = text.strip_prefix("INVITE ").and_then(|rest| rest.split(' ').next());
         if let Some(user) = target.and_then(|uri| Uri::parse(uri).ok()).and_then(|uri| uri.user_decoded()) {
             // Whoever has dropped the receiver takes no calls.
-            let _ = self.targets.send(user);
+            if let Some(targets) = &self.targets {
+                let _ = targets.send(user);
+            }
         }
         Some(text)
     }
@@ -231,7 +257,7 @@ pub(super) async fn trunk(shared: Arc<Shared>) {
         let audio = Audio::new();
         let (targets, mut called) = mpsc::unbounded_channel();
         let config = PhoneConfig { max_calls: 1, ..config(TRUNK) };
-        let link = Tap { line, targets };
+        let link = Tap { line, targets: Some(targets), timers: Arc::default() };
         let mut agent = Agent::new(config, link, media(&audio));
         let (sender, mut commands) = mpsc::unbounded_channel();
         let mut current: Option<(CallId, LegId)> = None;

@@ -276,7 +276,7 @@ impl Shared {
         // The wire must be there before what the call wants done is carried out.
         let mut wires = self.wires();
         let leg = self.calls().client_call(now, from, to)?;
-        wires.0.insert(leg, (sender, audio));
+        wires.insert(leg, sender, audio);
         drop(wires);
         self.wake.notify_one();
         Some(leg)

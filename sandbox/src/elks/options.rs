@@ -30,6 +30,11 @@ pub struct Options {
     pub client_calls: bool,
     /// A header of the A leg's INVITE that carries the call's id.
     pub callid_header: Option<String>,
+    /// The A leg's offer has no PCMU.
+    pub pcma_only: bool,
+    /// A phone whose answer has a Session-Expires loses the call after so long; the official example says "a minute
+    /// or so".
+    pub session_timer_drop_ms: Option<u64>,
     /// Status of `Missing key ...`.
     pub missing_key_status: u16,
     /// Status of `Invalid ... number`.
@@ -71,6 +76,8 @@ impl Default for Options {
             undocumented_hangup: false,
             client_calls: false,
             callid_header: None,
+            pcma_only: false,
+            session_timer_drop_ms: None,
             missing_key_status: 403,
             bad_number_status: 403,
             no_credit_status: 402,

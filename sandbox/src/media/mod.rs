@@ -60,6 +60,10 @@ pub trait Port: Send + Sync + core::fmt::Debug {
     fn play(&self, law: Law, samples: u64) -> Vec<u8>;
     /// The payload of a packet from the peer.
     fn hear(&self, law: Law, payload: &[u8]);
+    /// Whether PCMU may be agreed on beside PCMA.
+    fn pcmu(&self) -> bool {
+        true
+    }
 }
 
 /// How the media of a call is to be.
@@ -193,7 +197,7 @@ impl Peer {
             // A tone is encoded here, and opus is not: then it must not be agreed on.
             .enable_opus(codecs, false)
             .enable_pcma(true, false)
-            .enable_pcmu(true, false);
+            .enable_pcmu(settings.port.as_ref().is_none_or(|port| port.pcmu()), false);
         let keys = config.codec_config();
         let tele = Codec::Tele;
         keys.add_config(
