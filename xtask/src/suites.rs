@@ -71,7 +71,9 @@ impl Suite {
         Duration::from_secs(match self {
             Self::Types => 120,
             Self::Deny => 300,
-            Self::E2e | Self::Stack | Self::Web => 900,
+            // Providers are slow to give up, and the tests wait for them.
+            Self::E2e => 1800,
+            Self::Stack | Self::Web => 900,
             // These compile as they go.
             Self::Lint | Self::Unit | Self::Size | Self::Proxy => 1800,
         })
