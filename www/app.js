@@ -95,7 +95,10 @@ async function use(config) {
 phone.addEventListener('change', render);
 phone.addEventListener('log', ({ detail }) => traceView.add(detail));
 phone.addEventListener('error', ({ detail }) => errorView.show(detail.error));
-phone.addEventListener('stage', ({ detail: { stage } }) => stagesView.reach(stage));
+phone.addEventListener('stage', ({ detail: { stage } }) => {
+  stagesView.reach(stage);
+  simulatorView.refresh();
+});
 phone.addEventListener('ended', ({ detail: { call, reason } }) => {
   const failure = outcome(call, reason);
   if (failure) errorView.show(failure);

@@ -1,7 +1,6 @@
 /** The demo page with an account of 46elks, as a person uses it. */
 
 import assert from 'node:assert/strict';
-import { mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
@@ -15,7 +14,6 @@ describe('the demo page with 46elks', { timeout: 180_000 }, () => {
   const suite = new ElksSuite();
 
   test('choose 46elks, dial, hear the echo, hang up', async () => {
-    const pictures = await mkdtemp(join(tmpdir(), 'wasm-softphone-demo-'));
     const demo = await suite.demo({ tone: 1200 });
     const { page } = demo;
     // Away from 46elks and back, as somebody who comes with a SIP account would.
@@ -31,8 +29,9 @@ describe('the demo page with 46elks', { timeout: 180_000 }, () => {
     await demo.inCall();
     const stages = page.getByRole('list', { name: 'Progress of the call' });
     assert.equal(await stages.locator('[aria-current=step]').getAttribute('data-stage'), 'connected');
+    await until('the page shows both legs while the call is up', async () => (await page.locator('#simulator-b').textContent()) === '1');
     await Promise.all([demo.hears(1200), demo.speaking('You'), demo.speaking('Them'), demo.exchanges(50)]);
-    await page.screenshot({ path: join(pictures, 'echo.png'), fullPage: true });
+    await page.screenshot({ path: join(tmpdir(), 'wasm-softphone-demo', 'echo.png'), fullPage: true });
     await demo.hangUp();
     assert.match(await demo.idle(), /^Call with \+46700000001 ended after \d+:\d\d\.$/);
     await until('the page shows what was billed', async () => {
