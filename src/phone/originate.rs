@@ -110,16 +110,16 @@ impl Phone {
     pub(super) fn start_originate(&mut self, request: OriginateRequest) -> Result<CallId, Error> {
         let here = request.answer == AnswerBy::ThisPhone;
         if here {
+            let registered =
+                !self.config.register || self.registration.state == RegistrationState::Registered;
+            if self.flow.closing || self.connection() != ConnectionState::Connected || !registered {
+                return Err(Error::new(ErrorCode::NotConnected, "The provider cannot call this phone now"));
+            }
             if self.own_number().is_empty() {
                 return Err(Error::invalid_config(
                     "uri",
                     "its user must be the number that the provider calls",
                 ));
-            }
-            let registered =
-                !self.config.register || self.registration.state == RegistrationState::Registered;
-            if self.flow.closing || self.connection() != ConnectionState::Connected || !registered {
-                return Err(Error::new(ErrorCode::NotConnected, "The provider cannot call this phone now"));
             }
             if self.calls.values().any(|call| call.occupies()) {
                 return Err(Error::new(ErrorCode::InvalidState, "There is another call").with_hint(
