@@ -66,6 +66,7 @@ function render() {
   dialView.ready = connection === 'connected' && current === null;
   callView.show(current);
   stagesView.show(current);
+  simulatorView.watch(current !== null);
   incomingView.show(ringing, { busy: current !== null });
   if (wasInCall && !current && !ringing) dialView.focus();
   if (ringing && !current) tones.ring('incoming');
@@ -95,10 +96,7 @@ async function use(config) {
 phone.addEventListener('change', render);
 phone.addEventListener('log', ({ detail }) => traceView.add(detail));
 phone.addEventListener('error', ({ detail }) => errorView.show(detail.error));
-phone.addEventListener('stage', ({ detail: { stage } }) => {
-  stagesView.reach(stage);
-  simulatorView.refresh();
-});
+phone.addEventListener('stage', ({ detail: { stage } }) => stagesView.reach(stage));
 phone.addEventListener('ended', ({ detail: { call, reason } }) => {
   const failure = outcome(call, reason);
   if (failure) errorView.show(failure);

@@ -6,6 +6,8 @@ import { armFault, callFrom, disarmFaults, readFaults, readLog, resetLog } from 
 
 /** Legs that are listed. */
 const LISTED = 8;
+/** Milliseconds between two looks at the bill of a call. */
+const EVERY = 1000;
 
 export class SimulatorView {
   #box = byId('simulator');
@@ -13,6 +15,7 @@ export class SimulatorView {
   #legs = byId('simulator-legs');
   #docs = new Map();
   #number = null;
+  #timer = 0;
 
   constructor() {
     byId('simulator-incoming').addEventListener('submit', (event) => {
@@ -34,6 +37,14 @@ export class SimulatorView {
     this.#number = config && `+${userOf(config.uri)}`;
     this.#box.hidden = config === null;
     await this.refresh();
+  }
+
+  /** Keeps asking while a call is up: the provider tells nobody what it does. */
+  watch(inCall) {
+    const wanted = inCall && this.#number !== null;
+    if (wanted === (this.#timer !== 0)) return;
+    clearInterval(this.#timer);
+    this.#timer = wanted ? setInterval(() => this.refresh(), EVERY) : 0;
   }
 
   /** Asks how things stand. */
