@@ -211,6 +211,9 @@ impl Exchange {
         crash::point("voice-before-write");
         let event = Event::VoiceStart { callid };
         loop {
+            if self.switched_off(id).await? {
+                return Ok(None);
+            }
             let Some((record, reply)) = self.happen(id, &event).await? else { return Ok(None) };
             match reply {
                 Some(VoiceReply::Wait { until }) => {
@@ -221,6 +224,10 @@ impl Exchange {
                     // The decision may be another request's, whose write is still under way.
                     self.store.barrier().await?;
                     crash::point("voice-after-write");
+                    // It may have been set while the claim was waited for.
+                    if self.switched_off(id).await? {
+                        return Ok(None);
+                    }
                     if record.state == State::ClientAnswered {
                         let exchange = Arc::clone(self);
                         self.tasks.spawn(async move { exchange.persist(id, &Event::ConnectReturned).await });
@@ -230,6 +237,14 @@ impl Exchange {
                 Some(VoiceReply::Hangup) | None => return Ok(None),
             }
         }
+    }
+
+    /// Whether all calls are stopped: then this one is cancelled before its far end is dialled.
+    async fn switched_off(self: &Arc<Self>, id: Uuid) -> Result<bool, Unavailable> {
+        let Err(limited) = self.limits.check_switch() else { return Ok(false) };
+        warn!(call_id = %id, code = limited.code, "the far end is not dialled");
+        self.happen(id, &Event::Cancel).await?;
+        Ok(true)
     }
 
     /// Sends the one request of a call.
