@@ -152,7 +152,11 @@ impl Exchange {
         job: impl Future<Output = Result<T, Unavailable>> + Send + 'static,
     ) -> Result<T, Unavailable> {
         let lost = |_| Unavailable("a task was lost".to_owned());
-        self.tasks.spawn(job).await.map_err(lost)?
+        let done = self.tasks.spawn(job).await.map_err(lost).flatten();
+        if done.is_err() {
+            self.metrics.alarm(Alarm::Store);
+        }
+        done
     }
 
     async fn happen(
@@ -364,8 +368,12 @@ async fn sweep(exchange: Arc<Exchange>) {
 }
 
 async fn sweep_once(exchange: &Arc<Exchange>) -> Result<(), Unavailable> {
+    let mut swept = Ok(());
     for id in exchange.store.due(clock::now()).await? {
-        exchange.happen(id, &Event::Tick).await?;
+        // One that can't be read, or written, must not keep the others from their deadlines.
+        if let Err(problem) = exchange.happen(id, &Event::Tick).await {
+            swept = Err(problem);
+        }
     }
-    Ok(())
+    swept
 }

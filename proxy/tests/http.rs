@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use support::*;
 use tokio::sync::Notify;
 use uuid::Uuid;
+use wasm_softphone_proxy::config::StoreConfig;
 
 #[tokio::test]
 async fn the_whole_journey() {
@@ -260,6 +261,74 @@ async fn limits_and_the_switch_stop_calls() {
     let setup = Setup::with(|config| config.kill_switch = true).await;
     let (status, problem) = setup.browser.put(Uuid::new_v4(), &json!({"to": DESTINATION})).await;
     assert_eq!((status.as_u16(), &problem["code"]), (503, &json!("disabled")));
+}
+
+#[tokio::test]
+async fn the_switch_keeps_far_ends_from_being_dialled() {
+    let folder = tempfile::tempdir().unwrap();
+    let stop = folder.path().join("stop");
+    let setup = Setup::with(|config| config.kill_switch_file = Some(stop.clone())).await;
+    let reject = json!({"hangup": "reject"});
+    // Set between the request and the answer.
+    let (id, asked) = setup.call().await;
+    assert_eq!(setup.browser.claim(id).await, 204);
+    std::fs::write(&stop, "").unwrap();
+    assert_eq!(setup.voice_start(&asked, &asked.id).await, reject);
+    assert_eq!(setup.browser.poll(id, 0, 0).await["confirmed"], false);
+    // Cancelled is cancelled, also when calls are allowed again.
+    std::fs::remove_file(&stop).unwrap();
+    assert_eq!(setup.voice_start(&asked, &asked.id).await, reject);
+    setup.whenhangup(&asked, &[("id", &asked.id), ("state", "success")]).await;
+    assert_eq!(setup.browser.state(id, "ended").await["reason"], "cancelled");
+
+    // Set while voice_start waits for the claim.
+    let (id, asked) = setup.call().await;
+    let claim = async {
+        std::fs::write(&stop, "").unwrap();
+        setup.browser.claim(id).await
+    };
+    let (action, _) = tokio::join!(setup.voice_start(&asked, &asked.id), claim);
+    assert_eq!(action, reject);
+    setup.whenhangup(&asked, &[("id", &asked.id), ("state", "success")]).await;
+    std::fs::remove_file(&stop).unwrap();
+
+    // A voice_start that comes twice isn't answered as before.
+    let (_, asked) = setup.bridged().await;
+    std::fs::write(&stop, "").unwrap();
+    assert_eq!(setup.voice_start(&asked, &asked.id).await, reject);
+}
+
+#[tokio::test]
+async fn cancellations_of_what_never_was_are_limited() {
+    let setup = Setup::with(|config| config.limits.user_per_minute = 1).await;
+    let (id, _) = setup.call().await;
+    let cancel = |browser: &Browser, id: Uuid| {
+        let request = browser.request(Method::DELETE, &format!("/v1/calls/{id}"));
+        async { json_of(request.send().await.unwrap()).await }
+    };
+    for _ in 0..10 {
+        assert_eq!(cancel(&setup.browser, Uuid::new_v4()).await.0, 202);
+    }
+    let (status, problem) = cancel(&setup.browser, Uuid::new_v4()).await;
+    assert_eq!((status.as_u16(), &problem["code"]), (429, &json!("rate_limited")));
+    // Nobody else is, and a call can always be cancelled.
+    assert_eq!(cancel(&setup.browser.of("bob"), Uuid::new_v4()).await.0, 202);
+    assert_eq!(cancel(&setup.browser, id).await.0, 202);
+}
+
+#[tokio::test]
+async fn a_store_that_fails_raises_an_alarm() {
+    let folder = tempfile::tempdir().unwrap();
+    // The journal can't be written anew.
+    std::fs::create_dir(folder.path().join("journal.new")).unwrap();
+    let journal = Some(folder.path().join("journal"));
+    let setup = Setup::with(|config| config.store = StoreConfig::Memory { journal }).await;
+    let (status, problem) = setup.browser.put(Uuid::new_v4(), &json!({"to": DESTINATION})).await;
+    assert_eq!((status.as_u16(), &problem["code"]), (503, &json!("unavailable")));
+    let (_, metrics) = setup.browser.get("/metrics").await;
+    let metrics = metrics.as_str().unwrap();
+    assert!(!metrics.contains(r#"alarms_total{kind="store"} 0"#), "{metrics}");
+    assert_eq!(setup.elks.asked().len(), 0);
 }
 
 #[tokio::test]

@@ -248,3 +248,29 @@ async fn without_redis_there_are_no_calls_and_with_it_they_are_back() {
     let log = a.kill();
     assert!(!log.contains("panicked"), "{log}");
 }
+
+#[tokio::test]
+async fn a_record_that_cannot_be_read_holds_up_no_other() {
+    let (redis, elks) = (Redis::start().await, Elks::start().await);
+    let broken = Uuid::new_v4();
+    let client = redis::Client::open(format!("redis://127.0.0.1:{}/", redis.port)).unwrap();
+    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    let mut write = redis::pipe();
+    write.cmd("HSET").arg(format!("test:call:{broken}")).arg("version").arg(1).arg("record").arg("{}");
+    write.cmd("ZADD").arg("test:agenda:").arg(0).arg(broken.to_string());
+    write.query_async::<()>(&mut connection).await.unwrap();
+    let folder = TempDir::new().unwrap();
+    let options = Options { timeouts: "idle = \"400ms\"".to_owned(), ..redis.options() };
+    let proxy = Binary::start(&elks, folder.path(), &options);
+    let (id, _) = start_call(&proxy, &elks).await;
+    let cancelled = || async {
+        let record: String = redis::cmd("HGET")
+            .arg(format!("test:call:{id}"))
+            .arg("record")
+            .query_async(&mut connection.clone())
+            .await
+            .unwrap();
+        record.contains(r#""state":"cancelling""#).then_some(())
+    };
+    eventually("its deadline is kept", cancelled).await;
+}
