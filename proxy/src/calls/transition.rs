@@ -409,8 +409,14 @@ fn read_at(record: &Record, timing: &Timing) -> Option<Millis> {
     if record.ended() || (record.provider_id.is_none() && record.voice.is_none()) {
         return None;
     }
-    let after = READS.get(usize::from(record.reads))?;
-    Some(due_at(record, timing).saturating_add(*after).max(record.read_after))
+    match READS.get(usize::from(record.reads)) {
+        Some(after) => Some(due_at(record, timing).saturating_add(*after).max(record.read_after)),
+        // Silence may have used them up long before the call is too long.
+        None => {
+            let connected_at = record.connected_at.filter(|_| record.cancelled_at.is_none())?;
+            Some(longest(connected_at, timing)).filter(|longest| record.read_after <= *longest)
+        }
+    }
 }
 
 /// When the record ends, whatever happens.
