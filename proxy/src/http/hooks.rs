@@ -130,8 +130,10 @@ fn nothing(reason: &'static str) -> Problem {
 /// Who sent it: the peer, or, as far as peers are our own reverse proxies, whom the last of them names.
 fn source(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> Option<IpAddr> {
     let mut source = peer.to_canonical();
-    let named = headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
-    let named: Vec<&str> = named.flat_map(|value| value.split(',')).collect();
+    // Also of a line that isn't all text: without it, the line before, the client's own, would count.
+    let named = headers.get_all("x-forwarded-for").iter();
+    let named: Vec<_> = named.map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
+    let named: Vec<&str> = named.iter().flat_map(|value| value.split(',')).collect();
     for name in named.iter().rev() {
         if !contains(trusted, source) {
             break;
@@ -319,5 +321,17 @@ mod tests {
         assert_eq!(source_of("10.0.0.1", &["[2001:db8::1]:443"], &ours), ip("2001:db8::1"));
         assert_eq!(source_of("::ffff:10.0.0.1", &["192.0.2.1"], &ours), ip("192.0.2.1"));
         assert_eq!(source_of("10.0.0.1", &["nonsense"], &ours), None);
+    }
+
+    #[test]
+    fn what_cannot_be_read_in_a_header_does_not_hide_who_sent_it() {
+        // The hop adds to the last line; the client wrote the rest of it, and the line before.
+        let mut headers = HeaderMap::new();
+        headers.append("x-forwarded-for", "176.10.154.199".parse().unwrap());
+        let line = axum::http::HeaderValue::from_bytes(b"\xff, 192.0.2.1").unwrap();
+        headers.append("x-forwarded-for", line);
+        let trusted = ["10.0.0.0/8".parse().unwrap()];
+        let found = source("10.0.0.1".parse().unwrap(), &headers, &trusted);
+        assert_eq!(found, Some("192.0.2.1".parse().unwrap()));
     }
 }
