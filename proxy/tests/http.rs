@@ -587,6 +587,8 @@ async fn a_call_with_our_own_number_is_no_bridge() {
         ("46766860000", BRIDGE, Some(reject)),
         ("0046766860000", BRIDGE, Some(reject)),
         (ALICE, BRIDGE, Some(reject)),
+        ("sip:+46766860000@192.0.2.1:5060", BRIDGE, Some(reject)),
+        ("+046766860000", BRIDGE, Some(reject)),
         ("+46709999999", "+46709999998", Some(reject)),
     ] {
         let (status, body) = setup.browser.hook(&url, &[("from", from), ("to", to), ("callid", "c1")]).await;

@@ -270,9 +270,8 @@ pub(crate) async fn incoming(
     }
     let from = form.get("from").map_or("", String::as_str);
     let digits: String = from.chars().filter(char::is_ascii_digit).collect();
-    // 46elks writes E.164; a spoofed number may come in another dress.
-    let digits = digits.trim_start_matches("00");
-    let ours = shared.own_digits.contains(digits);
+    // 46elks writes E.164; a spoofed number may come in another dress, with zeros before it or a host behind.
+    let ours = shared.own_digits.iter().any(|own| digits.contains(own.as_str()));
     let rings = form.get("to").and_then(|to| E164::parse(to).ok());
     let rings = rings.and_then(|to| shared.config.incoming.numbers.get(&to));
     let action = match rings {
