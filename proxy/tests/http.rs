@@ -692,6 +692,13 @@ async fn pages_of_listed_origins_may_ask() {
     let response = preflight.send().await.unwrap();
     assert_eq!(response.status(), 204);
     assert!(response.headers()["access-control-allow-methods"].to_str().unwrap().contains("PUT"));
+    let foreign = setup.browser.request(Method::GET, "/v1/config").header("origin", "https://evil.example");
+    assert_eq!(foreign.send().await.unwrap().status(), 403);
+    let (_, metrics) = setup.browser.get("/metrics").await;
+    assert!(
+        metrics.as_str().unwrap().contains(r#"calls_refused_total{code="origin_denied"} 1"#),
+        "{metrics}"
+    );
 }
 
 #[tokio::test]
