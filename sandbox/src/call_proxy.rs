@@ -95,7 +95,6 @@ impl CallProxy {
     }
 
     /// Its endpoints, to be mounted at [`PATH`].
-    #[must_use]
     pub fn router(&self) -> Router {
         self.proxy.router()
     }

@@ -1,21 +1,16 @@
 //! Requests to the call proxy, by `fetch`: JSON there and back. What the proxy says is read leniently: whatever is
 //! missing, of another type or too large is not there.
 
-use core::cell::RefCell;
-use core::pin::Pin;
-use core::task::{Context, Waker};
 use core::time::Duration;
-use std::rc::Rc;
 
-use gloo_net::http::Request;
-use js_sys::{Array, JSON, JsString};
+use gloo_net::http::Headers;
+use js_sys::{Array, JSON, JsString, Promise};
 use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsCast, JsValue};
-use wasm_bindgen_futures::JsFuture;
 use web_sys::{AbortController, RequestInit};
 
 use super::object::{get, number, object, set, string};
-use super::task::spawn;
+use super::task::{promised, then};
 use crate::dial::proxy::{Expected, ProxyCall, ProxyCommand, ProxyConfig, ProxyReply};
 use crate::text::{self, concat, printable};
 
@@ -31,22 +26,26 @@ extern "C" {
     // js-sys binds it with a `&str`, for which the text would be copied into the module and out again.
     #[wasm_bindgen(catch, js_namespace = JSON, js_name = parse)]
     fn parse_json(text: &JsString) -> Result<JsValue, JsValue>;
-}
 
-/// Whom to tell; taken when it is told or not wanted any more.
-type Report = Rc<RefCell<Option<Box<dyn FnOnce(Option<ProxyReply>)>>>>;
+    // What pages put in the place of `fetch` may throw, and give something like a response.
+    #[wasm_bindgen(catch)]
+    fn fetch(request: &web_sys::Request) -> Result<JsValue, JsValue>;
+
+    type Response;
+
+    #[wasm_bindgen(method, catch)]
+    fn text(this: &Response) -> Result<Promise, JsValue>;
+}
 
 /// A request that is under way; dropping it aborts it, except for a cancellation: that one must arrive.
 #[must_use = "dropping it aborts the request"]
-pub(crate) struct ProxyRequest {
-    abort: Option<AbortController>,
-    report: Report,
-}
+pub(crate) struct ProxyRequest(Option<AbortController>);
 
 impl ProxyRequest {
-    /// Sends the command to the proxy at `base`, with the application's headers. `keepalive`: the request outlives
-    /// the page. `report` is called once, never from within this function and not after the drop: with the answer,
-    /// or with `None` when the request failed on its way there or back.
+    /// Sends the command to the proxy at `base`, with the application's headers, before this returns: the page may
+    /// be on its way out. `keepalive`: the request outlives the page. `report` is called once, never from within
+    /// this function and maybe after the drop: with the answer, or with `None` when the request failed on its way
+    /// there or back.
     ///
     /// # Errors
     /// When the browser does not take the request: nothing was sent.
@@ -59,32 +58,18 @@ impl ProxyRequest {
     ) -> Result<Self, JsValue> {
         let abort = AbortController::new()?;
         let request = request(base, command, headers, keepalive, &abort)?;
-        let report: Report = Rc::new(RefCell::new(Some(report)));
-        let told = report.clone();
-        let mut exchange: Pin<Box<dyn Future<Output = ()>>> = Box::pin(async move {
-            let reply = match Request::from(request).send().await {
-                Ok(response) => read(response.into()).await,
-                Err(_) => None,
-            };
-            let report = told.take();
-            if let Some(report) = report {
-                report(reply);
-            }
-        });
-        // The first step calls `fetch`, and is taken here: the page may be on its way out.
-        if exchange.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
-            spawn(exchange);
-        }
-        let abort = (!matches!(command, ProxyCommand::Cancel { .. })).then_some(abort);
-        Ok(Self { abort, report })
+        let answered = move |response: Result<JsValue, JsValue>| match response {
+            Ok(response) => read(response.unchecked_into(), report),
+            Err(_) => report(None),
+        };
+        then(promised(fetch(&request)), Box::new(answered));
+        Ok(Self((!matches!(command, ProxyCommand::Cancel { .. })).then_some(abort)))
     }
 }
 
 impl Drop for ProxyRequest {
     fn drop(&mut self) {
-        let unwanted = self.report.take();
-        drop(unwanted);
-        if let Some(abort) = &self.abort {
+        if let Some(abort) = &self.0 {
             abort.abort();
         }
     }
@@ -108,9 +93,11 @@ fn request(
     };
     let url = concat(&[&origin, base, "/v1/", &path]);
 
-    let sent_headers = object([("Accept", "application/json".into())]);
+    let sent_headers = Headers::new();
+    sent_headers.set("Accept", "application/json");
     for (name, value) in headers {
-        set(&sent_headers, name, value.as_str());
+        // They were checked: this throws at what is no header.
+        sent_headers.set(name, value);
     }
     let init = object([("keepalive", keepalive.into()), ("signal", abort.signal().into())]);
     for (name, value) in [
@@ -126,10 +113,10 @@ fn request(
         set(&init, name, value);
     }
     if let Some(body) = body {
-        set(&sent_headers, "Content-Type", "application/json");
+        sent_headers.set("Content-Type", "application/json");
         set(&init, "body", JSON::stringify(&body)?);
     }
-    set(&init, "headers", &sent_headers);
+    set(&init, "headers", sent_headers.into_raw());
     web_sys::Request::new_with_str_and_init(&url, init.unchecked_ref::<RequestInit>())
 }
 
@@ -160,24 +147,35 @@ fn asked(command: &ProxyCommand) -> (&'static str, String, Option<JsValue>) {
     }
 }
 
-/// Reads an answer; `None` when it breaks off.
-async fn read(response: web_sys::Response) -> Option<ProxyReply> {
-    let status = response.status();
-    let header = |name| response.headers().get(name).ok().flatten();
-    let retry_after = header("Retry-After").and_then(|seconds| text::number(seconds.trim_ascii()));
-    let text: JsString = JsFuture::from(response.text().ok()?).await.ok()?.unchecked_into();
-    let body = if text.length() <= MAX_BODY { parse_json(&text).ok() } else { None };
-    Some(reply(status, retry_after.map(f64::from), &body.unwrap_or_default()))
+/// Reads an answer; reports `None` when it breaks off.
+fn read(response: Response, report: Box<dyn FnOnce(Option<ProxyReply>)>) {
+    let text = promised(response.text().map(JsValue::from));
+    let read = move |text: Result<JsValue, JsValue>| {
+        report(text.ok().map(|text| understand(&response, &text)));
+    };
+    then(text, Box::new(read));
 }
 
-/// What the body says. `retry_after` in seconds.
-fn reply(status: u16, retry_after: Option<f64>, body: &JsValue) -> ProxyReply {
+/// What an answer and its text say.
+fn understand(response: &JsValue, text: &JsValue) -> ProxyReply {
+    let body = match text.dyn_ref::<JsString>() {
+        Some(text) if text.length() <= MAX_BODY => parse_json(text).unwrap_or_default(),
+        _ => JsValue::UNDEFINED,
+    };
+    let retry_after = || {
+        let headers: web_sys::Headers = get(response, "headers").dyn_into().ok()?;
+        let seconds = Headers::from_raw(headers).get("Retry-After")?;
+        duration(text::number(seconds.trim_ascii())?.into())
+    };
     ProxyReply {
-        status,
-        code: word(body, "code"),
-        retry_after: seconds(body, "retry_after_s").or_else(|| duration(retry_after?)),
-        call: call(body),
-        config: config(body),
+        // In range, so the cast is exact.
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        status: number(response, "status").filter(|status| (0.0..1000.0).contains(status)).unwrap_or(0.0)
+            as u16,
+        code: word(&body, "code"),
+        retry_after: seconds(&body, "retry_after_s").or_else(retry_after),
+        call: call(&body),
+        config: config(&body),
     }
 }
 
@@ -231,6 +229,10 @@ fn whole(number: f64) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
+    use core::cell::RefCell;
+    use std::rc::Rc;
+
+    use wasm_bindgen_futures::JsFuture;
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     use super::*;
@@ -246,8 +248,22 @@ mod tests {
         web_sys::Response::new_with_opt_str_and_init(Some(body), init.unchecked_ref()).unwrap()
     }
 
+    async fn read(response: JsValue) -> Option<ProxyReply> {
+        let (settle, settled) = (Rc::new(RefCell::new(None)), Rc::new(RefCell::new(None)));
+        let promise = Promise::new(&mut |resolve, _| *settle.borrow_mut() = Some(resolve));
+        let told = settled.clone();
+        let report = move |reply| {
+            *told.borrow_mut() = reply;
+            let resolve: Option<js_sys::Function> = settle.take();
+            resolve.unwrap().call0(&JsValue::UNDEFINED).unwrap();
+        };
+        super::read(response.unchecked_into(), Box::new(report));
+        JsFuture::from(promise).await.unwrap();
+        settled.take()
+    }
+
     async fn understood(status: u16, body: &str) -> ProxyReply {
-        read(response(status, None, body)).await.unwrap()
+        read(response(status, None, body).into()).await.unwrap()
     }
 
     fn made(base: &str, command: &ProxyCommand) -> web_sys::Request {
@@ -395,7 +411,7 @@ mod tests {
     async fn when_to_try_again() {
         let of = |header, body: &str| {
             let response = response(429, header, body);
-            async { read(response).await.unwrap().retry_after.map(|after| after.as_secs()) }
+            async { read(response.into()).await.unwrap().retry_after.map(|after| after.as_secs()) }
         };
         assert_eq!(of(Some("7"), "{}").await, Some(7));
         assert_eq!(of(Some("7"), r#"{"retry_after_s":3}"#).await, Some(3));
@@ -418,8 +434,6 @@ mod tests {
             ProxyRequest::send("http://127.0.0.1:9", &ProxyCommand::Config, &[], false, Box::new(report));
         assert_eq!(JsFuture::from(told).await.unwrap(), JsValue::TRUE);
         drop(sent);
-        let unwanted = |_| panic!("it was dropped");
-        drop(ProxyRequest::send("http://127.0.0.1:9", &ProxyCommand::Config, &[], false, Box::new(unwanted)));
         let refused =
             ProxyRequest::send("http://u:p@127.0.0.1:9", &ProxyCommand::Config, &[], false, Box::new(|_| {}));
         assert!(refused.is_err());

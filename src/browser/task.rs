@@ -17,3 +17,11 @@ pub(crate) fn then(promise: Promise, settled: Box<dyn FnOnce(Result<JsValue, JsV
     let outcome = JsFuture::from(promise);
     spawn(Box::pin(async move { settled(outcome.await) }));
 }
+
+/// What a function of the page gave: a promise, a value, or what it threw.
+pub(crate) fn promised(given: Result<JsValue, JsValue>) -> Promise {
+    match given {
+        Ok(value) => Promise::resolve(&value),
+        Err(thrown) => Promise::reject(&thrown),
+    }
+}

@@ -112,6 +112,11 @@ impl CallEntry {
         self.state.get() == CallState::Ended
     }
 
+    /// A call by REST that is not proved to be the provider's.
+    pub(crate) fn is_gated(&self) -> bool {
+        self.strategy == Some(StrategyName::RestOriginate) && self.started_at.get().is_none()
+    }
+
     /// The JavaScript object.
     pub(crate) fn object(self: &Rc<Self>, driver: &Weak<Driver>) -> JsValue {
         let known = self.object.borrow().clone();

@@ -252,15 +252,18 @@ pub(crate) enum CredentialsSetting {
 }
 
 /// Headers of the application's own session with its proxy. `Debug` shows none of them.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) enum ProxyHeaders {
-    /// There are none.
-    #[default]
-    None,
-    /// Given.
+    /// Given; there may be none.
     Static(Vec<(String, String)>),
     /// The application is asked each time.
     Ask(Function),
+}
+
+impl Default for ProxyHeaders {
+    fn default() -> Self {
+        Self::Static(Vec::new())
+    }
 }
 
 impl core::fmt::Debug for ProxyHeaders {
@@ -295,6 +298,7 @@ pub(crate) struct Settings {
 
 impl Settings {
     /// Nothing but defaults.
+    #[inline(never)]
     pub(crate) fn new(provider: Rc<Provider>) -> Self {
         Self {
             servers: Vec::new(),
@@ -306,7 +310,7 @@ impl Settings {
             provider,
             strategy: Choice::Auto,
             proxy_url: None,
-            proxy_headers: ProxyHeaders::None,
+            proxy_headers: ProxyHeaders::default(),
             caller_id: None,
             ice_servers: JsValue::UNDEFINED,
             ice_transport_policy: JsValue::UNDEFINED,
@@ -711,7 +715,11 @@ fn check_proxy_url(url: &str) -> Result<(), Error> {
         return Ok(());
     }
     let bad = || Error::invalid_config(FIELD, "expected an https: URL or a path that starts with a slash");
-    let parsed = web_sys::Url::new(url).map_err(|_| bad())?;
+    // "https:host" is a path of the page's own server where that speaks https too (URL Standard, section 4.4).
+    let parsed = match split_once(url, b':') {
+        Some((_, rest)) if rest.starts_with("//") => web_sys::Url::new(url).map_err(|_| bad())?,
+        _ => return Err(bad()),
+    };
     if !parsed.username().is_empty() || !parsed.password().is_empty() {
         return Err(api_credential(FIELD));
     }
@@ -932,9 +940,16 @@ mod tests {
         {
             check_proxy_url(ok).unwrap();
         }
-        for bad in
-            ["api/calls", "/\\example.com", "http://example.com", "https://a b", "ftp://example.com", ""]
-        {
+        for bad in [
+            "api/calls",
+            "https:example.com",
+            "http:localhost",
+            "/\\example.com",
+            "http://example.com",
+            "https://a b",
+            "ftp://example.com",
+            "",
+        ] {
             assert!(check_proxy_url(bad).is_err(), "{bad}");
         }
     }

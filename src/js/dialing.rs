@@ -33,19 +33,6 @@ pub(crate) struct Dialing {
     abort: Option<Listener>,
 }
 
-impl Dialing {
-    /// Resolves with a failure, without touching the state of the phone.
-    pub(crate) fn fail(self, error: &Error) {
-        let result = self.failure(error);
-        self.settler.resolve(&result);
-    }
-
-    fn failure(&self, error: &Error) -> JsValue {
-        let id = self.call.as_ref().map(|call| call.js_id());
-        failure(&error::to_js(error), id, self.strategy)
-    }
-}
-
 impl Driver {
     /// `dial()`: never rejects, and leaves `error` and `lastResult` behind on every path.
     pub(crate) fn dial(&self, destination: &JsValue, options: &JsValue) -> Promise {
@@ -205,10 +192,10 @@ impl Driver {
         dial.settler.resolve(&result);
     }
 
-    /// `error` and `lastResult`.
+    /// `error` and `lastResult`; a panic may have left the state borrowed.
     pub(crate) fn remember(&self, error: JsValue, result: JsValue) {
-        if self.check_alive().is_ok() {
-            self.with(|state| (state.error, state.last_result) = (error, result));
+        if let Ok(mut state) = self.state.try_borrow_mut() {
+            (state.error, state.last_result) = (error, result);
         }
     }
 }
@@ -326,6 +313,19 @@ mod tests {
         fn receive(&self, text: &str) {
             let receive: Function = get(&self.0, "receive").unchecked_into();
             receive.call1(&JsValue::UNDEFINED, &text.into()).unwrap();
+        }
+
+        /// A tone in the call with this Call-ID.
+        fn info(&self, call: &str, from: &str, to_tag: &str) {
+            let body = "Signal=5\r\nDuration=100\r\n";
+            let text = format!(
+                "INFO sip:4600100100@client.invalid SIP/2.0\r\nVia: SIP/2.0/WS 192.0.2.1;branch=z9hG4bKinfo{call}\r\n\
+                 Max-Forwards: 70\r\nFrom: <sip:{from}@voip.46elks.com>;tag=a\r\n\
+                 To: <sip:4600100100@voip.46elks.com>{to_tag}\r\nCall-ID: {call}\r\nCSeq: 2 INFO\r\n\
+                 Content-Type: application/dtmf-relay\r\nContent-Length: {}\r\n\r\n{body}",
+                body.len()
+            );
+            self.receive(&text);
         }
 
         /// A request of the call with this Call-ID.
@@ -461,6 +461,17 @@ mod tests {
         let session = driver.session(driver.calls()[0].id).unwrap();
         until("the media path", || session.is_connected()).await;
         assert!(session.remote_stream().is_none());
+        let tones = Rc::new(RefCell::new(Vec::new()));
+        let heard = tones.clone();
+        let listener = callback(Box::new(move |event| heard.borrow_mut().push(event)));
+        let entry = driver.calls()[0].clone();
+        entry.listeners.add(&["dtmf"], &"dtmf".into(), &listener.into_js_value()).unwrap();
+        server.info("spoofed", "+46766860000", &to_tag(&answer));
+        until("its answer", || {
+            server.sent().iter().any(|text| text.starts_with("SIP/2.0 200") && text.contains("2 INFO"))
+        })
+        .await;
+        assert!(tones.borrow().is_empty(), "tones of whoever it is");
         assert_eq!(code(dial).await, "unverified_bridge");
         assert!(session.remote_stream().is_none() && session.local_stream().is_none());
         assert!(!reached(&stages, "ringing") && !reached(&stages, "connected"));
@@ -516,5 +527,35 @@ mod tests {
         one.release();
         assert_eq!(code(first).await, "aborted");
         other.release();
+    }
+
+    #[test]
+    async fn a_panic_does_not_keep_the_number_locked() {
+        let (_server, _proxy) = (FakeServer::new(), FakeProxy::new(ANSWERS));
+        let driver = phone().await;
+        let (first, stages) = dial(&driver);
+        until("ringing here", || reached(&stages, "ringing-client")).await;
+        super::super::fatal::fail_all("panicked somewhere");
+        assert_eq!(code(first).await, "fatal");
+        let remembered = driver.peek(|state| (state.error.clone(), state.last_result.clone())).unwrap();
+        assert_eq!(string(&remembered.0, "code").as_deref(), Some("fatal"));
+        assert_eq!(get(&remembered.1, "success"), JsValue::FALSE);
+        let again = phone().await;
+        // The browser keeps locks elsewhere, and takes a moment.
+        // The browser keeps locks elsewhere, and takes a moment.
+        let end = js_sys::Date::now() + 5_000.0;
+        loop {
+            let (next, stages) = dial(&again);
+            until("an outcome", || {
+                reached(&stages, "requesting") || again.with(|state| state.dial.is_none())
+            })
+            .await;
+            if reached(&stages, "requesting") {
+                break;
+            }
+            assert_eq!(code(next).await, "already_dialing");
+            assert!(js_sys::Date::now() < end, "still locked");
+        }
+        again.release();
     }
 }

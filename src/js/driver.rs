@@ -8,7 +8,6 @@ use core::cell::{Cell, RefCell};
 use core::time::Duration;
 use std::rc::{Rc, Weak};
 
-use js_sys::Promise;
 use wasm_bindgen::JsValue;
 
 use super::call::CallEntry;
@@ -28,7 +27,7 @@ use crate::browser::media_session::{MediaReport, MediaSession, MediaSetup};
 use crate::browser::object::object;
 use crate::browser::page;
 use crate::browser::peer_connection::Configuration;
-use crate::browser::task::then;
+use crate::browser::task::{promised, then};
 use crate::browser::websocket::{Socket, SocketEvent};
 use crate::dial::strategy::StrategyName;
 use crate::error::{Error, ErrorCode};
@@ -46,8 +45,9 @@ pub(crate) struct Driver {
     me: Weak<Self>,
     clock: Clock,
     timer: Timer,
-    state: RefCell<State>,
+    pub(super) state: RefCell<State>,
     sessions: RefCell<Vec<(CallId, Rc<MediaSession>)>>,
+    locks: RefCell<Vec<(LockId, WebLock)>>,
     pub(crate) listeners: Listeners,
     draining: Cell<bool>,
     /// A panic has happened; the state may be half changed and borrowed for good.
@@ -64,10 +64,7 @@ pub(crate) struct State {
     pub(super) asked: Vec<(ProxyId, Asked)>,
     /// The headers that the application last gave for the proxy, for requests that cannot wait. In memory only.
     pub(super) last_headers: Option<Vec<(String, String)>>,
-    locks: Vec<(LockId, WebLock)>,
     page_hide: Option<Listener>,
-    /// The page is on its way out, and what is to be sent cannot wait for anything.
-    pub(super) leaving: bool,
     /// Nobody needs this driver any more once its last request is answered.
     pub(super) over: bool,
     pub(super) originated: Option<Originated>,
@@ -143,9 +140,7 @@ impl Driver {
                 sockets: Vec::new(),
                 asked: Vec::new(),
                 last_headers: None,
-                locks: Vec::new(),
                 page_hide: None,
-                leaving: false,
                 over: false,
                 originated: None,
                 calls: Vec::new(),
@@ -160,6 +155,7 @@ impl Driver {
                 keep: None,
             }),
             sessions: RefCell::default(),
+            locks: RefCell::default(),
             listeners: Listeners::default(),
             draining: Cell::new(false),
             poisoned: Cell::new(false),
@@ -227,14 +223,7 @@ impl Driver {
 
     /// A call that the phone has just made.
     pub(crate) fn adopt(&self, id: CallId, strategy: Option<StrategyName>) -> Option<Rc<CallEntry>> {
-        self.with(|state| {
-            if let Some(known) = state.calls.iter().find(|call| call.id == id) {
-                return Some(known.clone());
-            }
-            let entry = CallEntry::new(state.phone.as_ref()?.call(id)?, strategy);
-            state.calls.push(entry.clone());
-            Some(entry)
-        })
+        self.with(|state| adopt(&mut state.calls, state.phone.as_ref()?, id, strategy))
     }
 
     /// # Errors
@@ -304,10 +293,12 @@ impl Driver {
             Output::Media { call, seq, command } => self.media(call, seq, command),
             Output::NeedCredentials { id, .. } => self.ask_credentials(id),
             Output::Proxy { id, command, keepalive } => self.ask_proxy(id, command, keepalive),
-            Output::AbortProxy(id) => drop(self.answered(id)),
+            Output::AbortProxy(id) => {
+                self.answered(id);
+            }
             Output::Lock { id, name } => self.lock(id, &name),
             Output::Unlock(id) => {
-                let released = self.with(|state| state.locks.extract_if(.., |(lock, _)| *lock == id).next());
+                let released = take_first(&mut self.locks.borrow_mut(), |(lock, _)| *lock == id);
                 drop(released);
             }
             Output::Event(event) => self.dispatch(event),
@@ -323,11 +314,8 @@ impl Driver {
                 outputs.push(output);
             }
             for output in &outputs {
-                if let Output::Event(Event::CallState(id, _) | Event::Incoming(id)) = output
-                    && !state.calls.iter().any(|call| call.id == *id)
-                    && let Some(info) = phone.call(*id)
-                {
-                    state.calls.push(CallEntry::new(info, None));
+                if let Output::Event(Event::CallState(id, _) | Event::Incoming(id)) = output {
+                    adopt(&mut state.calls, phone, *id, None);
                 }
             }
             for call in &state.calls {
@@ -410,7 +398,7 @@ impl Driver {
     }
 
     fn close_socket(&self, id: SocketId) {
-        let closed = self.with(|state| state.sockets.extract_if(.., |(socket, _)| *socket == id).next());
+        let closed = self.with(|state| take_first(&mut state.sockets, |(socket, _)| *socket == id));
         drop(closed);
     }
 
@@ -471,7 +459,7 @@ impl Driver {
     }
 
     fn close_session(&self, call: CallId) {
-        let closed = self.sessions.borrow_mut().extract_if(.., |(id, _)| *id == call).next();
+        let closed = take_first(&mut self.sessions.borrow_mut(), |(id, _)| *id == call);
         if let Some((_, session)) = closed {
             session.close();
         }
@@ -501,14 +489,15 @@ impl Driver {
             }
         };
         let lock = WebLock::request(&window, name, Box::new(report));
-        self.with(|state| state.locks.push((id, lock)));
+        self.locks.borrow_mut().push((id, lock));
     }
 
     /// Listens for the end of the page as long as there is a call that a request must end.
     fn watch_page(&self) {
         let (wanted, watching) = self.with(|state| {
             let rest = |call: &Rc<CallEntry>| call.strategy == Some(StrategyName::RestOriginate);
-            let wanted = !state.asked.is_empty() || !state.locks.is_empty() || state.calls.iter().any(rest);
+            let wanted =
+                !state.asked.is_empty() || !self.locks.borrow().is_empty() || state.calls.iter().any(rest);
             (wanted, state.page_hide.is_some())
         });
         if wanted == watching {
@@ -517,10 +506,8 @@ impl Driver {
         let me = self.me.clone();
         let hidden = move || {
             if let Some(driver) = Self::alive(&me) {
-                driver.with(|state| state.leaving = true);
                 driver.feed(Input::PageHide);
-                // The browser may bring the page back as it was.
-                driver.with(|state| state.leaving = false);
+                driver.hurry_cancellations();
             }
         };
         let listener =
@@ -606,16 +593,11 @@ impl Driver {
     // ---- credentials
 
     fn ask_credentials(&self, id: CredentialsId) {
-        let asked = match &self.settings().credentials {
-            CredentialsSetting::Ask(function) => Some(function.call0(&JsValue::UNDEFINED)),
-            _ => None,
-        };
         // What was given may be a promise or not.
-        let given = match asked {
-            Some(Ok(value)) => Promise::resolve(&value),
-            Some(Err(thrown)) => Promise::reject(&thrown),
-            None => Promise::resolve(&JsValue::UNDEFINED),
-        };
+        let given = promised(match &self.settings().credentials {
+            CredentialsSetting::Ask(function) => function.call0(&JsValue::UNDEFINED),
+            _ => Ok(JsValue::UNDEFINED),
+        });
         let me = self.me.clone();
         let answered = move |given: Result<JsValue, JsValue>| {
             let Some(driver) = Self::alive(&me) else { return };
@@ -678,6 +660,8 @@ impl Driver {
                 let payload = object([("local", local.into()), ("remote", remote.into())]);
                 call.listeners.emit("hold", &payload);
             }
+            // Nothing is heard of a caller who may not be the provider.
+            (Event::Dtmf(..), Some(call)) if call.is_gated() => {}
             (Event::Dtmf(_, tone), Some(call)) => {
                 call.listeners.emit("dtmf", &object([("tone", tone.to_string().into())]));
             }
@@ -723,7 +707,7 @@ impl Driver {
         settle_all(tones, &over);
         settle_all(call.ending.take(), &Ok(()));
         call.listeners.emit("ended", &payload);
-        let forgotten = self.with(|state| state.calls.extract_if(.., |one| one.id == call.id).next());
+        let forgotten = self.with(|state| take_first(&mut state.calls, |one| one.id == call.id));
         drop(forgotten);
         call.release_object();
         self.originate_ended();
@@ -805,6 +789,10 @@ impl Driver {
                 core::mem::forget(session);
             }
         }
+        // A new phone, here or on another page, needs them.
+        if let Ok(mut locks) = self.locks.try_borrow_mut() {
+            locks.clear();
+        }
     }
 
     /// Tells the application, and whoever waits for a promise.
@@ -813,12 +801,9 @@ impl Driver {
         if let Ok(mut state) = self.state.try_borrow_mut() {
             let mut waiting = core::mem::take(&mut state.connects);
             waiting.append(&mut state.disconnects);
-            let dial = state.dial.take();
             drop(state);
             settle_all(waiting, &Err(error.clone()));
-            if let Some(dial) = dial {
-                dial.fail(&error);
-            }
+            self.dial_failed(error.clone());
             self.originate_done(&Err(error.clone()));
         }
         let payload = error::to_js(&error);
@@ -826,6 +811,28 @@ impl Driver {
         crate::browser::object::set(&payload, "cause", message);
         self.listeners.emit("fatal", &object([("error", payload)]));
     }
+}
+
+/// The call; at first sight it is put on the list.
+#[inline(never)]
+fn adopt(
+    calls: &mut Vec<Rc<CallEntry>>,
+    phone: &Phone,
+    id: CallId,
+    strategy: Option<StrategyName>,
+) -> Option<Rc<CallEntry>> {
+    if let Some(known) = calls.iter().find(|call| call.id == id) {
+        return Some(known.clone());
+    }
+    let entry = CallEntry::new(phone.call(id)?, strategy);
+    calls.push(entry.clone());
+    Some(entry)
+}
+
+/// Takes the first of these out of the list. (`extract_if` can take all, and is four times the code.)
+pub(super) fn take_first<T>(list: &mut Vec<T>, is_it: impl Fn(&T) -> bool) -> Option<T> {
+    let at = list.iter().position(is_it)?;
+    Some(list.remove(at))
 }
 
 #[inline(never)]

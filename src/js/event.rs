@@ -7,6 +7,7 @@ use js_sys::{Array, Function, Promise};
 use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsCast, JsValue};
 
+use super::driver::take_first;
 use crate::browser::listener::callback;
 use crate::browser::object::{object, set};
 use crate::dial::strategy::StrategyName;
@@ -65,7 +66,7 @@ impl Listeners {
         let weak = Rc::downgrade(&self.0);
         let remove = move |_| {
             if let Some(listeners) = weak.upgrade() {
-                let removed = listeners.entries.borrow_mut().extract_if(.., |entry| entry.id == id).next();
+                let removed = take_first(&mut listeners.entries.borrow_mut(), |entry| entry.id == id);
                 drop(removed);
             }
         };

@@ -28,7 +28,7 @@ pub(super) fn start() {
 }
 
 /// Ends all phones. The borrows that the panic has left behind are avoided.
-fn fail_all(message: &str) {
+pub(super) fn fail_all(message: &str) {
     let drivers: Vec<Rc<Driver>> = DRIVERS.with(|drivers| {
         drivers
             .try_borrow()

@@ -1,14 +1,15 @@
 //! Requests to the call proxy, with the headers of the application's own session.
 
-use js_sys::Promise;
-use wasm_bindgen::{JsCast, JsValue};
+use std::rc::Rc;
 
-use super::config::{self, ProxyHeaders};
-use super::driver::Driver;
+use wasm_bindgen::JsValue;
+
+use super::config::{self, ProxyHeaders, Settings};
+use super::driver::{Driver, take_first};
 use super::error;
 use crate::browser::object::get;
 use crate::browser::proxy_client::ProxyRequest;
-use crate::browser::task::then;
+use crate::browser::task::{promised, then};
 use crate::dial::proxy::{ProxyCommand, ProxyFailure, ProxyReply};
 use crate::error::{Error, ErrorCode};
 use crate::phone::{Input, LogLevel, ProxyId};
@@ -19,10 +20,18 @@ const FIELD: &str = "proxyHeaders";
 /// One thing that was asked of the proxy; dropping it takes it back.
 pub(crate) enum Asked {
     /// The application has been asked for headers.
-    Headers,
+    Headers(Errand),
     /// The request is under way.
     #[expect(dead_code, reason = "held for its Drop")]
     Request(ProxyRequest),
+}
+
+/// What is to be sent, and where: headers that the application gave for one proxy never go to another that it has
+/// named meanwhile.
+pub(crate) struct Errand {
+    command: ProxyCommand,
+    keepalive: bool,
+    settings: Rc<Settings>,
 }
 
 type Headers = Vec<(String, String)>;
@@ -31,82 +40,99 @@ impl Driver {
     /// Carries out `Output::Proxy`. Where the application's headers are there, the request leaves before this
     /// returns.
     pub(super) fn ask_proxy(&self, id: ProxyId, command: ProxyCommand, keepalive: bool) {
+        if let ProxyCommand::Cancel { call } = &command {
+            self.withdraw(call);
+        }
         let settings = self.settings();
         let function = match &settings.proxy_headers {
-            ProxyHeaders::None => return self.send_to_proxy(id, &command, &[], keepalive),
-            ProxyHeaders::Static(headers) => return self.send_to_proxy(id, &command, headers, keepalive),
-            ProxyHeaders::Ask(function) => function,
+            ProxyHeaders::Static(headers) => {
+                let errand = Errand { command, keepalive, settings: settings.clone() };
+                return self.send_to_proxy(id, &errand, headers);
+            }
+            ProxyHeaders::Ask(function) => function.clone(),
         };
-        self.with(|state| state.asked.push((id, Asked::Headers)));
+        let errand = Errand { command, keepalive, settings };
+        self.with(|state| state.asked.push((id, Asked::Headers(errand))));
         match function.call0(&JsValue::UNDEFINED) {
-            Err(_) => self.headers_failed(id, failed()),
             Ok(given) if get(&given, "then").is_function() => {
-                // On a page that is on its way out there may be no later.
-                let last = self.with(|state| state.last_headers.clone().filter(|_| state.leaving));
-                if let Some(headers) = last {
-                    return self.send_to_proxy(id, &command, &headers, keepalive);
-                }
                 let me = self.weak().clone();
                 let answered = move |given: Result<JsValue, JsValue>| {
                     if let Some(driver) = Self::alive(&me) {
-                        match given {
-                            Ok(given) => driver.headers_given(id, &command, &given, keepalive),
-                            Err(_) => driver.headers_failed(id, failed()),
-                        }
+                        driver.headers_given(id, &given);
                     }
                 };
-                then(Promise::resolve(&given).unchecked_into(), Box::new(answered));
+                then(promised(Ok(given)), Box::new(answered));
             }
-            Ok(given) => self.headers_given(id, &command, &given, keepalive),
+            given => self.headers_given(id, &given),
         }
     }
 
-    /// The application has answered.
-    fn headers_given(&self, id: ProxyId, command: &ProxyCommand, given: &JsValue, keepalive: bool) {
-        let headers = if given.is_undefined() || given.is_null() {
-            Ok(Headers::new())
-        } else {
-            config::proxy_headers(FIELD, given)
-        };
-        match headers {
-            Ok(headers) => {
-                // Not any more, where it was taken back meanwhile.
-                if self.with(|state| state.asked.iter().any(|(asked, _)| *asked == id)) {
-                    self.send_to_proxy(id, command, &headers, keepalive);
-                }
-                self.with(|state| state.last_headers = Some(headers));
-            }
-            Err(error) => self.headers_failed(id, error),
-        }
-    }
-
-    fn headers_failed(&self, id: ProxyId, error: Error) {
-        if self.answered(id).is_some() {
-            self.log(LogLevel::Warn, &error.message);
+    /// A call that is cancelled before its request has left is not asked for any more.
+    fn withdraw(&self, cancelled: &str) {
+        let started = self.take_asked(&|_, asked| {
+            matches!(asked, Asked::Headers(Errand { command: ProxyCommand::Start { call, .. }, .. })
+                if call == cancelled)
+        });
+        if let Some((id, _)) = started {
+            let error = error::new(ErrorCode::Aborted, "The call was cancelled");
             self.feed(Input::Proxy(id, Err(ProxyFailure::NotSent(error))));
         }
     }
 
-    fn send_to_proxy(
-        &self,
-        id: ProxyId,
-        command: &ProxyCommand,
-        headers: &[(String, String)],
-        keepalive: bool,
-    ) {
-        let settings = self.settings();
+    /// The page is on its way out: cancellations that wait for headers leave now, with those that were given last.
+    pub(super) fn hurry_cancellations(&self) {
+        let (headers, settings) = self.with(|state| (state.last_headers.clone(), state.settings.clone()));
+        let Some(headers) = headers else { return };
+        let waits = |_, asked: &Asked| match asked {
+            Asked::Headers(Errand { command: ProxyCommand::Cancel { .. }, settings: of, .. }) => {
+                Rc::ptr_eq(of, &settings)
+            }
+            _ => false,
+        };
+        while let Some((id, Asked::Headers(errand))) = self.take_asked(&waits) {
+            self.send_to_proxy(id, &errand, &headers);
+        }
+    }
+
+    /// The application has answered; not of interest where the request was taken back meanwhile, or has left.
+    fn headers_given(&self, id: ProxyId, given: &Result<JsValue, JsValue>) {
+        let waiting = self.take_asked(&|asked, what| asked == id && matches!(what, Asked::Headers(_)));
+        let Some((_, Asked::Headers(errand))) = waiting else { return };
+        let headers = match given {
+            Ok(given) if given.is_undefined() || given.is_null() => Ok(Headers::new()),
+            Ok(given) => config::proxy_headers(FIELD, given),
+            // What was thrown is not repeated: it may well hold the secret.
+            Err(_) => Err(Error::invalid_config(FIELD, "the function failed")),
+        };
+        match headers {
+            Ok(headers) => {
+                self.send_to_proxy(id, &errand, &headers);
+                self.with(|state| {
+                    if Rc::ptr_eq(&state.settings, &errand.settings) {
+                        state.last_headers = Some(headers);
+                    }
+                });
+            }
+            Err(error) => {
+                self.log(LogLevel::Warn, &error.message);
+                self.feed(Input::Proxy(id, Err(ProxyFailure::NotSent(error))));
+            }
+        }
+    }
+
+    fn send_to_proxy(&self, id: ProxyId, errand: &Errand, headers: &[(String, String)]) {
         let me = self.weak().clone();
         let report = move |reply: Option<ProxyReply>| {
-            if let Some(driver) = Self::alive(&me) {
-                drop(driver.answered(id));
+            // Nobody waits for it any more where it was taken back.
+            if let Some(driver) = Self::alive(&me)
+                && driver.answered(id)
+            {
                 driver.feed(Input::Proxy(id, reply.ok_or(ProxyFailure::Network)));
             }
         };
-        let sent = match &settings.proxy_url {
-            Some(base) => ProxyRequest::send(base, command, headers, keepalive, Box::new(report)).ok(),
-            None => None,
-        };
-        drop(self.answered(id));
+        let sent = errand.settings.proxy_url.as_ref().and_then(|base| {
+            ProxyRequest::send(base, &errand.command, headers, errand.keepalive, Box::new(report)).ok()
+        });
         match sent {
             Some(request) => self.with(|state| state.asked.push((id, Asked::Request(request)))),
             None => {
@@ -117,23 +143,22 @@ impl Driver {
         }
     }
 
-    /// What was asked is not waited for any more.
-    pub(super) fn answered(&self, id: ProxyId) -> Option<Asked> {
-        self.with(|state| state.asked.extract_if(.., |(asked, _)| *asked == id).next())
-            .map(|(_, asked)| asked)
+    /// What was asked is not waited for any more; whether it was.
+    pub(super) fn answered(&self, id: ProxyId) -> bool {
+        self.take_asked(&|asked, _| asked == id).is_some()
     }
-}
 
-/// What was thrown is not repeated: it may well hold the secret.
-fn failed() -> Error {
-    Error::invalid_config(FIELD, "the function failed")
+    fn take_asked(&self, which: &dyn Fn(ProxyId, &Asked) -> bool) -> Option<(ProxyId, Asked)> {
+        self.with(|state| take_first(&mut state.asked, |(id, asked)| which(*id, asked)))
+    }
 }
 
 #[cfg(test)]
 pub(super) mod tests {
     use std::rc::Rc;
 
-    use js_sys::{Array, Function};
+    use js_sys::{Array, Function, Promise};
+    use wasm_bindgen::JsCast;
     use wasm_bindgen_futures::JsFuture;
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
@@ -311,7 +336,7 @@ pub(super) mod tests {
         let (driver, _) =
             driver(&function("return new Promise((resolve) => { globalThis.give = resolve; });"));
         driver.ask_proxy(ProxyId(1), ProxyCommand::Config, false);
-        assert!(driver.answered(ProxyId(1)).is_some());
+        assert!(driver.answered(ProxyId(1)));
         let give: Function = get(&js_sys::global(), "give").unchecked_into();
         give.call1(&JsValue::UNDEFINED, &object([("X", "1".into())])).unwrap();
         pause(20).await;
@@ -321,7 +346,7 @@ pub(super) mod tests {
         let give: Function = get(&js_sys::global(), "give").unchecked_into();
         give.call1(&JsValue::UNDEFINED, &object([("X", "2".into())])).unwrap();
         until("the request", || proxy.open() > 0.0).await;
-        assert!(driver.answered(ProxyId(2)).is_some());
+        assert!(driver.answered(ProxyId(2)));
         until("the abort", || proxy.open() == 0.0).await;
         driver.release();
     }
@@ -333,17 +358,79 @@ pub(super) mod tests {
         driver.ask_proxy(ProxyId(1), ProxyCommand::Config, false);
         until("the first", || proxy.requests().len() == 1 && asked(&driver) == 0).await;
         let cancel = || ProxyCommand::Cancel { call: "8e03978e-40d5-43e8-bc93-6894a57f9324".to_owned() };
-        driver.with(|state| state.leaving = true);
         driver.ask_proxy(ProxyId(2), cancel(), true);
+        assert_eq!(proxy.requests().len(), 1, "it waits for headers");
+        driver.hurry_cancellations();
         let requests = proxy.requests();
         assert_eq!(requests.len(), 2, "not synchronous");
         assert_eq!(authorization(&requests[1]).as_deref(), Some("Bearer x"));
         assert_eq!(get(&requests[1], "keepalive"), JsValue::TRUE);
-        driver.with(|state| state.leaving = false);
+        pause(20).await;
+        assert_eq!(proxy.requests().len(), 2, "sent twice");
         // Otherwise what it is asked for now counts.
         driver.ask_proxy(ProxyId(3), cancel(), true);
         assert_eq!(proxy.requests().len(), 2);
         until("the third", || proxy.requests().len() == 3).await;
         driver.release();
+    }
+
+    #[test]
+    async fn headers_stay_with_the_proxy_that_they_were_asked_for() {
+        let proxy = FakeProxy::new("() => [204]");
+        let (driver, _) =
+            driver(&function("return new Promise((resolve) => { globalThis.give = resolve; });"));
+        driver.ask_proxy(ProxyId(1), ProxyCommand::Config, false);
+        let provider = |id: &str| ProviderRegistry::default().get(id).cloned();
+        let other = driver.settings().merged(&object([("proxyUrl", "/other".into())]), provider).unwrap();
+        driver.with(|state| state.settings = Rc::new(other));
+        let give: Function = get(&js_sys::global(), "give").unchecked_into();
+        give.call1(&JsValue::UNDEFINED, &object([("Authorization", "Bearer x".into())])).unwrap();
+        until("the request", || proxy.requests().len() == 1).await;
+        assert!(proxy.requests()[0].url().ends_with("/elks/v1/config"), "{}", proxy.requests()[0].url());
+        assert!(driver.with(|state| state.last_headers.is_none()), "kept for another proxy");
+        driver.release();
+    }
+
+    #[test]
+    async fn what_is_cancelled_before_it_was_sent_is_not_sent() {
+        let proxy = FakeProxy::new("() => [204]");
+        let (driver, _) = driver(&function(
+            "return new Promise((resolve) => { (globalThis.gives ??= []).push(resolve); });",
+        ));
+        let call = "8e03978e-40d5-43e8-bc93-6894a57f9324".to_owned();
+        let start = ProxyCommand::Start { call: call.clone(), to: "+461".to_owned(), caller_id: None };
+        driver.ask_proxy(ProxyId(1), start, false);
+        driver.ask_proxy(ProxyId(2), ProxyCommand::Cancel { call }, true);
+        let gives: Array = get(&js_sys::global(), "gives").unchecked_into();
+        for give in gives.iter() {
+            let give: Function = give.unchecked_into();
+            give.call1(&JsValue::UNDEFINED, &JsValue::UNDEFINED).unwrap();
+        }
+        until("the answers", || !proxy.requests().is_empty() && asked(&driver) == 0).await;
+        assert_eq!(proxy.methods(), ["DELETE"]);
+        driver.release();
+    }
+
+    #[test]
+    async fn what_stands_in_for_fetch_may_be_odd() {
+        let native = get(&js_sys::global(), "fetch");
+        let put = |fetch: JsValue| {
+            js_sys::Reflect::set(&js_sys::global(), &"fetch".into(), &fetch).unwrap();
+        };
+        for body in [
+            "throw new Error('no');",
+            "return undefined;",
+            "return Promise.resolve({ status: 204 });",
+            "return { status: 200, text: () => 'x' };",
+            "return { status: NaN, text: async () => 7 };",
+        ] {
+            let (driver, _) = driver(&JsValue::UNDEFINED);
+            put(function(body));
+            driver.ask_proxy(ProxyId(1), ProxyCommand::Config, false);
+            until(body, || asked(&driver) == 0).await;
+            driver.check_alive().unwrap();
+            driver.release();
+        }
+        put(native);
     }
 }

@@ -49,8 +49,10 @@ describe('calls through 46elks', { timeout: 300_000 }, () => {
     await phone.ended();
   });
 
-  for (const [number, code] of [[NUMBERS.busy, 'busy'], [NUMBERS.failed, 'provider_error']]) {
-    test(`${number}: the call ends with ${code}`, async () => {
+  for (const [what, number, code] of [
+    ['is busy', NUMBERS.busy, 'busy'], ['cannot be reached', NUMBERS.failed, 'provider_error'],
+  ]) {
+    test(`a number that ${what}: the call ends with ${code}`, async () => {
       const phone = await suite.phone();
       await phone.begin(number);
       await phone.reaches('client-connected');

@@ -120,11 +120,4 @@ describe('the demo page with 46elks', { timeout: 180_000 }, () => {
       });
     }
   }
-
-  test('nothing of the account is kept in the browser', async () => {
-    const demo = await suite.demo();
-    const stores = await demo.page.evaluate(async () => [localStorage.length, sessionStorage.length,
-      (await indexedDB.databases()).length, document.cookie]);
-    assert.deepEqual(stores, [0, 0, 0, '']);
-  });
 });

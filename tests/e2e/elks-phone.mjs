@@ -13,7 +13,7 @@ const AUDIBLE_DBFS = -60;
  */
 function watchAudio() {
   const ears = [];
-  const watch = { played: -Infinity, frequency: 0, sent: 0 };
+  const watch = { played: -Infinity, frequency: 0, sent: 0, received: 0 };
   globalThis.audioWatch = watch;
   const source = Object.getOwnPropertyDescriptor(HTMLMediaElement.prototype, 'srcObject');
   Object.defineProperty(HTMLMediaElement.prototype, 'srcObject', {
@@ -41,6 +41,7 @@ function watchAudio() {
       if (connection.signalingState === 'closed') continue;
       for (const report of (await connection.getStats()).values()) {
         if (report.type === 'outbound-rtp') watch.sent = Math.max(watch.sent, report.packetsSent);
+        if (report.type === 'inbound-rtp') watch.received = Math.max(watch.received, report.packetsReceived);
       }
     }
   }, 50);
@@ -160,7 +161,7 @@ export class ElksPhone {
     return this.page.evaluate(() => globalThis.incoming.map(({ from, call, ended }) => ({ from, state: call.state, ended })));
   }
 
-  /** Loudest that was played so far (dBFS), and the most packets that any connection sent. */
+  /** The loudest that was played so far (dBFS), and the most packets that any connection sent and received. */
   async audio() {
     // JSON knows no infinity.
     return this.page.evaluate(() => ({ ...globalThis.audioWatch, played: Math.max(globalThis.audioWatch.played, -999) }));

@@ -64,16 +64,19 @@ describe('the call that answers itself', { timeout: 300_000 }, () => {
     assert.equal((await suite.simulator.billed()).b, 0);
   });
 
-  test('our own number, spoofed, before the provider has the request', async () => {
+  test('our own number, spoofed, while the provider\'s call is still to come', async () => {
     const phone = await suite.phone();
     await suite.simulator.arm('late-invite-after-cancel', LATE);
     await phone.begin(NUMBERS.echo);
     await phone.reaches('ringing-client');
     await suite.simulator.incoming(CALLER_ID, OWN);
+    await phone.reaches('client-connected');
+    await until('the caller is loud', async () => (await phone.audio()).received > 50);
     const result = await phone.outcome();
     assert.equal(result.code, 'unverified_bridge', result.message);
     await phone.untouched();
-    await suite.simulator.quiet({ deadline: 30_000, atLeast: 3 });
+    const { legs } = await suite.simulator.quiet({ deadline: 30_000, atLeast: 3 });
+    for (const { heard } of legs) assert.ok(!heard || heard.packets === 0, 'the caller has heard something');
     assert.equal((await suite.simulator.billed()).b, 0);
   });
 

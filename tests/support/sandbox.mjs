@@ -17,15 +17,20 @@ function program() {
 /** A sandbox of the test's own, which it may kill. */
 export class Sandbox {
   #daemon = null;
+  #more;
 
-  /** @param port of loopback */
-  constructor(port) {
+  /**
+   * @param port of loopback
+   * @param more arguments
+   */
+  constructor(port, more = []) {
     this.url = `http://127.0.0.1:${port}`;
     this.port = port;
+    this.#more = more;
   }
 
   async start() {
-    const daemon = new Daemon(program(), ['--port', String(this.port)], { cwd: fileURLToPath(new URL('../..', import.meta.url)) });
+    const daemon = new Daemon(program(), ['--port', String(this.port), ...this.#more], { cwd: fileURLToPath(new URL('../..', import.meta.url)) });
     this.#daemon = daemon;
     await until('the sandbox answers', async () => {
       daemon.check();

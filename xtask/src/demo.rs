@@ -22,7 +22,8 @@ pub(crate) fn run(port: u16, open_page: bool) -> Result<()> {
     sandbox::build()?;
     let sandbox = Sandbox::start_in_sight(port)?;
     let url = sandbox::url(port);
-    println!("\nThe phone is at {url}/ - two tabs can call each other, 600 is an echo. Ctrl-C ends it.\n");
+    println!("\nThe phone is at {url}/ - two tabs can call each other, 600 is an echo;");
+    println!("with an account of 46elks (simulated), +46700000001 is one. Ctrl-C ends it.\n");
     if open_page && stdout().is_terminal() && !setup::on_ci() {
         // The address is printed above, so a machine without a browser loses nothing.
         drop(open::that_detached(&url));

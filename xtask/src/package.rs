@@ -38,9 +38,13 @@ const OWN_STD: [&str; 2] = ["-Zbuild-std=std,panic_abort", "-Zbuild-std-features
 /// in a `fatal` event.
 const RUSTFLAGS: &str = "-Zlocation-detail=none -Zfmt-debug=none";
 
-/// What shrinks the module best after compression: inlining saves bytes but makes them less alike.
-const OPTIMISE: [&str; 5] = [
+/// What shrinks the module best after compression: inlining saves bytes but makes them less alike. Code that is
+/// flattened first and put together again is a little smaller.
+const OPTIMISE: [&str; 8] = [
+    "--flatten",
+    "--rereloop",
     "-Oz",
+    "--converge",
     "--always-inline-max-function-size=1",
     "--one-caller-inline-max-function-size=0",
     "--flexible-inline-max-function-size=0",

@@ -101,7 +101,7 @@ fn task(port: u16) -> Task {
 }
 
 fn answers(port: u16) -> bool {
-    demo_settings(port).is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"))
+    demo_settings(port).is_ok_and(|answer| answer.split(' ').nth(1) == Some("200"))
 }
 
 /// The whole answer to a request for the demo's settings.
