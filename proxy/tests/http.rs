@@ -524,12 +524,14 @@ async fn only_46elks_finds_the_hooks() {
     let (_, asked) = setup.call().await;
     let (voice, hangup) = (&asked.form["voice_start"], &asked.form["whenhangup"]);
     let (base, token) = voice.rsplit_once('/').unwrap();
+    let server = &setup.browser.base;
     assert!(token.len() >= 43);
     let swapped = hangup.replace("/hooks/h/", "/hooks/v/");
     let longer = format!("{voice}x");
     let nothing = setup.browser.hook(&format!("{base}/unknown"), &[]).await;
     assert_eq!(nothing.0, 404);
-    for url in [&swapped, &longer, &format!("{base}/{}", token.to_uppercase())] {
+    let garbled = ["v", "h", "incoming"].map(|kind| format!("{server}/hooks/{kind}/%ff"));
+    for url in garbled.iter().chain([&swapped, &longer, &format!("{base}/{}", token.to_uppercase())]) {
         assert_eq!(setup.browser.hook(url, &[("callid", &asked.id)]).await, nothing, "{url}");
     }
 

@@ -121,6 +121,18 @@ impl FromRequestParts<Shared> for Provider {
     }
 }
 
+/// The secret part of the path. What is no text is as wrong as any other.
+pub(crate) struct Secret(String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Secret {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let path = Path::<String>::from_request_parts(parts, state).await;
+        path.map(|Path(secret)| Self(secret)).map_err(|_| nothing("token"))
+    }
+}
+
 /// What everybody else gets.
 fn nothing(reason: &'static str) -> Problem {
     info!(code = "not_found", reason, "a webhook was refused");
@@ -189,7 +201,7 @@ async fn find(shared: &Shared, token: &str, purpose: Purpose) -> Result<Record, 
 pub(crate) async fn voice_start(
     State(shared): State<Shared>,
     _provider: Provider,
-    Path(token): Path<String>,
+    Secret(token): Secret,
     FormBody(form): FormBody,
 ) -> Result<Json<Action>, Problem> {
     let record = find(&shared, &token, Purpose::Voice).await?;
@@ -234,7 +246,7 @@ pub(crate) async fn voice_start(
 pub(crate) async fn whenhangup(
     State(shared): State<Shared>,
     _provider: Provider,
-    Path(token): Path<String>,
+    Secret(token): Secret,
     FormBody(form): FormBody,
 ) -> Result<StatusCode, Problem> {
     let record = find(&shared, &token, Purpose::Hangup).await?;
@@ -261,7 +273,7 @@ pub(crate) async fn whenhangup(
 pub(crate) async fn incoming(
     State(shared): State<Shared>,
     _provider: Provider,
-    Path(secret): Path<String>,
+    Secret(secret): Secret,
     FormBody(form): FormBody,
 ) -> Result<Json<Action>, Problem> {
     let wanted = shared.config.incoming.secret.as_ref().ok_or_else(|| nothing("token"))?;
