@@ -593,3 +593,23 @@ fn a_call_that_is_too_long_is_told_of_also_after_silence() {
     let next = next_deadline(&call.record, &T).unwrap();
     assert!(next > START + T.max_duration + T.grace + 60_000, "{next}");
 }
+
+#[test]
+fn a_claim_long_after_somebody_answered_is_told_of() {
+    // Another device answered our leg, and this one something else.
+    let mut call = Call::new();
+    call.started();
+    assert!(matches!(call.voice(OURS), VoiceReply::Wait { .. }));
+    call.after(2_500).is(State::Cancelling, None);
+    let effects = call.on(Event::Claim { hash: None });
+    assert_eq!(effects, [Effect::Alarm(Alarm::ClaimSkew)]);
+    call.is(State::Cancelling, None);
+    // Just too late is nothing strange, nor is a claim of a call that was cancelled before.
+    let mut call = Call::new();
+    call.started();
+    assert!(matches!(call.voice(OURS), VoiceReply::Wait { .. }));
+    assert_eq!(call.after(1_600).on(Event::Claim { hash: None }), []);
+    let mut call = Call::new();
+    call.started().on(Event::Cancel);
+    assert_eq!(call.after(3_000).on(Event::Claim { hash: None }), []);
+}

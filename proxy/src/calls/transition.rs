@@ -220,6 +220,12 @@ impl Step<'_> {
 
     fn claim(&mut self, hash: Option<&str>) {
         if self.record.ended() || self.record.state == State::Cancelling {
+            // Somebody answered our leg, and the client a call much later: it was not the same one.
+            let answered_at = self.record.voice.as_ref().map(|voice| voice.at);
+            let late = answered_at.is_some_and(|at| self.now.saturating_sub(at) > SKEW);
+            if late && self.record.claimed_at.is_none() {
+                self.alarm(Alarm::ClaimSkew);
+            }
             return;
         }
         self.record.seen_at = self.record.seen_at.max(self.now);
