@@ -325,8 +325,6 @@ impl Exchange {
         if self.limits.settle(Duration::from_secs(duration_s), cost).await.is_err() {
             self.metrics.alarm(Alarm::Store);
         }
-        let (seconds, cost) = self.limits.used_today();
-        self.metrics.budget_used(seconds, cost);
     }
 
     fn report(&self, record: &Record) {

@@ -785,6 +785,21 @@ async fn the_operator_sees_how_it_goes() {
 }
 
 #[tokio::test]
+async fn the_figures_of_the_budget_are_those_of_today_from_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("budget");
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let spent =
+        json!({"day": now.as_secs() / 86_400, "seconds": 90, "cost": 11_400, "until": now.as_secs() * 1_000});
+    std::fs::write(&file, spent.to_string()).unwrap();
+    let setup = Setup::with(|config| config.budget.file = Some(file)).await;
+    let (_, metrics) = setup.browser.get("/metrics").await;
+    let metrics = metrics.as_str().unwrap();
+    assert!(metrics.contains("softphone_proxy_budget_used_seconds 90\n"), "{metrics}");
+    assert!(metrics.contains("softphone_proxy_budget_used_cost 11400\n"), "{metrics}");
+}
+
+#[tokio::test]
 async fn it_describes_itself() {
     let setup = Setup::new().await;
     let (status, description) = setup.browser.get("/openapi.json").await;
