@@ -48,8 +48,8 @@ fn write_tokens(file: &str, count: u32) -> Result<(), Box<dyn Error>> {
             "aud": "load",
             "iat": now.as_secs(),
             "exp": (now + LIFE).as_secs(),
-            "wsp_number": format!("+46001{user:06}"),
-            "wsp_caller_ids": { "main": "+46766860000" },
+            "number": format!("+46001{user:06}"),
+            "default_caller_id": "main",
         });
         writeln!(out, "{}", encode(&Header::default(), &claims, &key)?)?;
     }

@@ -1,4 +1,4 @@
-/** The example of the README works as pasted: in the console of the demo page, which is where it says so. */
+/** The examples of the README work as pasted: in the console of the demo page, which is where it says so. */
 
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
@@ -23,18 +23,26 @@ describe('the README', { timeout: 60_000 }, () => {
     await sandbox?.stop();
   });
 
-  test('its example calls, and hangs up', async () => {
-    const [, example] = (await readFile(README, 'utf8')).match(/^```js\n(.*?)^```$/ms);
+  test('its examples call: by SIP, and then through 46elks', async () => {
+    const examples = (await readFile(README, 'utf8')).matchAll(/^```js\n(.*?)^```$/gms);
+    const [bySip, byRest] = [...examples].map(([, example]) => example);
     const demo = await DemoPage.open(await newProfile(browser), sandbox.url, { account: 'alice' });
     const said = [];
     demo.page.on('console', (message) => said.push(message.text()));
     // As the console does it: a script with top-level await.
     const console = await demo.page.context().newCDPSession(demo.page);
-    const { exceptionDetails } = await console.send('Runtime.evaluate', { expression: example, replMode: true, awaitPromise: true });
-    assert.equal(exceptionDetails, undefined);
+    const paste = async (expression) => {
+      const { exceptionDetails } = await console.send('Runtime.evaluate', { expression, replMode: true, awaitPromise: true });
+      assert.equal(exceptionDetails, undefined);
+    };
+    await paste(bySip);
     assert.ok(said.includes('connected'), `stages: ${said}`);
     await until('the call is over', () => said.some((text) => text.startsWith('over: ')), { deadline: 15_000 });
     assert.equal(said.at(-1), 'over: completed');
+    said.length = 0;
+    await paste(byRest);
+    assert.deepEqual(said, ['preparing', 'requesting', 'ringing-client', 'client-connected', 'ringing', 'connected']);
+    await paste('await call.hangup()');
     demo.unblemished();
   });
 });

@@ -1,0 +1,166 @@
+//! Which INVITE is the provider's: the one that the armed slot waits for, or one that only looks like it.
+
+use core::time::Duration;
+
+use super::super::call::Phase;
+use super::super::transactions::TxId;
+use super::super::{AnswerBy, CallId, EndCause, LogLevel, Phone, TimerKey};
+use super::{RestCall, number};
+use crate::error::{Error, ErrorCode};
+use crate::sip::message::Request;
+use crate::sip::uri::Uri;
+
+/// How long a call waits, not yet ringing, for the news whether it is the provider's.
+const HOLD_TIMEOUT: Duration = Duration::from_secs(8);
+/// Calls that wait so at the same time; more are told that it is busy here.
+const MAX_HELD: usize = 8;
+
+/// What an INVITE is to the dials by REST.
+enum Verdict {
+    /// A call like any other.
+    Stranger,
+    /// Not to be told yet.
+    Unknown,
+    /// The one that this dial waits for.
+    Bridge(CallId),
+    /// It looks like it, but there is one already.
+    Second,
+    /// It looks like it, but the user has another call by now.
+    Occupied(CallId),
+    /// It is for a dial that was given up.
+    Late,
+}
+
+impl Phone {
+    pub(super) fn own_number(&self) -> String {
+        number(self.config.uri.user.as_deref().unwrap_or_default())
+    }
+
+    fn verdict(&self, request: &Request) -> Verdict {
+        let user = |uri: &str| Uri::parse(uri).ok().and_then(|uri| uri.user).unwrap_or_default();
+        let from = request.headers.from().map(|from| number(&user(&from.uri))).unwrap_or_default();
+        let to = request.headers.to().map(|to| number(&user(&to.uri))).unwrap_or_default();
+        if from.is_empty() || to.is_empty() || to != self.own_number() {
+            return Verdict::Stranger;
+        }
+        let mut unknown = false;
+        let mut late = false;
+        let mut waiting = None;
+        for call in self.calls.values() {
+            let Some(rest) = call.rest.as_deref() else { continue };
+            if !rest.armed || rest.answer == AnswerBy::Elsewhere {
+                continue;
+            }
+            let waits = call.phase == Phase::Originating;
+            let Some(expected) = &rest.expected else {
+                unknown |= waits || (rest.lingers && rest.originate.may_still_ring());
+                continue;
+            };
+            if number(&expected.from) != from {
+                continue;
+            }
+            if waits {
+                waiting = Some((call.id, rest));
+            } else if call.phase == Phase::Terminating {
+                late |= rest.lingers;
+            } else if !rest.open || self.now <= rest.window {
+                return Verdict::Second;
+            }
+        }
+        match waiting {
+            // It looks the same as that of the dial before, and the proxy, which makes one call at a time for a
+            // number, has not yet taken on this one.
+            Some((_, rest)) if late && rest.state.is_none() => Verdict::Unknown,
+            Some((id, _)) if self.calls.values().any(|other| other.id != id && other.occupies()) => {
+                Verdict::Occupied(id)
+            }
+            Some((id, _)) => Verdict::Bridge(id),
+            None if late => Verdict::Late,
+            None if unknown => Verdict::Unknown,
+            None => Verdict::Stranger,
+        }
+    }
+
+    /// Deals with an INVITE that concerns a dial by REST; `false` for any other.
+    pub(in crate::phone) fn take_bridge(&mut self, tx: TxId, request: &Request) -> bool {
+        if self.flow.closing {
+            return false;
+        }
+        match self.verdict(request) {
+            Verdict::Stranger => return false,
+            Verdict::Unknown if self.held.len() >= MAX_HELD => self.respond(tx, 486),
+            Verdict::Unknown => {
+                self.respond(tx, 100);
+                self.held.push((tx, request.clone()));
+                if !self.timers.is_set(TimerKey::Held) {
+                    self.timers.set(TimerKey::Held, self.now + HOLD_TIMEOUT);
+                }
+            }
+            Verdict::Bridge(id) => self.answer_bridge(id, tx, request),
+            Verdict::Second => {
+                self.respond_refusal(tx, self.refusal(request).unwrap_or((486, None)));
+                self.log(LogLevel::Warn, format_args!("a second call looks like the provider's"));
+            }
+            Verdict::Occupied(id) => {
+                self.respond(tx, 486);
+                let error = occupied();
+                self.abandon(id, EndCause::Failed(error.clone()), error);
+            }
+            Verdict::Late => self.respond(tx, 603),
+        }
+        true
+    }
+
+    /// Looks again at the calls that could not be told.
+    pub(super) fn judge_held(&mut self) {
+        for (tx, request) in core::mem::take(&mut self.held) {
+            if matches!(self.verdict(&request), Verdict::Unknown) {
+                self.held.push((tx, request));
+            } else {
+                self.on_invite(tx, &request);
+            }
+        }
+        if self.held.is_empty() {
+            self.timers.clear(TimerKey::Held);
+        }
+    }
+
+    /// It was waited for long enough: they ring, and nobody but the user answers them.
+    pub(in crate::phone) fn on_held_timeout(&mut self) {
+        for (tx, request) in core::mem::take(&mut self.held) {
+            self.ring(tx, &request);
+        }
+    }
+
+    /// The phone is about to disconnect.
+    pub(in crate::phone) fn refuse_held(&mut self) {
+        for (tx, _) in core::mem::take(&mut self.held) {
+            self.respond(tx, 480);
+        }
+        self.timers.clear(TimerKey::Held);
+    }
+
+    /// Another call is being answered by hand. That this phone has answered one call only is part of the proof, and
+    /// its user can't have two.
+    pub(in crate::phone) fn yield_to(&mut self, other: CallId) {
+        for id in self.live_calls() {
+            let unproved = |rest: &RestCall| !rest.open && rest.answer == AnswerBy::ThisPhone;
+            if id != other && self.rest(id).is_some_and(|rest| unproved(rest)) {
+                let error = occupied();
+                self.abandon(id, EndCause::Failed(error.clone()), error);
+            }
+        }
+    }
+
+    /// The caller gave up while it could not be told.
+    pub(in crate::phone) fn cancel_held(&mut self, tx: TxId) {
+        if self.held.extract_if(.., |(held, _)| *held == tx).next().is_some() {
+            self.respond(tx, 487);
+        }
+    }
+}
+
+#[cold]
+fn occupied() -> Error {
+    Error::new(ErrorCode::InvalidState, "Another call was answered meanwhile")
+}
