@@ -152,7 +152,11 @@ impl Exchange {
         job: impl Future<Output = Result<T, Unavailable>> + Send + 'static,
     ) -> Result<T, Unavailable> {
         let lost = |_| Unavailable("a task was lost".to_owned());
-        self.tasks.spawn(job).await.map_err(lost)?
+        let done = self.tasks.spawn(job).await.map_err(lost).flatten();
+        if done.is_err() {
+            self.metrics.alarm(Alarm::Store);
+        }
+        done
     }
 
     async fn happen(
@@ -211,6 +215,9 @@ impl Exchange {
         crash::point("voice-before-write");
         let event = Event::VoiceStart { callid };
         loop {
+            if self.switched_off(id).await? {
+                return Ok(None);
+            }
             let Some((record, reply)) = self.happen(id, &event).await? else { return Ok(None) };
             match reply {
                 Some(VoiceReply::Wait { until }) => {
@@ -221,6 +228,10 @@ impl Exchange {
                     // The decision may be another request's, whose write is still under way.
                     self.store.barrier().await?;
                     crash::point("voice-after-write");
+                    // It may have been set while the claim was waited for.
+                    if self.switched_off(id).await? {
+                        return Ok(None);
+                    }
                     if record.state == State::ClientAnswered {
                         let exchange = Arc::clone(self);
                         self.tasks.spawn(async move { exchange.persist(id, &Event::ConnectReturned).await });
@@ -230,6 +241,14 @@ impl Exchange {
                 Some(VoiceReply::Hangup) | None => return Ok(None),
             }
         }
+    }
+
+    /// Whether all calls are stopped: then this one is cancelled before its far end is dialled.
+    async fn switched_off(self: &Arc<Self>, id: Uuid) -> Result<bool, Unavailable> {
+        let Err(limited) = self.limits.check_switch() else { return Ok(false) };
+        warn!(call_id = %id, code = limited.code, "the far end is not dialled");
+        self.happen(id, &Event::Cancel).await?;
+        Ok(true)
     }
 
     /// Sends the one request of a call.
@@ -306,8 +325,6 @@ impl Exchange {
         if self.limits.settle(Duration::from_secs(duration_s), cost).await.is_err() {
             self.metrics.alarm(Alarm::Store);
         }
-        let (seconds, cost) = self.limits.used_today();
-        self.metrics.budget_used(seconds, cost);
     }
 
     fn report(&self, record: &Record) {
@@ -349,8 +366,12 @@ async fn sweep(exchange: Arc<Exchange>) {
 }
 
 async fn sweep_once(exchange: &Arc<Exchange>) -> Result<(), Unavailable> {
+    let mut swept = Ok(());
     for id in exchange.store.due(clock::now()).await? {
-        exchange.happen(id, &Event::Tick).await?;
+        // One that can't be read, or written, must not keep the others from their deadlines.
+        if let Err(problem) = exchange.happen(id, &Event::Tick).await {
+            swept = Err(problem);
+        }
     }
-    Ok(())
+    swept
 }

@@ -29,6 +29,8 @@ use crate::numbers::E164;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const HOUR: Duration = Duration::from_secs(60 * 60);
 const MINUTE: Duration = Duration::from_secs(60);
+/// How many unknown calls a user may cancel for each that may be started: many more than any page does.
+const CANCELS: u32 = 10;
 
 /// Where the time comes from; tests bring their own.
 pub trait Clock: fmt::Debug + Send + Sync {
@@ -117,6 +119,7 @@ pub struct Limits {
     user_hour: Bucket,
     destination: Bucket,
     global: Bucket,
+    cancel_minute: Bucket,
     spent: Mutex<Spent>,
     spent_file: Option<PathBuf>,
     /// What the file held at the start goes as far as this, in milliseconds since 1970-01-01.
@@ -202,6 +205,7 @@ impl Limits {
             user_hour: bucket(limits.user_per_hour, HOUR),
             destination: bucket(limits.destination, limits.destination_window),
             global: bucket(limits.global_per_minute, MINUTE),
+            cancel_minute: bucket(limits.user_per_minute.saturating_mul(CANCELS), MINUTE),
             config: limits.clone(),
             budget: config.budget.clone(),
             kill_switch: config.kill_switch,
@@ -213,6 +217,12 @@ impl Limits {
             spent_file,
             clock,
         }
+    }
+
+    /// Whether this user may cancel a call that isn't known, which is remembered for a while, too.
+    pub fn check_cancel(&self, user: &str) -> Result<(), Limited> {
+        let user = self.digest("cancel", &[user]);
+        self.cancel_minute.take(user).map_err(|wait| Limited::rate("cancel_minute", wait))
     }
 
     /// Whether this user may start a call to this number now, by what this process has counted.

@@ -1,7 +1,7 @@
 //! `wasm-softphone-proxy --config FILE`
 #![forbid(unsafe_code)]
 
-use std::{path::PathBuf, process::ExitCode, time::Duration};
+use std::{ffi::OsString, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::Parser;
 use tokio::{
@@ -9,7 +9,11 @@ use tokio::{
     signal::unix::{SignalKind, signal},
 };
 use tracing::{error, info};
-use wasm_softphone_proxy::{Patience, Proxy, SetupError, config::Config, telemetry::init_logging};
+use wasm_softphone_proxy::{
+    Patience, Proxy, SetupError,
+    config::Config,
+    telemetry::{init_logging, log_panics},
+};
 
 /// How long requests to 46elks may take to end once the proxy is to stop.
 const STOP: Duration = Duration::from_secs(20);
@@ -31,7 +35,10 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let Arguments { config, check_config, log } = Arguments::parse();
-    let config = match Config::load(config.as_deref(), std::env::vars()) {
+    // Not `vars()`, which panics at what is no Unicode, whosever variable it is.
+    let text = |text: OsString| text.to_string_lossy().into_owned();
+    let environment = std::env::vars_os().map(|(name, value)| (text(name), text(value)));
+    let config = match Config::load(config.as_deref(), environment) {
         Ok(config) => config,
         Err(problems) => {
             eprintln!("{problems}");
@@ -39,6 +46,7 @@ fn main() -> ExitCode {
         }
     };
     init_logging(&log);
+    log_panics();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(problem) => {

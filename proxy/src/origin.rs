@@ -140,6 +140,8 @@ impl IntoResponse for OriginDenied {
         );
         let mut response = (StatusCode::FORBIDDEN, BODY).into_response();
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        // By it the refusal is counted.
+        response.extensions_mut().insert(crate::http::Code::OriginDenied);
         response
     }
 }

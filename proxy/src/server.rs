@@ -1,4 +1,11 @@
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
 
 use axum::{Router, extract::ConnectInfo};
 use hyper::server::conn::http1;
@@ -7,13 +14,19 @@ use hyper_util::{
     server::graceful::GracefulShutdown,
     service::TowerToHyperService,
 };
-use tokio::{net::TcpListener, sync::Semaphore, time::sleep};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+    time::{Sleep, sleep},
+};
 use tower::ServiceExt;
 
 /// What a server bears with.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
-    /// How long the head of a request may take, and how long a connection may be silent.
+    /// How long the head of a request may take, how long a connection may be silent, and how long a client may take
+    /// none of an answer.
     pub head: Duration,
     /// How many connections there may be; more wait to be accepted.
     pub connections: usize,
@@ -29,7 +42,7 @@ impl Default for Patience {
 
 /// Serves until `stop` is ready, and then until every request that is under way has been answered.
 ///
-/// Unlike `axum::serve` it gives up on clients that send nothing, and bounds how many there are.
+/// Unlike `axum::serve` it gives up on clients that send or read nothing, and bounds how many there are.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
@@ -65,6 +78,7 @@ pub async fn serve(
                 request.extensions_mut().insert(ConnectInfo::<SocketAddr>(peer));
                 request.map(axum::body::Body::new)
             });
+        let stream = Impatient { stream, patience: patience.head, stalled: None };
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(patience.head)
@@ -84,12 +98,77 @@ pub async fn serve(
     }
 }
 
+/// A connection that fails when what is written to it isn't taken for too long.
+struct Impatient {
+    stream: TcpStream,
+    patience: Duration,
+    stalled: Option<Pin<Box<Sleep>>>,
+}
+
+impl Impatient {
+    fn written(
+        &mut self,
+        context: &mut Context<'_>,
+        written: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        if written.is_ready() {
+            self.stalled = None;
+            return written;
+        }
+        let patience = self.patience;
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(patience)));
+        ready!(stalled.as_mut().poll(context));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl AsyncRead for Impatient {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Impatient {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.written(context, written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        self.written(context, written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use axum::{body::Body, routing::get};
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
-        net::TcpStream,
         sync::oneshot,
         time::timeout,
     };
@@ -128,6 +207,24 @@ mod tests {
         assert!(!said(&mut slow).await.contains("200 OK"));
         stop.send(()).unwrap();
         timeout(DEADLINE, served).await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn who_does_not_read_is_not_waited_for() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let router = Router::new()
+            .route("/long", get(async || Body::from(vec![b'x'; 32 << 20])))
+            .route("/", get(async || Body::from("short")));
+        let patience = Patience { head: Duration::from_millis(200), connections: 1, ..Patience::default() };
+        tokio::spawn(serve(listener, router, patience, std::future::pending()));
+        let mut deaf = TcpStream::connect(address).await.unwrap();
+        deaf.write_all(b"GET /long HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        // There is one place, which the one that doesn't read has to leave.
+        let mut other = TcpStream::connect(address).await.unwrap();
+        other.write_all(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
+        assert!(said(&mut other).await.ends_with("short"));
+        drop(deaf);
     }
 
     #[tokio::test]

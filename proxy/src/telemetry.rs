@@ -3,5 +3,5 @@
 mod log;
 mod metrics;
 
-pub use log::{LogLayer, init_logging, log_requests, scrub};
+pub use log::{LogLayer, init_logging, log_panics, log_requests, scrub};
 pub use metrics::{Alarm, Metrics};

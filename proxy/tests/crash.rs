@@ -25,6 +25,7 @@ fn options(folder: &TempDir, crash_at: Option<&'static str>) -> Options {
         store: format!("kind = \"memory\"\njournal = \"{}\"", journal(folder.path())),
         timeouts: "ring = \"1s\"".to_owned(),
         crash_at,
+        panic_at: None,
     }
 }
 
@@ -235,4 +236,32 @@ async fn a_wrong_configuration_is_named_by_its_field() {
     assert_eq!(wrong.status.code(), Some(2), "{said}");
     assert!(said.contains("listen:"), "{said}");
     assert!(!said.contains("short-secret"), "{said}");
+}
+
+/// A variable of somebody else's is none of the proxy's business, whatever it holds.
+#[test]
+fn an_environment_that_is_not_unicode_is_borne() {
+    use std::os::unix::ffi::OsStrExt;
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("config.toml");
+    fs::write(&path, "listen = \"nowhere\"\n").unwrap();
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_wasm-softphone-proxy"));
+    command.arg("--check-config").arg("--config").arg(&path);
+    let run = command.env("OTHER", std::ffi::OsStr::from_bytes(b"\xff")).output().unwrap();
+    let said = String::from_utf8_lossy(&run.stderr).into_owned();
+    assert_eq!(run.status.code(), Some(2), "{said}");
+    assert!(said.contains("listen:"), "{said}");
+}
+
+#[tokio::test]
+async fn a_panic_shows_where_and_nothing_else() {
+    let (folder, elks, id) = (TempDir::new().unwrap(), Elks::start().await, Uuid::new_v4());
+    let options = Options { panic_at: Some("record-written"), ..options(&folder, None) };
+    let proxy = Binary::start(&elks, folder.path(), &options);
+    let (status, problem) = ask(&proxy.browser, id).await.unwrap();
+    assert_eq!((status, &problem["code"]), (503, &json!("unavailable")));
+    let log = proxy.kill();
+    assert!(log.contains(r#""kind":"panic""#) && log.contains("crash.rs"), "{log}");
+    assert!(!log.contains("4670") && !log.contains("panicked"), "{log}");
+    assert!(log.lines().all(|line| line.starts_with('{')), "{log}");
 }

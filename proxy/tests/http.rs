@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use support::*;
 use tokio::sync::Notify;
 use uuid::Uuid;
+use wasm_softphone_proxy::config::StoreConfig;
 
 #[tokio::test]
 async fn the_whole_journey() {
@@ -263,6 +264,74 @@ async fn limits_and_the_switch_stop_calls() {
 }
 
 #[tokio::test]
+async fn the_switch_keeps_far_ends_from_being_dialled() {
+    let folder = tempfile::tempdir().unwrap();
+    let stop = folder.path().join("stop");
+    let setup = Setup::with(|config| config.kill_switch_file = Some(stop.clone())).await;
+    let reject = json!({"hangup": "reject"});
+    // Set between the request and the answer.
+    let (id, asked) = setup.call().await;
+    assert_eq!(setup.browser.claim(id).await, 204);
+    std::fs::write(&stop, "").unwrap();
+    assert_eq!(setup.voice_start(&asked, &asked.id).await, reject);
+    assert_eq!(setup.browser.poll(id, 0, 0).await["confirmed"], false);
+    // Cancelled is cancelled, also when calls are allowed again.
+    std::fs::remove_file(&stop).unwrap();
+    assert_eq!(setup.voice_start(&asked, &asked.id).await, reject);
+    setup.whenhangup(&asked, &[("id", &asked.id), ("state", "success")]).await;
+    assert_eq!(setup.browser.state(id, "ended").await["reason"], "cancelled");
+
+    // Set while voice_start waits for the claim.
+    let (id, asked) = setup.call().await;
+    let claim = async {
+        std::fs::write(&stop, "").unwrap();
+        setup.browser.claim(id).await
+    };
+    let (action, _) = tokio::join!(setup.voice_start(&asked, &asked.id), claim);
+    assert_eq!(action, reject);
+    setup.whenhangup(&asked, &[("id", &asked.id), ("state", "success")]).await;
+    std::fs::remove_file(&stop).unwrap();
+
+    // A voice_start that comes twice isn't answered as before.
+    let (_, asked) = setup.bridged().await;
+    std::fs::write(&stop, "").unwrap();
+    assert_eq!(setup.voice_start(&asked, &asked.id).await, reject);
+}
+
+#[tokio::test]
+async fn cancellations_of_what_never_was_are_limited() {
+    let setup = Setup::with(|config| config.limits.user_per_minute = 1).await;
+    let (id, _) = setup.call().await;
+    let cancel = |browser: &Browser, id: Uuid| {
+        let request = browser.request(Method::DELETE, &format!("/v1/calls/{id}"));
+        async { json_of(request.send().await.unwrap()).await }
+    };
+    for _ in 0..10 {
+        assert_eq!(cancel(&setup.browser, Uuid::new_v4()).await.0, 202);
+    }
+    let (status, problem) = cancel(&setup.browser, Uuid::new_v4()).await;
+    assert_eq!((status.as_u16(), &problem["code"]), (429, &json!("rate_limited")));
+    // Nobody else is, and a call can always be cancelled.
+    assert_eq!(cancel(&setup.browser.of("bob"), Uuid::new_v4()).await.0, 202);
+    assert_eq!(cancel(&setup.browser, id).await.0, 202);
+}
+
+#[tokio::test]
+async fn a_store_that_fails_raises_an_alarm() {
+    let folder = tempfile::tempdir().unwrap();
+    // The journal can't be written anew.
+    std::fs::create_dir(folder.path().join("journal.new")).unwrap();
+    let journal = Some(folder.path().join("journal"));
+    let setup = Setup::with(|config| config.store = StoreConfig::Memory { journal }).await;
+    let (status, problem) = setup.browser.put(Uuid::new_v4(), &json!({"to": DESTINATION})).await;
+    assert_eq!((status.as_u16(), &problem["code"]), (503, &json!("unavailable")));
+    let (_, metrics) = setup.browser.get("/metrics").await;
+    let metrics = metrics.as_str().unwrap();
+    assert!(!metrics.contains(r#"alarms_total{kind="store"} 0"#), "{metrics}");
+    assert_eq!(setup.elks.asked().len(), 0);
+}
+
+#[tokio::test]
 async fn one_number_has_one_call() {
     let setup = Setup::new().await;
     let (id, asked) = setup.call().await;
@@ -455,12 +524,14 @@ async fn only_46elks_finds_the_hooks() {
     let (_, asked) = setup.call().await;
     let (voice, hangup) = (&asked.form["voice_start"], &asked.form["whenhangup"]);
     let (base, token) = voice.rsplit_once('/').unwrap();
+    let server = &setup.browser.base;
     assert!(token.len() >= 43);
     let swapped = hangup.replace("/hooks/h/", "/hooks/v/");
     let longer = format!("{voice}x");
     let nothing = setup.browser.hook(&format!("{base}/unknown"), &[]).await;
     assert_eq!(nothing.0, 404);
-    for url in [&swapped, &longer, &format!("{base}/{}", token.to_uppercase())] {
+    let garbled = ["v", "h", "incoming"].map(|kind| format!("{server}/hooks/{kind}/%ff"));
+    for url in garbled.iter().chain([&swapped, &longer, &format!("{base}/{}", token.to_uppercase())]) {
         assert_eq!(setup.browser.hook(url, &[("callid", &asked.id)]).await, nothing, "{url}");
     }
 
@@ -518,6 +589,8 @@ async fn a_call_with_our_own_number_is_no_bridge() {
         ("46766860000", BRIDGE, Some(reject)),
         ("0046766860000", BRIDGE, Some(reject)),
         (ALICE, BRIDGE, Some(reject)),
+        ("sip:+46766860000@192.0.2.1:5060", BRIDGE, Some(reject)),
+        ("+046766860000", BRIDGE, Some(reject)),
         ("+46709999999", "+46709999998", Some(reject)),
     ] {
         let (status, body) = setup.browser.hook(&url, &[("from", from), ("to", to), ("callid", "c1")]).await;
@@ -621,6 +694,13 @@ async fn pages_of_listed_origins_may_ask() {
     let response = preflight.send().await.unwrap();
     assert_eq!(response.status(), 204);
     assert!(response.headers()["access-control-allow-methods"].to_str().unwrap().contains("PUT"));
+    let foreign = setup.browser.request(Method::GET, "/v1/config").header("origin", "https://evil.example");
+    assert_eq!(foreign.send().await.unwrap().status(), 403);
+    let (_, metrics) = setup.browser.get("/metrics").await;
+    assert!(
+        metrics.as_str().unwrap().contains(r#"calls_refused_total{code="origin_denied"} 1"#),
+        "{metrics}"
+    );
 }
 
 #[tokio::test]
@@ -702,6 +782,21 @@ async fn the_operator_sees_how_it_goes() {
     let text = response.text().await.unwrap();
     assert!(text.contains("softphone_proxy_calls_started_total 1"), "{text}");
     assert!(text.contains(r#"route="/v1/calls/{call_id}""#), "{text}");
+}
+
+#[tokio::test]
+async fn the_figures_of_the_budget_are_those_of_today_from_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("budget");
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let spent =
+        json!({"day": now.as_secs() / 86_400, "seconds": 90, "cost": 11_400, "until": now.as_secs() * 1_000});
+    std::fs::write(&file, spent.to_string()).unwrap();
+    let setup = Setup::with(|config| config.budget.file = Some(file)).await;
+    let (_, metrics) = setup.browser.get("/metrics").await;
+    let metrics = metrics.as_str().unwrap();
+    assert!(metrics.contains("softphone_proxy_budget_used_seconds 90\n"), "{metrics}");
+    assert!(metrics.contains("softphone_proxy_budget_used_cost 11400\n"), "{metrics}");
 }
 
 #[tokio::test]

@@ -65,3 +65,13 @@ fn the_unit_has_the_credentials_of_the_example() {
     assert_eq!(named, loaded);
     assert_eq!(named.len(), 5);
 }
+
+/// The README offers Redis at a Unix socket; names are resolved over one on many machines.
+#[test]
+fn the_unit_allows_the_sockets_that_the_readme_offers() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let unit = fs::read_to_string(root.join("deploy/wasm-softphone-proxy.service")).unwrap();
+    let families = unit.lines().find_map(|line| line.strip_prefix("RestrictAddressFamilies=")).unwrap();
+    assert!(fs::read_to_string(root.join("README.md")).unwrap().contains("redis+unix://"));
+    assert!(families.split(' ').any(|family| family == "AF_UNIX"), "{families}");
+}

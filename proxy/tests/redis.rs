@@ -248,3 +248,63 @@ async fn without_redis_there_are_no_calls_and_with_it_they_are_back() {
     let log = a.kill();
     assert!(!log.contains("panicked"), "{log}");
 }
+
+#[tokio::test]
+async fn a_record_that_cannot_be_read_holds_up_no_other() {
+    let (redis, elks) = (Redis::start().await, Elks::start().await);
+    let broken = Uuid::new_v4();
+    let client = redis::Client::open(format!("redis://127.0.0.1:{}/", redis.port)).unwrap();
+    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    let mut write = redis::pipe();
+    write.cmd("HSET").arg(format!("test:call:{broken}")).arg("version").arg(1).arg("record").arg("{}");
+    write.cmd("ZADD").arg("test:agenda:").arg(0).arg(broken.to_string());
+    write.query_async::<()>(&mut connection).await.unwrap();
+    let folder = TempDir::new().unwrap();
+    let options = Options { timeouts: "idle = \"400ms\"".to_owned(), ..redis.options() };
+    let proxy = Binary::start(&elks, folder.path(), &options);
+    let (id, _) = start_call(&proxy, &elks).await;
+    let cancelled = || async {
+        let record: String = redis::cmd("HGET")
+            .arg(format!("test:call:{id}"))
+            .arg("record")
+            .query_async(&mut connection.clone())
+            .await
+            .unwrap();
+        record.contains(r#""state":"cancelling""#).then_some(())
+    };
+    eventually("its deadline is kept", cancelled).await;
+}
+
+/// Requests, cancellations, claims and webhooks at once, at both instances: one call each at most, nothing is connected
+/// without a claim or after a cancellation was answered, and every number is free again.
+#[tokio::test]
+async fn whatever_comes_at_once_at_both_is_one_call() {
+    let Pair { redis: _redis, elks, folders: _folders, a, b } = Pair::start().await;
+    for round in 0..12_u32 {
+        let (id, before) = (Uuid::new_v4(), elks.a_legs().len());
+        let body = json!({"to": DESTINATION});
+        let cancel = async { if round % 3 == 0 { Some(b.browser.cancel(id).await) } else { None } };
+        let (first, second, _) = tokio::join!(a.browser.put(id, &body), b.browser.put(id, &body), cancel);
+        assert!(
+            [first.0, second.0].iter().all(|status| [202, 409].contains(&status.as_u16())),
+            "{first:?} {second:?}"
+        );
+        let legs = elks.a_legs();
+        assert!(legs.len() <= before + 1, "{round}");
+        let Some(asked) = legs.get(before) else { continue };
+        let claim = async { if round % 2 == 0 { a.browser.claim(id).await.as_u16() } else { 0 } };
+        let late = async {
+            if round % 4 == 0 {
+                drop(b.browser.cancel(id).await)
+            }
+        };
+        let (one, two, claimed, ()) = tokio::join!(voice(&a, asked), voice(&b, asked), claim, late);
+        let connects = [&one, &two].iter().filter(|action| action["connect"] == DESTINATION).count();
+        let reject = json!({"hangup": "reject"});
+        assert!(connects == 0 || claimed == 204, "{round}: {one} {two} {claimed}");
+        b.browser.cancel(id).await;
+        assert_eq!(voice(&a, asked).await, reject, "{round}");
+        let (_, ()) = tokio::join!(hang_up(&a, asked), hang_up(&b, asked));
+        assert_eq!(a.browser.poll(id, 0, 0).await["ended"], true, "{round}");
+    }
+}

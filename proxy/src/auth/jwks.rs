@@ -5,9 +5,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use jsonwebtoken::DecodingKey;
-use jsonwebtoken::jwk::{
-    AlgorithmParameters, EllipticCurve, JwkSet, KeyAlgorithm, KeyOperations, PublicKeyUse,
-};
+use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, KeyOperations, PublicKeyUse};
+use serde::Deserialize;
 use tokio::sync::Mutex;
 use url::Url;
 
@@ -119,11 +118,18 @@ impl Inner {
     }
 }
 
+#[derive(Deserialize)]
+struct KeySet {
+    keys: Vec<serde_json::Value>,
+}
+
 /// The Ed25519 keys for signatures among those of a key set; others are passed over.
 fn usable_keys(body: &[u8]) -> Option<BTreeMap<String, Arc<DecodingKey>>> {
-    let set: JwkSet = serde_json::from_slice(body).ok()?;
+    let set: KeySet = serde_json::from_slice(body).ok()?;
     let mut keys = BTreeMap::new();
-    for key in set.keys.iter().take(MAX_KEYS) {
+    // One by one: a key that isn't understood must not hide the others (RFC 7517, 5).
+    for key in set.keys.into_iter().take(MAX_KEYS) {
+        let Ok(key) = serde_json::from_value::<Jwk>(key) else { continue };
         let AlgorithmParameters::OctetKeyPair(parameters) = &key.algorithm else { continue };
         let common = &key.common;
         let for_signatures =

@@ -454,3 +454,20 @@ proptest! {
         }
     }
 }
+
+#[tokio::test]
+async fn a_key_that_is_not_understood_hides_no_other() {
+    let others = [
+        json!({"kty": "OKP", "crv": "X25519", "use": "enc", "kid": "x", "x": "AAAA"}),
+        json!({"kty": "AKP", "alg": "ML-DSA-44", "kid": "pq", "pub": "AAAA"}),
+        json!({"kty": "EC", "crv": "secp256k1", "kid": "k", "x": "AAAA", "y": "AAAA"}),
+        json!({"kty": "OKP", "crv": "Ed25519", "kid": 7, "x": "AAAA"}),
+        json!({"kid": "nothing"}),
+        json!("nonsense"),
+    ];
+    for other in others {
+        let server = key_server(json!({"keys": [other, jwk(KEY_1, "one", json!({}))]}).to_string()).await;
+        let authenticator = with_key_set(&server.url, Duration::ZERO).await;
+        assert_eq!(outcome(&authenticator, &eddsa(Some("one"), KEY_1)).await, "ok", "{other}");
+    }
+}

@@ -173,7 +173,7 @@ pub enum Reason {
     NoAnswer,
     /// The far leg can't be reached.
     Failed,
-    /// By the client, or by its silence.
+    /// By the client, by its silence, or by the operator who stopped all calls.
     Cancelled,
     /// The browser's leg wasn't answered.
     ClientUnreachable,

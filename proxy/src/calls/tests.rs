@@ -567,3 +567,49 @@ proptest! {
         prop_assert!(call.record.ended() || fields.contains_key("id") || fields.contains_key("callid"));
     }
 }
+
+#[test]
+fn a_call_that_is_too_long_is_told_of_also_after_silence() {
+    let mut call = Call::new();
+    call.bridged();
+    // The page is in the background and does not ask; 46elks says each time that the call goes on.
+    let mut reads = 0;
+    for _ in 0..200 {
+        let effects = call.after(1_000).effects.split_off(0);
+        for _ in effects.iter().filter(|effect| matches!(effect, Effect::Read { .. })) {
+            reads += 1;
+            call.on(Event::Read(Some(Hangup { state: Some("ongoing".to_owned()), ..Hangup::default() })));
+        }
+    }
+    assert_eq!(reads, 6);
+    call.is(State::Bridging, None);
+    let next = next_deadline(&call.record, &T).unwrap();
+    assert!(next <= START + T.max_duration + T.grace, "{next}");
+    call.now = next;
+    let effects = call.on(Event::Tick);
+    assert!(effects.contains(&Effect::Alarm(Alarm::TooLong)), "{effects:?}");
+    assert!(effects.contains(&Effect::Read { id: OURS.to_owned() }), "{effects:?}");
+    // Once.
+    let next = next_deadline(&call.record, &T).unwrap();
+    assert!(next > START + T.max_duration + T.grace + 60_000, "{next}");
+}
+
+#[test]
+fn a_claim_long_after_somebody_answered_is_told_of() {
+    // Another device answered our leg, and this one something else.
+    let mut call = Call::new();
+    call.started();
+    assert!(matches!(call.voice(OURS), VoiceReply::Wait { .. }));
+    call.after(2_500).is(State::Cancelling, None);
+    let effects = call.on(Event::Claim { hash: None });
+    assert_eq!(effects, [Effect::Alarm(Alarm::ClaimSkew)]);
+    call.is(State::Cancelling, None);
+    // Just too late is nothing strange, nor is a claim of a call that was cancelled before.
+    let mut call = Call::new();
+    call.started();
+    assert!(matches!(call.voice(OURS), VoiceReply::Wait { .. }));
+    assert_eq!(call.after(1_600).on(Event::Claim { hash: None }), []);
+    let mut call = Call::new();
+    call.started().on(Event::Cancel);
+    assert_eq!(call.after(3_000).on(Event::Claim { hash: None }), []);
+}

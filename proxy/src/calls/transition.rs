@@ -220,6 +220,12 @@ impl Step<'_> {
 
     fn claim(&mut self, hash: Option<&str>) {
         if self.record.ended() || self.record.state == State::Cancelling {
+            // Somebody answered our leg, and the client a call much later: it was not the same one.
+            let answered_at = self.record.voice.as_ref().map(|voice| voice.at);
+            let late = answered_at.is_some_and(|at| self.now.saturating_sub(at) > SKEW);
+            if late && self.record.claimed_at.is_none() {
+                self.alarm(Alarm::ClaimSkew);
+            }
             return;
         }
         self.record.seen_at = self.record.seen_at.max(self.now);
@@ -409,8 +415,14 @@ fn read_at(record: &Record, timing: &Timing) -> Option<Millis> {
     if record.ended() || (record.provider_id.is_none() && record.voice.is_none()) {
         return None;
     }
-    let after = READS.get(usize::from(record.reads))?;
-    Some(due_at(record, timing).saturating_add(*after).max(record.read_after))
+    match READS.get(usize::from(record.reads)) {
+        Some(after) => Some(due_at(record, timing).saturating_add(*after).max(record.read_after)),
+        // Silence may have used them up long before the call is too long.
+        None => {
+            let connected_at = record.connected_at.filter(|_| record.cancelled_at.is_none())?;
+            Some(longest(connected_at, timing)).filter(|longest| record.read_after <= *longest)
+        }
+    }
 }
 
 /// When the record ends, whatever happens.

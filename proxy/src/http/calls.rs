@@ -398,10 +398,16 @@ pub(crate) async fn delete(
     let tombstone = Record::tombstone(id, &session.user, clock::now());
     let known = match shared.exchange.store.get(id).await? {
         Some(known) => Some(known),
-        None => match shared.exchange.bury(tombstone.clone()).await? {
-            Created::Existing(known) => Some(known),
-            Created::New(_) | Created::Busy => None,
-        },
+        None => {
+            if let Err(limited) = shared.limits.check_cancel(&session.user) {
+                shared.metrics.limited(limited.limit);
+                return Err(named(limited.code).retry_after(Some(limited.retry_after_s())));
+            }
+            match shared.exchange.bury(tombstone.clone()).await? {
+                Created::Existing(known) => Some(known),
+                Created::New(_) | Created::Busy => None,
+            }
+        }
     };
     let record = match known {
         // Somebody else's id is as good as unknown.

@@ -90,6 +90,7 @@ problems! {
         400: "bad_request",
         401: "unauthenticated",
         403: "origin_denied",
+        429: "rate_limited: too many calls that nobody knows",
         503: "unavailable",
     }
     /// Of a question about the session.

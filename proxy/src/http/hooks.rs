@@ -121,6 +121,18 @@ impl FromRequestParts<Shared> for Provider {
     }
 }
 
+/// The secret part of the path. What is no text is as wrong as any other.
+pub(crate) struct Secret(String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Secret {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let path = Path::<String>::from_request_parts(parts, state).await;
+        path.map(|Path(secret)| Self(secret)).map_err(|_| nothing("token"))
+    }
+}
+
 /// What everybody else gets.
 fn nothing(reason: &'static str) -> Problem {
     info!(code = "not_found", reason, "a webhook was refused");
@@ -130,8 +142,10 @@ fn nothing(reason: &'static str) -> Problem {
 /// Who sent it: the peer, or, as far as peers are our own reverse proxies, whom the last of them names.
 fn source(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> Option<IpAddr> {
     let mut source = peer.to_canonical();
-    let named = headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
-    let named: Vec<&str> = named.flat_map(|value| value.split(',')).collect();
+    // Also of a line that isn't all text: without it, the line before, the client's own, would count.
+    let named = headers.get_all("x-forwarded-for").iter();
+    let named: Vec<_> = named.map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
+    let named: Vec<&str> = named.iter().flat_map(|value| value.split(',')).collect();
     for name in named.iter().rev() {
         if !contains(trusted, source) {
             break;
@@ -187,7 +201,7 @@ async fn find(shared: &Shared, token: &str, purpose: Purpose) -> Result<Record, 
 pub(crate) async fn voice_start(
     State(shared): State<Shared>,
     _provider: Provider,
-    Path(token): Path<String>,
+    Secret(token): Secret,
     FormBody(form): FormBody,
 ) -> Result<Json<Action>, Problem> {
     let record = find(&shared, &token, Purpose::Voice).await?;
@@ -232,7 +246,7 @@ pub(crate) async fn voice_start(
 pub(crate) async fn whenhangup(
     State(shared): State<Shared>,
     _provider: Provider,
-    Path(token): Path<String>,
+    Secret(token): Secret,
     FormBody(form): FormBody,
 ) -> Result<StatusCode, Problem> {
     let record = find(&shared, &token, Purpose::Hangup).await?;
@@ -259,7 +273,7 @@ pub(crate) async fn whenhangup(
 pub(crate) async fn incoming(
     State(shared): State<Shared>,
     _provider: Provider,
-    Path(secret): Path<String>,
+    Secret(secret): Secret,
     FormBody(form): FormBody,
 ) -> Result<Json<Action>, Problem> {
     let wanted = shared.config.incoming.secret.as_ref().ok_or_else(|| nothing("token"))?;
@@ -268,9 +282,8 @@ pub(crate) async fn incoming(
     }
     let from = form.get("from").map_or("", String::as_str);
     let digits: String = from.chars().filter(char::is_ascii_digit).collect();
-    // 46elks writes E.164; a spoofed number may come in another dress.
-    let digits = digits.trim_start_matches("00");
-    let ours = shared.own_digits.contains(digits);
+    // 46elks writes E.164; a spoofed number may come in another dress, with zeros before it or a host behind.
+    let ours = shared.own_digits.iter().any(|own| digits.contains(own.as_str()));
     let rings = form.get("to").and_then(|to| E164::parse(to).ok());
     let rings = rings.and_then(|to| shared.config.incoming.numbers.get(&to));
     let action = match rings {
@@ -319,5 +332,17 @@ mod tests {
         assert_eq!(source_of("10.0.0.1", &["[2001:db8::1]:443"], &ours), ip("2001:db8::1"));
         assert_eq!(source_of("::ffff:10.0.0.1", &["192.0.2.1"], &ours), ip("192.0.2.1"));
         assert_eq!(source_of("10.0.0.1", &["nonsense"], &ours), None);
+    }
+
+    #[test]
+    fn what_cannot_be_read_in_a_header_does_not_hide_who_sent_it() {
+        // The hop adds to the last line; the client wrote the rest of it, and the line before.
+        let mut headers = HeaderMap::new();
+        headers.append("x-forwarded-for", "176.10.154.199".parse().unwrap());
+        let line = axum::http::HeaderValue::from_bytes(b"\xff, 192.0.2.1").unwrap();
+        headers.append("x-forwarded-for", line);
+        let trusted = ["10.0.0.0/8".parse().unwrap()];
+        let found = source("10.0.0.1".parse().unwrap(), &headers, &trusted);
+        assert_eq!(found, Some("192.0.2.1".parse().unwrap()));
     }
 }

@@ -54,6 +54,9 @@ pub(crate) async fn ready(State(shared): State<Shared>) -> Result<Json<Health>, 
         content_type = "application/openmetrics-text")),
 )]
 pub(crate) async fn metrics(State(shared): State<Shared>) -> impl IntoResponse {
+    // It may have become another day, and a restart begins with what was used before.
+    let (seconds, cost) = shared.limits.used_today();
+    shared.metrics.budget_used(seconds, cost);
     ([(header::CONTENT_TYPE, Metrics::CONTENT_TYPE)], shared.metrics.render())
 }
 

@@ -136,32 +136,30 @@ impl Writer {
     fn run(mut self, queue: &mpsc::Receiver<Job>, broken: &AtomicBool) {
         while let Ok(first) = queue.recv() {
             let jobs: Vec<Job> = std::iter::once(first).chain(queue.try_iter()).collect();
-            // Whoever waits learns of a failure by the loss of its channel. After one, nothing is written any more:
-            // a line after a torn one could not be read.
-            if self.write(jobs).is_err() {
+            // After a failure nothing is written any more: a line after a torn one could not be read. It shows before
+            // those who wait learn of it, which they do by the loss of their channels.
+            if self.write(&jobs).is_err() {
                 broken.store(true, Ordering::Release);
                 return;
+            }
+            for job in jobs {
+                if let Job::Append { synced: Some(synced), .. } = job {
+                    // Its request may have gone away meanwhile.
+                    let _gone = synced.send(());
+                }
             }
         }
     }
 
-    fn write(&mut self, jobs: Vec<Job>) -> io::Result<()> {
-        let mut waiting = Vec::new();
+    fn write(&mut self, jobs: &[Job]) -> io::Result<()> {
         for job in jobs {
             match job {
-                Job::Append { line, synced } => {
-                    self.file()?.write_all(&line)?;
-                    waiting.extend(synced);
-                }
-                Job::Rewrite(lines) => self.rewrite(&lines)?,
+                Job::Append { line, .. } => self.file()?.write_all(line)?,
+                Job::Rewrite(lines) => self.rewrite(lines)?,
             }
         }
-        if !waiting.is_empty() {
+        if jobs.iter().any(|job| matches!(job, Job::Append { synced: Some(_), .. })) {
             self.file()?.sync_data()?;
-        }
-        for synced in waiting {
-            // Its request may have gone away meanwhile.
-            let _gone = synced.send(());
         }
         Ok(())
     }
@@ -210,10 +208,11 @@ fn replay(file: File) -> io::Result<Vec<Entry>> {
         if reader.read_until(b'\n', &mut line)? == 0 || line.last() != Some(&b'\n') {
             return Ok(entries);
         }
-        let entry = serde_json::from_slice(&line).map_err(|error| {
+        let entry = serde_json::from_slice(&line).map_err(|_| {
             io::Error::new(
                 io::ErrorKind::InvalidData,
-                format!("line {}: {error}", entries.len().saturating_add(1)),
+                // Its own text may hold what stands there.
+                format!("line {}: no record of this version", entries.len().saturating_add(1)),
             )
         })?;
         entries.push(entry);

@@ -230,5 +230,6 @@ async fn within<T>(job: impl Future<Output = redis::RedisResult<T>>) -> Result<T
 }
 
 fn read(json: &str) -> Result<Record, Unavailable> {
-    serde_json::from_str(json).map_err(|error| Unavailable(format!("a record that can't be read: {error}")))
+    // The error's own text may hold what stands there.
+    serde_json::from_str(json).map_err(|_| Unavailable("a record that can't be read".to_owned()))
 }

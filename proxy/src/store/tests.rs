@@ -116,3 +116,16 @@ async fn a_journal_that_fails_stops_everything() {
     assert!(store.barrier().await.is_err());
     assert!(store.create(call(2, "+4600100101")).await.is_err());
 }
+
+#[tokio::test]
+async fn a_damaged_journal_is_refused_without_what_it_says() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("journal");
+    for line in
+        [r#"{"write":{"version":"+46701234567"}}"#, r#"{"forget":"+46701234567"}"#, r#"{"+46701234567":1}"#]
+    {
+        fs::write(&path, format!("{line}\n")).unwrap();
+        let error = Store::journalled(&path, Timing::default(), NOW).unwrap_err().to_string();
+        assert!(error.contains("line 1") && !error.contains("4670"), "{error}");
+    }
+}

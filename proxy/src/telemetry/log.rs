@@ -62,6 +62,15 @@ pub fn init_logging(filter: &str) {
     let _ = tracing_subscriber::registry().with(LogLayer::stderr().with_filter(filter)).try_init();
 }
 
+/// Logs panics of this process as lines of the log: where they happened, and not what they say, which may be what
+/// somebody sent.
+pub fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(|place| format!("{}:{}", place.file(), place.line()));
+        tracing::error!(kind = "panic", reason = place.unwrap_or_default(), "a defect");
+    }));
+}
+
 type Sink = Arc<dyn Fn(&[u8]) + Send + Sync>;
 
 /// Writes events as JSON lines, with listed fields only.

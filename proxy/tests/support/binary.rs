@@ -29,6 +29,7 @@ pub(crate) struct Options {
     /// The table `[timeouts]`.
     pub(crate) timeouts: String,
     pub(crate) crash_at: Option<&'static str>,
+    pub(crate) panic_at: Option<&'static str>,
 }
 
 impl Binary {
@@ -39,6 +40,9 @@ impl Binary {
         command.arg("--config").arg(config).stderr(Stdio::piped()).env_remove("CRASH_AT");
         if let Some(step) = options.crash_at {
             command.env("CRASH_AT", step);
+        }
+        if let Some(step) = options.panic_at {
+            command.env("PANIC_AT", step);
         }
         let mut child = command.spawn().unwrap();
         let (lines, listening) = mpsc::channel();
