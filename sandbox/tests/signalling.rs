@@ -213,6 +213,7 @@ async fn a_port_that_is_taken_is_named() {
         www: "/nowhere".into(),
         pkg: "/nowhere".into(),
         elks: sandbox::elks::Settings::default(),
+        secrets: None,
         elks_api_credentials: None,
     };
     let error = sandbox::Sandbox::bind(settings, report).await.err().unwrap();

@@ -72,6 +72,7 @@ impl Server {
             www: web.join("www"),
             pkg: web.join("pkg"),
             elks: sandbox::elks::Settings { seed: Some(1), ..sandbox::elks::Settings::default() },
+            secrets: None,
             elks_api_credentials,
         };
         let sandbox = Sandbox::bind(settings, report).await.unwrap();
