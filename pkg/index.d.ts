@@ -65,6 +65,8 @@ export interface DialStrategyConfig {
 export interface SipCredentials { username?: string; password?: string; ha1?: string; realm?: string; bearerToken?: string }
 
 export interface DialOptions {
+  /** Aborts the dial until dial() has resolved; after that end the call with hangup(). A signal with a time limit, e.g.
+   *  AbortSignal.timeout(), would otherwise cut a conversation off. */
   signal?: AbortSignal;
   /** Milliseconds until the dial fails with code "timeout". */
   timeout?: number;
@@ -132,7 +134,8 @@ export interface OriginatedCall {
   readonly to: string;
   /** The proxy's word, as it is now: "ringing_client", "bridging", ...; "ended" at the end. */
   readonly state: string;
-  /** Ends the call; resolves when it is over here, and the proxy has been or is being told. */
+  /** Gives the call up; resolves when it is over here, and the proxy has been or is being told. The provider knows no
+   *  way to end a leg that is up: what has answered it must hang up too. */
   cancel(): Promise<void>;
 }
 

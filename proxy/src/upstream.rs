@@ -147,7 +147,8 @@ async fn classify(response: Response) -> Outcome {
     if status.is_success() {
         let call: Option<Value> = serde_json::from_slice(&body).ok();
         let id = call.as_ref().and_then(|call| call.get("id")?.as_str()).filter(|id| is_call_id(id));
-        return id.map_or(refused(Code::ProviderError), |id| Outcome::Started(id.to_owned()));
+        let made = Refusal { code: Code::ProviderError, retry_after_s: None, made: true };
+        return id.map_or(Outcome::Refused(made), |id| Outcome::Started(id.to_owned()));
     }
     by_text(status, &String::from_utf8_lossy(&body), retry_after)
 }
@@ -155,7 +156,7 @@ async fn classify(response: Response) -> Outcome {
 /// Errors are plain text. What it begins with says more than the status, which is not documented.
 fn by_text(status: StatusCode, text: &str, retry_after_s: Option<u64>) -> Outcome {
     if status == StatusCode::TOO_MANY_REQUESTS {
-        return Outcome::Refused(Refusal { code: Code::ProviderBusy, retry_after_s });
+        return Outcome::Refused(Refusal { code: Code::ProviderBusy, retry_after_s, made: false });
     }
     let begins = |prefix: &str| status.is_client_error() && text.trim_start().starts_with(prefix);
     refused(match status.as_u16() {
@@ -169,7 +170,7 @@ fn by_text(status: StatusCode, text: &str, retry_after_s: Option<u64>) -> Outcom
 }
 
 fn refused(code: Code) -> Outcome {
-    Outcome::Refused(Refusal { code, retry_after_s: None })
+    Outcome::Refused(Refusal { code, retry_after_s: None, made: false })
 }
 
 async fn body(mut response: Response) -> Option<Vec<u8>> {

@@ -75,7 +75,14 @@ impl CallProxy {
             };
             config.users.insert(phone.to_owned(), user);
         }
-        config.incoming = IncomingConfig { secret: Some(secret()?), numbers: public_numbers };
+        let incoming = secret()?;
+        for (_, public, ..) in elks.users() {
+            elks.set_voice_start(
+                public,
+                format!("{origin}{PATH}/hooks/incoming/{}", incoming.expose_secret()),
+            );
+        }
+        config.incoming = IncomingConfig { secret: Some(incoming), numbers: public_numbers };
         config.sip = SipConfig {
             servers: vec![format!("ws://{address}/w1/websocket")],
             domain: elks::DOMAIN.to_owned(),

@@ -1,6 +1,6 @@
 //! Locks shared by the pages of one origin (Web Locks API).
 
-use core::cell::RefCell;
+use core::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use js_sys::{Function, Promise};
@@ -24,6 +24,20 @@ extern "C" {
     ) -> Result<Promise, JsValue>;
 }
 
+thread_local! {
+    /// The locks of this page that the browser has not yet given back.
+    static OURS: RefCell<Vec<Rc<Ours>>> = RefCell::default();
+}
+
+/// A lock of this page.
+struct Ours {
+    name: String,
+    /// It is not wanted any more, and the browser is about to give it back.
+    released: Cell<bool>,
+    /// Settled when it has.
+    over: Promise,
+}
+
 /// Whom to tell whether the lock is held; taken when it is told or not wanted any more.
 type Report = Rc<RefCell<Option<Box<dyn FnOnce(bool)>>>>;
 
@@ -32,6 +46,16 @@ type Report = Rc<RefCell<Option<Box<dyn FnOnce(bool)>>>>;
 pub(crate) struct WebLock {
     release: Function,
     report: Report,
+    ours: Rc<RefCell<Option<Rc<Ours>>>>,
+}
+
+/// What is needed to ask for a lock.
+struct Question {
+    manager: JsValue,
+    name: String,
+    held: Promise,
+    answer: Report,
+    ours: Rc<RefCell<Option<Rc<Ours>>>>,
 }
 
 impl WebLock {
@@ -41,10 +65,38 @@ impl WebLock {
     pub(crate) fn request(window: &Window, name: &str, report: Box<dyn FnOnce(bool)>) -> Self {
         let mut release = None;
         let held = Promise::new(&mut |resolve, _| release = Some(resolve));
-        let lock = Self { release: release.unwrap_or_default(), report: Rc::new(RefCell::new(Some(report))) };
+        let lock = Self {
+            release: release.unwrap_or_default(),
+            report: Rc::new(RefCell::new(Some(report))),
+            ours: Rc::default(),
+        };
+        let question = Question {
+            manager: get(&window.navigator(), "locks"),
+            name: name.to_owned(),
+            held,
+            answer: lock.report.clone(),
+            ours: lock.ours.clone(),
+        };
+        // The browser gives a lock back some time after it was released: one that this page has let go of itself is
+        // no other page's.
+        let leaving = OURS.with_borrow(|ours| {
+            ours.iter().find(|ours| ours.released.get() && ours.name == name).map(|ours| ours.over.clone())
+        });
+        match leaving {
+            Some(over) => then(over, Box::new(move |_| question.ask())),
+            None => question.ask(),
+        }
+        lock
+    }
+}
 
-        let manager = get(&window.navigator(), "locks");
-        let answer = lock.report.clone();
+impl Question {
+    fn ask(self) {
+        let Self { manager, name, held, answer, ours } = self;
+        // It may be wanted no more.
+        if answer.borrow().is_none() {
+            return;
+        }
         let granted = Closure::<dyn Fn(JsValue) -> Promise>::new({
             // The lock is held until what this gives back is settled (Web Locks API, section 2.4).
             let answer = answer.clone();
@@ -55,21 +107,24 @@ impl WebLock {
         });
         let options = object([("ifAvailable", true.into())]);
         let asked = if manager.is_object() {
-            manager.unchecked_into::<LockManager>().request(name, &options, granted.as_ref())
+            manager.unchecked_into::<LockManager>().request(&name, &options, granted.as_ref())
         } else {
             Err(JsValue::UNDEFINED)
         };
         // Settled when the lock has been given back, and at once where it cannot be asked for.
         let over = asked.unwrap_or_else(|_| Promise::resolve(&JsValue::UNDEFINED));
+        let entry = Rc::new(Ours { name, released: Cell::new(false), over: over.clone() });
+        ours.replace(Some(entry.clone()));
+        OURS.with_borrow_mut(|all| all.push(entry.clone()));
         then(
             over,
             Box::new(move |_| {
+                OURS.with_borrow_mut(|all| all.retain(|ours| !Rc::ptr_eq(ours, &entry)));
                 tell(&answer, true);
                 // Nobody calls it any more.
                 drop(granted);
             }),
         );
-        lock
     }
 }
 
@@ -77,6 +132,9 @@ impl Drop for WebLock {
     fn drop(&mut self) {
         let unwanted = self.report.take();
         drop(unwanted);
+        if let Some(ours) = self.ours.take() {
+            ours.released.set(true);
+        }
         let released = self.release.call0(&JsValue::UNDEFINED);
         debug_assert!(released.is_ok(), "resolve does not throw");
     }
@@ -111,18 +169,6 @@ mod tests {
         JsFuture::from(promise).await.unwrap().as_bool().unwrap()
     }
 
-    /// Released locks are free a moment later, as the browser keeps them elsewhere.
-    async fn held_in_the_end(name: &str) -> WebLock {
-        let end = js_sys::Date::now() + 5_000.0;
-        loop {
-            let (lock, told) = ask(name);
-            if answer(told).await {
-                return lock;
-            }
-            assert!(js_sys::Date::now() < end, "the lock stays taken");
-        }
-    }
-
     #[test]
     async fn one_holds_it_until_it_is_dropped() {
         let name = format!("softphone-test-{}", js_sys::Math::random());
@@ -136,7 +182,9 @@ mod tests {
         let (third, told) = ask(&name);
         assert!(!answer(told).await, "a lock that was not held was released");
         drop((first, third, other));
-        drop(held_in_the_end(&name).await);
+        let (again, told) = ask(&name);
+        assert!(answer(told).await, "this page has let go of it itself");
+        drop(again);
     }
 
     #[test]
@@ -144,6 +192,8 @@ mod tests {
         let name = format!("softphone-test-{}", js_sys::Math::random());
         let window = web_sys::window().unwrap();
         drop(WebLock::request(&window, &name, Box::new(|_| panic!("nobody asks any more"))));
-        drop(held_in_the_end(&name).await);
+        let (lock, told) = ask(&name);
+        assert!(answer(told).await);
+        drop(lock);
     }
 }

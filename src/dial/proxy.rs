@@ -169,8 +169,7 @@ pub fn refusal(reply: &ProxyReply) -> Error {
             (ErrorCode::InvalidDestination, "The number cannot be called, the proxy or the provider says")
         }
         ("emergency_unsupported", _) => {
-            return Error::new(ErrorCode::ProxyDenied, "Emergency numbers cannot be called this way")
-                .with_hint("Use a telephone for emergency calls.");
+            (ErrorCode::ProxyDenied, "Emergency numbers cannot be called this way")
         }
         ("destination_denied", _) => (ErrorCode::ProxyDenied, "The proxy does not allow this destination"),
         ("caller_id_denied", _) => (ErrorCode::ProxyDenied, "The proxy does not allow this caller ID"),
@@ -188,13 +187,27 @@ pub fn refusal(reply: &ProxyReply) -> Error {
         (_, 429) => (ErrorCode::ProxyRateLimited, "The proxy allows no more calls now"),
         _ => (ErrorCode::ProxyError, "The proxy failed"),
     };
+    let hint = match code {
+        "emergency_unsupported" => Some("Use a telephone for emergency calls."),
+        "destination_denied" => {
+            Some("Ask who runs the call proxy which countries and numbers may be called.")
+        }
+        "caller_id_denied" => Some("Let `callerId` be a key that the call proxy knows for this user."),
+        "call_in_progress" => {
+            Some("The end of the last call may not have been heard of yet: try again in some seconds.")
+        }
+        _ => None,
+    };
     // A code that this version does not know may help whoever reads it; it comes from outside.
     let code = printable(code);
     let known = if code.is_empty() { reply.status.to_string() } else { code };
     let error = Error::new(kind, concat(&[message, " (", &known, ")"]));
-    match reply.retry_after {
-        Some(after) => error.with_hint(concat(&["Try again in ", &after.as_secs().to_string(), " seconds."])),
-        None => error,
+    match (reply.retry_after, hint) {
+        (Some(after), _) => {
+            error.with_hint(concat(&["Try again in ", &after.as_secs().to_string(), " seconds."]))
+        }
+        (None, Some(hint)) => error.with_hint(hint),
+        (None, None) => error,
     }
 }
 

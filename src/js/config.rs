@@ -565,8 +565,13 @@ fn headers(what: &str, value: &JsValue) -> Result<Vec<(String, String)>, Error> 
     if !is_object(value) {
         return Err(bad());
     }
+    let keys = Object::keys(value.unchecked_ref::<Object>());
+    // A `Headers` or a `Map` has no properties of its own, and would count as no headers.
+    if keys.length() == 0 && !is_plain_object(value) {
+        return Err(bad());
+    }
     let mut headers = Vec::new();
-    for key in Object::keys(value.unchecked_ref::<Object>()).iter() {
+    for key in keys.iter() {
         let text = Reflect::get(value, &key).ok().and_then(|value| value.as_string());
         headers.push(key.as_string().zip(text).ok_or_else(bad)?);
     }
@@ -851,6 +856,8 @@ mod tests {
             ("proxyUrl", "//proxy.example.com/x".into()),
             ("proxyUrl", "javascript:alert(1)".into()),
             ("proxyHeaders", object([("X", 1.into())])),
+            // It has no properties of its own, and would count as no headers.
+            ("proxyHeaders", js_sys::Map::new().into()),
             ("proxyUrl", "https://proxy.example.com/?token=x".into()),
             ("proxyUrl", "/calls#x".into()),
             ("proxyHeaders", object([("X Y", "1".into())])),

@@ -98,6 +98,9 @@ pub struct Refusal {
     pub code: Code,
     /// Seconds, where 46elks named them.
     pub retry_after_s: Option<u64>,
+    /// It answered a success that can't be read: a call was made, which nobody wants any more.
+    #[serde(default)]
+    pub made: bool,
 }
 
 /// What an answer of 46elks means.

@@ -251,8 +251,20 @@ fn hanging_up_after_talking_is_no_cancellation() {
 }
 
 #[test]
+fn a_success_that_cannot_be_read_holds_the_number_until_its_leg_is_over() {
+    let mut call = Call::new();
+    let refusal = Refusal { code: Code::ProviderError, retry_after_s: None, made: true };
+    call.on(Event::Refused(refusal));
+    call.is(State::Cancelling, None);
+    assert_eq!(call.record.refusal, Some(refusal));
+    assert_eq!(call.voice("c1"), VoiceReply::Hangup);
+    call.hung_up(&[("state", "failed")]);
+    call.is(State::Ended, Some(Reason::ProviderError));
+}
+
+#[test]
 fn a_refusal_fails_the_call_unless_there_is_one() {
-    let refusal = Refusal { code: Code::ProviderCredit, retry_after_s: None };
+    let refusal = Refusal { code: Code::ProviderCredit, retry_after_s: None, made: false };
     let mut call = Call::new();
     call.on(Event::Refused(refusal));
     call.is(State::Failed, Some(Reason::ProviderError));
@@ -381,7 +393,7 @@ fn events() -> Vec<Event> {
     vec![
         Event::Begin,
         Event::Started { id: OURS.to_owned() },
-        Event::Refused(Refusal { code: Code::ProviderError, retry_after_s: None }),
+        Event::Refused(Refusal { code: Code::ProviderError, retry_after_s: None, made: false }),
         Event::Unknown,
         Event::NotSent,
         Event::VoiceStart { callid: OURS.to_owned() },
@@ -458,7 +470,11 @@ fn every_state_meets_every_event() {
         ),
         (
             |call| {
-                call.on(Event::Refused(Refusal { code: Code::ProviderError, retry_after_s: None }));
+                call.on(Event::Refused(Refusal {
+                    code: Code::ProviderError,
+                    retry_after_s: None,
+                    made: false,
+                }));
             },
             [F; 17],
         ),

@@ -184,6 +184,11 @@ impl Step<'_> {
             return;
         }
         self.record.refusal = Some(refusal);
+        if refusal.made {
+            // The browser's leg rings, so its number is not free yet.
+            self.cancel(Reason::ProviderError);
+            return;
+        }
         match self.record.reason {
             Some(pending) => self.end(State::Ended, pending),
             None => self.end(State::Failed, Reason::ProviderError),

@@ -50,8 +50,12 @@ async fn cors(request: Request, next: Next) -> Response {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Arm {
+    #[serde(alias = "fault")]
     name: String,
+    #[serde(alias = "count")]
     times: Option<u32>,
+    /// `false` disarms it.
+    enabled: Option<bool>,
     #[serde(default)]
     value: Value,
 }
@@ -65,6 +69,10 @@ async fn arm(State(elks): State<Elks>, Json(arm): Json<Arm>) -> Response {
     let mut calls = elks.shared.calls();
     if arm.name == "none" {
         calls.faults.clear();
+    } else if let Some(fault) = faults::by_name(&arm.name)
+        && arm.enabled == Some(false)
+    {
+        calls.faults.disarm(fault);
     } else if let Some(fault) = faults::by_name(&arm.name) {
         let times = Some(arm.times.unwrap_or(1)).filter(|times| *times > 0);
         calls.faults.arm(fault, Armed { times, value: arm.value });

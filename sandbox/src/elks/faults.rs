@@ -93,6 +93,11 @@ impl Faults {
         self.0.insert(fault, armed);
     }
 
+    /// Disarms one.
+    pub fn disarm(&mut self, fault: Fault) {
+        self.0.remove(&fault);
+    }
+
     /// Disarms all.
     pub fn clear(&mut self) {
         self.0.clear();

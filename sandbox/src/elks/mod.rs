@@ -181,6 +181,11 @@ impl Elks {
         self.shared.api.clone()
     }
 
+    /// What a call to this public number does: the address of its `voice_start`, or the action itself.
+    pub fn set_voice_start(&self, number: &str, voice_start: String) {
+        self.shared.calls().options.voice_start.insert(number.to_owned(), voice_start);
+    }
+
     /// WebRTC number, public number, name and SIP password of each user.
     #[must_use]
     pub fn users(&self) -> Vec<(&'static str, &'static str, &'static str, String)> {

@@ -31,6 +31,10 @@ impl Phone {
             entry.call = Some(id);
         }
         self.timers.set(TimerKey::Call(id, CallTimer::Bridge), self.now + ANSWER_TIMEOUT);
+        // The provider was faster than the proxy, whose answer would have told.
+        if self.rest(id).is_some_and(|rest| rest.state.is_none()) {
+            self.event(Event::Stage(id, DialStage::RingingClient));
+        }
         let offer = super::super::sdp_body(&request.headers, &request.body);
         let Some(call) = self.calls.get_mut(&id) else { return };
         call.sip_call_id.clone_from(&dialog.call_id);

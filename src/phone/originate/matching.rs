@@ -45,6 +45,7 @@ impl Phone {
         }
         let mut unknown = false;
         let mut late = false;
+        let mut due = false;
         let mut waiting = None;
         for call in self.calls.values() {
             let Some(rest) = call.rest.as_deref() else { continue };
@@ -53,7 +54,8 @@ impl Phone {
             }
             let waits = call.phase == Phase::Originating;
             let Some(expected) = &rest.expected else {
-                unknown |= waits || (rest.lingers && rest.originate.may_still_ring());
+                unknown |=
+                    waits || (rest.lingers && call.dialog.is_none() && rest.originate.may_still_ring());
                 continue;
             };
             if number(&expected.from) != from {
@@ -63,6 +65,8 @@ impl Phone {
                 waiting = Some((call.id, rest));
             } else if call.phase == Phase::Terminating {
                 late |= rest.lingers;
+                // Its call has not come: it may be this one.
+                due |= rest.lingers && call.dialog.is_none();
             } else if !rest.open || self.now <= rest.window {
                 return Verdict::Second;
             }
@@ -70,7 +74,7 @@ impl Phone {
         match waiting {
             // It looks the same as that of the dial before, and the proxy, which makes one call at a time for a
             // number, has not yet taken on this one.
-            Some((_, rest)) if late && rest.state.is_none() => Verdict::Unknown,
+            Some((_, rest)) if due && rest.state.is_none() => Verdict::Unknown,
             Some((id, _)) if self.calls.values().any(|other| other.id != id && other.occupies()) => {
                 Verdict::Occupied(id)
             }

@@ -516,6 +516,23 @@ fn the_late_call_of_the_first_dial_is_not_that_of_a_second_that_was_refused() {
 }
 
 #[test]
+fn a_call_that_had_its_bridge_does_not_delay_that_of_the_next_dial() {
+    let (mut bench, id, ..) = reach(At::Open);
+    bench.hangup(id);
+    bench.sent.clear();
+    let next = originate(&mut bench);
+    bench.proxy_answers(is_config, known());
+    // Faster than the answer to the request for the call.
+    let (_, invite) = bridge("next", CALLER_ID);
+    send(&mut bench, &invite);
+    assert!(bench.lines().contains(&"200 INVITE".to_owned()));
+    assert_eq!(
+        stages(&bench, next),
+        [DialStage::Preparing, DialStage::Requesting, DialStage::RingingClient, DialStage::ClientConnected]
+    );
+}
+
+#[test]
 fn the_tombstone_does_not_stand_for_ever() {
     let (mut bench, id, _, invite) = reach(At::Ringing);
     bench.hangup(id);
