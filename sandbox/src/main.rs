@@ -43,6 +43,9 @@ struct Arguments {
     /// Show the passwords of the accounts too
     #[arg(long)]
     show_passwords: bool,
+    /// Log what the call proxy does too, from this level on: info, warn, ...
+    #[arg(long)]
+    proxy_log: Option<String>,
     /// List all secrets in this file, one a line
     #[arg(long)]
     secrets_file: Option<PathBuf>,
@@ -63,6 +66,7 @@ async fn main() -> ExitCode {
         undocumented_hangup,
         callid_header,
         show_passwords,
+        proxy_log,
         secrets_file: secrets,
         elks_api_credentials_file: elks_api_credentials,
     } = Arguments::parse();
@@ -70,6 +74,9 @@ async fn main() -> ExitCode {
         if !directory.is_dir() {
             eprintln!("no {what} at {}", directory.display());
         }
+    }
+    if let Some(level) = proxy_log {
+        wasm_softphone_proxy::telemetry::init_logging(&level);
     }
     let report = Report::new(trace, say);
     let reg = if reg == "fork" { Reg::Fork } else { Reg::LastWins };

@@ -13,7 +13,7 @@ use crate::{suites::Suite, workspace};
 /// Names the directory in which tests leave their own logs and those of the servers that they start.
 const VARIABLE: &str = "TEST_LOGS";
 
-/// The file, among the logs of a suite, in which the sandbox lists its secrets, one a line; not searched itself.
+/// How the names of files end, among the logs of a suite, that list secrets, one a line; not searched themselves.
 const SECRETS: &str = "secrets.txt";
 
 /// E.164 numbers have up to 15 digits; with fewer than 8 it is a country code, a time zone or a difference.
@@ -46,11 +46,13 @@ pub(crate) fn begin(suite: Suite) -> Result<PathBuf> {
 /// Searches the logs of a suite. Each find is named without being repeated.
 pub(crate) fn search(suite: Suite) -> Result<Vec<String>> {
     let dir = dir(suite)?;
-    let secrets = fs::read_to_string(dir.join(SECRETS)).unwrap_or_default();
-    let secrets: Vec<&str> = secrets.lines().filter(|line| !line.is_empty()).collect();
     let mut finds = Vec::new();
     let mut files = Vec::new();
     collect(&dir, &mut files)?;
+    let lists = files.extract_if(.., |file| file.to_string_lossy().ends_with(SECRETS));
+    let secrets =
+        lists.map(fs::read_to_string).collect::<Result<String, _>>().context("a list of secrets")?;
+    let secrets: Vec<&str> = secrets.lines().filter(|line| !line.is_empty()).collect();
     for file in files {
         let bytes = fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
         let text = String::from_utf8_lossy(&bytes);
@@ -69,7 +71,7 @@ fn collect(dir: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
         let path = entry?.path();
         if path.is_dir() {
             collect(&path, files)?;
-        } else if !path.ends_with(SECRETS) {
+        } else {
             files.push(path);
         }
     }

@@ -57,7 +57,8 @@ impl Sandbox {
     /// Starts it with its call log in a file, and waits until it answers.
     pub(crate) fn start_logged(port: u16, suite: Suite) -> Result<Self> {
         let log = logs::dir(suite)?.join("sandbox.log");
-        let task = task(port).arg("--secrets-file").arg(logs::secrets_file(suite)?);
+        let task =
+            task(port).arg("--secrets-file").arg(logs::secrets_file(suite)?).args(["--proxy-log", "info"]);
         Self { group: task.start_logged(&log)?, log: Some(log) }.ready(port)
     }
 

@@ -3,7 +3,7 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Write as _},
     net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -48,12 +48,16 @@ impl Binary {
         let (lines, listening) = mpsc::channel();
         let log = Arc::new(Mutex::new(String::new()));
         let (stderr, kept) = (child.stderr.take().unwrap(), Arc::clone(&log));
+        let mut file = kept_log(child.id());
         std::thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
                 let value: Option<serde_json::Value> = serde_json::from_str(&line).ok();
                 let listen = value.as_ref().and_then(|line| line["listen"].as_str()?.parse().ok());
                 if let Some(address) = listen {
                     lines.send(address).unwrap();
+                }
+                if let Some(file) = &mut file {
+                    writeln!(file, "{line}").unwrap();
                 }
                 let mut log = kept.lock().unwrap();
                 log.push_str(&line);
@@ -165,4 +169,12 @@ global_per_minute = 1000
     )
     .unwrap();
     path
+}
+
+/// Where the log of an instance stays, for whoever searches all logs for secrets, and what to search it for.
+fn kept_log(instance: u32) -> Option<fs::File> {
+    let folder = PathBuf::from(std::env::var_os("TEST_LOGS")?);
+    let secrets = [API_USER, API_PASSWORD, HOOK_KEY, JWT_SECRET, SIP_SECRET, ""].join("\n");
+    fs::write(folder.join("proxy-tests-secrets.txt"), secrets).unwrap();
+    Some(fs::File::create(folder.join(format!("proxy-{instance}.log"))).unwrap())
 }
