@@ -122,6 +122,25 @@ describe('giving up a call through 46elks', { timeout: 600_000 }, () => {
     }
   }
 
+  test('a dial that is given up at once makes way for the next', async () => {
+    const phone = await suite.phone();
+    const codes = await phone.page.evaluate(async (to) => {
+      const found = [];
+      for (let dials = 0; dials < 3; dials += 1) {
+        const abort = new AbortController();
+        const dial = globalThis.phone.dial(to, { signal: abort.signal });
+        abort.abort();
+        found.push((await dial).error.code);
+      }
+      const { call, error } = await globalThis.phone.dial(to);
+      await call?.hangup();
+      return [...found, error?.code ?? null];
+    }, NUMBERS.echo);
+    assert.deepEqual(codes, ['aborted', 'aborted', 'aborted', null]);
+    await suite.simulator.quiet({ deadline: 30_000, atLeast: 1 });
+    assert.equal((await suite.simulator.billed()).a, 1);
+  });
+
   test('a call of the provider that comes after the dial was given up is refused, and does not ring', async () => {
     const phone = await suite.phone();
     await suite.simulator.arm('late-invite-after-cancel', 3000);
