@@ -182,6 +182,13 @@ async fn control_is_for_pages_of_this_machine() {
     let response = request.header("access-control-request-method", "DELETE").send().await.unwrap();
     assert_eq!(response.status(), 204);
     assert_eq!(response.headers()["access-control-allow-headers"], "content-type");
+    let armed = |list: &Value| list.to_string().contains("\"times\":3");
+    let (status, list) =
+        elks.sim(Method::POST, "/_sim/fault", json!({ "fault": "no-invite", "count": 3 })).await;
+    assert!(status == 200 && armed(&list), "{list}");
+    let off = json!({ "name": "no-invite", "enabled": false });
+    let (status, list) = elks.sim(Method::POST, "/_sim/fault", off).await;
+    assert!(status == 200 && !armed(&list), "{list}");
     assert_eq!(elks.sim(Method::POST, "/_sim/config", json!({ "colour": "red" })).await.0, 400);
     let body = json!({ "from": "+46701", "to": "+46705555555" });
     assert_eq!(elks.sim(Method::POST, "/_sim/incoming", body).await.0, 404);

@@ -229,6 +229,23 @@ async fn incoming_calls_ring_at_the_phone_of_the_number() {
     );
 }
 
+/// The call proxy decides on calls to the public numbers, and lets nobody pass who shows one of them.
+#[tokio::test]
+async fn a_caller_who_shows_our_own_number_does_not_ring() {
+    let elks = Elks::start().await;
+    let mut phone = elks.phone().await;
+    let body = json!({ "from": PUBLIC, "to": PUBLIC });
+    let (status, call) = elks.sim(Method::POST, "/_sim/incoming", body).await;
+    assert_eq!(status, 201);
+    phone.softphone.run_while(elks.wait_state(&id(&call), "failed")).await;
+    let body = json!({ "from": "+46701112233", "to": PUBLIC });
+    elks.sim(Method::POST, "/_sim/incoming", body).await;
+    let first = phone.incoming().await;
+    let remote = phone.softphone.agent.phone().call(first).unwrap().remote_uri.clone();
+    assert_eq!(remote, "sip:+46701112233@voip.46elks.com");
+    assert_eq!(phone.softphone.agent.phone().calls().len(), 1);
+}
+
 #[tokio::test]
 async fn a_phone_may_call_where_that_is_enabled() {
     let elks = Elks::start().await;

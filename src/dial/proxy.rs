@@ -99,14 +99,6 @@ pub struct ProxyCall {
     pub max_duration: Option<Duration>,
 }
 
-impl ProxyCall {
-    /// How the provider's call to this phone looks.
-    #[must_use]
-    pub fn expected(&self) -> Option<Expected> {
-        self.expect.clone()
-    }
-}
-
 /// How the provider's call to this phone looks. `Debug` shows no number.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Expected {

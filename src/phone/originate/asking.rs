@@ -113,7 +113,7 @@ impl Phone {
         let Some(call) = self.calls.get_mut(&id) else { return };
         let phase = call.phase;
         let Some(rest) = call.rest.as_mut() else { return };
-        if let Some(expected) = accepted.expected() {
+        if let Some(expected) = accepted.expect {
             rest.expected = Some(expected);
         }
         rest.confirm_timeout = accepted.confirm_timeout.unwrap_or(rest.confirm_timeout);
