@@ -106,6 +106,7 @@ impl MediaSession {
             MediaCommand::Close => self.close(),
             MediaCommand::TakeLocal => self.hurry(seq),
             MediaCommand::OpenGate => self.open_gate(),
+            MediaCommand::Flow(_) => {}
             MediaCommand::OpenMicrophone => {
                 {
                     let mut parts = self.parts.borrow_mut();
@@ -227,7 +228,7 @@ impl MediaSession {
             // Not held while this waits: the connection is closed with the session.
             let pc = self.pc()?;
             remote = match &command {
-                MediaCommand::CreateAnswer { offer } | MediaCommand::Renegotiate { offer } => {
+                MediaCommand::CreateAnswer { offer } | MediaCommand::Renegotiate { offer, .. } => {
                     Some(pc.set_remote(RtcSdpType::Offer, offer))
                 }
                 MediaCommand::SetAnswer { answer, provisional: false } => {
@@ -239,7 +240,7 @@ impl MediaSession {
                 MediaCommand::Rollback => pc.rollback(),
                 _ => None,
             };
-            if matches!(command, MediaCommand::CreateOffer | MediaCommand::Reoffer) {
+            if matches!(command, MediaCommand::CreateOffer | MediaCommand::Reoffer { .. }) {
                 if first {
                     pc.add_audio(!matches!(self.setup.audio, Audio::Off)).map_err(unavailable)?;
                 }

@@ -667,7 +667,7 @@ impl Driver {
             }
             (Event::Ended(_, reason), Some(call)) => self.call_ended(&call, reason),
             // The call is not known any more: nobody waits for it.
-            (_, None) => {}
+            _ => {}
         }
     }
 

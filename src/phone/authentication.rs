@@ -82,7 +82,16 @@ impl Phone {
         let seq = match owner {
             Owner::Register => self.registration.next_seq(),
             Owner::Invite(_) | Owner::Nobody => request.headers.seq().map_or(1, |seq| seq.saturating_add(1)),
-            Owner::Bye(id) | Owner::Info(id) => {
+            Owner::Subscription(_) | Owner::Publication(_) | Owner::Request(_) => {
+                request.headers.seq().map_or(1, |seq| seq.saturating_add(1))
+            }
+            Owner::Bye(id)
+            | Owner::Info(id)
+            | Owner::Reinvite(id)
+            | Owner::Update(id)
+            | Owner::Prack(id)
+            | Owner::Refer(id)
+            | Owner::ReferNotify(id) => {
                 match self.calls.get_mut(&id).and_then(|call| call.dialog.as_mut()) {
                     Some(dialog) => {
                         dialog.local_seq = dialog.local_seq.saturating_add(1);
@@ -125,6 +134,13 @@ impl Phone {
             }
             Owner::Bye(call) => self.bury(call),
             Owner::Info(call) => self.event(Event::InfoDone(call, Err(error))),
+            Owner::Reinvite(call) | Owner::Update(call) => self.offer_failed(call, error),
+            Owner::Prack(call) => self.prack_failed(call, error),
+            Owner::Refer(call) => self.refer_failed(call, error),
+            Owner::ReferNotify(call) => self.refer_notify_failed(call),
+            Owner::Subscription(id) => self.subscription_failed(id, error),
+            Owner::Publication(id) => self.publication_failed(id, error),
+            Owner::Request(id) => self.event(Event::RequestDone(id, Err(error))),
             Owner::Nobody => {}
         }
     }

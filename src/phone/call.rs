@@ -88,6 +88,8 @@ pub(super) struct Call {
     pub(super) remote_uri: String,
     pub(super) remote_display_name: Option<String>,
     pub(super) remote_hold: bool,
+    /// Held by us, as far as the application has asked for.
+    pub(super) local_hold: bool,
     pub(super) end_reason: Option<EndReason>,
 
     /// Outgoing: the INVITE as last sent, without Via and credentials. Incoming: as received.
@@ -141,6 +143,7 @@ impl Call {
             remote_uri: String::new(),
             remote_display_name: None,
             remote_hold: false,
+            local_hold: false,
             end_reason: None,
             invite: None,
             invite_tx: None,

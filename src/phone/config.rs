@@ -19,6 +19,25 @@ pub enum CredentialSource {
     Ask,
 }
 
+/// What to do with a redirection, 3xx (RFC 3261, section 8.1.3.4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RedirectPolicy {
+    /// The call ends as `redirected`: whoever can answer could send the user anywhere.
+    #[default]
+    Off,
+    /// Tell with [`Event::Redirected`](super::Event::Redirected) and wait.
+    Ask,
+    /// Call the targets in turn, this many at most.
+    Follow(u8),
+}
+
+/// Session timers (RFC 4028).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SessionTimers {
+    /// What to ask for; 90 s at least.
+    pub expires: Duration,
+}
+
 /// The settings of a phone.
 #[derive(Debug, Clone)]
 pub struct PhoneConfig {
@@ -38,6 +57,21 @@ pub struct PhoneConfig {
     pub ice_gather_timeout: Duration,
     /// Calls at once; one more gets 486.
     pub max_calls: usize,
+    /// Session timers; `None`: none are offered, and those of the peer are kept to.
+    pub session_timers: Option<SessionTimers>,
+    /// Support reliable 1xx (RFC 3262).
+    pub reliable_provisional: bool,
+    /// What to do with 3xx.
+    pub redirects: RedirectPolicy,
+    /// Believe P-Asserted-Identity (RFC 3325), Diversion and History-Info from the server.
+    pub trust_identity: bool,
+    /// Callers whose headers may make this phone answer by itself (RFC 5373 and its like): URIs without scheme
+    /// (`bob@example.com`), domains (`@example.com`) or `*`. Empty: nobody's.
+    pub auto_answer: Vec<String>,
+    /// `+sip.instance` (RFC 5626): the same for this installation for good, a URN; `None`: one is made up.
+    pub instance_id: Option<String>,
+    /// Hide who calls (RFC 3323): `Privacy: id` and an anonymous From.
+    pub anonymous: bool,
     /// Emit every SIP message, redacted, as a log event.
     pub trace: bool,
     /// `User-Agent`.
@@ -57,6 +91,13 @@ impl PhoneConfig {
             register_expires: Duration::from_secs(600),
             ice_gather_timeout: Duration::from_millis(500),
             max_calls: 8,
+            session_timers: Some(SessionTimers { expires: Duration::from_secs(1800) }),
+            reliable_provisional: true,
+            redirects: RedirectPolicy::Off,
+            trust_identity: false,
+            auto_answer: Vec::new(),
+            instance_id: None,
+            anonymous: false,
             trace: false,
             user_agent: concat!("wasm-softphone/", env!("CARGO_PKG_VERSION")).to_owned(),
         }

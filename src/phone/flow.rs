@@ -439,8 +439,8 @@ impl Phone {
                 continue;
             }
             match entry.owner {
-                Owner::Register | Owner::Invite(_) | Owner::Info(_) => failed.push((id, entry.owner)),
                 Owner::Bye(_) | Owner::Nobody => again.extend(entry.tx.request.to_text().ok()),
+                owner => failed.push((id, owner)),
             }
         }
         for text in again {
@@ -449,11 +449,11 @@ impl Phone {
         for (id, owner) in failed {
             match owner {
                 Owner::Invite(call) => self.outgoing_interrupted(call, error.clone()),
-                Owner::Info(_) => {
+                Owner::Register => self.remove_client(id),
+                _ => {
                     self.remove_client(id);
                     self.on_request_failed(owner, error.clone());
                 }
-                _ => self.remove_client(id),
             }
         }
     }

@@ -41,6 +41,11 @@ impl Phone {
             Method::Invite => self.on_reinvite(id, tx, request, seq),
             Method::Options => self.respond_to_options(tx),
             Method::Info => self.on_info(id, tx, request),
+            Method::Prack => self.on_prack(id, tx, request),
+            Method::Update => self.on_update(id, tx, request, seq),
+            Method::Refer => self.on_refer(id, tx, request),
+            Method::Notify => self.on_refer_notify(id, tx, request),
+            Method::Message => self.on_message(tx, request),
             _ => self.method_not_allowed(tx),
         }
     }
@@ -116,8 +121,8 @@ impl Phone {
         }
         self.respond(tx, 100);
         match offer {
-            Some(offer) => self.media_job(id, Job::Reinvite, MediaCommand::Renegotiate { offer }),
-            None => self.media_job(id, Job::Reinvite, MediaCommand::Reoffer),
+            Some(offer) => self.media_job(id, Job::Reinvite, MediaCommand::Renegotiate { offer, direction: SdpDirection::SendRecv }),
+            None => self.media_job(id, Job::Reinvite, MediaCommand::Reoffer { direction: SdpDirection::SendRecv }),
         }
     }
 

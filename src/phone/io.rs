@@ -4,6 +4,7 @@ use core::fmt;
 
 use crate::dial::proxy::{ProxyCommand, ProxyFailure, ProxyReply};
 use crate::error::Error;
+use crate::sip::sdp::Direction as MediaDirection;
 use crate::sip::message::redact;
 
 /// A call of this phone. Ids are never used twice within one `Phone`.
@@ -29,6 +30,14 @@ pub struct ProxyId(pub u32);
 /// One lock that is shared with the other pages of this origin.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct LockId(pub u32);
+
+/// One request outside a dialog that the application asked for: MESSAGE, OPTIONS.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct RequestId(pub u32);
+
+/// One subscription (RFC 6665) or publication (RFC 3903).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct SubscriptionId(pub u32);
 
 /// What happened outside. Handling it never fails.
 #[derive(Debug)]
@@ -161,13 +170,21 @@ pub enum MediaCommand {
         /// The peer's offer.
         offer: String,
     },
-    /// Answer a new offer of the peer within the call (re-INVITE); reported like `CreateAnswer`.
+    /// Answer a new offer of the peer within the call (re-INVITE, UPDATE); reported like `CreateAnswer`.
     Renegotiate {
         /// The peer's offer.
         offer: String,
+        /// The most that the answer may agree to, as we see it.
+        direction: MediaDirection,
     },
-    /// Make a new offer within the call (re-INVITE without a body); reported like `CreateOffer`.
-    Reoffer,
+    /// Make a new offer within the call (re-INVITE, UPDATE); reported like `CreateOffer`.
+    Reoffer {
+        /// The direction to offer, as we see it.
+        direction: MediaDirection,
+    },
+    /// What may flow from now on, whatever the descriptions say: while a call is held nothing is sent, and nothing of
+    /// the other side is played. No report. `SendRecv` until told otherwise.
+    Flow(MediaDirection),
     /// Enough waiting for candidates: report [`MediaValue::Local`] with what is there. Carries the seq of the
     /// job it hurries.
     TakeLocal,
@@ -365,6 +382,30 @@ pub enum DialStage {
     Connected,
 }
 
+/// How far a transfer has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TransferState {
+    /// The other side has taken it on.
+    Trying,
+    /// The transfer target rings.
+    Ringing,
+    /// The transfer target has answered.
+    Accepted,
+    /// It came to nothing: the call goes on, held.
+    Failed,
+}
+
+/// State of a subscription (RFC 6665, section 4.1.2) or a publication (RFC 3903).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SubscriptionState {
+    /// Asked for.
+    Pending,
+    /// In force.
+    Active,
+    /// Over.
+    Terminated,
+}
+
 /// News for the application.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
@@ -396,6 +437,60 @@ pub enum Event {
         local: bool,
         /// Held by the other side.
         remote: bool,
+    },
+    /// The outcome of `hold` or `unhold`.
+    HoldDone(CallId, Result<(), Error>),
+    /// A transfer that we asked for has come further, with the status that the other side reported.
+    Transfer(CallId, TransferState, Option<u16>),
+    /// The outcome of `transfer`.
+    TransferDone(CallId, Result<(), Error>),
+    /// The other side asks us to call somebody else (REFER): `accept_transfer` or `reject_transfer`. What it names
+    /// is not to be trusted.
+    TransferRequested {
+        /// The call in which it asks.
+        call: CallId,
+        /// Whom to call: a SIP URI.
+        target: String,
+        /// `Referred-By`, not authenticated.
+        referred_by: Option<String>,
+    },
+    /// This call takes the place of another one (RFC 3891), or of one that was transferred (RFC 3515).
+    Replaced {
+        /// The one that ends.
+        old: CallId,
+        /// The one that takes its place.
+        new: CallId,
+    },
+    /// The called side redirects (3xx) and the policy is to ask: `follow_redirect`, or hang up.
+    Redirected {
+        /// The call.
+        call: CallId,
+        /// Where to, best first.
+        targets: Vec<String>,
+    },
+    /// A message has come (RFC 3428).
+    Message {
+        /// URI of the sender, as it says itself.
+        from: String,
+        /// Its display name.
+        display_name: Option<String>,
+        /// Media type.
+        content_type: String,
+        /// The text.
+        body: String,
+    },
+    /// The outcome of `send_message` or `send_options`.
+    RequestDone(RequestId, Result<(), Error>),
+    /// A subscription or publication has changed state.
+    Subscription(SubscriptionId, SubscriptionState, Option<Error>),
+    /// The notifier tells of its state (RFC 6665).
+    Notify {
+        /// The subscription.
+        subscription: SubscriptionId,
+        /// Media type; empty without a body.
+        content_type: String,
+        /// The state, empty where there is none.
+        body: String,
     },
     /// The other side sent a DTMF tone by INFO.
     Dtmf(CallId, char),
@@ -454,6 +549,18 @@ pub enum Why {
     Bridge,
     /// What was answered has not been proved to be the provider's call.
     Confirm,
+    /// An offer that crossed the other side's is made again (RFC 3261, section 14.1).
+    Glare,
+    /// The session is to be refreshed (RFC 4028).
+    SessionRefresh,
+    /// The session has not been refreshed (RFC 4028, section 10).
+    SessionExpired,
+    /// A reliable 1xx is sent again until its PRACK comes (RFC 3262, section 3).
+    Reliable1xx,
+    /// The outcome of a transfer has not been heard.
+    Transfer,
+    /// A subscription or publication is to be refreshed or tried again.
+    Subscription,
     /// How the far leg ended has not been heard.
     Outcome,
     /// The longest time that a call may last.

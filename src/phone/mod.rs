@@ -9,25 +9,44 @@
 //! | `outgoing` | INVITE out, its forks and races |
 //! | `incoming` | INVITE in, answer, refusal |
 //! | `originate` | calls by REST: the proxy, the provider's call to this phone, and the proof that it is it |
-//! | `in_dialog` | BYE, re-INVITE, INFO, the media path |
+//! | `reliable` | reliable 1xx and PRACK (RFC 3262) |
+//! | `redirect` | 3xx |
+//! | `identity` | who calls, and how that is said and believed |
+//! | `auto_answer` | calls that ask to be answered at once |
+//! | `in_dialog` | BYE, INFO, the media path |
+//! | `negotiation` | re-INVITE and UPDATE, either side's; hold |
+//! | `session_timer` | RFC 4028 |
+//! | `transfer`, `replaces` | REFER (RFC 3515), Replaces (RFC 3891) |
+//! | `subscription`, `publication`, `messaging` | SUBSCRIBE, NOTIFY, PUBLISH, MESSAGE |
 //! | `media` | the jobs for the media half and their outcomes |
 //! | `authentication` | challenges to requests |
 //! | `call`, `transactions`, `timers`, `sorted_map` | what is kept |
 
 mod authentication;
+mod auto_answer;
 mod call;
 pub mod config;
 mod flow;
+mod identity;
 mod in_dialog;
 mod incoming;
 pub mod io;
 mod media;
+mod messaging;
+mod negotiation;
 mod originate;
 mod outgoing;
+mod publication;
+mod redirect;
 mod registration;
+mod reliable;
+mod replaces;
+mod session_timer;
 mod sorted_map;
+mod subscription;
 mod timers;
 mod transactions;
+mod transfer;
 
 use core::time::Duration;
 
@@ -53,7 +72,9 @@ use crate::text::{self, concat};
 use crate::time::Instant;
 
 /// The methods that this phone answers (RFC 3261, section 20.5).
-const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO";
+const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, PRACK, UPDATE, REFER, NOTIFY, MESSAGE";
+/// The extensions that a peer may require of this phone (RFC 3261, section 20.32), and those that it is told of.
+const SUPPORTED: [&str; 5] = ["100rel", "timer", "replaces", "norefersub", "outbound"];
 const SDP: &str = "application/sdp";
 /// Proxies give up after three minutes of ringing (RFC 3261, section 16.6, Timer C); so do we, on either side.
 const RING_TIMEOUT: Duration = Duration::from_secs(180);
@@ -134,6 +155,54 @@ pub enum AnswerBy {
     Elsewhere,
 }
 
+/// Where to transfer a call to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TransferTarget {
+    /// Blind: to this SIP URI.
+    Uri(String),
+    /// Attended: to the other side of this call, whose place is taken (RFC 3891).
+    Call(CallId),
+}
+
+/// A message to send (RFC 3428).
+#[derive(Debug, Clone, Default)]
+pub struct MessageRequest {
+    /// The Request-URI: `sip:` or `sips:`.
+    pub target: String,
+    /// Media type, such as `text/plain`.
+    pub content_type: String,
+    /// The text.
+    pub body: String,
+    /// Headers of the application; checked.
+    pub extra_headers: Vec<(String, String)>,
+}
+
+/// What to subscribe to (RFC 6665).
+#[derive(Debug, Clone, Default)]
+pub struct SubscribeRequest {
+    /// The resource: `sip:` or `sips:`.
+    pub target: String,
+    /// The event package: `message-summary`, `dialog`, `presence`, ...
+    pub event: String,
+    /// Media types that are understood.
+    pub accept: Vec<String>,
+    /// Lifetime to ask for.
+    pub expires: Duration,
+}
+
+/// What to publish (RFC 3903).
+#[derive(Debug, Clone, Default)]
+pub struct PublishRequest {
+    /// The event package.
+    pub event: String,
+    /// Media type.
+    pub content_type: String,
+    /// The state.
+    pub body: String,
+    /// Lifetime to ask for.
+    pub expires: Duration,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum CallTimer {
     IceGather,
@@ -148,6 +217,11 @@ enum CallTimer {
     Outcome,
     MaxDuration,
     Tombstone,
+    Glare,
+    SessionRefresh,
+    SessionExpired,
+    Reliable1xx,
+    Transfer,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -162,6 +236,7 @@ enum TimerKey {
     Server(TxId),
     Call(CallId, CallTimer),
     Proxy(ProxyId),
+    Subscription(SubscriptionId),
     Held,
 }
 
@@ -188,8 +263,14 @@ impl TimerKey {
                 CallTimer::Outcome => Why::Outcome,
                 CallTimer::MaxDuration => Why::MaxDuration,
                 CallTimer::Tombstone => Why::Tombstone,
+                CallTimer::Glare => Why::Glare,
+                CallTimer::SessionRefresh => Why::SessionRefresh,
+                CallTimer::SessionExpired => Why::SessionExpired,
+                CallTimer::Reliable1xx => Why::Reliable1xx,
+                CallTimer::Transfer => Why::Transfer,
             },
             Self::Proxy(_) => Why::Proxy,
+            Self::Subscription(_) => Why::Subscription,
             Self::Held => Why::Bridge,
         }
     }
@@ -441,6 +522,107 @@ impl Phone {
         self.start_info(call, content_type, body)
     }
 
+    /// Puts the other side on hold: nothing is sent or played from now on, and the other side is asked to agree; ends
+    /// in [`Event::HoldDone`]. A refusal leaves the call as it was.
+    ///
+    /// # Errors
+    /// `ended`, `invalid_state`.
+    pub fn hold(&mut self, now: Instant, call: CallId) -> Result<(), Error> {
+        self.begin(now);
+        self.start_hold(call, true)
+    }
+
+    /// Takes the other side off hold; ends in [`Event::HoldDone`].
+    ///
+    /// # Errors
+    /// `ended`, `invalid_state`.
+    pub fn unhold(&mut self, now: Instant, call: CallId) -> Result<(), Error> {
+        self.begin(now);
+        self.start_hold(call, false)
+    }
+
+    /// Asks the other side to call somebody else (RFC 3515); ends in [`Event::TransferDone`].
+    ///
+    /// # Errors
+    /// `ended`, `invalid_state`, `invalid_destination`.
+    pub fn transfer(&mut self, now: Instant, call: CallId, target: TransferTarget) -> Result<(), Error> {
+        self.begin(now);
+        self.start_transfer(call, target)
+    }
+
+    /// Does what [`Event::TransferRequested`] asks for: a new call, which is returned.
+    ///
+    /// # Errors
+    /// `ended`, `invalid_state`, as for [`Phone::dial`].
+    pub fn accept_transfer(&mut self, now: Instant, call: CallId) -> Result<CallId, Error> {
+        self.begin(now);
+        self.take_transfer(call)
+    }
+
+    /// Refuses what [`Event::TransferRequested`] asks for (603). Nothing when it is over.
+    pub fn reject_transfer(&mut self, now: Instant, call: CallId) {
+        self.begin(now);
+        self.refuse_transfer(call);
+    }
+
+    /// Goes where [`Event::Redirected`] says: to the target with this index.
+    ///
+    /// # Errors
+    /// `ended`, `invalid_state`, `invalid_destination`.
+    pub fn follow_redirect(&mut self, now: Instant, call: CallId, target: usize) -> Result<(), Error> {
+        self.begin(now);
+        self.take_redirect(call, target)
+    }
+
+    /// Sends a message (RFC 3428); ends in [`Event::RequestDone`].
+    ///
+    /// # Errors
+    /// `not_connected`, `invalid_destination`, `invalid_config`.
+    pub fn send_message(&mut self, now: Instant, message: MessageRequest) -> Result<RequestId, Error> {
+        self.begin(now);
+        self.start_message(message)
+    }
+
+    /// Asks what the other side can do (OPTIONS); ends in [`Event::RequestDone`].
+    ///
+    /// # Errors
+    /// `not_connected`, `invalid_destination`.
+    pub fn send_options(&mut self, now: Instant, target: &str) -> Result<RequestId, Error> {
+        self.begin(now);
+        self.start_options(target)
+    }
+
+    /// Subscribes to an event of a resource (RFC 6665): kept up, also over reconnects, until
+    /// [`Phone::unsubscribe`].
+    ///
+    /// # Errors
+    /// `not_connected`, `invalid_destination`, `invalid_config`.
+    pub fn subscribe(&mut self, now: Instant, request: SubscribeRequest) -> Result<SubscriptionId, Error> {
+        self.begin(now);
+        self.start_subscription(request)
+    }
+
+    /// Ends a subscription or publication. Nothing when it is over.
+    pub fn unsubscribe(&mut self, now: Instant, id: SubscriptionId) {
+        self.begin(now);
+        self.end_subscription(id);
+    }
+
+    /// Publishes event state of this account (RFC 3903), or replaces it where `id` is that of an earlier publication;
+    /// refreshed until [`Phone::unsubscribe`].
+    ///
+    /// # Errors
+    /// `not_connected`, `invalid_config`, `ended`.
+    pub fn publish(
+        &mut self,
+        now: Instant,
+        id: Option<SubscriptionId>,
+        request: PublishRequest,
+    ) -> Result<SubscriptionId, Error> {
+        self.begin(now);
+        self.start_publication(id, request)
+    }
+
     // ---- getters
 
     /// State of the connection.
@@ -523,8 +705,14 @@ impl Phone {
                     CallTimer::Outcome => self.on_outcome_timeout(id),
                     CallTimer::MaxDuration => self.on_max_duration(id),
                     CallTimer::Tombstone => self.on_tombstone(id),
+                    CallTimer::Glare => self.on_glare_timer(id),
+                    CallTimer::SessionRefresh => self.on_session_refresh(id),
+                    CallTimer::SessionExpired => self.on_session_expired(id),
+                    CallTimer::Reliable1xx => self.on_reliable_timer(id),
+                    CallTimer::Transfer => self.on_transfer_timeout(id),
                 },
                 TimerKey::Proxy(id) => self.on_proxy_timeout(id),
+                TimerKey::Subscription(id) => self.on_subscription_timer(id),
                 TimerKey::Held => self.on_held_timeout(),
             }
         }
@@ -720,7 +908,10 @@ impl Phone {
         match (&request.method, to_tag, call) {
             (Method::Cancel, ..) => self.on_cancel(tx, &request),
             (_, Some(_), Some(id)) => self.on_in_dialog_request(id, tx, &request),
+            (Method::Notify, ..) => self.on_notify(tx, &request),
             (_, Some(_), None) => self.respond(tx, 481),
+            (Method::Message, None, _) => self.on_message(tx, &request),
+            (Method::Prack | Method::Update, None, _) => self.respond(tx, 481),
             (Method::Invite, None, _) => self.on_invite(tx, &request),
             (Method::Options, None, _) => match self.unsupported(&request) {
                 None => self.respond_to_options(tx),
@@ -809,6 +1000,14 @@ impl Phone {
                     self.event(Event::InfoDone(call, Err(error)));
                 }
             },
+            Owner::Reinvite(call) => self.on_reinvite_response(call, &request, response),
+            Owner::Update(call) => self.on_update_response(call, response),
+            Owner::Prack(call) => self.on_prack_response(call, response),
+            Owner::Refer(call) => self.on_refer_response(call, response),
+            Owner::ReferNotify(call) => self.on_refer_notify_response(call, response),
+            Owner::Subscription(id) => self.on_subscription_response(id, &request, response),
+            Owner::Publication(id) => self.on_publication_response(id, response),
+            Owner::Request(id) => self.on_request_response(id, response),
             Owner::Nobody => {}
         }
     }
@@ -1005,7 +1204,8 @@ impl Phone {
         if !scheme.eq_ignore_ascii_case("sip") && !scheme.eq_ignore_ascii_case("sips") {
             return Some((416, None));
         }
-        let required = request.headers.values("Require");
+        let mut required = request.headers.values("Require");
+        required.retain(|tag| !SUPPORTED.iter().any(|known| known.eq_ignore_ascii_case(tag)));
         if !required.is_empty() {
             return Some((420, Some(("Unsupported", list(&required)))));
         }
@@ -1080,7 +1280,7 @@ fn info(call: &Call) -> CallInfo {
         state: call.state,
         remote_uri: call.remote_uri.clone(),
         remote_display_name: call.remote_display_name.clone(),
-        local_hold: false,
+        local_hold: call.local_hold,
         remote_hold: call.remote_hold,
         end_reason: call.end_reason.clone(),
         local_number: rest.and_then(RestCall::caller_id).cloned(),

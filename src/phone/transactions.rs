@@ -1,6 +1,6 @@
 //! The transactions under way, found by their wire keys (RFC 3261, sections 17.1.3 and 17.2.3).
 
-use super::io::CallId;
+use super::io::{CallId, RequestId, SubscriptionId};
 use super::sorted_map::SortedMap;
 use crate::sip::auth::Attempt;
 use crate::sip::message::{Method, Request, Response};
@@ -18,6 +18,18 @@ pub(super) enum Owner {
     Invite(CallId),
     Bye(CallId),
     Info(CallId),
+    /// A re-INVITE of ours.
+    Reinvite(CallId),
+    /// An UPDATE of ours.
+    Update(CallId),
+    Prack(CallId),
+    Refer(CallId),
+    /// The NOTIFY of a transfer that the other side asked us for.
+    ReferNotify(CallId),
+    Subscription(SubscriptionId),
+    Publication(SubscriptionId),
+    /// MESSAGE or OPTIONS.
+    Request(RequestId),
     /// CANCEL, the BYE of an extra fork, requests of calls that are gone: nobody.
     Nobody,
 }

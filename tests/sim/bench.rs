@@ -227,6 +227,7 @@ impl Bench {
                             MediaCommand::Close
                                 | MediaCommand::TakeLocal
                                 | MediaCommand::OpenGate
+                                | MediaCommand::Flow(_)
                                 | MediaCommand::Rollback
                         ) {
                             let result = Err(MediaError::Description);
@@ -273,7 +274,7 @@ impl Bench {
             self.phone.handle_input(self.now, Input::MediaDone { call, seq, result: Ok(value) });
         };
         match &command {
-            MediaCommand::CreateOffer | MediaCommand::Reoffer => {
+            MediaCommand::CreateOffer | MediaCommand::Reoffer { .. } => {
                 done(MediaValue::Gathering);
                 done(MediaValue::Local(OFFER.into()));
             }
@@ -292,6 +293,7 @@ impl Bench {
             MediaCommand::TakeLocal
             | MediaCommand::Rollback
             | MediaCommand::OpenGate
+            | MediaCommand::Flow(_)
             | MediaCommand::Close => {}
         }
         self.jobs.push((call, seq, command));

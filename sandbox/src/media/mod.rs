@@ -258,11 +258,11 @@ impl Peer {
                 let offer = self.offer();
                 self.report_local(seq, offer);
             }
-            MediaCommand::Reoffer => {
+            MediaCommand::Reoffer { .. } => {
                 let offer = self.reoffer();
                 self.report_local(seq, offer);
             }
-            MediaCommand::CreateAnswer { offer } | MediaCommand::Renegotiate { offer } => {
+            MediaCommand::CreateAnswer { offer } | MediaCommand::Renegotiate { offer, .. } => {
                 let answer = self.answer(&offer);
                 self.report_local(seq, answer);
             }
@@ -276,7 +276,7 @@ impl Peer {
             // There is no microphone here, and no gate before it.
             MediaCommand::OpenMicrophone => self.news.send(News::Done(seq, Ok(MediaValue::Microphone))),
             // Candidates are complete from the start.
-            MediaCommand::TakeLocal | MediaCommand::OpenGate => {}
+            MediaCommand::TakeLocal | MediaCommand::OpenGate | MediaCommand::Flow(_) => {}
             MediaCommand::Rollback => self.pending = None,
             MediaCommand::Close => {
                 self.close();
