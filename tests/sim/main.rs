@@ -22,3 +22,4 @@ mod originate;
 mod outgoing;
 mod pair;
 mod registration;
+mod registration_extensions;
