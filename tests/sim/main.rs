@@ -25,3 +25,4 @@ mod outgoing;
 mod pair;
 mod random_calls;
 mod registration;
+mod registration_extensions;
