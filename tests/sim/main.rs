@@ -22,3 +22,5 @@ mod originate;
 mod outgoing;
 mod pair;
 mod registration;
+mod replaces;
+mod transfer;
