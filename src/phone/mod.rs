@@ -74,7 +74,7 @@ use crate::time::Instant;
 /// The methods that this phone answers (RFC 3261, section 20.5).
 const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, PRACK, UPDATE, REFER, NOTIFY, MESSAGE";
 /// The extensions that a peer may require of this phone (RFC 3261, section 20.32), and those that it is told of.
-const SUPPORTED: [&str; 5] = ["100rel", "timer", "replaces", "norefersub", "outbound"];
+const SUPPORTED: [&str; 6] = ["100rel", "timer", "replaces", "norefersub", "outbound", "gruu"];
 const SDP: &str = "application/sdp";
 /// Proxies give up after three minutes of ringing (RFC 3261, section 16.6, Timer C); so do we, on either side.
 const RING_TIMEOUT: Duration = Duration::from_secs(180);
@@ -410,6 +410,7 @@ impl Phone {
     pub fn configure(&mut self, config: PhoneConfig) {
         self.authenticator.clear();
         if self.flow.connection() == ConnectionState::Disconnected {
+            self.authenticator.forget_realms();
             self.config = config;
             self.next_account = None;
             return;
@@ -773,6 +774,7 @@ impl Phone {
         }
         self.clear_call_timers(id, &[CallTimer::IceGather, CallTimer::IceConnect, CallTimer::Ring]);
         let mut infos = self.forget_questions_of(Owner::Info(id));
+        self.forget_questions_of_call(id);
         for (_, entry) in self.transactions.clients() {
             if entry.owner == Owner::Info(id) {
                 entry.owner = Owner::Nobody;
@@ -1025,14 +1027,22 @@ impl Phone {
 
     // ---- requests out
 
-    /// Sends a request: Via, User-Agent and, where a challenge is known, its answer are added.
+    /// Sends a request: Via, User-Agent, the Route outside dialogs and, where a challenge is known, its answer are
+    /// added.
     fn send_request(&mut self, owner: Owner, mut request: Request, attempt: Attempt) -> Result<TxId, Error> {
+        if !matches!(request.method, Method::Register | Method::Ack | Method::Cancel)
+            && request.headers.to_tag().is_none()
+            && request.headers.get("Route").is_none()
+        {
+            self.route_headers(&mut request);
+        }
         if let CredentialSource::Static(credentials) = &self.config.credentials
             && !matches!(request.method, Method::Ack | Method::Cancel)
         {
             let user = self.config.uri.user.as_deref().unwrap_or_default();
             let scope = Self::scope(owner);
-            self.authenticator.authorize(scope, &mut request, user, credentials, &mut *self.entropy);
+            let secure = self.flow.secure;
+            self.authenticator.authorize(scope, &mut request, user, credentials, secure, &mut *self.entropy);
         }
         let tx = self.send_prepared(owner, request.clone(), attempt)?;
         if let Owner::Invite(call) = owner {
@@ -1071,10 +1081,6 @@ impl Phone {
 
     fn contact_uri(&self) -> String {
         concat(&[&self.config.uri.scheme, ":", &self.contact_user, "@", &self.host, ";transport=ws"])
-    }
-
-    fn contact(&self) -> String {
-        concat(&["<", &self.contact_uri(), ">"])
     }
 
     /// Our address in From and To, without a tag.

@@ -12,15 +12,20 @@
 #[cfg(target_arch = "wasm32")]
 wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_browser);
 
+mod bearer;
 mod bench;
 mod chaos;
 mod flow;
+mod flows_rfc3665;
+mod forking_proxy;
 mod hostile;
 mod in_dialog;
 mod incoming;
 mod originate;
 mod outgoing;
 mod pair;
+mod random_calls;
 mod registration;
+mod registration_extensions;
 mod replaces;
 mod transfer;
