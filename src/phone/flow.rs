@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use super::config::check_server_url;
 use super::transactions::Owner;
 use super::{ConnectionState, Event, LogLevel, Output, Phone, SocketId, TimerKey};
 use crate::entropy::below;
@@ -55,6 +56,8 @@ pub(super) struct Flow {
     pub(super) connect_pending: bool,
     /// `disconnect` is under way.
     pub(super) closing: bool,
+    /// Nobody reads along between here and the server.
+    pub(super) secure: bool,
     /// This server has answered a ping: no answer now means that it is gone.
     server_pongs: bool,
     /// When the server last sent anything.
@@ -76,6 +79,7 @@ impl Flow {
             established: false,
             connect_pending: false,
             closing: false,
+            secure: false,
             server_pongs: false,
             heard: Instant::ZERO,
             lost: None,
@@ -106,6 +110,7 @@ impl Phone {
             self.config.servers = servers;
             self.config.uri = uri;
             self.config.register = register;
+            self.authenticator.forget_realms();
         }
         if self.config.servers.is_empty() {
             self.flow.connect_pending = false;
@@ -146,6 +151,7 @@ impl Phone {
         let socket = SocketId(self.flow.last_socket);
         self.flow.state = FlowState::Opening(socket);
         self.flow.server_pongs = false;
+        self.flow.secure = check_server_url(&url).is_ok();
         self.via_transport =
             if url.get(..4).is_some_and(|scheme| scheme.eq_ignore_ascii_case("wss:")) { "WSS" } else { "WS" };
         self.timers.set(TimerKey::Connect, self.now + CONNECT_TIMEOUT);

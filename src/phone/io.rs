@@ -266,6 +266,8 @@ pub enum Secret {
     Password(String),
     /// H(username:realm:password) in hex, for one algorithm and realm (RFC 7616, section 3.4.2).
     Ha1(String),
+    /// An access token (RFC 8898): sent as it is, over TLS or to this machine only.
+    Bearer(String),
 }
 
 impl fmt::Debug for Secret {

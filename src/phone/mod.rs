@@ -410,6 +410,7 @@ impl Phone {
     pub fn configure(&mut self, config: PhoneConfig) {
         self.authenticator.clear();
         if self.flow.connection() == ConnectionState::Disconnected {
+            self.authenticator.forget_realms();
             self.config = config;
             self.next_account = None;
             return;
@@ -766,6 +767,7 @@ impl Phone {
         }
         self.clear_call_timers(id, &[CallTimer::IceGather, CallTimer::IceConnect, CallTimer::Ring]);
         let mut infos = self.forget_questions_of(Owner::Info(id));
+        self.forget_questions_of_call(id);
         for (_, entry) in self.transactions.clients() {
             if entry.owner == Owner::Info(id) {
                 entry.owner = Owner::Nobody;
@@ -1028,7 +1030,8 @@ impl Phone {
         {
             let user = self.config.uri.user.as_deref().unwrap_or_default();
             let scope = Self::scope(owner);
-            self.authenticator.authorize(scope, &mut request, user, credentials, &mut *self.entropy);
+            let secure = self.flow.secure;
+            self.authenticator.authorize(scope, &mut request, user, credentials, secure, &mut *self.entropy);
         }
         let tx = self.send_prepared(owner, request.clone(), attempt)?;
         if let Owner::Invite(call) = owner {

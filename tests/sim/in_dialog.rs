@@ -321,6 +321,15 @@ fn an_info_that_waits_for_credentials_when_the_call_ends_is_settled_and_not_sent
     let mut bench =
         Bench::new(PhoneConfig { credentials: wasm_softphone::phone::CredentialSource::Ask, ..config() });
     bench.connect();
+    // Within a call only a realm that is known from elsewhere is answered.
+    bench.dial("sip:carol@example.com");
+    let invite = bench.take_request("INVITE");
+    let mut challenge = answer(&invite, 407, "");
+    challenge.headers.push("Proxy-Authenticate", "Digest realm=\"example.com\", nonce=\"n\"");
+    bench.reply(&challenge);
+    bench.take_request("ACK");
+    let (question, _) = bench.questions.remove(0);
+    bench.input(wasm_softphone::phone::Input::Credentials(question, None));
     let (call, mut caller) = answered(&mut bench);
     bench.phone.send_info(bench.now, call, "application/dtmf", "1").unwrap();
     bench.drain();

@@ -12,6 +12,7 @@
 #[cfg(target_arch = "wasm32")]
 wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_browser);
 
+mod bearer;
 mod bench;
 mod chaos;
 mod flow;
