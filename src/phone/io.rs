@@ -4,8 +4,8 @@ use core::fmt;
 
 use crate::dial::proxy::{ProxyCommand, ProxyFailure, ProxyReply};
 use crate::error::Error;
-use crate::sip::sdp::Direction as MediaDirection;
 use crate::sip::message::redact;
+use crate::sip::sdp::Direction as MediaDirection;
 
 /// A call of this phone. Ids are never used twice within one `Phone`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -38,6 +38,15 @@ pub struct RequestId(pub u32);
 /// One subscription (RFC 6665) or publication (RFC 3903).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct SubscriptionId(pub u32);
+
+/// Somebody, as the server tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// `sip:`, `sips:` or `tel:` URI.
+    pub uri: String,
+    /// Its display name.
+    pub display_name: Option<String>,
+}
 
 /// What happened outside. Handling it never fails.
 #[derive(Debug)]
@@ -561,6 +570,8 @@ pub enum Why {
     Reliable1xx,
     /// The outcome of a transfer has not been heard.
     Transfer,
+    /// A call that asks for it is answered (RFC 5373).
+    AutoAnswer,
     /// A subscription or publication is to be refreshed or tried again.
     Subscription,
     /// How the far leg ended has not been heard.
