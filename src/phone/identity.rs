@@ -13,7 +13,7 @@ const ANONYMOUS: &str = "\"Anonymous\" <sip:anonymous@anonymous.invalid>";
 
 impl Phone {
     /// Our address in the From of calls and of other requests to people, without a tag.
-    pub(super) fn from_address(&self) -> String {
+    pub(super) fn caller_address(&self) -> String {
         if self.config.anonymous { ANONYMOUS.to_owned() } else { self.own_address() }
     }
 

@@ -255,7 +255,9 @@ pub struct Credentials {
     pub username: Option<String>,
     /// Password or its hash.
     pub secret: Secret,
-    /// Answer challenges of this realm only.
+    /// Answer challenges of this realm only. `None`: those of the realms that the registrar has named in challenges to
+    /// REGISTER, and where it has named none, of the one that challenged the first request outside a dialog. Whoever
+    /// else asks gets no answer, since an answer lets the password be guessed offline.
     pub realm: Option<String>,
 }
 

@@ -49,7 +49,7 @@ impl Phone {
         let mut invite = Request::new(Method::Invite, uri);
         invite.headers.push_all(&[
             ("Max-Forwards", "70"),
-            ("From", &concat(&[&self.from_address(), ";tag=", &call.local_tag])),
+            ("From", &concat(&[&self.caller_address(), ";tag=", &call.local_tag])),
             ("To", &remote),
             ("Call-ID", &call.sip_call_id),
             ("CSeq", "1 INVITE"),

@@ -4,7 +4,7 @@
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use crate::bench::{ANSWER, Bench, Caller, OFFER, answer, config, send, with_sdp};
-use wasm_softphone::phone::{CallInfo, Identity, PhoneConfig};
+use wasm_softphone::phone::{CallInfo, Identity, MessageRequest, PhoneConfig, PublishRequest};
 
 fn online(trust_identity: bool) -> Bench {
     let mut bench = Bench::new(PhoneConfig { trust_identity, ..config() });
@@ -113,6 +113,31 @@ fn an_anonymous_caller_is_known_to_the_server_only() {
     bench.reply(&with_sdp(answer(&invite, 200, "bob"), ANSWER));
     let ack = bench.take_request("ACK").to_text().unwrap();
     assert!(!ack.contains("alice"), "{ack}");
+}
+
+#[test]
+fn an_anonymous_message_is_so_too_and_a_publication_is_not() {
+    let mut bench = Bench::new(PhoneConfig { anonymous: true, ..config() });
+    bench.connect();
+    let (target, content_type) = ("sip:bob@example.com".to_owned(), "text/plain".to_owned());
+    let body = "x".to_owned();
+    let message = MessageRequest { target, content_type, body, ..MessageRequest::default() };
+    bench.phone.send_message(bench.now, message).unwrap();
+    bench.drain();
+    let message = bench.take_request("MESSAGE");
+    assert!(message.headers.get("From").unwrap().contains("anonymous.invalid"));
+    assert_eq!(message.headers.get("Privacy"), Some("id"));
+    let publication = PublishRequest {
+        event: "presence".into(),
+        content_type: "application/pidf+xml".into(),
+        body: "<presence/>".into(),
+        expires: crate::bench::secs(600),
+    };
+    bench.phone.publish(bench.now, None, publication).unwrap();
+    bench.drain();
+    let publish = bench.take_request("PUBLISH");
+    assert!(publish.headers.get("From").unwrap().contains("sip:alice@example.com"));
+    assert_eq!(publish.headers.get("Privacy"), None);
 }
 
 #[test]
