@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use super::io::{CallId, CallState, CredentialsId, Direction, EndReason, MediaSeq};
+use super::io::{CallId, CallState, CredentialsId, Direction, EndReason, Identity, MediaSeq};
 use super::originate::RestCall;
 use super::transactions::TxId;
 use super::transfer::{Referral, Referrer, Transfer};
@@ -88,6 +88,10 @@ pub(super) struct Call {
     pub(super) local_tag: String,
     pub(super) remote_uri: String,
     pub(super) remote_display_name: Option<String>,
+    pub(super) asserted_identity: Option<Identity>,
+    pub(super) diversion: Option<Identity>,
+    /// It answers itself, or has done so.
+    pub(super) auto_answer: bool,
     pub(super) remote_hold: bool,
     /// Held by us, as far as the application has asked for.
     pub(super) local_hold: bool,
@@ -151,6 +155,9 @@ impl Call {
             local_tag: String::new(),
             remote_uri: String::new(),
             remote_display_name: None,
+            asserted_identity: None,
+            diversion: None,
+            auto_answer: false,
             remote_hold: false,
             local_hold: false,
             end_reason: None,

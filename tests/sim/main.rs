@@ -12,6 +12,7 @@
 #[cfg(target_arch = "wasm32")]
 wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_browser);
 
+mod auto_answer;
 mod bearer;
 mod bench;
 mod chaos;
@@ -20,6 +21,7 @@ mod flows_rfc3665;
 mod forking_proxy;
 mod fuzz;
 mod hostile;
+mod identity;
 mod in_dialog;
 mod incoming;
 mod messaging;
