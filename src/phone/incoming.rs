@@ -259,6 +259,7 @@ impl Phone {
         if first {
             self.incoming_up(id);
         }
+        self.continue_offer(id);
     }
 
     /// Acknowledged: the call is up.

@@ -4,8 +4,8 @@ use core::fmt;
 
 use crate::dial::proxy::{ProxyCommand, ProxyFailure, ProxyReply};
 use crate::error::Error;
-use crate::sip::sdp::Direction as MediaDirection;
 use crate::sip::message::redact;
+use crate::sip::sdp::Direction as MediaDirection;
 
 /// A call of this phone. Ids are never used twice within one `Phone`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]

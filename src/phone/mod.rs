@@ -788,6 +788,7 @@ impl Phone {
             }
         }
         self.end_transfers(id, sip_status, dial_failed);
+        self.hold_ended(id);
         self.media_order(id, MediaCommand::Close);
         if dial_failed {
             self.event(Event::DialDone(id, Err(error.clone())));

@@ -19,6 +19,7 @@ mod flow;
 mod flows_rfc3665;
 mod forking_proxy;
 mod fuzz;
+mod hold;
 mod hostile;
 mod in_dialog;
 mod incoming;
