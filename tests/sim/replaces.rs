@@ -54,7 +54,7 @@ fn what_matches_nothing_or_must_not_is_refused() {
         (vec!["other;to-tag=1;from-tag=2"], 481),
         (vec![swapped.as_str()], 481),
         (vec![&format!("in;to-tag={to_tag};from-tag=wrong")], 481),
-        (vec![&format!("in;to-tag=wrong;from-tag=caller")], 481),
+        (vec!["in;to-tag=wrong;from-tag=caller"], 481),
         (vec![&format!("in;to-tag={to_tag};from-tag=0")], 481),
         (vec![&format!("{right};early-only")], 486),
         (vec![right.as_str(), right.as_str()], 400),
