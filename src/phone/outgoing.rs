@@ -135,7 +135,7 @@ impl Phone {
                     return;
                 }
                 if call.phase == Phase::Inviting {
-                    let error = Error::from_status(response.status, &response.reason);
+                    let error = super::registration::refused(response);
                     self.fail_outgoing(id, error, EndedBy::Remote);
                 }
             }

@@ -18,6 +18,7 @@ mod chaos;
 mod flow;
 mod flows_rfc3665;
 mod forking_proxy;
+mod fuzz;
 mod hostile;
 mod in_dialog;
 mod incoming;
