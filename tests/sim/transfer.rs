@@ -568,6 +568,43 @@ fn hanging_up_before_a_transfer_is_decided_ends_its_subscription() {
     assert_eq!(outcome(&bench.phone.accept_transfer(bench.now, call).map(|_| ())), Err("ended"));
 }
 
+/// The subscription outlives the call, and its requests are numbered after our BYE (RFC 5057).
+#[test]
+fn hanging_up_on_the_transferor_meanwhile_does_not_end_the_new_call() {
+    let mut bench = Bench::online();
+    let (call, _) = asked(&mut bench, "sip:carol@example.com");
+    let (new, invite) = accept(&mut bench, call);
+    bench.hangup(call);
+    let bye = bench.take_request("BYE");
+    bench.reply(&answer(&bye, 200, ""));
+    bench.input(Input::Timer);
+    assert!(bench.phone.call(call).is_none());
+    bench.reply(&with_sdp(answer(&invite, 200, "carol"), ANSWER));
+    bench.take_request("ACK");
+    let last = take_notify(&mut bench, "terminated", "SIP/2.0 200 OK\r\n");
+    assert!(last.headers.seq() > bye.headers.seq());
+    assert_eq!(last.headers.call_id(), bye.headers.call_id());
+    assert_eq!(bench.phone.call(new).unwrap().state, CallState::Active);
+    bench.pass(secs(40));
+    bench.nothing_sent();
+}
+
+/// Whoever does not want to hear of it is not told again (RFC 6665, section 4.2.2); the call goes on.
+#[test]
+fn a_notify_that_is_refused_is_the_last() {
+    let mut bench = Bench::online();
+    let (call, mut caller) = answered(&mut bench);
+    send(&mut bench, &refer(&mut caller, "sip:carol@example.com"));
+    bench.take_response(202);
+    let notify = bench.take_request("NOTIFY");
+    bench.reply(&answer(&notify, 481, ""));
+    let (new, invite) = accept(&mut bench, call);
+    bench.reply(&answer(&invite, 180, "carol"));
+    bench.reply(&with_sdp(answer(&invite, 200, "carol"), ANSWER));
+    assert_eq!(bench.lines(), ["ACK"]);
+    assert!(bench.end_of(call).is_none() && bench.end_of(new).is_none());
+}
+
 #[test]
 fn hanging_up_the_new_call_tells_the_transferor() {
     let mut bench = Bench::online();
