@@ -672,14 +672,7 @@ impl Phone {
 
     #[inline(never)]
     fn event(&mut self, event: Event) {
-        let held = match event {
-            Event::HoldDone(id, _) => Some(id),
-            _ => None,
-        };
         self.out.push(Output::Event(event));
-        if let Some(id) = held {
-            self.held_for_transfer(id);
-        }
     }
 
     #[inline(never)]

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use super::call::{Job, OurOffer, PendingReinvite, Phase};
+use super::call::{Call, Job, OurOffer, PendingReinvite, Phase};
 use super::outgoing::ack_text;
 use super::transactions::{Owner, TxId};
 use super::{CallId, CallTimer, Direction, EndCause, EndedBy, Event, MediaCommand, Phone, TimerKey};
@@ -16,6 +16,22 @@ impl Phone {
     // ---- hold
 
     pub(super) fn start_hold(&mut self, id: CallId, on: bool) -> Result<(), Error> {
+        let call = self.holdable(id)?;
+        call.hold_waiting = call.hold_waiting.saturating_add(1);
+        self.wish_hold(id, on);
+        self.continue_offer(id);
+        Ok(())
+    }
+
+    /// Holds because something else needs it, such as a transfer: nobody waits for its outcome.
+    pub(super) fn hold_unasked(&mut self, id: CallId) -> Result<(), Error> {
+        self.holdable(id)?;
+        self.wish_hold(id, true);
+        self.continue_offer(id);
+        Ok(())
+    }
+
+    fn holdable(&mut self, id: CallId) -> Result<&mut Call, Error> {
         let call = self
             .calls
             .get_mut(&id)
@@ -24,10 +40,7 @@ impl Phone {
         if !matches!(call.phase, Phase::Confirmed | Phase::Accepted) || call.is_gated() {
             return Err(Error::new(ErrorCode::InvalidState, "Only an answered call can be held"));
         }
-        call.hold_waiting = call.hold_waiting.saturating_add(1);
-        self.wish_hold(id, on);
-        self.continue_offer(id);
-        Ok(())
+        Ok(call)
     }
 
     /// What flows follows the wish at once: nothing leaks until the other side has agreed.
@@ -76,6 +89,7 @@ impl Phone {
         for _ in 0..core::mem::take(&mut call.hold_waiting) {
             self.event(Event::HoldDone(id, result.clone()));
         }
+        self.held_for_transfer(id);
     }
 
     /// The call is over: whoever waits for a hold is told.

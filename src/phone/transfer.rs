@@ -132,7 +132,7 @@ impl Phone {
         self.timers.set(TimerKey::Call(id, CallTimer::Transfer), self.now + HOLD_TIMEOUT);
         for call in holding {
             // A call that cannot be held now can be transferred all the same.
-            if let Err(error) = self.start_hold(call, true) {
+            if let Err(error) = self.hold_unasked(call) {
                 self.log(LogLevel::Warn, format_args!("not held before the transfer: {error}"));
                 self.held_for_transfer(call);
             }
@@ -488,7 +488,7 @@ impl Phone {
         if let Some(call) = self.calls.get_mut(&new) {
             call.referrer = Some(Box::new(Referrer { call: id, orphan: None }));
         }
-        if !held && let Err(error) = self.start_hold(id, true) {
+        if !held && let Err(error) = self.hold_unasked(id) {
             self.log(LogLevel::Warn, format_args!("not held during the transfer: {error}"));
         }
         Ok(new)
