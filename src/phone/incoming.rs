@@ -265,6 +265,7 @@ impl Phone {
         if first {
             self.incoming_up(id);
         }
+        self.continue_offer(id);
     }
 
     /// Acknowledged: the call is up.

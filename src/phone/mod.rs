@@ -680,14 +680,7 @@ impl Phone {
 
     #[inline(never)]
     fn event(&mut self, event: Event) {
-        let held = match event {
-            Event::HoldDone(id, _) => Some(id),
-            _ => None,
-        };
         self.out.push(Output::Event(event));
-        if let Some(id) = held {
-            self.held_for_transfer(id);
-        }
     }
 
     #[inline(never)]
@@ -798,6 +791,7 @@ impl Phone {
             }
         }
         self.end_transfers(id, sip_status, dial_failed);
+        self.hold_ended(id);
         self.media_order(id, MediaCommand::Close);
         if dial_failed {
             self.event(Event::DialDone(id, Err(error.clone())));

@@ -378,7 +378,7 @@ impl Phone {
 }
 
 /// The ACK of a 2xx: a request of its own within the dialog (RFC 3261, section 13.2.2.4).
-fn ack_text(invite: &Request, dialog: &mut Dialog, via: &str) -> Option<String> {
+pub(super) fn ack_text(invite: &Request, dialog: &mut Dialog, via: &str) -> Option<String> {
     let seq = invite.headers.seq()?;
     let mut ack = dialog.request(Method::Ack, Some(seq));
     ack.headers.push_front("Via", via);

@@ -20,6 +20,7 @@ mod flow;
 mod flows_rfc3665;
 mod forking_proxy;
 mod fuzz;
+mod hold;
 mod hostile;
 mod identity;
 mod in_dialog;
