@@ -27,4 +27,5 @@ mod outgoing;
 mod pair;
 mod random_calls;
 mod registration;
+mod tables;
 mod registration_extensions;
