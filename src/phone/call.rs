@@ -5,6 +5,7 @@ use core::time::Duration;
 use super::io::{CallId, CallState, CredentialsId, Direction, EndReason, MediaSeq};
 use super::originate::RestCall;
 use super::transactions::TxId;
+use super::transfer::{Referral, Referrer, Transfer};
 use crate::sip::dialog::Dialog;
 use crate::sip::message::Request;
 
@@ -127,6 +128,14 @@ pub(super) struct Call {
     pub(super) answer_pending: bool,
     /// The application set the ring deadline itself.
     pub(super) own_timeout: bool,
+    /// The transfer that we have asked the other side for.
+    pub(super) transfer: Option<Box<Transfer>>,
+    /// The transfer that the other side asks us for.
+    pub(super) referral: Option<Box<Referral>>,
+    /// Who asked us to make this call.
+    pub(super) referrer: Option<Box<Referrer>>,
+    /// The call whose place this one takes once it is up (RFC 3891).
+    pub(super) replaces: Option<CallId>,
     /// What a call by REST has beyond that.
     pub(super) rest: Option<Box<RestCall>>,
 }
@@ -164,6 +173,10 @@ impl Call {
             dial_done: false,
             answer_pending: false,
             own_timeout: false,
+            transfer: None,
+            referral: None,
+            referrer: None,
+            replaces: None,
             rest: None,
         }
     }

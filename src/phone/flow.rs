@@ -56,6 +56,8 @@ pub(super) struct Flow {
     pub(super) connect_pending: bool,
     /// `disconnect` is under way.
     pub(super) closing: bool,
+    /// Servers that have asked to be left alone, and until when.
+    busy: Vec<(usize, Instant)>,
     /// Nobody reads along between here and the server.
     pub(super) secure: bool,
     /// This server has answered a ping: no answer now means that it is gone.
@@ -79,6 +81,7 @@ impl Flow {
             established: false,
             connect_pending: false,
             closing: false,
+            busy: Vec::new(),
             secure: false,
             server_pongs: false,
             heard: Instant::ZERO,
@@ -121,6 +124,7 @@ impl Phone {
         self.flow.tried = 0;
         self.flow.rounds = 0;
         self.flow.server = 0;
+        self.flow.busy.clear();
         self.open_next(None);
     }
 
@@ -140,6 +144,14 @@ impl Phone {
 
     fn open_next(&mut self, error: Option<Error>) {
         let count = self.config.servers.len();
+        // Where all are busy, the next one after all: to wait is for `attempt_failed`.
+        for _ in 0..count {
+            if !self.is_busy(self.flow.server) {
+                break;
+            }
+            self.flow.server = self.flow.server.wrapping_add(1);
+            self.flow.tried = self.flow.tried.saturating_add(1);
+        }
         let Some(url) = self.flow.server.checked_rem(count).and_then(|i| self.config.servers.get(i)).cloned()
         else {
             self.set_flow(FlowState::Idle, error);
@@ -228,8 +240,47 @@ impl Phone {
         self.flow.rounds = self.flow.rounds.saturating_add(1);
         let limit = BACKOFF_CAP.min(BACKOFF_BASE.saturating_mul(1 << shift));
         let delay = below(&mut *self.entropy, u64::try_from(limit.as_millis()).unwrap_or(u64::MAX));
-        self.timers.set(TimerKey::Reconnect, self.now + Duration::from_millis(delay));
+        let mut at = self.now + Duration::from_millis(delay);
+        if !self.has_free_server() {
+            let free = self.flow.busy.iter().map(|(_, until)| *until).filter(|until| *until > self.now).min();
+            at = at.max(free.unwrap_or(at));
+        }
+        self.timers.set(TimerKey::Reconnect, at);
         self.set_flow(FlowState::Waiting, Some(error));
+    }
+
+    fn is_busy(&self, server: usize) -> bool {
+        let index = server.checked_rem(self.config.servers.len());
+        self.flow.busy.iter().any(|(busy, until)| Some(*busy) == index && *until > self.now)
+    }
+
+    fn has_free_server(&self) -> bool {
+        (0..self.config.servers.len()).any(|server| !self.is_busy(server))
+    }
+
+    /// 503: this server is left alone for as long as it asks (RFC 3261, section 21.5.4).
+    pub(super) fn server_is_busy(&mut self, retry_after: u32) {
+        let Some(index) = self.flow.server.checked_rem(self.config.servers.len()) else { return };
+        let until = self.now + Duration::from_secs(retry_after.into());
+        self.flow.busy.retain(|(busy, _)| *busy != index);
+        self.flow.busy.push((index, until));
+    }
+
+    /// On to a server that has time, if there is one and no call would notice. `false`: it stays as it is.
+    pub(super) fn leave_busy_server(&mut self, error: &Error) -> bool {
+        if !self.flow.established
+            || self.flow.closing
+            || !self.live_calls().is_empty()
+            || !self.has_free_server()
+        {
+            return false;
+        }
+        self.drop_socket();
+        self.flow.tried = 0;
+        self.attempt_failed(error.clone());
+        self.registration_interrupted();
+        self.transactions_interrupted(error);
+        true
     }
 
     /// The first `connect` has failed for good.

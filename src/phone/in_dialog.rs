@@ -45,6 +45,7 @@ impl Phone {
             Method::Update => self.on_update(id, tx, request, seq),
             Method::Refer => self.on_refer(id, tx, request),
             Method::Notify => self.on_refer_notify(id, tx, request),
+            Method::Subscribe => self.on_refer_subscribe(id, tx, request),
             Method::Message => self.on_message(tx, request),
             _ => self.method_not_allowed(tx),
         }
@@ -69,6 +70,7 @@ impl Phone {
                 self.refuse(id, 487, EndCause::Cancelled, EndedBy::Remote);
             }
             Phase::Accepted | Phase::Confirmed if call.rest.is_some() => self.bridge_over(id),
+            Phase::Confirmed if call.awaits_transfer() => self.depart(id),
             Phase::Applying | Phase::Accepted | Phase::Confirmed => {
                 call.pending_ok = None;
                 let error = Error::new(ErrorCode::Ended, "The other side hung up");
@@ -121,8 +123,14 @@ impl Phone {
         }
         self.respond(tx, 100);
         match offer {
-            Some(offer) => self.media_job(id, Job::Reinvite, MediaCommand::Renegotiate { offer, direction: SdpDirection::SendRecv }),
-            None => self.media_job(id, Job::Reinvite, MediaCommand::Reoffer { direction: SdpDirection::SendRecv }),
+            Some(offer) => self.media_job(
+                id,
+                Job::Reinvite,
+                MediaCommand::Renegotiate { offer, direction: SdpDirection::SendRecv },
+            ),
+            None => {
+                self.media_job(id, Job::Reinvite, MediaCommand::Reoffer { direction: SdpDirection::SendRecv })
+            }
         }
     }
 

@@ -28,7 +28,14 @@ impl Phone {
             self.respond_refusal(tx, refusal);
             return;
         }
-        if self.live_calls().len() >= self.config.max_calls {
+        let replaces = match self.replaced_call(request) {
+            Ok(replaces) => replaces,
+            Err(status) => {
+                self.respond(tx, status);
+                return;
+            }
+        };
+        if replaces.is_none() && self.live_calls().len() >= self.config.max_calls {
             self.respond(tx, 486);
             return;
         }
@@ -49,14 +56,19 @@ impl Phone {
         call.invite = Some(request.clone());
         call.invite_tx = Some(tx);
         call.dialog = Some(dialog);
+        call.replaces = replaces;
         self.calls.insert(id, Box::new(call));
         if let Some(entry) = self.transactions.server(tx) {
             entry.call = Some(id);
         }
         self.event(Event::CallState(id, CallState::New));
-        self.respond_in_dialog(id, tx, 180, None);
         // The caller's CANCEL may get lost with a socket.
         self.timers.set(TimerKey::Call(id, CallTimer::Ring), self.now + super::RING_TIMEOUT);
+        if let Some(old) = replaces {
+            self.answer_in_place_of(old, id);
+            return;
+        }
+        self.respond_in_dialog(id, tx, 180, None);
         self.set_call_state(id, CallState::Ringing);
         self.event(Event::Incoming(id));
     }
@@ -113,7 +125,7 @@ impl Phone {
         Ok(())
     }
 
-    fn continue_answer(&mut self, id: CallId) {
+    pub(super) fn continue_answer(&mut self, id: CallId) {
         let Some(call) = self.calls.get_mut(&id) else { return };
         call.phase = Phase::Answering;
         if let Some(sdp) = call.early_answer.clone() {
@@ -258,7 +270,11 @@ impl Phone {
             return;
         }
         let pending = core::mem::take(&mut call.answer_pending);
+        let replaces = call.replaces.take();
         self.set_call_state(id, CallState::Active);
+        if let Some(old) = replaces {
+            self.take_place_of(old, id);
+        }
         if pending {
             self.event(Event::AnswerDone(id, Ok(())));
         }

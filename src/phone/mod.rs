@@ -458,7 +458,7 @@ impl Phone {
     /// (too many calls).
     pub fn dial(&mut self, now: Instant, request: DialRequest) -> Result<CallId, Error> {
         self.begin(now);
-        self.start_dial(request)
+        self.start_dial(request, &[])
     }
 
     /// Starts a call by REST: asks the call proxy for it, answers the provider's call to this phone with nothing
@@ -666,7 +666,14 @@ impl Phone {
 
     #[inline(never)]
     fn event(&mut self, event: Event) {
+        let held = match event {
+            Event::HoldDone(id, _) => Some(id),
+            _ => None,
+        };
         self.out.push(Output::Event(event));
+        if let Some(id) = held {
+            self.held_for_transfer(id);
+        }
     }
 
     #[inline(never)]
@@ -774,6 +781,7 @@ impl Phone {
                 infos += 1;
             }
         }
+        self.end_transfers(id, sip_status, dial_failed);
         self.media_order(id, MediaCommand::Close);
         if dial_failed {
             self.event(Event::DialDone(id, Err(error.clone())));
@@ -824,8 +832,9 @@ impl Phone {
                 let end = cause.map_or(EndCause::Completed, EndCause::Failed);
                 self.end_with_bye(id, end, EndedBy::Local, None);
             }
-            // The last two are by REST only.
-            Phase::Terminating | Phase::Originating | Phase::Outcome => {}
+            Phase::Terminating => self.on_departed(id),
+            // These are by REST only.
+            Phase::Originating | Phase::Outcome => {}
         }
     }
 
@@ -915,6 +924,8 @@ impl Phone {
             (Method::Message, None, _) => self.on_message(tx, &request),
             (Method::Prack | Method::Update, None, _) => self.respond(tx, 481),
             (Method::Invite, None, _) => self.on_invite(tx, &request),
+            // Nobody is called on a stranger's behalf.
+            (Method::Refer, None, _) => self.respond(tx, 403),
             (Method::Options, None, _) => match self.unsupported(&request) {
                 None => self.respond_to_options(tx),
                 Some(refusal) => self.respond_refusal(tx, refusal),

@@ -20,7 +20,8 @@ use crate::text::concat;
 const MAX_FORKS: usize = 16;
 
 impl Phone {
-    pub(super) fn start_dial(&mut self, dial: DialRequest) -> Result<CallId, Error> {
+    /// `own`: headers that an application cannot set.
+    pub(super) fn start_dial(&mut self, dial: DialRequest, own: &[(&str, &str)]) -> Result<CallId, Error> {
         if self.flow.closing || self.flow.open_socket().is_none() {
             return Err(Error::new(ErrorCode::NotConnected, "There is no connection to the SIP server"));
         }
@@ -56,6 +57,7 @@ impl Phone {
             ("Allow", super::ALLOW),
             ("Content-Type", super::SDP),
         ]);
+        invite.headers.push_all(own);
         for (name, value) in dial.extra_headers {
             invite.headers.push(&name, value);
         }
@@ -133,7 +135,7 @@ impl Phone {
                     return;
                 }
                 if call.phase == Phase::Inviting {
-                    let error = Error::from_status(response.status, &response.reason);
+                    let error = super::registration::refused(response);
                     self.fail_outgoing(id, error, EndedBy::Remote);
                 }
             }
@@ -150,6 +152,8 @@ impl Phone {
         if call.phase != Phase::Inviting || response.status == 100 {
             return;
         }
+        self.tell_referrer(id, response.status);
+        let Some(call) = self.calls.get_mut(&id) else { return };
         let sdp = response_sdp(response);
         if let Some(dialog) = Dialog::from_response(request, response) {
             let full = call.early.len() >= MAX_FORKS;
@@ -253,6 +257,7 @@ impl Phone {
         self.set_call_state(id, CallState::Active);
         self.event(Event::Stage(id, DialStage::Connected));
         self.event(Event::DialDone(id, Ok(())));
+        self.tell_referrer(id, 200);
     }
 
     pub(super) fn on_invite_timeout(&mut self, id: CallId) {

@@ -176,8 +176,16 @@ impl Phone {
             }
             status => {
                 let retry = matches!(status, 408 | 480 | 500..=599);
-                let after = response.headers.get("Retry-After").and_then(parse_u32);
-                self.registration_failed(register_error(response), retry, after);
+                let after = retry_after(response);
+                let error = register_error(response);
+                if status == 503 {
+                    // Without a time it counts as a failure of the moment.
+                    self.server_is_busy(after.unwrap_or(1).min(MAX_RETRY_AFTER));
+                    if self.leave_busy_server(&error) {
+                        return;
+                    }
+                }
+                self.registration_failed(error, retry, after);
             }
         }
     }
@@ -345,4 +353,21 @@ fn register_error(response: &Response) -> Error {
         error.hint = error.code.hint().map(Into::into);
     }
     error
+}
+
+/// Seconds of Retry-After (RFC 3261, section 20.33), whose comment and parameters are for people.
+fn retry_after(response: &Response) -> Option<u32> {
+    let value = response.headers.get("Retry-After")?;
+    parse_u32(before(before(value, b';'), b'(').trim_ascii())
+}
+
+/// The error of a refused request, with what the server says of when to try again.
+pub(super) fn refused(response: &Response) -> Error {
+    let error = Error::from_status(response.status, &response.reason);
+    match retry_after(response) {
+        Some(seconds) => {
+            error.with_hint(concat(&["The server asks to try again after ", &seconds.to_string(), " s."]))
+        }
+        None => error,
+    }
 }

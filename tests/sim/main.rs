@@ -29,3 +29,5 @@ mod random_calls;
 mod registration;
 mod tables;
 mod registration_extensions;
+mod replaces;
+mod transfer;

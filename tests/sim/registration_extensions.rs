@@ -217,3 +217,108 @@ fn a_service_route_is_used_whole_or_not_at_all() {
         assert_eq!(bench.take_request("INVITE").headers.get("Route"), None, "{bad}");
     }
 }
+
+fn busy(request: &Request, retry_after: &str) -> Response {
+    let mut response = request.response(503, None);
+    if !retry_after.is_empty() {
+        response.headers.push("Retry-After", retry_after);
+    }
+    response
+}
+
+fn two_servers() -> PhoneConfig {
+    let mut config = registering();
+    config.servers.push("wss://two.example.com/sip".into());
+    config
+}
+
+#[test]
+fn a_busy_server_is_left_for_the_other_and_not_tried_before_its_time() {
+    let mut bench = Bench::new(two_servers());
+    bench.connect();
+    let request = bench.take_request("REGISTER");
+    bench.reply(&ok(&request, ""));
+    bench.pass(secs(29));
+    let request = bench.take_request("REGISTER");
+    bench.reply(&busy(&request, "120 (maintenance);duration=3600"));
+    assert_eq!(bench.opened.len(), 2);
+    assert_eq!(bench.opened[1].2, "wss://two.example.com/sip");
+    assert_eq!(bench.closed.len(), 1);
+    let request = bench.take_request("REGISTER");
+    bench.reply(&ok(&request, ""));
+    assert_eq!(bench.registration(), RegistrationState::Registered);
+    // The second server fails: the first is waited for, its time is not over.
+    let start = bench.now;
+    bench.reachable = false;
+    bench.cut();
+    while bench.opened.iter().filter(|(_, _, url)| url.contains("one")).count() < 2 {
+        bench.pass(secs(1));
+        assert!(bench.now - start < secs(200));
+    }
+    assert!(bench.now - start >= secs(118), "{:?}", bench.now - start);
+}
+
+#[test]
+fn with_all_servers_busy_connect_fails_and_a_registered_phone_waits() {
+    let mut bench = Bench::new(two_servers());
+    bench.connect();
+    for _ in 0..2 {
+        let request = bench.take_request("REGISTER");
+        bench.reply(&busy(&request, "60"));
+    }
+    assert_eq!(bench.opened.len(), 2);
+    assert_eq!(bench.connect_results(), [Err("registration_failed")]);
+    assert_eq!(bench.phone.poll_timeout(), None);
+    // By hand it is tried all the same.
+    bench.connect();
+    let request = bench.take_request("REGISTER");
+    bench.reply(&ok(&request, ""));
+    assert_eq!(bench.registration(), RegistrationState::Registered);
+    // Later both are busy again: neither is asked before its time.
+    bench.pass(secs(29));
+    for _ in 0..2 {
+        let request = bench.take_request("REGISTER");
+        bench.reply(&busy(&request, "60"));
+    }
+    let opened = bench.opened.len();
+    bench.pass(secs(55));
+    assert_eq!(bench.opened.len(), opened);
+    bench.nothing_sent();
+    bench.pass(secs(15));
+    bench.take_request("REGISTER");
+}
+
+#[test]
+fn a_call_keeps_the_phone_at_a_busy_server() {
+    let mut bench = Bench::new(two_servers());
+    bench.connect();
+    let request = bench.take_request("REGISTER");
+    bench.reply(&ok(&request, ""));
+    bench.dial("sip:bob@example.com");
+    let invite = bench.take_request("INVITE");
+    bench.reply(&with_sdp(answer(&invite, 200, "bob"), ANSWER));
+    bench.take_request("ACK");
+    bench.pass(secs(29));
+    let request = bench.take_request("REGISTER");
+    bench.reply(&busy(&request, "5"));
+    assert_eq!((bench.opened.len(), bench.registration()), (1, RegistrationState::Failed));
+    bench.pass(secs(8));
+    let request = bench.take_request("REGISTER");
+    bench.reply(&ok(&request, ""));
+    assert_eq!((bench.opened.len(), bench.registration()), (1, RegistrationState::Registered));
+}
+
+#[test]
+fn a_call_that_a_busy_server_refuses_is_not_repeated_and_says_when() {
+    let mut bench = Bench::online();
+    let call = bench.dial("sip:bob@example.com");
+    let invite = bench.take_request("INVITE");
+    bench.reply(&busy(&invite, "30"));
+    bench.take_request("ACK");
+    let error = bench.dial_result(call).unwrap().clone().unwrap_err();
+    assert_eq!((error.code.as_str(), error.sip_status), ("server_error", Some(503)));
+    assert!(error.hint.as_deref().unwrap().contains("30 s"));
+    bench.pass(secs(60));
+    bench.nothing_sent();
+    assert_eq!(bench.opened.len(), 1);
+}
