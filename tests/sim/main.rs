@@ -17,6 +17,7 @@ mod bench;
 mod chaos;
 mod flow;
 mod flows_rfc3665;
+mod flows_rfc5359;
 mod forking_proxy;
 mod fuzz;
 mod hostile;
