@@ -190,6 +190,7 @@ impl Phone {
     /// Calls can be made and received.
     pub(super) fn connected(&mut self) {
         self.flow.established = true;
+        self.resume_subscriptions();
         if core::mem::take(&mut self.flow.connect_pending) {
             self.event(Event::ConnectDone(Ok(())));
         }
@@ -435,6 +436,7 @@ impl Phone {
             self.hangup_for_disconnect(id);
         }
         self.clear_timers(&[TimerKey::Register, TimerKey::Reconnect]);
+        self.end_subscriptions(false);
         if self.flow.open_socket().is_some() {
             self.start_unregistering();
             self.timers.set(TimerKey::Disconnect, self.now + DISCONNECT_TIMEOUT);
@@ -488,6 +490,7 @@ impl Phone {
     /// What becomes of client transactions when the socket is lost: a call that is not answered yet fails, since
     /// its responses may be lost for good; BYE and CANCEL go out again on the next socket.
     pub(super) fn transactions_interrupted(&mut self, error: &Error) {
+        self.subscriptions_interrupted(error);
         let mut failed = Vec::new();
         let mut again = Vec::new();
         for (id, entry) in self.transactions.clients() {

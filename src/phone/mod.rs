@@ -313,6 +313,9 @@ pub struct Phone {
     last_question: u32,
     last_proxy: u32,
     last_lock: u32,
+    last_request: u32,
+    subscriptions: SortedMap<SubscriptionId, Box<subscription::Subscription>>,
+    last_subscription: u32,
     /// INVITEs of which it is not known yet whether they are the provider's for a dial by REST.
     held: Vec<(TxId, Request)>,
     /// User part of our Contact: unguessable, so that only the registrar can address this phone directly.
@@ -357,6 +360,9 @@ impl Phone {
             last_question: 0,
             last_proxy: 0,
             last_lock: 0,
+            last_request: 0,
+            subscriptions: SortedMap::new(),
+            last_subscription: 0,
             held: Vec::new(),
             contact_user,
             host,
@@ -1018,8 +1024,9 @@ impl Phone {
             Owner::Prack(call) => self.on_prack_response(call, response),
             Owner::Refer(call) => self.on_refer_response(call, response),
             Owner::ReferNotify(call) => self.on_refer_notify_response(call, response),
-            Owner::Subscription(id) => self.on_subscription_response(id, &request, response),
-            Owner::Publication(id) => self.on_publication_response(id, response),
+            Owner::Subscription(id) | Owner::Publication(id) => {
+                self.on_subscription_response(id, &request, response);
+            }
             Owner::Request(id) => self.on_request_response(id, response),
             Owner::Nobody => {}
         }
@@ -1142,6 +1149,15 @@ impl Phone {
 
     /// Forgets all transactions and their timers.
     fn abandon_transactions(&mut self) {
+        self.end_subscriptions(true);
+        let mut owners: Vec<Owner> = self.questions.values().map(|question| question.owner).collect();
+        owners.extend(self.transactions.clients().map(|(_, entry)| entry.owner));
+        for owner in owners {
+            if let Owner::Request(id) = owner {
+                let error = Error::new(ErrorCode::Aborted, "Disconnected");
+                self.event(Event::RequestDone(id, Err(error)));
+            }
+        }
         let ids: Vec<TxId> = self.transactions.clients().map(|(id, _)| id).collect();
         for id in ids {
             self.remove_client(id);
