@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
-use web_sys::{MediaStream, RtcPeerConnectionState, RtcSdpType, RtcTrackEvent};
+use web_sys::{MediaStream, MediaStreamTrack, RtcPeerConnectionState, RtcSdpType, RtcTrackEvent};
 
 use super::audio_element::{Playback, RemoteAudio};
 use super::dtmf::SendingDtmf;
@@ -17,6 +17,7 @@ use super::peer_connection::{Configuration, PeerConnection};
 use super::stats::StatsReader;
 use super::task::{spawn, then};
 use crate::phone::{MediaCommand, MediaError, MediaSeq, MediaState, MediaValue};
+use crate::sip::sdp::Direction;
 
 /// What a session is made with.
 #[derive(Debug, Clone, Default)]
@@ -29,6 +30,17 @@ pub(crate) struct MediaSetup {
     pub(crate) playback: Playback,
     /// Whether the call was muted before its microphone was open.
     pub(crate) muted: bool,
+    /// What the call sends instead of the microphone.
+    pub(crate) replacement: Option<Replacement>,
+}
+
+/// A track of the application's that is sent instead of the microphone. It is never stopped here.
+#[derive(Debug, Clone)]
+pub(crate) struct Replacement {
+    /// The track.
+    pub(crate) track: MediaStreamTrack,
+    /// It holds more than the microphone: muting the call leaves it alone.
+    pub(crate) mixed: bool,
 }
 
 /// What a session reports.
@@ -77,6 +89,13 @@ struct Parts {
     kept_back: Option<MediaStream>,
     dtmf: Option<SendingDtmf>,
     muted: bool,
+    replacement: Option<Replacement>,
+    /// On hold, nothing is sent.
+    quiet: bool,
+    /// On hold, nothing is played.
+    deaf: bool,
+    /// The last job: an earlier one makes no local description any more.
+    latest: Option<MediaSeq>,
     stats: StatsReader,
     /// The job whose candidates are being gathered.
     gathering: Option<MediaSeq>,
@@ -86,17 +105,30 @@ struct Parts {
     hurried: Option<MediaSeq>,
 }
 
+impl Parts {
+    /// What is to be sent.
+    fn outgoing(&self) -> Option<MediaStreamTrack> {
+        if self.gated || self.quiet {
+            return None;
+        }
+        match &self.replacement {
+            Some(other) => (other.mixed || !self.muted).then(|| Clone::clone(&other.track)),
+            None => self.microphone.as_ref().and_then(Microphone::track),
+        }
+    }
+}
+
 impl MediaSession {
     /// A session without a connection or a microphone: the first job opens them. `report` is never called from
     /// within a method of this type, except for [`MediaCommand::TakeLocal`].
     pub(crate) fn new(setup: MediaSetup, report: Box<dyn Fn(MediaReport)>) -> Rc<Self> {
-        let muted = setup.muted;
+        let (muted, replacement) = (setup.muted, setup.replacement.clone());
         Rc::new(Self {
             setup,
             report,
             closed: Cell::new(false),
             waiting: RefCell::default(),
-            parts: RefCell::new(Parts { muted, ..Parts::default() }),
+            parts: RefCell::new(Parts { muted, replacement, ..Parts::default() }),
         })
     }
 
@@ -106,15 +138,17 @@ impl MediaSession {
             MediaCommand::Close => self.close(),
             MediaCommand::TakeLocal => self.hurry(seq),
             MediaCommand::OpenGate => self.open_gate(),
-            MediaCommand::Flow(_) => {}
-            MediaCommand::OpenMicrophone => {
+            MediaCommand::Flow(direction) => self.set_flow(direction),
+            command => {
                 {
                     let mut parts = self.parts.borrow_mut();
-                    (parts.prepared, parts.gated) = (true, true);
+                    if command == MediaCommand::OpenMicrophone {
+                        (parts.prepared, parts.gated) = (true, true);
+                    }
+                    parts.latest = (command != MediaCommand::Rollback).then_some(seq);
                 }
                 spawn(Box::pin(self.clone().job(seq, command)));
             }
-            command => spawn(Box::pin(self.clone().job(seq, command))),
         }
     }
 
@@ -135,12 +169,24 @@ impl MediaSession {
     }
 
     /// Sends silence, or not.
-    pub(crate) fn set_muted(&self, muted: bool) {
-        let mut parts = self.parts.borrow_mut();
-        parts.muted = muted;
-        if let Some(microphone) = &parts.microphone {
-            microphone.set_muted(muted);
+    pub(crate) fn set_muted(self: &Rc<Self>, muted: bool) {
+        {
+            let mut parts = self.parts.borrow_mut();
+            parts.muted = muted;
+            if let Some(microphone) = &parts.microphone {
+                microphone.set_muted(muted);
+            }
+            if parts.replacement.is_none() {
+                return;
+            }
         }
+        self.attach_outgoing();
+    }
+
+    /// Sends this instead of the microphone; `None`: the microphone again.
+    pub(crate) fn replace(self: &Rc<Self>, replacement: Option<Replacement>) {
+        self.parts.borrow_mut().replacement = replacement;
+        self.attach_outgoing();
     }
 
     /// The microphone.
@@ -192,7 +238,7 @@ impl MediaSession {
     }
 
     async fn job(self: Rc<Self>, seq: MediaSeq, command: MediaCommand) {
-        match self.negotiate(command).await {
+        match self.negotiate(seq, command).await {
             Ok(Some(value)) => self.done(seq, Ok(value)),
             Ok(None) => self.described(seq),
             Err(Stop::Failed(error)) => self.done(seq, Err(error)),
@@ -210,7 +256,11 @@ impl MediaSession {
 
     /// One job; `None` when it has made a local description. One function with few places that wait, since each
     /// such place is code of its own.
-    async fn negotiate(self: &Rc<Self>, command: MediaCommand) -> Result<Option<MediaValue>, Stop> {
+    async fn negotiate(
+        self: &Rc<Self>,
+        seq: MediaSeq,
+        command: MediaCommand,
+    ) -> Result<Option<MediaValue>, Stop> {
         let first = matches!(command, MediaCommand::CreateOffer | MediaCommand::CreateAnswer { .. });
         let alone = command == MediaCommand::OpenMicrophone;
         let prepared = self.parts.borrow().prepared;
@@ -238,6 +288,10 @@ impl MediaSession {
                     Some(pc.set_remote(RtcSdpType::Pranswer, answer))
                 }
                 MediaCommand::Rollback => pc.rollback(),
+                MediaCommand::Reoffer { direction } => {
+                    self.set_direction(&pc, *direction);
+                    None
+                }
                 _ => None,
             };
             if matches!(command, MediaCommand::CreateOffer | MediaCommand::Reoffer { .. }) {
@@ -258,19 +312,28 @@ impl MediaSession {
             _ => set?,
         }
         if let Some(microphone) = microphone {
-            self.attach(microphone.open().await?).await?;
+            self.take_microphone(microphone.open().await?)?;
         }
         if alone {
             return Ok(Some(MediaValue::Microphone));
         }
-        if first && prepared {
-            self.take_line()?;
+        match &command {
+            MediaCommand::CreateAnswer { .. } => self.take_line()?,
+            MediaCommand::Renegotiate { direction, .. } => self.set_direction(&*self.pc()?, *direction),
+            _ => {}
+        }
+        if first {
+            self.attach_outgoing();
         }
         let description = match offer {
             Some(offer) => offer,
             None => self.pc()?.create_answer(),
         };
         let description = self.described_by(description).await?;
+        // What was made for a job that is taken back, or that another has overtaken, must not become the description.
+        if self.parts.borrow().latest != Some(seq) {
+            return Err(Stop::Closed);
+        }
         let set = self.pc()?.set_local(description);
         self.described_by(set).await?;
         Ok(None)
@@ -285,39 +348,54 @@ impl MediaSession {
         }
     }
 
-    /// Takes the microphone and sends it. Once closed it is dropped instead, which turns it off.
-    async fn attach(self: &Rc<Self>, microphone: Microphone) -> Result<(), Stop> {
+    /// Takes the microphone. Once closed it is dropped instead, which turns it off.
+    fn take_microphone(&self, microphone: Microphone) -> Result<(), Stop> {
         if self.closed.get() {
             return Err(Stop::Closed);
         }
-        let track = microphone.track().ok_or(MediaError::Unavailable)?;
-        let stream = microphone.stream();
-        let sending = {
-            let mut parts = self.parts.borrow_mut();
-            microphone.set_muted(parts.muted);
-            parts.microphone = Some(microphone);
-            if parts.prepared {
-                drop(parts);
-                self.send_if_open();
-                return Ok(());
-            }
-            parts.connection.as_ref().map(|pc| pc.send(&track, &stream)).ok_or(Stop::Closed)?
-        };
-        if let Some(sending) = sending.map_err(unavailable)? {
-            self.unless_closed(sending).await?.map_err(unavailable)?;
+        if microphone.track().is_none() {
+            return Err(MediaError::Unavailable.into());
         }
+        let mut parts = self.parts.borrow_mut();
+        microphone.set_muted(parts.muted);
+        parts.microphone = Some(microphone);
         Ok(())
     }
 
-    /// Answers that this side sends too, whether the gate is open or not: with nothing attached, nothing leaves.
-    fn take_line(self: &Rc<Self>) -> Result<(), Stop> {
+    /// Answers that this side sends too, whether something may be sent now or not: with nothing attached, nothing
+    /// leaves.
+    fn take_line(&self) -> Result<(), Stop> {
         if matches!(self.setup.audio, Audio::Off) {
             return Ok(());
         }
         let stream = self.local_stream().map_or_else(MediaStream::new, Ok).map_err(unavailable)?;
         self.pc()?.take_line(&stream);
-        self.send_if_open();
         Ok(())
+    }
+
+    /// The direction of the next description: this one, as far as there is a microphone to send.
+    fn set_direction(&self, pc: &PeerConnection, direction: Direction) {
+        let listens_only = matches!(self.setup.audio, Audio::Off);
+        pc.set_direction(match direction {
+            Direction::SendRecv if !listens_only => "sendrecv",
+            Direction::SendOnly if !listens_only => "sendonly",
+            Direction::SendRecv | Direction::RecvOnly => "recvonly",
+            Direction::SendOnly | Direction::Inactive => "inactive",
+        });
+    }
+
+    /// What may be sent and played from now on.
+    fn set_flow(self: &Rc<Self>, direction: Direction) {
+        let remote = {
+            let mut parts = self.parts.borrow_mut();
+            parts.quiet = matches!(direction, Direction::RecvOnly | Direction::Inactive);
+            parts.deaf = matches!(direction, Direction::SendOnly | Direction::Inactive);
+            parts.remote.clone().map(|remote| (remote, !parts.deaf))
+        };
+        self.attach_outgoing();
+        if let Some((remote, heard)) = remote {
+            enable(&remote, heard);
+        }
     }
 
     fn open_gate(self: &Rc<Self>) {
@@ -326,24 +404,20 @@ impl MediaSession {
             parts.gated = false;
             parts.kept_back.take()
         };
-        self.send_if_open();
+        self.attach_outgoing();
         if let Some(remote) = remote {
             self.play(remote);
         }
     }
 
-    /// Sends the microphone that was opened by itself, once there is a connection and the gate is open.
-    fn send_if_open(self: &Rc<Self>) {
-        let sending = {
+    /// Puts on the line what is to be sent as things stand, or nothing. (Not only where it is another than before:
+    /// what was put there last may not be there yet.)
+    fn attach_outgoing(self: &Rc<Self>) {
+        let (connection, outgoing) = {
             let parts = self.parts.borrow();
-            match (&parts.connection, &parts.microphone) {
-                (Some(pc), Some(microphone)) if parts.prepared && !parts.gated => {
-                    microphone.track().and_then(|track| pc.attach(&track))
-                }
-                _ => None,
-            }
+            (parts.connection.clone(), parts.outgoing())
         };
-        let Some(sending) = sending else { return };
+        let Some(sending) = connection.and_then(|pc| pc.attach(outgoing.as_ref())) else { return };
         let weak = Rc::downgrade(self);
         let sent = move |sent: Result<JsValue, JsValue>| {
             // Nobody waits for it, and a call in which this side is not heard is none.
@@ -432,18 +506,26 @@ impl MediaSession {
     }
 
     fn track_came(self: &Rc<Self>, event: &RtcTrackEvent) {
-        let stream = event.streams().get(0).dyn_into::<MediaStream>().ok().or_else(|| {
-            let stream = MediaStream::new().ok()?;
-            stream.add_track(&event.track());
-            Some(stream)
-        });
-        let Some(stream) = stream else { return };
-        let gated = {
+        let track = event.track();
+        if track.kind() != "audio" {
+            return;
+        }
+        let (stream, gated) = {
             let mut parts = self.parts.borrow_mut();
+            // A stream of our own: the browser takes the track out of its own ones while the call is on hold.
+            let known = parts.remote.as_ref().or(parts.kept_back.as_ref()).cloned();
+            if let Some(stream) = known {
+                stream.add_track(&track);
+                drop(parts);
+                enable(&stream, !self.parts.borrow().deaf);
+                return;
+            }
+            let Ok(stream) = MediaStream::new() else { return };
+            stream.add_track(&track);
             if parts.gated {
                 parts.kept_back = Some(Clone::clone(&stream));
             }
-            parts.gated
+            (stream, parts.gated)
         };
         if !gated {
             self.play(stream);
@@ -463,6 +545,7 @@ impl MediaSession {
         };
         let speaker = RemoteAudio::play(&self.setup.playback, &stream, Box::new(blocked));
         let mut parts = self.parts.borrow_mut();
+        enable(&stream, !parts.deaf);
         parts.speaker = speaker;
         parts.remote = Some(stream);
     }
@@ -498,6 +581,13 @@ impl MediaSession {
 impl Drop for MediaSession {
     fn drop(&mut self) {
         self.close();
+    }
+}
+
+/// Lets a stream be heard, or not, wherever it is played.
+fn enable(stream: &MediaStream, heard: bool) {
+    for track in stream.get_audio_tracks().iter() {
+        track.unchecked_into::<MediaStreamTrack>().set_enabled(heard);
     }
 }
 

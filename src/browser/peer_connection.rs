@@ -23,13 +23,6 @@ extern "C" {
     #[wasm_bindgen(method, catch, js_name = addTransceiver)]
     fn add_transceiver(this: &Connection, kind: &str, init: &JsValue) -> Result<RtcRtpTransceiver, JsValue>;
 
-    #[wasm_bindgen(method, catch, js_name = addTrack)]
-    fn add_track(
-        this: &Connection,
-        track: &MediaStreamTrack,
-        stream: &MediaStream,
-    ) -> Result<RtcRtpSender, JsValue>;
-
     // Missing in web-sys.
     #[wasm_bindgen(extends = RtcRtpSender)]
     type Sender;
@@ -147,7 +140,7 @@ impl PeerConnection {
         self.on("icecandidate", Box::new(useful));
     }
 
-    /// Adds the audio line of an offer. The track may come later, with [`PeerConnection::send`].
+    /// Adds the audio line of an offer. The track may come later, with [`PeerConnection::attach`].
     pub(crate) fn add_audio(&self, send: bool) -> Result<(), JsValue> {
         let direction = if send { "sendrecv" } else { "recvonly" };
         // Without a stream the description would say that the track belongs to none ("msid:-"), and some
@@ -157,22 +150,6 @@ impl PeerConnection {
         self.pc.add_transceiver("audio", &init)?;
         self.apply_codecs();
         Ok(())
-    }
-
-    /// Sends this track: on the line that an offer of ours has, or on that of the peer's offer. There may be
-    /// something to wait for.
-    pub(crate) fn send(
-        &self,
-        track: &MediaStreamTrack,
-        stream: &MediaStream,
-    ) -> Result<Option<JsFuture>, JsValue> {
-        match self.sender() {
-            Some(sender) if self.pc.remote_description().is_none() => {
-                Ok(Some(JsFuture::from(sender.replace_track(Some(track)).unchecked_into::<Promise>())))
-            }
-            // Takes the line of the offer and makes it sendrecv (JSEP, section 5.10).
-            _ => self.pc.add_track(track, stream).map(|_| None),
-        }
     }
 
     /// Makes the line of the peer's offer one that is sent on too, as a part of this stream, with no track as yet.
@@ -186,9 +163,16 @@ impl PeerConnection {
         }
     }
 
-    /// Sends this track on the line that is there, from now on.
-    pub(crate) fn attach(&self, track: &MediaStreamTrack) -> Option<Promise> {
-        Some(self.sender()?.replace_track(Some(track)).unchecked_into())
+    /// Sends this track, or nothing, on the line that is there, from now on.
+    pub(crate) fn attach(&self, track: Option<&MediaStreamTrack>) -> Option<Promise> {
+        Some(self.sender()?.replace_track(track).unchecked_into())
+    }
+
+    /// The direction of the line in the next description.
+    pub(crate) fn set_direction(&self, direction: &str) {
+        if let Some(transceiver) = self.transceiver() {
+            set(&transceiver, "direction", direction);
+        }
     }
 
     /// Starts to make an offer.
@@ -216,6 +200,13 @@ impl PeerConnection {
 
     /// Goes back to the last agreed descriptions; `None` when there is nothing to take back.
     pub(crate) fn rollback(&self) -> Option<JsFuture> {
+        // A rollback leaves the direction that was asked for (JSEP, section 4.1.10.2).
+        if let Some(transceiver) = self.transceiver() {
+            let agreed = get(&transceiver, "currentDirection");
+            if agreed.is_string() {
+                set(&transceiver, "direction", agreed);
+            }
+        }
         let rollback = RtcSessionDescriptionInit::new(RtcSdpType::Rollback);
         match self.pc.signaling_state() {
             RtcSignalingState::HaveLocalOffer => {
@@ -253,8 +244,12 @@ impl PeerConnection {
         JsFuture::from(self.pc.get_stats().unchecked_into::<Promise>())
     }
 
+    /// The first audio line: the peer may offer video too, and before it.
     fn transceiver(&self) -> Option<RtcRtpTransceiver> {
-        self.pc.get_transceivers().get(0).dyn_into().ok()
+        self.pc.get_transceivers().iter().find_map(|transceiver| {
+            let transceiver: RtcRtpTransceiver = transceiver.unchecked_into();
+            (transceiver.receiver().track().kind() == "audio").then_some(transceiver)
+        })
     }
 
     /// Puts the preferred codecs first. The others stay, telephone-event among them.

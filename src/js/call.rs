@@ -4,25 +4,36 @@ use core::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 
 use js_sys::{Function, Promise};
+use wasm_bindgen::JsCast;
 use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
-use web_sys::MediaStream;
+use web_sys::{MediaStream, MediaStreamTrack};
 
 use super::config::Options;
-use super::driver::Driver;
+use super::driver::{Driver, take_first};
 use super::dtmf::{Queue, Tones};
 use super::error;
 use super::event::{self, Listeners};
-use super::promise::{Settler, settled};
+use super::promise::{Settler, settle_all, settled};
 use crate::browser::media_devices::Audio;
-use crate::browser::media_session::MediaSession;
-use crate::browser::object::{object, set};
+use crate::browser::media_session::{MediaSession, Replacement};
+use crate::browser::object::{get, object, set};
 use crate::dial::strategy::StrategyName;
 use crate::error::{Error, ErrorCode};
-use crate::phone::{CallId, CallInfo, CallState, Direction, EndReason};
+use crate::phone::{CallId, CallInfo, CallState, Direction, EndReason, Phone, TransferTarget};
 use crate::time::Instant;
 
-const EVENTS: &[&str] = &["state", "hold", "dtmf", "stats", "transfer", "ended"];
+const EVENTS: &[&str] =
+    &["state", "hold", "dtmf", "stats", "transfer", "transferRequest", "redirect", "replaced", "ended"];
+
+/// What a promise of a call waits for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wait {
+    Answer,
+    Hold,
+    Transfer,
+    End,
+}
 
 /// What is known of a call. The phone forgets a call that has ended; this stays as long as JavaScript holds it.
 pub(crate) struct CallEntry {
@@ -41,9 +52,9 @@ pub(crate) struct CallEntry {
     pub(crate) listeners: Listeners,
     /// The microphone for this call, where it differs from the configuration.
     pub(crate) audio: RefCell<Option<Audio>>,
-    pub(crate) answering: RefCell<Vec<Settler>>,
-    /// Who waits for the end.
-    pub(crate) ending: RefCell<Vec<Settler>>,
+    /// What is sent instead of the microphone.
+    pub(crate) replacement: RefCell<Option<Replacement>>,
+    waiting: RefCell<Vec<(Wait, Settler)>>,
     pub(crate) dtmf: RefCell<Queue>,
     /// When the next tone by INFO is due.
     pub(crate) next_tone: Cell<Option<Instant>>,
@@ -83,8 +94,8 @@ impl CallEntry {
             end_reason: RefCell::default(),
             listeners: Listeners::default(),
             audio: RefCell::default(),
-            answering: RefCell::default(),
-            ending: RefCell::default(),
+            replacement: RefCell::default(),
+            waiting: RefCell::default(),
             dtmf: RefCell::default(),
             next_tone: Cell::new(None),
             next_stats: Cell::new(None),
@@ -127,10 +138,52 @@ impl CallEntry {
         })
     }
 
+    /// A method of the JavaScript object, bound to it.
+    pub(crate) fn method(self: &Rc<Self>, name: &str, driver: &Weak<Driver>) -> JsValue {
+        let object = self.object(driver);
+        let method: Function = get(&object, name).unchecked_into();
+        method.bind0(&object).into()
+    }
+
+    /// Whether this is its JavaScript object.
+    pub(crate) fn is(&self, object: &JsValue) -> bool {
+        self.object.borrow().as_ref() == Some(object)
+    }
+
     /// Lets go of the JavaScript object.
     pub(crate) fn release_object(&self) {
         let object = self.object.take();
         drop(object);
+    }
+
+    /// A promise of this.
+    pub(crate) fn wait(&self, what: Wait) -> Promise {
+        let (promise, settler) = Settler::new();
+        self.waiting.borrow_mut().push((what, settler));
+        promise
+    }
+
+    /// Those who wait for this have their outcome.
+    pub(crate) fn settle(&self, what: Wait, result: &Result<(), Error>) {
+        while let Some((_, settler)) = self.take_waiting(|wait| wait == what) {
+            settler.settle(result);
+        }
+    }
+
+    /// The call is over, or the phone has failed: nobody shall wait for ever.
+    pub(crate) fn settle_rest(&self, error: &Error) {
+        let outcome = Err(error.clone());
+        // A panic may have left them borrowed.
+        if let Ok(mut tones) = self.dtmf.try_borrow_mut().map(|mut dtmf| dtmf.abandon()) {
+            settle_all(core::mem::take(&mut tones), &outcome);
+        }
+        while let Some((_, settler)) = self.take_waiting(|_| true) {
+            settler.settle(&outcome);
+        }
+    }
+
+    fn take_waiting(&self, is_it: impl Fn(Wait) -> bool) -> Option<(Wait, Settler)> {
+        take_first(&mut *self.waiting.try_borrow_mut().ok()?, |(wait, _)| is_it(*wait))
     }
 
     fn end_reason_js(&self) -> JsValue {
@@ -250,9 +303,7 @@ impl Call {
             if audio.is_some() {
                 self.entry.audio.replace(audio);
             }
-            let (promise, settler) = Settler::new();
-            self.entry.answering.borrow_mut().push(settler);
-            Ok(promise)
+            Ok(self.entry.wait(Wait::Answer))
         })
     }
 
@@ -264,7 +315,7 @@ impl Call {
             options.finish()?;
             let status = status.and_then(|status| u16::try_from(status).ok());
             driver.with_phone(|phone, now| phone.reject(now, self.entry.id, status)).ok_or_else(ended)??;
-            Ok(self.until_ended())
+            Ok(self.entry.wait(Wait::End))
         })
     }
 
@@ -275,24 +326,89 @@ impl Call {
         }
         self.command(&mut |driver| {
             driver.with_phone(|phone, now| phone.hangup(now, self.entry.id, None));
-            Ok(self.until_ended())
+            Ok(self.entry.wait(Wait::End))
         })
     }
 
-    /// Not part of this version.
+    /// Puts the other side on hold.
     pub fn hold(&self) -> Promise {
-        settled(&Err(error::not_in_this_version("hold()")))
+        self.change_hold(true)
     }
 
-    /// Not part of this version.
+    /// Takes the other side off hold.
     pub fn unhold(&self) -> Promise {
-        settled(&Err(error::not_in_this_version("unhold()")))
+        self.change_hold(false)
     }
 
-    /// Not part of this version.
+    /// Hands the other side over, to an address or to the other side of another call.
     pub fn transfer(&self, target: &JsValue) -> Promise {
-        let _ = target;
-        settled(&Err(error::not_in_this_version("transfer()")))
+        self.command(&mut |driver| {
+            let other = driver.calls().into_iter().find(|call| call.is(target));
+            let target = match other {
+                Some(other) => TransferTarget::Call(other.id),
+                None => TransferTarget::Uri(driver.target_uri(target)?),
+            };
+            driver
+                .with_phone(|phone, now| phone.transfer(now, self.entry.id, target))
+                .ok_or_else(ended)??;
+            Ok(self.entry.wait(Wait::Transfer))
+        })
+    }
+
+    /// Behind `accept()` of the event `transferRequest`.
+    #[wasm_bindgen(js_name = acceptTransfer)]
+    pub fn accept_transfer(&self) -> Promise {
+        self.command(&mut |driver| {
+            let id = driver
+                .with_phone(|phone, now| phone.accept_transfer(now, self.entry.id))
+                .ok_or_else(ended)??;
+            let call = driver.adopt(id, Some(StrategyName::SipInvite)).ok_or_else(ended)?;
+            Ok(Promise::resolve(&call.object(&self.driver)))
+        })
+    }
+
+    /// Behind `reject()` of the event `transferRequest`.
+    #[wasm_bindgen(js_name = rejectTransfer)]
+    pub fn reject_transfer(&self) -> Promise {
+        self.command(&mut |driver| {
+            driver.with_phone(|phone, now| phone.reject_transfer(now, self.entry.id));
+            Ok(settled(&Ok(())))
+        })
+    }
+
+    /// Behind `follow()` of the event `redirect`.
+    #[wasm_bindgen(js_name = followRedirect)]
+    pub fn follow_redirect(&self, target: u32) -> Promise {
+        self.command(&mut |driver| {
+            let target = usize::try_from(target).unwrap_or(usize::MAX);
+            driver
+                .with_phone(|phone, now| phone.follow_redirect(now, self.entry.id, target))
+                .ok_or_else(ended)??;
+            Ok(settled(&Ok(())))
+        })
+    }
+
+    /// Sends this track instead of the microphone; `null`: the microphone again.
+    #[wasm_bindgen(js_name = replaceAudioTrack)]
+    pub fn replace_audio_track(&self, track: &JsValue, options: &JsValue) -> Promise {
+        self.command(&mut |driver| {
+            let options = Options::new("options", options)?;
+            let mixed = options.boolean("mixed").unwrap_or(false);
+            options.finish()?;
+            let replacement = match track.dyn_ref::<MediaStreamTrack>() {
+                Some(track) if track.kind() == "audio" => {
+                    // Not `track.clone()`, which is the browser's own: another track.
+                    Some(Replacement { track: Clone::clone(track), mixed })
+                }
+                None if track.is_null() || track.is_undefined() => None,
+                _ => return Err(Error::invalid_config("track", "expected an audio track or null")),
+            };
+            self.entry.replacement.replace(replacement.clone());
+            if let Some(session) = driver.session(self.entry.id) {
+                session.replace(replacement);
+            }
+            Ok(settled(&Ok(())))
+        })
     }
 
     /// Sends silence.
@@ -368,10 +484,12 @@ impl Call {
         result.unwrap_or_else(|error| settled(&Err(error)))
     }
 
-    fn until_ended(&self) -> Promise {
-        let (promise, settler) = Settler::new();
-        self.entry.ending.borrow_mut().push(settler);
-        promise
+    fn change_hold(&self, on: bool) -> Promise {
+        let change = if on { Phone::hold } else { Phone::unhold };
+        self.command(&mut |driver| {
+            driver.with_phone(|phone, now| change(phone, now, self.entry.id)).ok_or_else(ended)??;
+            Ok(self.entry.wait(Wait::Hold))
+        })
     }
 
     fn set_muted(&self, muted: bool) {

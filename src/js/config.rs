@@ -110,7 +110,8 @@ impl Options {
         Some(text)
     }
 
-    fn boolean(&self, name: &str) -> Option<bool> {
+    /// `true` or `false`.
+    pub(crate) fn boolean(&self, name: &str) -> Option<bool> {
         let value = self.field(name)?.as_bool();
         if value.is_none() {
             self.refuse(name, "expected true or false");
@@ -550,7 +551,10 @@ pub(crate) fn credentials(value: &JsValue) -> Result<Credentials, Error> {
         // RFC 6750, section 2.1; what is both a token and a password would be a guess.
         let good = token.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~+/=".contains(&b));
         if token.is_empty() || !good || password.is_some() || ha1.is_some() {
-            return Err(Error::invalid_config("credentials.bearerToken", "expected a token, and no password"));
+            return Err(Error::invalid_config(
+                "credentials.bearerToken",
+                "expected a token, and no password",
+            ));
         }
         return Ok(Credentials { username, secret: Secret::Bearer(token), realm });
     }

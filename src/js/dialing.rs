@@ -138,6 +138,14 @@ impl Driver {
         }))
     }
 
+    /// The SIP URI of a destination, read like that of `dial()`.
+    pub(super) fn target_uri(&self, destination: &JsValue) -> Result<String, Error> {
+        let text = destination_text(destination)?;
+        let settings = self.settings();
+        let destination = Destination::parse(&text, settings.default_country.as_deref())?;
+        Ok(destination.request_uri(settings.domain().ok_or_else(not_configured)?, &settings.provider))
+    }
+
     /// How a dial to this destination would go, and why.
     pub(crate) fn decision_for(&self, destination: &JsValue) -> Result<Decision, Error> {
         self.check_alive()?;

@@ -10,7 +10,7 @@ use std::rc::{Rc, Weak};
 
 use wasm_bindgen::JsValue;
 
-use super::call::CallEntry;
+use super::call::{CallEntry, Wait};
 use super::config::{self, CredentialsSetting, Settings};
 use super::dialing::Dialing;
 use super::dtmf::{self, Method};
@@ -24,7 +24,7 @@ use crate::browser::entropy::BrowserEntropy;
 use crate::browser::listener::Listener;
 use crate::browser::lock::WebLock;
 use crate::browser::media_session::{MediaReport, MediaSession, MediaSetup};
-use crate::browser::object::object;
+use crate::browser::object::{object, set};
 use crate::browser::page;
 use crate::browser::peer_connection::Configuration;
 use crate::browser::task::{promised, then};
@@ -435,6 +435,7 @@ impl Driver {
             audio: entry.audio.borrow().as_ref().unwrap_or(&settings.audio).clone(),
             playback: settings.playback.clone(),
             muted: entry.muted.get(),
+            replacement: entry.replacement.borrow().clone(),
         };
         let me = self.me.clone();
         let report = move |report| {
@@ -623,6 +624,12 @@ impl Driver {
             | Event::AnswerDone(id, _)
             | Event::InfoDone(id, _)
             | Event::Hold { call: id, .. }
+            | Event::HoldDone(id, _)
+            | Event::Transfer(id, ..)
+            | Event::TransferDone(id, _)
+            | Event::TransferRequested { call: id, .. }
+            | Event::Redirected { call: id, .. }
+            | Event::Replaced { old: id, .. }
             | Event::Dtmf(id, _)
             | Event::Ended(id, _) => Some(*id),
             _ => None,
@@ -653,12 +660,45 @@ impl Driver {
                 self.listeners.emit("incoming", &object([("call", call.object(&self.me))]));
             }
             (Event::CallState(_, state), Some(call)) => self.call_changed(&call, state),
-            (Event::AnswerDone(_, result), Some(call)) => settle_all(call.answering.take(), &result),
+            (Event::AnswerDone(_, result), Some(call)) => call.settle(Wait::Answer, &result),
             (Event::InfoDone(_, result), Some(call)) => self.tone_answered(&call, result),
             (Event::Hold { local, remote, .. }, Some(call)) => {
                 call.hold.set((local, remote));
                 let payload = object([("local", local.into()), ("remote", remote.into())]);
                 call.listeners.emit("hold", &payload);
+            }
+            (Event::HoldDone(_, result), Some(call)) => call.settle(Wait::Hold, &result),
+            (Event::Transfer(_, state, status), Some(call)) => {
+                let payload = object([("state", event::transfer_state(state).into())]);
+                if let Some(status) = status {
+                    set(&payload, "sipStatus", status);
+                }
+                call.listeners.emit("transfer", &payload);
+            }
+            (Event::TransferDone(_, result), Some(call)) => call.settle(Wait::Transfer, &result),
+            (Event::TransferRequested { target, referred_by, .. }, Some(call)) => {
+                let payload = object([
+                    ("target", target.into()),
+                    ("accept", call.method("acceptTransfer", &self.me)),
+                    ("reject", call.method("rejectTransfer", &self.me)),
+                ]);
+                if let Some(referred_by) = referred_by {
+                    set(&payload, "referredBy", referred_by);
+                }
+                call.listeners.emit("transferRequest", &payload);
+            }
+            (Event::Redirected { targets, .. }, Some(call)) => {
+                let list = js_sys::Array::new();
+                for target in targets {
+                    list.push(&target.into());
+                }
+                let follow = call.method("followRedirect", &self.me);
+                call.listeners.emit("redirect", &object([("targets", list.into()), ("follow", follow)]));
+            }
+            (Event::Replaced { new, .. }, Some(call)) => {
+                if let Some(new) = self.adopt(new, None) {
+                    call.listeners.emit("replaced", &object([("call", new.object(&self.me))]));
+                }
             }
             // Nothing is heard of a caller who may not be the provider.
             (Event::Dtmf(..), Some(call)) if call.is_gated() => {}
@@ -678,7 +718,7 @@ impl Driver {
     fn emit_state(&self, kind: &str, state: &str, error: Option<&Error>) {
         let payload = object([("state", state.into())]);
         if let Some(error) = error {
-            crate::browser::object::set(&payload, "error", error::to_js(error));
+            set(&payload, "error", error::to_js(error));
         }
         self.listeners.emit(kind, &payload);
     }
@@ -701,11 +741,9 @@ impl Driver {
         if !call.has_ended() {
             self.call_changed(call, CallState::Ended);
         }
-        let over = Err(error::new(ErrorCode::Ended, "The call has ended"));
-        let tones = call.dtmf.borrow_mut().abandon();
-        settle_all(call.answering.take(), &over);
-        settle_all(tones, &over);
-        settle_all(call.ending.take(), &Ok(()));
+        let over = error::new(ErrorCode::Ended, "The call has ended");
+        call.settle(Wait::End, &Ok(()));
+        call.settle_rest(&over);
         call.listeners.emit("ended", &payload);
         let forgotten = self.with(|state| take_first(&mut state.calls, |one| one.id == call.id));
         drop(forgotten);
@@ -801,14 +839,18 @@ impl Driver {
         if let Ok(mut state) = self.state.try_borrow_mut() {
             let mut waiting = core::mem::take(&mut state.connects);
             waiting.append(&mut state.disconnects);
+            let calls = state.calls.clone();
             drop(state);
             settle_all(waiting, &Err(error.clone()));
+            for call in calls {
+                call.settle_rest(&error);
+            }
             self.dial_failed(error.clone());
             self.originate_done(&Err(error.clone()));
         }
         let payload = error::to_js(&error);
         // Where in the module it happened: for a report of the defect.
-        crate::browser::object::set(&payload, "cause", message);
+        set(&payload, "cause", message);
         self.listeners.emit("fatal", &object([("error", payload)]));
     }
 }

@@ -24,8 +24,3 @@ pub(crate) fn to_js(error: &Error) -> JsValue {
 pub(crate) fn new(code: ErrorCode, message: &'static str) -> Error {
     Error::new(code, message)
 }
-
-/// For what the contract has and this version has not.
-pub(crate) fn not_in_this_version(what: &str) -> Error {
-    Error::new(ErrorCode::InvalidState, [what, " is not part of this version"].concat())
-}

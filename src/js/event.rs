@@ -14,7 +14,7 @@ use crate::dial::strategy::StrategyName;
 use crate::error::Error;
 use crate::phone::{
     CallState, ConnectionState, DialStage, Direction, EndCause, EndReason, EndedBy, LogLevel,
-    RegistrationState,
+    RegistrationState, TransferState,
 };
 
 #[wasm_bindgen]
@@ -177,6 +177,15 @@ pub(crate) const fn stage(stage: DialStage) -> &'static str {
         DialStage::Ringing => "ringing",
         DialStage::EarlyMedia => "early-media",
         DialStage::Connected => "connected",
+    }
+}
+
+pub(crate) const fn transfer_state(state: TransferState) -> &'static str {
+    match state {
+        TransferState::Trying => "trying",
+        TransferState::Ringing => "ringing",
+        TransferState::Accepted => "accepted",
+        TransferState::Failed => "failed",
     }
 }
 

@@ -8,7 +8,7 @@ use js_sys::Promise;
 use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
 
-use super::call::CallEntry;
+use super::call::{CallEntry, Wait};
 use super::config::OriginateOptions;
 use super::dial_strategy::provider;
 use super::driver::Driver;
@@ -159,8 +159,7 @@ impl OriginatedCall {
         if let Err(error) = self.driver.check_alive() {
             return settled(&Err(error));
         }
-        let (promise, settler) = Settler::new();
-        self.call.ending.borrow_mut().push(settler);
+        let promise = self.call.wait(Wait::End);
         self.driver.end_originated(self.call.id, None);
         promise
     }
