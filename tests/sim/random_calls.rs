@@ -86,6 +86,10 @@ impl Walk {
         let users = ["alice", "bob", "carol", "dave", "team", "nobody"];
         let target = format!("sip:{}@example.com", users[self.below(users.len())]);
         let call = self.call(side);
+        // Most requests of others are followed soon, so that there is something to follow.
+        if self.below(2) == 0 {
+            self.decide(side);
+        }
         match (self.below(24), call) {
             (0..=2, _) => {
                 let request = DialRequest { target, ..DialRequest::default() };
@@ -94,17 +98,7 @@ impl Walk {
                     self.owe(side, "dial", id.0, true);
                 }
             }
-            (3..=7, Some(_)) => {
-                // Answered more often than anything else, so that calls come up.
-                let ringing = self.net.phones[side].phone.calls();
-                let ringing = ringing
-                    .iter()
-                    .find(|info| info.direction == Direction::Incoming && info.state == CallState::Ringing);
-                if let Some(id) = ringing.map(|info| info.id) {
-                    let done = self.net.at(side, |bench| bench.phone.answer(bench.now, id)).is_ok();
-                    self.owe(side, "answer", id.0, done);
-                }
-            }
+            (3..=7, _) => (0..self.net.phones.len()).for_each(|side| self.decide(side)),
             (8, Some(id)) => {
                 let _ = self.net.at(side, |bench| bench.phone.reject(bench.now, id, Some(486)));
             }
@@ -135,19 +129,7 @@ impl Walk {
                     self.owe(side, "transfer", id.0, done);
                 }
             }
-            (17 | 18, _) => {
-                let asked = self.net.phones[side].events.iter().rev().find_map(|event| match event {
-                    Event::TransferRequested { call, .. } => Some(*call),
-                    _ => None,
-                });
-                let Some(id) = asked else { return };
-                if self.below(4) == 0 {
-                    self.net.at(side, |bench| bench.phone.reject_transfer(bench.now, id));
-                } else if let Ok(new) = self.net.at(side, |bench| bench.phone.accept_transfer(bench.now, id))
-                {
-                    self.owe(side, "dial", new.0, true);
-                }
-            }
+            (17 | 18, _) => (0..self.net.phones.len()).for_each(|side| self.decide(side)),
             (19, Some(id)) => {
                 let done = self
                     .net
@@ -183,6 +165,28 @@ impl Walk {
         let pause = [5, 50, 300, 1_500][self.below(4)];
         let pause = self.below(pause);
         self.net.run(ms(u64::try_from(pause).unwrap()));
+    }
+
+    /// Answers what rings, and follows a request to call somebody else, or not.
+    fn decide(&mut self, side: usize) {
+        let ringing = self.net.phones[side].phone.calls();
+        let ringing = ringing
+            .iter()
+            .find(|info| info.direction == Direction::Incoming && info.state == CallState::Ringing);
+        if let Some(id) = ringing.map(|info| info.id) {
+            let done = self.net.at(side, |bench| bench.phone.answer(bench.now, id)).is_ok();
+            self.owe(side, "answer", id.0, done);
+        }
+        let asked = self.net.phones[side].events.iter().rev().find_map(|event| match event {
+            Event::TransferRequested { call, .. } => Some(*call),
+            _ => None,
+        });
+        let Some(id) = asked else { return };
+        if self.below(8) == 0 {
+            self.net.at(side, |bench| bench.phone.reject_transfer(bench.now, id));
+        } else if let Ok(new) = self.net.at(side, |bench| bench.phone.accept_transfer(bench.now, id)) {
+            self.owe(side, "dial", new.0, true);
+        }
     }
 
     fn hold(&mut self, side: usize, id: CallId, hold: bool) {
