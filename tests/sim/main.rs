@@ -16,6 +16,8 @@ mod auto_answer;
 mod bearer;
 mod bench;
 mod chaos;
+#[cfg(not(target_arch = "wasm32"))]
+mod conformance;
 mod flow;
 mod flows_rfc3665;
 mod flows_rfc5359;
@@ -34,6 +36,7 @@ mod random_calls;
 mod registration;
 mod registration_extensions;
 mod replaces;
+mod scenarios;
 mod subscription;
 mod tables;
 mod transfer;
