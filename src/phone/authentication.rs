@@ -92,7 +92,8 @@ impl Phone {
             | Owner::Prack(id)
             | Owner::Refer(id)
             | Owner::ReferNotify(id) => {
-                match self.calls.get_mut(&id).and_then(|call| call.dialog.as_mut()) {
+                let tag = request.headers.to_tag().unwrap_or_default();
+                match self.calls.get_mut(&id).and_then(|call| call.dialog_to(&tag)) {
                     Some(dialog) => {
                         dialog.local_seq = dialog.local_seq.saturating_add(1);
                         dialog.local_seq

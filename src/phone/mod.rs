@@ -75,6 +75,8 @@ use crate::time::Instant;
 const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, PRACK, UPDATE, REFER, NOTIFY, MESSAGE";
 /// The extensions that a peer may require of this phone (RFC 3261, section 20.32), and those that it is told of.
 const SUPPORTED: [&str; 5] = ["100rel", "timer", "replaces", "norefersub", "outbound"];
+/// What may be told of, but not required: the end of a fork (RFC 6228).
+const EARLY_TERMINATED: &str = "199";
 const SDP: &str = "application/sdp";
 /// Proxies give up after three minutes of ringing (RFC 3261, section 16.6, Timer C); so do we, on either side.
 const RING_TIMEOUT: Duration = Duration::from_secs(180);
@@ -1064,6 +1066,14 @@ impl Phone {
 
     fn contact(&self) -> String {
         concat(&["<", &self.contact_uri(), ">"])
+    }
+
+    /// The extensions that the other side is told of.
+    fn supported(&self) -> String {
+        let mut tags = SUPPORTED.to_vec();
+        tags.retain(|tag| *tag != "100rel" || self.config.reliable_provisional);
+        tags.push(EARLY_TERMINATED);
+        list(&tags)
     }
 
     /// Our address in From and To, without a tag.

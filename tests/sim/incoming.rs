@@ -343,8 +343,8 @@ fn requests_outside_calls_are_answered() {
         ("FOO", 405),
         ("SUBSCRIBE", 405),
         ("MESSAGE", 405),
-        ("UPDATE", 405),
-        ("PRACK", 405),
+        ("UPDATE", 481),
+        ("PRACK", 481),
         ("BYE", 481),
         ("INFO", 481),
     ] {
