@@ -544,8 +544,16 @@ pub(crate) fn credentials(value: &JsValue) -> Result<Credentials, Error> {
     let options = Options::new("credentials", value)?;
     let (password, ha1) = (options.string("password"), options.string("ha1"));
     let (username, realm) = (options.string("username"), options.string("realm"));
-    let bearer = options.field("bearerToken").is_some();
+    let bearer = options.string("bearerToken");
     options.finish()?;
+    if let Some(token) = bearer {
+        // RFC 6750, section 2.1; what is both a token and a password would be a guess.
+        let good = token.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~+/=".contains(&b));
+        if token.is_empty() || !good || password.is_some() || ha1.is_some() {
+            return Err(Error::invalid_config("credentials.bearerToken", "expected a token, and no password"));
+        }
+        return Ok(Credentials { username, secret: Secret::Bearer(token), realm });
+    }
     let (field, problem) = match (password, ha1) {
         (Some(password), _) => {
             return Ok(Credentials { username, secret: Secret::Password(password), realm });
@@ -554,8 +562,7 @@ pub(crate) fn credentials(value: &JsValue) -> Result<Credentials, Error> {
             return Ok(Credentials { username, secret: Secret::Ha1(ha1), realm });
         }
         (None, Some(_)) => ("credentials.ha1", "expected a hash in hex"),
-        (None, None) if bearer => ("credentials.bearerToken", "is not part of this version"),
-        (None, None) => ("credentials", "a password or ha1 is needed"),
+        (None, None) => ("credentials", "a password, ha1 or bearerToken is needed"),
     };
     Err(Error::invalid_config(field, problem))
 }
@@ -931,7 +938,7 @@ mod tests {
         assert!(!format!("{given:?}").contains("hunter2"));
         for (value, field) in [
             (object([("ha1", "hunter2".into())]), "credentials.ha1"),
-            (object([("bearerToken", "hunter2".into())]), "credentials.bearerToken"),
+            (object([("bearerToken", "hunter2 hunter2".into())]), "credentials.bearerToken"),
             (object([("password", 1.into())]), "password"),
         ] {
             let error = credentials(&value).unwrap_err();

@@ -2,9 +2,12 @@
 
 use super::call::Phase;
 use super::transactions::Owner;
-use super::{CredentialSource, Credentials, CredentialsId, EndedBy, Event, Output, Phone, Question};
+use super::{
+    CallId, CredentialSource, Credentials, CredentialsId, EndedBy, Event, LogLevel, Output, Phone, Question,
+    Secret,
+};
 use crate::error::{Error, ErrorCode};
-use crate::sip::auth::{Attempt, Scope};
+use crate::sip::auth::{Attempt, Circumstances, Scope};
 use crate::sip::message::{Method, Request, Response};
 use crate::text::concat;
 
@@ -32,14 +35,23 @@ impl Phone {
         {
             return false;
         }
-        let realms = self.authenticator.on_challenge(Self::scope(owner), response, &mut attempt);
-        let Some(realm) = realms.first().cloned() else { return false };
+        let about = Circumstances {
+            scope: Self::scope(owner),
+            in_dialog: request.headers.to_tag().is_some(),
+            realm: match &self.config.credentials {
+                CredentialSource::Static(credentials) => credentials.realm.as_deref(),
+                _ => None,
+            },
+            asks: matches!(self.config.credentials, CredentialSource::Ask),
+        };
+        let realms = self.authenticator.on_challenge(about, response, &mut attempt);
+        let Some(realm) = realms.first().cloned() else {
+            self.log(LogLevel::Warn, format_args!("a challenge that is not answered"));
+            return false;
+        };
         match self.config.credentials.clone() {
             CredentialSource::None => false,
             CredentialSource::Static(credentials) => {
-                if credentials.realm.as_ref().is_some_and(|wanted| !realms.contains(wanted)) {
-                    return false;
-                }
                 self.send_again(owner, request.clone(), attempt, &credentials);
                 true
             }
@@ -76,38 +88,41 @@ impl Phone {
         &mut self,
         owner: Owner,
         mut request: Request,
-        attempt: Attempt,
+        mut attempt: Attempt,
         credentials: &Credentials,
     ) {
         let seq = match owner {
             Owner::Register => self.registration.next_seq(),
-            Owner::Invite(_) | Owner::Nobody => request.headers.seq().map_or(1, |seq| seq.saturating_add(1)),
-            Owner::Subscription(_) | Owner::Publication(_) | Owner::Request(_) => {
-                request.headers.seq().map_or(1, |seq| seq.saturating_add(1))
-            }
             Owner::Bye(id)
             | Owner::Info(id)
             | Owner::Reinvite(id)
             | Owner::Update(id)
             | Owner::Prack(id)
             | Owner::Refer(id)
-            | Owner::ReferNotify(id) => {
-                let tag = request.headers.to_tag().unwrap_or_default();
-                match self.calls.get_mut(&id).and_then(|call| call.dialog_to(&tag)) {
-                    Some(dialog) => {
-                        dialog.local_seq = dialog.local_seq.saturating_add(1);
-                        dialog.local_seq
-                    }
-                    None => request.headers.seq().map_or(1, |seq| seq.saturating_add(1)),
-                }
-            }
+            | Owner::ReferNotify(id) => self.next_seq_in(id, &request),
+            Owner::Invite(_)
+            | Owner::Nobody
+            | Owner::Subscription(_)
+            | Owner::Publication(_)
+            | Owner::Request(_) => next_seq_of(&request),
         };
         request.headers.remove("Via");
         let cseq = concat(&[&seq.to_string(), " ", request.method.as_str()]);
         request.headers.set("CSeq", cseq);
         let user = self.config.uri.user.as_deref().unwrap_or_default();
         let scope = Self::scope(owner);
-        self.authenticator.authorize(scope, &mut request, user, credentials, &mut *self.entropy);
+        let secure = self.flow.secure;
+        if !self.authenticator.authorize(scope, &mut request, user, credentials, secure, &mut *self.entropy) {
+            let error = Error::new(
+                ErrorCode::AuthFailed,
+                "The credentials are not of the kind that the server takes",
+            );
+            self.on_request_failed(owner, error);
+            return;
+        }
+        if matches!(credentials.secret, Secret::Bearer(_)) {
+            attempt.used_token();
+        }
         let for_call = request.clone();
         match self.send_prepared(owner, request, attempt) {
             Ok(tx) => {
@@ -117,6 +132,32 @@ impl Phone {
             }
             Err(error) => self.on_request_failed(owner, error),
         }
+    }
+
+    /// The next CSeq of the dialog that the request belongs to, which may be one that a 1xx has made.
+    fn next_seq_in(&mut self, id: CallId, request: &Request) -> u32 {
+        let tag = request.headers.to_tag().unwrap_or_default();
+        match self.calls.get_mut(&id).and_then(|call| call.dialog_to(&tag)) {
+            Some(dialog) => {
+                dialog.local_seq = dialog.local_seq.saturating_add(1);
+                dialog.local_seq
+            }
+            None => next_seq_of(request),
+        }
+    }
+
+    /// The call is over for the application: no credentials are waited for, except for the BYE that ends it.
+    pub(super) fn forget_questions_of_call(&mut self, id: CallId) {
+        self.questions.retain(|question| match question.owner {
+            Owner::Invite(call)
+            | Owner::Info(call)
+            | Owner::Reinvite(call)
+            | Owner::Update(call)
+            | Owner::Prack(call)
+            | Owner::Refer(call)
+            | Owner::ReferNotify(call) => call != id,
+            _ => true,
+        });
     }
 
     /// A request that gets no final response, or none that helps.
@@ -145,4 +186,8 @@ impl Phone {
             Owner::Nobody => {}
         }
     }
+}
+
+fn next_seq_of(request: &Request) -> u32 {
+    request.headers.seq().map_or(1, |seq| seq.saturating_add(1))
 }

@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use super::config::check_server_url;
 use super::transactions::Owner;
 use super::{ConnectionState, Event, LogLevel, Output, Phone, SocketId, TimerKey};
 use crate::entropy::below;
@@ -55,6 +56,10 @@ pub(super) struct Flow {
     pub(super) connect_pending: bool,
     /// `disconnect` is under way.
     pub(super) closing: bool,
+    /// Servers that have asked to be left alone, and until when.
+    busy: Vec<(usize, Instant)>,
+    /// Nobody reads along between here and the server.
+    pub(super) secure: bool,
     /// This server has answered a ping: no answer now means that it is gone.
     server_pongs: bool,
     /// When the server last sent anything.
@@ -76,6 +81,8 @@ impl Flow {
             established: false,
             connect_pending: false,
             closing: false,
+            busy: Vec::new(),
+            secure: false,
             server_pongs: false,
             heard: Instant::ZERO,
             lost: None,
@@ -106,6 +113,7 @@ impl Phone {
             self.config.servers = servers;
             self.config.uri = uri;
             self.config.register = register;
+            self.authenticator.forget_realms();
         }
         if self.config.servers.is_empty() {
             self.flow.connect_pending = false;
@@ -116,6 +124,7 @@ impl Phone {
         self.flow.tried = 0;
         self.flow.rounds = 0;
         self.flow.server = 0;
+        self.flow.busy.clear();
         self.open_next(None);
     }
 
@@ -135,6 +144,14 @@ impl Phone {
 
     fn open_next(&mut self, error: Option<Error>) {
         let count = self.config.servers.len();
+        // Where all are busy, the next one after all: to wait is for `attempt_failed`.
+        for _ in 0..count {
+            if !self.is_busy(self.flow.server) {
+                break;
+            }
+            self.flow.server = self.flow.server.wrapping_add(1);
+            self.flow.tried = self.flow.tried.saturating_add(1);
+        }
         let Some(url) = self.flow.server.checked_rem(count).and_then(|i| self.config.servers.get(i)).cloned()
         else {
             self.set_flow(FlowState::Idle, error);
@@ -146,6 +163,7 @@ impl Phone {
         let socket = SocketId(self.flow.last_socket);
         self.flow.state = FlowState::Opening(socket);
         self.flow.server_pongs = false;
+        self.flow.secure = check_server_url(&url).is_ok();
         self.via_transport =
             if url.get(..4).is_some_and(|scheme| scheme.eq_ignore_ascii_case("wss:")) { "WSS" } else { "WS" };
         self.timers.set(TimerKey::Connect, self.now + CONNECT_TIMEOUT);
@@ -172,6 +190,8 @@ impl Phone {
     /// Calls can be made and received.
     pub(super) fn connected(&mut self) {
         self.flow.established = true;
+        self.resume_subscriptions();
+        self.offers_after_reconnect();
         if core::mem::take(&mut self.flow.connect_pending) {
             self.event(Event::ConnectDone(Ok(())));
         }
@@ -222,8 +242,47 @@ impl Phone {
         self.flow.rounds = self.flow.rounds.saturating_add(1);
         let limit = BACKOFF_CAP.min(BACKOFF_BASE.saturating_mul(1 << shift));
         let delay = below(&mut *self.entropy, u64::try_from(limit.as_millis()).unwrap_or(u64::MAX));
-        self.timers.set(TimerKey::Reconnect, self.now + Duration::from_millis(delay));
+        let mut at = self.now + Duration::from_millis(delay);
+        if !self.has_free_server() {
+            let free = self.flow.busy.iter().map(|(_, until)| *until).filter(|until| *until > self.now).min();
+            at = at.max(free.unwrap_or(at));
+        }
+        self.timers.set(TimerKey::Reconnect, at);
         self.set_flow(FlowState::Waiting, Some(error));
+    }
+
+    fn is_busy(&self, server: usize) -> bool {
+        let index = server.checked_rem(self.config.servers.len());
+        self.flow.busy.iter().any(|(busy, until)| Some(*busy) == index && *until > self.now)
+    }
+
+    fn has_free_server(&self) -> bool {
+        (0..self.config.servers.len()).any(|server| !self.is_busy(server))
+    }
+
+    /// 503: this server is left alone for as long as it asks (RFC 3261, section 21.5.4).
+    pub(super) fn server_is_busy(&mut self, retry_after: u32) {
+        let Some(index) = self.flow.server.checked_rem(self.config.servers.len()) else { return };
+        let until = self.now + Duration::from_secs(retry_after.into());
+        self.flow.busy.retain(|(busy, _)| *busy != index);
+        self.flow.busy.push((index, until));
+    }
+
+    /// On to a server that has time, if there is one and no call would notice. `false`: it stays as it is.
+    pub(super) fn leave_busy_server(&mut self, error: &Error) -> bool {
+        if !self.flow.established
+            || self.flow.closing
+            || !self.live_calls().is_empty()
+            || !self.has_free_server()
+        {
+            return false;
+        }
+        self.drop_socket();
+        self.flow.tried = 0;
+        self.attempt_failed(error.clone());
+        self.registration_interrupted();
+        self.transactions_interrupted(error);
+        true
     }
 
     /// The first `connect` has failed for good.
@@ -378,6 +437,7 @@ impl Phone {
             self.hangup_for_disconnect(id);
         }
         self.clear_timers(&[TimerKey::Register, TimerKey::Reconnect]);
+        self.end_subscriptions(false);
         if self.flow.open_socket().is_some() {
             self.start_unregistering();
             self.timers.set(TimerKey::Disconnect, self.now + DISCONNECT_TIMEOUT);
@@ -431,6 +491,7 @@ impl Phone {
     /// What becomes of client transactions when the socket is lost: a call that is not answered yet fails, since
     /// its responses may be lost for good; BYE and CANCEL go out again on the next socket.
     pub(super) fn transactions_interrupted(&mut self, error: &Error) {
+        self.subscriptions_interrupted(error);
         let mut failed = Vec::new();
         let mut again = Vec::new();
         for (id, entry) in self.transactions.clients() {

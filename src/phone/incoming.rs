@@ -28,8 +28,19 @@ impl Phone {
             self.respond_refusal(tx, refusal);
             return;
         }
-        if self.live_calls().len() >= self.config.max_calls {
+        let replaces = match self.replaced_call(request) {
+            Ok(replaces) => replaces,
+            Err(status) => {
+                self.respond(tx, status);
+                return;
+            }
+        };
+        if replaces.is_none() && self.live_calls().len() >= self.config.max_calls {
             self.respond(tx, 486);
+            return;
+        }
+        if let Some(status) = self.auto_answer_refusal(request).filter(|_| replaces.is_none()) {
+            self.respond(tx, status);
             return;
         }
         let id = self.new_call_id();
@@ -49,14 +60,21 @@ impl Phone {
         call.invite = Some(request.clone());
         call.invite_tx = Some(tx);
         call.dialog = Some(dialog);
+        call.replaces = replaces;
         self.calls.insert(id, Box::new(call));
         if let Some(entry) = self.transactions.server(tx) {
             entry.call = Some(id);
         }
+        self.learn_identity(id, &request.headers);
         self.event(Event::CallState(id, CallState::New));
-        self.respond_in_dialog(id, tx, 180, None);
         // The caller's CANCEL may get lost with a socket.
         self.timers.set(TimerKey::Call(id, CallTimer::Ring), self.now + super::RING_TIMEOUT);
+        if let Some(old) = replaces {
+            self.answer_in_place_of(old, id);
+            return;
+        }
+        self.plan_auto_answer(id, request);
+        self.respond_in_dialog(id, tx, 180, None);
         self.set_call_state(id, CallState::Ringing);
         self.event(Event::Incoming(id));
     }
@@ -113,7 +131,7 @@ impl Phone {
         Ok(())
     }
 
-    fn continue_answer(&mut self, id: CallId) {
+    pub(super) fn continue_answer(&mut self, id: CallId) {
         let Some(call) = self.calls.get_mut(&id) else { return };
         call.phase = Phase::Answering;
         if let Some(sdp) = call.early_answer.clone() {
@@ -247,6 +265,7 @@ impl Phone {
         if first {
             self.incoming_up(id);
         }
+        self.continue_offer(id);
     }
 
     /// Acknowledged: the call is up.
@@ -258,7 +277,11 @@ impl Phone {
             return;
         }
         let pending = core::mem::take(&mut call.answer_pending);
+        let replaces = call.replaces.take();
         self.set_call_state(id, CallState::Active);
+        if let Some(old) = replaces {
+            self.take_place_of(old, id);
+        }
         if pending {
             self.event(Event::AnswerDone(id, Ok(())));
         }

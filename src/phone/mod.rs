@@ -74,7 +74,7 @@ use crate::time::Instant;
 /// The methods that this phone answers (RFC 3261, section 20.5).
 const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, PRACK, UPDATE, REFER, NOTIFY, MESSAGE";
 /// The extensions that a peer may require of this phone (RFC 3261, section 20.32), and those that it is told of.
-const SUPPORTED: [&str; 5] = ["100rel", "timer", "replaces", "norefersub", "outbound"];
+const SUPPORTED: [&str; 7] = ["100rel", "timer", "replaces", "norefersub", "outbound", "gruu", "answermode"];
 /// What may be told of, but not required: the end of a fork (RFC 6228).
 const EARLY_TERMINATED: &str = "199";
 const SDP: &str = "application/sdp";
@@ -102,6 +102,12 @@ pub struct CallInfo {
     pub remote_uri: String,
     /// The other side's display name.
     pub remote_display_name: Option<String>,
+    /// The other side as the server vouches for it (RFC 3325), where the configuration trusts that.
+    pub asserted_identity: Option<Identity>,
+    /// Who has sent the call on to us (RFC 5806, RFC 7044), likewise.
+    pub diversion: Option<Identity>,
+    /// It answers itself (RFC 5373), at once or in a few seconds.
+    pub auto_answer: bool,
     /// Held by us.
     pub local_hold: bool,
     /// Held by the other side.
@@ -224,6 +230,7 @@ enum CallTimer {
     SessionExpired,
     Reliable1xx,
     Transfer,
+    AutoAnswer,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -270,6 +277,7 @@ impl TimerKey {
                 CallTimer::SessionExpired => Why::SessionExpired,
                 CallTimer::Reliable1xx => Why::Reliable1xx,
                 CallTimer::Transfer => Why::Transfer,
+                CallTimer::AutoAnswer => Why::AutoAnswer,
             },
             Self::Proxy(_) => Why::Proxy,
             Self::Subscription(_) => Why::Subscription,
@@ -315,6 +323,9 @@ pub struct Phone {
     last_question: u32,
     last_proxy: u32,
     last_lock: u32,
+    last_request: u32,
+    subscriptions: SortedMap<SubscriptionId, Box<subscription::Subscription>>,
+    last_subscription: u32,
     /// INVITEs of which it is not known yet whether they are the provider's for a dial by REST.
     held: Vec<(TxId, Request)>,
     /// User part of our Contact: unguessable, so that only the registrar can address this phone directly.
@@ -359,6 +370,9 @@ impl Phone {
             last_question: 0,
             last_proxy: 0,
             last_lock: 0,
+            last_request: 0,
+            subscriptions: SortedMap::new(),
+            last_subscription: 0,
             held: Vec::new(),
             contact_user,
             host,
@@ -412,6 +426,7 @@ impl Phone {
     pub fn configure(&mut self, config: PhoneConfig) {
         self.authenticator.clear();
         if self.flow.connection() == ConnectionState::Disconnected {
+            self.authenticator.forget_realms();
             self.config = config;
             self.next_account = None;
             return;
@@ -459,7 +474,7 @@ impl Phone {
     /// (too many calls).
     pub fn dial(&mut self, now: Instant, request: DialRequest) -> Result<CallId, Error> {
         self.begin(now);
-        self.start_dial(request)
+        self.start_dial(request, &[])
     }
 
     /// Starts a call by REST: asks the call proxy for it, answers the provider's call to this phone with nothing
@@ -712,6 +727,7 @@ impl Phone {
                     CallTimer::SessionExpired => self.on_session_expired(id),
                     CallTimer::Reliable1xx => self.on_reliable_timer(id),
                     CallTimer::Transfer => self.on_transfer_timeout(id),
+                    CallTimer::AutoAnswer => self.on_auto_answer_timer(id),
                 },
                 TimerKey::Proxy(id) => self.on_proxy_timeout(id),
                 TimerKey::Subscription(id) => self.on_subscription_timer(id),
@@ -766,14 +782,18 @@ impl Phone {
         if call.rest.is_some() {
             self.rest_ended(id);
         }
+        self.timers.clear(TimerKey::Call(id, CallTimer::AutoAnswer));
         self.clear_call_timers(id, &[CallTimer::IceGather, CallTimer::IceConnect, CallTimer::Ring]);
         let mut infos = self.forget_questions_of(Owner::Info(id));
+        self.forget_questions_of_call(id);
         for (_, entry) in self.transactions.clients() {
             if entry.owner == Owner::Info(id) {
                 entry.owner = Owner::Nobody;
                 infos += 1;
             }
         }
+        self.end_transfers(id, sip_status, dial_failed);
+        self.hold_ended(id);
         self.media_order(id, MediaCommand::Close);
         if dial_failed {
             self.event(Event::DialDone(id, Err(error.clone())));
@@ -824,8 +844,9 @@ impl Phone {
                 let end = cause.map_or(EndCause::Completed, EndCause::Failed);
                 self.end_with_bye(id, end, EndedBy::Local, None);
             }
-            // The last two are by REST only.
-            Phase::Terminating | Phase::Originating | Phase::Outcome => {}
+            Phase::Terminating => self.on_departed(id),
+            // These are by REST only.
+            Phase::Originating | Phase::Outcome => {}
         }
     }
 
@@ -915,6 +936,8 @@ impl Phone {
             (Method::Message, None, _) => self.on_message(tx, &request),
             (Method::Prack | Method::Update, None, _) => self.respond(tx, 481),
             (Method::Invite, None, _) => self.on_invite(tx, &request),
+            // Nobody is called on a stranger's behalf.
+            (Method::Refer, None, _) => self.respond(tx, 403),
             (Method::Options, None, _) => match self.unsupported(&request) {
                 None => self.respond_to_options(tx),
                 Some(refusal) => self.respond_refusal(tx, refusal),
@@ -1007,8 +1030,9 @@ impl Phone {
             Owner::Prack(call) => self.on_prack_response(call, response),
             Owner::Refer(call) => self.on_refer_response(call, response),
             Owner::ReferNotify(call) => self.on_refer_notify_response(call, response),
-            Owner::Subscription(id) => self.on_subscription_response(id, &request, response),
-            Owner::Publication(id) => self.on_publication_response(id, response),
+            Owner::Subscription(id) | Owner::Publication(id) => {
+                self.on_subscription_response(id, &request, response);
+            }
             Owner::Request(id) => self.on_request_response(id, response),
             Owner::Nobody => {}
         }
@@ -1016,14 +1040,22 @@ impl Phone {
 
     // ---- requests out
 
-    /// Sends a request: Via, User-Agent and, where a challenge is known, its answer are added.
+    /// Sends a request: Via, User-Agent, the Route outside dialogs and, where a challenge is known, its answer are
+    /// added.
     fn send_request(&mut self, owner: Owner, mut request: Request, attempt: Attempt) -> Result<TxId, Error> {
+        if !matches!(request.method, Method::Register | Method::Ack | Method::Cancel)
+            && request.headers.to_tag().is_none()
+            && request.headers.get("Route").is_none()
+        {
+            self.route_headers(&mut request);
+        }
         if let CredentialSource::Static(credentials) = &self.config.credentials
             && !matches!(request.method, Method::Ack | Method::Cancel)
         {
             let user = self.config.uri.user.as_deref().unwrap_or_default();
             let scope = Self::scope(owner);
-            self.authenticator.authorize(scope, &mut request, user, credentials, &mut *self.entropy);
+            let secure = self.flow.secure;
+            self.authenticator.authorize(scope, &mut request, user, credentials, secure, &mut *self.entropy);
         }
         let tx = self.send_prepared(owner, request.clone(), attempt)?;
         if let Owner::Invite(call) = owner {
@@ -1064,14 +1096,11 @@ impl Phone {
         concat(&[&self.config.uri.scheme, ":", &self.contact_user, "@", &self.host, ";transport=ws"])
     }
 
-    fn contact(&self) -> String {
-        concat(&["<", &self.contact_uri(), ">"])
-    }
-
-    /// The extensions that the other side is told of.
+    /// The extensions that the other side is told of. Whoever is told of `timer` may leave the refreshes to us
+    /// (RFC 4028, section 7.2), so that it is not named before there are any.
     fn supported(&self) -> String {
         let mut tags = SUPPORTED.to_vec();
-        tags.retain(|tag| *tag != "100rel" || self.config.reliable_provisional);
+        tags.retain(|tag| *tag != "timer" && (*tag != "100rel" || self.config.reliable_provisional));
         tags.push(EARLY_TERMINATED);
         list(&tags)
     }
@@ -1135,6 +1164,15 @@ impl Phone {
 
     /// Forgets all transactions and their timers.
     fn abandon_transactions(&mut self) {
+        self.end_subscriptions(true);
+        let mut owners: Vec<Owner> = self.questions.values().map(|question| question.owner).collect();
+        owners.extend(self.transactions.clients().map(|(_, entry)| entry.owner));
+        for owner in owners {
+            if let Owner::Request(id) = owner {
+                let error = Error::new(ErrorCode::Aborted, "Disconnected");
+                self.event(Event::RequestDone(id, Err(error)));
+            }
+        }
         let ids: Vec<TxId> = self.transactions.clients().map(|(id, _)| id).collect();
         for id in ids {
             self.remove_client(id);
@@ -1169,8 +1207,16 @@ impl Phone {
             None => token(&mut *self.entropy, 12),
         };
         let now = self.now;
+        let answers = status == 200
+            && self.transactions.server(tx).is_some_and(|entry| {
+                entry.tx.request.method == Method::Invite && entry.tx.request.headers.to_tag().is_none()
+            });
+        let mode = call.filter(|_| answers).and_then(|id| self.answer_mode(id));
         let Some(entry) = self.transactions.server(tx) else { return String::new() };
         let mut response = entry.tx.request.response(status, None);
+        if let Some(mode) = mode {
+            response.headers.push(mode, "Auto");
+        }
         response.headers.push_all(headers);
         if let Some(sdp) = sdp {
             response.headers.push("Content-Type", SDP);
@@ -1290,6 +1336,9 @@ fn info(call: &Call) -> CallInfo {
         state: call.state,
         remote_uri: call.remote_uri.clone(),
         remote_display_name: call.remote_display_name.clone(),
+        asserted_identity: call.asserted_identity.clone(),
+        diversion: call.diversion.clone(),
+        auto_answer: call.auto_answer,
         local_hold: call.local_hold,
         remote_hold: call.remote_hold,
         end_reason: call.end_reason.clone(),

@@ -20,7 +20,8 @@ use crate::text::concat;
 const MAX_FORKS: usize = 16;
 
 impl Phone {
-    pub(super) fn start_dial(&mut self, dial: DialRequest) -> Result<CallId, Error> {
+    /// `own`: headers that an application cannot set.
+    pub(super) fn start_dial(&mut self, dial: DialRequest, own: &[(&str, &str)]) -> Result<CallId, Error> {
         if self.flow.closing || self.flow.open_socket().is_none() {
             return Err(Error::new(ErrorCode::NotConnected, "There is no connection to the SIP server"));
         }
@@ -48,7 +49,7 @@ impl Phone {
         let mut invite = Request::new(Method::Invite, uri);
         invite.headers.push_all(&[
             ("Max-Forwards", "70"),
-            ("From", &concat(&[&self.own_address(), ";tag=", &call.local_tag])),
+            ("From", &concat(&[&self.caller_address(), ";tag=", &call.local_tag])),
             ("To", &remote),
             ("Call-ID", &call.sip_call_id),
             ("CSeq", "1 INVITE"),
@@ -57,6 +58,8 @@ impl Phone {
             ("Supported", &self.supported()),
             ("Content-Type", super::SDP),
         ]);
+        invite.headers.push_all(own);
+        self.hide_caller(&mut invite);
         for (name, value) in dial.extra_headers {
             invite.headers.push(&name, value);
         }
@@ -135,7 +138,7 @@ impl Phone {
                     return;
                 }
                 if call.phase == Phase::Inviting {
-                    let error = Error::from_status(response.status, &response.reason);
+                    let error = super::registration::refused(response);
                     self.fail_outgoing(id, error, EndedBy::Remote);
                 }
             }
@@ -152,6 +155,8 @@ impl Phone {
         if call.phase != Phase::Inviting || response.status == 100 {
             return;
         }
+        self.tell_referrer(id, response.status);
+        let Some(call) = self.calls.get_mut(&id) else { return };
         let state = call.state;
         let sdp = response_sdp(response);
         let speaks = sdp.is_some();
@@ -269,6 +274,8 @@ impl Phone {
 
         let at = call.early.iter().position(|early| early.dialog.remote_tag == dialog.remote_tag);
         let early = at.map(|at| call.early.swap_remove(at));
+        self.learn_identity(id, &response.headers);
+        let Some(call) = self.calls.get_mut(&id) else { return };
         call.phase = Phase::Applying;
         call.early.clear();
         // The dialog goes on; the route set is that of the 2xx (RFC 3261, section 13.2.2.4).
@@ -305,6 +312,7 @@ impl Phone {
         self.set_call_state(id, CallState::Active);
         self.event(Event::Stage(id, DialStage::Connected));
         self.event(Event::DialDone(id, Ok(())));
+        self.tell_referrer(id, 200);
     }
 
     pub(super) fn on_invite_timeout(&mut self, id: CallId) {
@@ -422,7 +430,7 @@ impl Phone {
 }
 
 /// The ACK of a 2xx: a request of its own within the dialog (RFC 3261, section 13.2.2.4).
-fn ack_text(invite: &Request, dialog: &mut Dialog, via: &str) -> Option<String> {
+pub(super) fn ack_text(invite: &Request, dialog: &mut Dialog, via: &str) -> Option<String> {
     let seq = invite.headers.seq()?;
     let mut ack = dialog.request(Method::Ack, Some(seq));
     ack.headers.push_front("Via", via);

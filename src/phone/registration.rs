@@ -1,14 +1,16 @@
-//! The registration (RFC 3261, section 10): bind, refresh, and un-bind one contact.
+//! The registration (RFC 3261, section 10): bind, refresh, and un-bind one contact; and what the registrar gives with
+//! it: the way for requests (RFC 3608), an address that leads here from anywhere (RFC 5627).
 
 use core::time::Duration;
 
 use super::transactions::Owner;
 use super::{Event, LogLevel, Phone, RegistrationState, TimerKey};
-use crate::entropy::{below, token};
+use crate::entropy::{below, token, uuid_v4};
 use crate::error::{Error, ErrorCode};
 use crate::sip::auth::Attempt;
 use crate::sip::header::{NameAddr, parse_u32};
 use crate::sip::message::{Method, Request, Response};
+use crate::sip::uri::Uri;
 use crate::text::{before, concat};
 
 /// Back-off after a refusal that may pass: full jitter below min(cap, base · 2ⁿ).
@@ -19,7 +21,9 @@ const MAX_TOO_BRIEF: u8 = 2;
 /// No registrar has reason to ask for more than a day.
 const MAX_EXPIRES: u32 = 86_400;
 /// A hostile or mistaken Retry-After must not silence the phone for good.
-const MAX_RETRY_AFTER: u32 = 600;
+pub(super) const MAX_RETRY_AFTER: u32 = 600;
+/// More proxies than any service sends its users through.
+const MAX_SERVICE_ROUTES: usize = 8;
 
 #[derive(Debug)]
 pub(super) struct Registration {
@@ -37,11 +41,26 @@ pub(super) struct Registration {
     removing: bool,
     /// The registrar holds a binding that it has confirmed.
     bound: bool,
+    /// `+sip.instance` (RFC 5626, section 4.1), the same for the life of the phone.
+    instance: String,
+    /// An edge proxy of this server lacks outbound (439): the contact is registered without `reg-id`.
+    plain: bool,
+    /// The registrar knows this flow (RFC 5626, section 6).
+    outbound: bool,
+    /// Our address for others, of the registrar's making (RFC 5627, section 4.2).
+    gruu: Option<String>,
+    /// Route of requests outside dialogs (RFC 3608, section 6.1).
+    service_route: Vec<String>,
 }
 
 impl Registration {
     pub(super) const fn new() -> Self {
         Self {
+            instance: String::new(),
+            plain: false,
+            outbound: false,
+            gruu: None,
+            service_route: Vec::new(),
             state: RegistrationState::Unregistered,
             aor: String::new(),
             call_id: String::new(),
@@ -103,15 +122,22 @@ impl Phone {
         }
         let mut request = Request::new(Method::Register, self.config.uri.domain());
         let local = self.own_address();
+        self.make_instance();
+        // One flow is all that a phone has: the registrar puts the new one in the place of the one that was lost
+        // (RFC 5626, section 4.2).
+        let instance = concat(&[";+sip.instance=\"<", &self.registration.instance, ">\""]);
+        let reg_id = if self.registration.plain { "" } else { ";reg-id=1" };
+        let supported = if self.registration.plain { "path, gruu" } else { "path, outbound, gruu" };
         request.headers.push_all(&[
             ("Max-Forwards", "70"),
             ("From", &concat(&[&local, ";tag=", &self.registration.from_tag])),
             ("To", &local),
             ("Call-ID", &self.registration.call_id),
             ("CSeq", &concat(&[&seq.to_string(), " REGISTER"])),
-            ("Contact", &self.contact()),
+            ("Contact", &concat(&["<", &self.contact_uri(), ">", &instance, reg_id])),
             ("Expires", &expires.to_string()),
             ("Allow", super::ALLOW),
+            ("Supported", supported),
         ]);
         if !self.registration.removing && self.registration.state != RegistrationState::Registered {
             self.set_registration(RegistrationState::Registering, None);
@@ -131,6 +157,11 @@ impl Phone {
         }
         match response.status {
             200..=299 => self.registered(response),
+            // The first proxy cannot keep flows (RFC 5626, section 11.6): registered as ever, then.
+            439 if !self.registration.plain => {
+                self.registration.plain = true;
+                self.send_register();
+            }
             // RFC 3261, section 10.2.8
             423 => {
                 let min = response.headers.get("Min-Expires").and_then(parse_u32).unwrap_or(0);
@@ -145,8 +176,16 @@ impl Phone {
             }
             status => {
                 let retry = matches!(status, 408 | 480 | 500..=599);
-                let after = response.headers.get("Retry-After").and_then(parse_u32);
-                self.registration_failed(register_error(response), retry, after);
+                let after = retry_after(response);
+                let error = register_error(response);
+                if status == 503 {
+                    // Without a time it counts as a failure of the moment.
+                    self.server_is_busy(after.unwrap_or(1).min(MAX_RETRY_AFTER));
+                    if self.leave_busy_server(&error) {
+                        return;
+                    }
+                }
+                self.registration_failed(error, retry, after);
             }
         }
     }
@@ -154,6 +193,9 @@ impl Phone {
     fn removed(&mut self) {
         self.registration.removing = false;
         self.registration.bound = false;
+        self.registration.outbound = false;
+        self.registration.gruu = None;
+        self.registration.service_route.clear();
         self.set_registration(RegistrationState::Unregistered, None);
     }
 
@@ -166,6 +208,7 @@ impl Phone {
         }
         self.registration.bound = true;
         self.registration.failures = 0;
+        self.learn_addresses(response);
         // Between 50 % and 70 % of the lifetime: two more tries fit in before it runs out, even when a
         // background tab lets timers fire only once a minute.
         let millis = u64::from(granted).saturating_mul(1000);
@@ -175,20 +218,82 @@ impl Phone {
         self.connected();
     }
 
-    /// Seconds that the registrar granted to our contact: its `expires` parameter, else the Expires header, else
-    /// what we asked for (RFC 3261, section 10.2.4).
-    fn granted(&self, response: &Response) -> u32 {
+    fn make_instance(&mut self) {
+        // Within quotes and angle brackets: what could end either is not taken, nor what is no URN.
+        let given = self.config.instance_id.as_deref().filter(|id| {
+            id.len() > 4
+                && id.get(..4).is_some_and(|scheme| scheme.eq_ignore_ascii_case("urn:"))
+                && id.bytes().all(|b| b.is_ascii_alphanumeric() || b":-._~%+=/()".contains(&b))
+        });
+        if let Some(given) = given {
+            self.registration.instance = given.to_owned();
+        } else if self.registration.instance.is_empty() {
+            self.registration.instance = concat(&["urn:uuid:", &uuid_v4(&mut *self.entropy)]);
+        }
+    }
+
+    /// What the 2xx says beyond the lifetime. It holds until the next one.
+    fn learn_addresses(&mut self, response: &Response) {
+        let headers = &response.headers;
+        let outbound = ["Require", "Supported"].iter().any(|name| headers.contains_token(name, "outbound"));
+        let parameter = if self.config.anonymous { "temp-gruu" } else { "pub-gruu" };
+        let gruu = self.own_binding(response).and_then(|binding| {
+            let gruu = binding.params.get(parameter)?;
+            let uri = Uri::parse(gruu).ok()?;
+            (uri.headers.is_none() && uri.password.is_none()).then(|| gruu.to_owned())
+        });
+        let mut routes = Vec::new();
+        for value in headers.values("Service-Route") {
+            // The whole way or none: with a part of it requests go astray.
+            let good = NameAddr::parse(value).is_ok_and(|route| Uri::parse(&route.uri).is_ok());
+            if !good || routes.len() == MAX_SERVICE_ROUTES {
+                self.log(LogLevel::Warn, format_args!("a Service-Route that cannot be used"));
+                routes.clear();
+                break;
+            }
+            routes.push(value.to_owned());
+        }
+        self.registration.outbound = outbound && !self.registration.plain;
+        self.registration.gruu = gruu;
+        self.registration.service_route = routes;
+    }
+
+    /// The Route of a request outside a dialog, REGISTER excepted (RFC 3608, section 6.1). `send_request` does this
+    /// for every request without a To-tag.
+    pub(super) fn route_headers(&self, request: &mut Request) {
+        for route in &self.registration.service_route {
+            request.headers.push("Route", route.as_str());
+        }
+    }
+
+    /// Our Contact in what makes or refreshes a dialog: the GRUU while there is one (RFC 5627, section 4.4), with `ob`
+    /// where requests are to come back over this flow (RFC 5626, section 4.3).
+    pub(super) fn contact(&self) -> String {
+        let own = match &self.registration.gruu {
+            Some(gruu) => gruu.clone(),
+            None => self.contact_uri(),
+        };
+        let ob = if self.registration.outbound { ";ob" } else { "" };
+        concat(&["<", &own, ob, ">"])
+    }
+
+    /// Our contact among those that the registrar lists.
+    fn own_binding(&self, response: &Response) -> Option<NameAddr> {
         let ours = self.contact_uri();
         let ours = before(&ours, b';');
         let contacts = response.headers.values("Contact");
         // Behind a NAT some registrars answer with the address that they see.
         let only = contacts.len() == 1;
-        let by_contact = contacts.into_iter().find_map(|value| {
-            let contact = NameAddr::parse(value).ok()?;
-            let is_ours = only || before(&contact.uri, b';') == ours;
-            is_ours.then(|| contact.params.get("expires").and_then(parse_u32))
-        });
-        let by_contact = by_contact.flatten();
+        contacts.into_iter().find_map(|value| {
+            NameAddr::parse(value).ok().filter(|contact| only || before(&contact.uri, b';') == ours)
+        })
+    }
+
+    /// Seconds that the registrar granted to our contact: its `expires` parameter, else the Expires header, else
+    /// what we asked for (RFC 3261, section 10.2.4).
+    fn granted(&self, response: &Response) -> u32 {
+        let by_contact =
+            self.own_binding(response).and_then(|contact| contact.params.get("expires").and_then(parse_u32));
         by_contact
             .or_else(|| response.headers.get("Expires").and_then(parse_u32))
             .unwrap_or(self.registration.expires)
@@ -236,6 +341,7 @@ impl Phone {
     pub(super) fn registration_interrupted(&mut self) {
         self.forget_clients_of(Owner::Register);
         self.timers.clear(TimerKey::Register);
+        self.registration.plain = false;
         self.removed();
     }
 }
@@ -247,4 +353,21 @@ fn register_error(response: &Response) -> Error {
         error.hint = error.code.hint().map(Into::into);
     }
     error
+}
+
+/// Seconds of Retry-After (RFC 3261, section 20.33), whose comment and parameters are for people.
+fn retry_after(response: &Response) -> Option<u32> {
+    let value = response.headers.get("Retry-After")?;
+    parse_u32(before(before(value, b';'), b'(').trim_ascii())
+}
+
+/// The error of a refused request, with what the server says of when to try again.
+pub(super) fn refused(response: &Response) -> Error {
+    let error = Error::from_status(response.status, &response.reason);
+    match retry_after(response) {
+        Some(seconds) => {
+            error.with_hint(concat(&["The server asks to try again after ", &seconds.to_string(), " s."]))
+        }
+        None => error,
+    }
 }

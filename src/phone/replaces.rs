@@ -1,1 +1,66 @@
-//! INVITE with Replaces (RFC 3891): a call that takes the place of another one.
+//! Calls that take the place of others: INVITE with Replaces (RFC 3891).
+
+use super::call::Phase;
+use super::{CallId, Direction, EndCause, EndedBy, Event, LogLevel, MediaCommand, Phone};
+use crate::error::{Error, ErrorCode};
+use crate::sip::header::{Params, split_before};
+use crate::sip::message::Request;
+use crate::sip::sdp::Direction as MediaDirection;
+
+impl Phone {
+    /// The call whose place this INVITE is to take, or the status that refuses it (RFC 3891, section 3). Who names
+    /// both tags has them from one of the two sides: they are random and never leave the dialog otherwise.
+    pub(super) fn replaced_call(&self, request: &Request) -> Result<Option<CallId>, u16> {
+        let mut lines = request.headers.get_all("Replaces");
+        let Some(line) = lines.next() else { return Ok(None) };
+        let (call_id, params) = split_before(line, b';');
+        let params = Params::parse(params);
+        let (Some(to_tag), Some(from_tag), None) =
+            (params.get("to-tag"), params.get("from-tag"), lines.next())
+        else {
+            return Err(400);
+        };
+        let call = self
+            .calls
+            .values()
+            .find(|call| call.sip_call_id == call_id.trim_ascii() && call.local_tag == to_tag)
+            // A peer of RFC 2543 has no tag: "0" stands for it.
+            .filter(|call| call.knows_remote_tag(from_tag) || (from_tag == "0" && call.knows_remote_tag("")))
+            .filter(|call| call.rest.is_none())
+            .ok_or(481_u16)?;
+        match call.phase {
+            Phase::Terminating => Err(603),
+            _ if call.is_up() && params.contains("early-only") => Err(486),
+            _ if call.is_up() => Ok(Some(call.id)),
+            Phase::Inviting if call.direction == Direction::Outgoing => Ok(Some(call.id)),
+            // An early dialog that the other side has begun cannot be replaced.
+            _ => Err(481),
+        }
+    }
+
+    /// The user has taken on (or made) the call whose place this one takes: it is answered without asking.
+    pub(super) fn answer_in_place_of(&mut self, old: CallId, id: CallId) {
+        self.set_call_state(id, super::CallState::Connecting);
+        self.continue_answer(id);
+        if self.calls.get(&old).is_some_and(|call| call.local_hold) {
+            self.media_order(id, MediaCommand::Flow(MediaDirection::Inactive));
+        }
+    }
+
+    /// The new call is up: the old one ends (RFC 3891, section 3: by BYE, or CANCEL for an early one).
+    pub(super) fn take_place_of(&mut self, old: CallId, id: CallId) {
+        let Some(call) = self.calls.get(&old).filter(|call| call.phase != Phase::Terminating) else { return };
+        let (up, held) = (call.is_up(), call.local_hold);
+        self.event(Event::Replaced { old, new: id });
+        if held && let Err(error) = self.hold_unasked(id) {
+            self.log(LogLevel::Warn, format_args!("the new call could not be held: {error}"));
+            self.media_order(id, MediaCommand::Flow(MediaDirection::SendRecv));
+        }
+        if up {
+            self.end_with_bye(old, EndCause::Completed, EndedBy::Remote, None);
+        } else {
+            let error = Error::new(ErrorCode::Aborted, "Another call has taken its place");
+            self.give_up_call(old, Some(error), EndedBy::Remote);
+        }
+    }
+}

@@ -3,7 +3,8 @@
 use super::digest::{self, Challenge};
 use super::message::{Request, Response};
 use crate::entropy::{Entropy, token};
-use crate::phone::Credentials;
+use crate::phone::{Credentials, Secret};
+use crate::text::{concat, has_space_or_control};
 
 /// The 401 and 407 answers that one request has had so far.
 #[derive(Debug, Clone, Default)]
@@ -11,9 +12,16 @@ pub struct Attempt {
     /// Realms that were answered because of a challenge to this request.
     answered: Vec<(bool, String)>,
     rounds: u8,
+    /// Answers by a token. A second one is asked for where the first has expired (RFC 8898, section 2.2).
+    tokens: u8,
 }
 
 impl Attempt {
+    /// A token has been sent.
+    pub const fn used_token(&mut self) {
+        self.tokens = self.tokens.saturating_add(1);
+    }
+
     fn has_answered(&self, proxy: bool, realm: &str) -> bool {
         self.answered.iter().any(|(by_proxy, known)| *by_proxy == proxy && known == realm)
     }
@@ -36,6 +44,8 @@ struct Protection {
     realm: String,
     /// The realm's challenges. The credentials decide which is answered: a hash fits one algorithm only.
     offers: Vec<Offer>,
+    /// The realm takes tokens too (RFC 8898).
+    bearer: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -49,6 +59,24 @@ struct Offer {
 #[derive(Debug, Default)]
 pub struct Authenticator {
     protections: Vec<Protection>,
+    /// The realms of our own servers, as far as they are known: an answer to anyone else's challenge is material for
+    /// guessing the password, and a challenge may come from the other end of a call.
+    realms: Vec<String>,
+    /// The registrar has named them, rather than whoever challenged first.
+    by_registrar: bool,
+}
+
+/// What a challenge is to be seen with.
+#[derive(Debug, Clone, Copy)]
+pub struct Circumstances<'a> {
+    /// Whom the request was for.
+    pub scope: Scope,
+    /// The request belongs to a dialog: the other end of it may have made the challenge.
+    pub in_dialog: bool,
+    /// The only realm to be answered, by the application's word.
+    pub realm: Option<&'a str>,
+    /// The application is asked for credentials, so that it may have newer ones.
+    pub asks: bool,
 }
 
 /// More realms than any sane server has; a bound on what a hostile one can make us keep and send.
@@ -62,17 +90,50 @@ impl Authenticator {
     /// Nothing known.
     #[must_use]
     pub const fn new() -> Self {
-        Self { protections: Vec::new() }
+        Self { protections: Vec::new(), realms: Vec::new(), by_registrar: false }
     }
 
-    /// Forgets all challenges: other servers, other credentials.
+    /// Forgets all challenges: other credentials.
     pub fn clear(&mut self) {
         self.protections.clear();
     }
 
+    /// Forgets whose challenges are to be answered: other servers.
+    pub fn forget_realms(&mut self) {
+        self.realms.clear();
+        self.by_registrar = false;
+    }
+
+    /// Whether this realm is one of our servers'; where it can be learnt, it is.
+    fn is_ours(&mut self, realm: &str, about: Circumstances<'_>) -> bool {
+        if let Some(only) = about.realm {
+            return only == realm;
+        }
+        let registers = about.scope == Scope::Register;
+        if registers && !self.by_registrar {
+            self.realms.clear();
+            self.by_registrar = true;
+        }
+        let known = self.realms.iter().any(|known| known == realm);
+        if known {
+            return true;
+        }
+        let learns = registers || (!self.by_registrar && self.realms.is_empty() && !about.in_dialog);
+        if learns && self.realms.len() < MAX_REALMS {
+            self.realms.push(realm.to_owned());
+        }
+        learns
+    }
+
     /// Takes the challenges of a 401 or 407 and gives their realms. None: to answer again would not help (wrong
-    /// password, unknown algorithm, too many rounds).
-    pub fn on_challenge(&mut self, scope: Scope, response: &Response, attempt: &mut Attempt) -> Vec<String> {
+    /// password, unknown algorithm, too many rounds) or would harm (somebody else's challenge).
+    pub fn on_challenge(
+        &mut self,
+        about: Circumstances<'_>,
+        response: &Response,
+        attempt: &mut Attempt,
+    ) -> Vec<String> {
+        let scope = about.scope;
         let proxy = response.status == 407;
         let name = if proxy { "Proxy-Authenticate" } else { "WWW-Authenticate" };
         attempt.rounds = attempt.rounds.saturating_add(1);
@@ -85,12 +146,21 @@ impl Authenticator {
             let offer = Offer { challenge, uses: 0 };
             match found.iter_mut().find(|known| known.realm == realm) {
                 Some(known) => known.offers.push(offer),
-                None => found.push(Protection { scope, proxy, realm, offers: vec![offer] }),
+                None => found.push(Protection { scope, proxy, realm, offers: vec![offer], bearer: false }),
             }
         }
+        for realm in digest::bearer_realms(response.headers.get_all(name)).take(MAX_CHALLENGES) {
+            match found.iter_mut().find(|known| known.realm == realm) {
+                Some(known) => known.bearer = true,
+                None => found.push(Protection { scope, proxy, realm, offers: Vec::new(), bearer: true }),
+            }
+        }
+        found.retain(|known| self.is_ours(&known.realm, about));
         // The same realm again, and not because the nonce is stale: the credentials are wrong.
+        let expired = about.asks && attempt.tokens == 1;
         let wrong = found.iter().any(|known| {
             attempt.has_answered(proxy, &known.realm)
+                && !(expired && known.bearer)
                 && !known.offers.iter().any(|offer| offer.challenge.stale)
         });
         if wrong {
@@ -125,20 +195,34 @@ impl Authenticator {
     }
 
     /// Adds the answers to all known challenges of this scope. ACK and CANCEL cannot be challenged
-    /// (RFC 3261, section 22.1) and are not to be given here.
+    /// (RFC 3261, section 22.1) and are not to be given here. `secure`: nobody reads along on the way to the server.
+    /// `false`: there was nothing to add.
     pub fn authorize(
         &mut self,
         scope: Scope,
         request: &mut Request,
         user: &str,
         credentials: &Credentials,
+        secure: bool,
         entropy: &mut dyn Entropy,
-    ) {
+    ) -> bool {
+        let mut added = false;
         request.headers.remove("Authorization");
         request.headers.remove("Proxy-Authorization");
         let username = credentials.username.as_deref().unwrap_or(user);
         for known in self.protections.iter_mut().filter(|known| known.scope == scope) {
             if credentials.realm.as_ref().is_some_and(|realm| *realm != known.realm) {
+                continue;
+            }
+            let name = if known.proxy { "Proxy-Authorization" } else { "Authorization" };
+            if let Secret::Bearer(token) = &credentials.secret {
+                // Whoever has the token is us: it goes to the servers of the account, over a channel of ours, and
+                // not to the other end of a call (RFC 8898, sections 2 and 5).
+                let fit = known.bearer && secure && request.headers.to_tag().is_none();
+                if fit && !token.is_empty() && !has_space_or_control(token) {
+                    request.headers.push(name, concat(&["Bearer ", token]));
+                    added = true;
+                }
                 continue;
             }
             // The strongest (RFC 8760, section 2.4); of equals the first.
@@ -161,8 +245,9 @@ impl Authenticator {
                 offer.uses,
                 &token(entropy, 16),
             );
-            let name = if known.proxy { "Proxy-Authorization" } else { "Authorization" };
             request.headers.push(name, value);
+            added = true;
         }
+        added
     }
 }

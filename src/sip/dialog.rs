@@ -110,6 +110,12 @@ impl Dialog {
         true
     }
 
+    /// Where our requests go.
+    #[must_use]
+    pub fn remote_target(&self) -> &str {
+        &self.remote_target
+    }
+
     /// Target refresh: the Contact of a re-INVITE or of its 2xx is the new remote target.
     pub fn refresh_target(&mut self, headers: &super::message::Headers) {
         if let Some(uri) = contact_uri(headers) {

@@ -145,6 +145,8 @@ impl Challenge {
     pub fn fits(&self, secret: &Secret) -> bool {
         match secret {
             Secret::Password(_) => true,
+            // Never turned into a digest: that would be a password of the server's choosing.
+            Secret::Bearer(_) => false,
             Secret::Ha1(ha1) => ha1.len() == if self.algorithm <= Algorithm::Md5 { 32 } else { 64 },
         }
     }
@@ -160,6 +162,19 @@ pub fn challenges<'a>(values: impl Iterator<Item = &'a str>) -> std::vec::IntoIt
         }
     }
     challenges.into_iter()
+}
+
+/// The realms that take a token (RFC 8898, section 4), from the same values.
+pub fn bearer_realms<'a>(values: impl Iterator<Item = &'a str>) -> std::vec::IntoIter<String> {
+    let mut realms = Vec::new();
+    for value in values {
+        for scheme in schemes(value) {
+            if scheme.name.eq_ignore_ascii_case("Bearer") {
+                realms.extend(scheme.get("realm").filter(|realm| !has_control(realm)).map(str::to_owned));
+            }
+        }
+    }
+    realms.into_iter()
 }
 
 /// The value of an Authorization or Proxy-Authorization header (RFC 7616, section 3.4).
@@ -179,7 +194,9 @@ pub fn authorization(
     let nc = hex(&nc.to_be_bytes());
     let qop = if challenge.qop_auth { Some("auth") } else { None };
     let ha1 = match secret {
-        Secret::Password(password) => algorithm.hash(&[username, &challenge.realm, password]),
+        Secret::Password(secret) | Secret::Bearer(secret) => {
+            algorithm.hash(&[username, &challenge.realm, secret])
+        }
         Secret::Ha1(ha1) => ha1.to_ascii_lowercase(),
     };
     let response =

@@ -3,7 +3,7 @@
 use core::fmt;
 
 use super::header::{Params, is_uri_text, split_before};
-use crate::text::{append, concat, has_space_or_control, number, split_once};
+use crate::text::{append, concat, has_space_or_control, number, split, split_once};
 
 /// Why a text is not a SIP URI.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -129,22 +129,15 @@ impl Uri {
     /// The user part with its escapes undone; bytes that are not UTF-8 become U+FFFD.
     #[must_use]
     pub fn user_decoded(&self) -> Option<String> {
-        let user = self.user.as_deref()?;
-        let mut bytes = Vec::with_capacity(user.len());
-        let mut rest = user.as_bytes();
-        while let Some((&byte, tail)) = rest.split_first() {
-            rest = tail;
-            if byte == b'%'
-                && let Some((&[high, low], tail)) = rest.split_first_chunk::<2>()
-                && let (Some(high), Some(low)) = (hex(high), hex(low))
-            {
-                bytes.push(high << 4 | low);
-                rest = tail;
-            } else {
-                bytes.push(byte);
-            }
-        }
-        Some(String::from_utf8_lossy(&bytes).into_owned())
+        self.user.as_deref().map(unescape)
+    }
+
+    /// The value of this header after the `?`, with its escapes undone (RFC 3261, section 19.1.1).
+    pub(crate) fn header(&self, name: &str) -> Option<String> {
+        split(self.headers.as_deref()?, b'&').find_map(|header| {
+            let (key, value) = split_once(header, b'=')?;
+            key.eq_ignore_ascii_case(name).then(|| unescape(value))
+        })
     }
 
     fn push_host(&self, text: &mut String) {
@@ -187,6 +180,32 @@ impl fmt::Display for Uri {
 pub fn escape_user(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     escape_into(&mut out, text, "-_.!~*'()&=+$,;?/");
+    out
+}
+
+/// Undoes escapes; bytes that are not UTF-8 become U+FFFD.
+fn unescape(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&byte, tail)) = rest.split_first() {
+        rest = tail;
+        if byte == b'%'
+            && let Some((&[high, low], tail)) = rest.split_first_chunk::<2>()
+            && let (Some(high), Some(low)) = (hex(high), hex(low))
+        {
+            bytes.push(high << 4 | low);
+            rest = tail;
+        } else {
+            bytes.push(byte);
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// Escapes what a header value in a URI cannot hold (RFC 3261, section 25.1: hvalue).
+pub(crate) fn escape_header(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 16);
+    escape_into(&mut out, text, "-_.!~*'()[]/?:+$");
     out
 }
 

@@ -8,12 +8,12 @@ use crate::incoming::{answered, ringing};
 use wasm_softphone::entropy::{Entropy, SeededEntropy, below};
 use wasm_softphone::phone::{Event, Input, MediaState, SocketId};
 
-fn at(random: &mut SeededEntropy, len: usize) -> usize {
+pub fn at(random: &mut SeededEntropy, len: usize) -> usize {
     usize::try_from(below(random, u64::try_from(len.max(1)).unwrap())).unwrap()
 }
 
 /// Changes a message in one of the ways in which messages go wrong.
-fn mutate(random: &mut SeededEntropy, message: &[u8]) -> Vec<u8> {
+pub fn mutate(random: &mut SeededEntropy, message: &[u8]) -> Vec<u8> {
     let mut bytes = message.to_vec();
     for _ in 0..=below(random, 3) {
         let position = at(random, bytes.len());

@@ -179,7 +179,7 @@ fn requests_out_of_order_get_500() {
 fn other_requests_within_a_call_are_answered() {
     let mut bench = Bench::online();
     let (call, mut caller) = answered(&mut bench);
-    for (method, status) in [("OPTIONS", 200), ("INFO", 200), ("UPDATE", 405), ("REFER", 405), ("FOO", 405)] {
+    for (method, status) in [("OPTIONS", 200), ("INFO", 200), ("UPDATE", 200), ("REFER", 400), ("FOO", 405)] {
         let request = caller.request(method, None);
         send(&mut bench, &request);
         bench.take_response(status);
@@ -321,6 +321,15 @@ fn an_info_that_waits_for_credentials_when_the_call_ends_is_settled_and_not_sent
     let mut bench =
         Bench::new(PhoneConfig { credentials: wasm_softphone::phone::CredentialSource::Ask, ..config() });
     bench.connect();
+    // Within a call only a realm that is known from elsewhere is answered.
+    bench.dial("sip:carol@example.com");
+    let invite = bench.take_request("INVITE");
+    let mut challenge = answer(&invite, 407, "");
+    challenge.headers.push("Proxy-Authenticate", "Digest realm=\"example.com\", nonce=\"n\"");
+    bench.reply(&challenge);
+    bench.take_request("ACK");
+    let (question, _) = bench.questions.remove(0);
+    bench.input(wasm_softphone::phone::Input::Credentials(question, None));
     let (call, mut caller) = answered(&mut bench);
     bench.phone.send_info(bench.now, call, "application/dtmf", "1").unwrap();
     bench.drain();

@@ -38,7 +38,7 @@ impl Lock {
     }
 }
 
-/// Everything that any command needs, except what `test stack`, `test proxy` and `test deny` alone need.
+/// Everything that any command needs, except what `test stack`, `test interop`, `test proxy` and `test deny` alone need.
 pub(crate) fn all() -> Result<()> {
     cargo_tools::wasm_target()?;
     cargo_tools::components()?;

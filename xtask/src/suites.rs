@@ -48,6 +48,8 @@ pub(crate) enum Suite {
     Proxy,
     /// Kamailio, rtpengine and baresip: servers and a telephone that nobody here wrote
     Stack,
+    /// JsSIP, SIP.js and baresip as the other end of a call; writes docs/interop.md
+    Interop,
 }
 
 impl Suite {
@@ -63,6 +65,7 @@ impl Suite {
             Self::E2e => "e2e",
             Self::Proxy => "proxy",
             Self::Stack => "stack",
+            Self::Interop => "interop",
         }
     }
 
@@ -73,7 +76,7 @@ impl Suite {
             Self::Deny => 300,
             // Providers are slow to give up, and the tests wait for them.
             Self::E2e => 1800,
-            Self::Stack | Self::Web => 900,
+            Self::Stack | Self::Interop | Self::Web => 900,
             // These compile as they go.
             Self::Lint | Self::Unit | Self::Size | Self::Proxy => 1800,
         })
@@ -89,7 +92,7 @@ impl Suite {
             Self::Web => isolated(self, limit, Counts::in_cargo_output),
             Self::E2e => isolated(self, limit, Counts::in_node_output),
             Self::Proxy => proxy(limit),
-            Self::Stack => match telephony::find_or_install()? {
+            Self::Stack | Self::Interop => match telephony::find_or_install()? {
                 None => isolated(self, limit, Counts::in_node_output),
                 Some(reason) if setup::on_ci() => bail!("CI must run this suite: {reason}"),
                 Some(reason) => {
@@ -336,7 +339,7 @@ pub(crate) fn inside(suite: Suite, port: u16) -> Result<bool> {
             .arg(".")
             .args(WASM_TESTS)
             .env("WASM_BINDGEN_TEST_WEBDRIVER_JSON", webdriver_json(&browser)?),
-        Suite::E2e | Suite::Stack => node_tests(suite, port, &browser)?,
+        Suite::E2e | Suite::Stack | Suite::Interop => node_tests(suite, port, &browser)?,
         Suite::Proxy => schemathesis(port)?,
         _ => bail!("{} needs no browser", suite.name()),
     };

@@ -6,6 +6,7 @@ use wasm_softphone::sip::message::{Method, Request, default_reason};
 use wasm_softphone::sip::uri::Uri;
 use wasm_softphone::time::Instant;
 
+use super::events::Busy;
 use super::transaction::News;
 
 /// More calls than this are not followed: what never ends must not pile up.
@@ -45,6 +46,26 @@ impl CallLog {
         let (caller, callee) = parties(request);
         (request.method == Method::Invite)
             .then(|| format!("{caller} -> {callee} failed: {status} {}", default_reason(status)))
+    }
+
+    /// The calls that a user takes part in.
+    pub(super) fn of(&self, user: &str) -> Vec<Busy> {
+        let mine = self.calls.iter().filter(|(_, call)| call.caller == user || call.callee == user);
+        mine.map(|(id, call)| Busy {
+            call: id.clone(),
+            state: match (call.answered, call.ringing || call.early) {
+                (Some(_), _) => "confirmed",
+                (None, true) => "early",
+                (None, false) => "trying",
+            },
+            caller: call.caller == user,
+        })
+        .collect()
+    }
+
+    /// Who takes part in a call: the caller first.
+    pub(super) fn parties(&self, call_id: &str) -> Option<(String, String)> {
+        self.calls.get(call_id).map(|call| (call.caller.clone(), call.callee.clone()))
     }
 
     /// A BYE.

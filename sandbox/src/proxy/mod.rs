@@ -8,6 +8,7 @@
 mod auth;
 mod calls;
 mod domain;
+mod events;
 mod registrar;
 mod transaction;
 
@@ -28,6 +29,7 @@ use wasm_softphone::time::Instant;
 use auth::{Authenticator, Side, Verdict};
 use calls::CallLog;
 pub use domain::{Calls, Domain};
+use events::Events;
 use registrar::{MAX_EXPIRES, MIN_EXPIRES, Refused, Registrar};
 use transaction::{Target, Transactions};
 
@@ -54,8 +56,22 @@ pub enum Output {
 /// again") and not 481 ("no such call").
 const LOCATION_MEMORY: Duration = Duration::from_secs(120);
 
-const ALLOW: &str =
-    "INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, INFO, MESSAGE, REFER, NOTIFY, SUBSCRIBE, UPDATE, PRACK";
+/// What the notifier needs to know of the proxy, whose other parts stay free to be used.
+macro_rules! here {
+    ($proxy:ident, $now:expr) => {
+        events::Here {
+            now: $now,
+            host: &$proxy.own,
+            domain: &$proxy.domain.name,
+            entropy: $proxy.entropy.as_mut(),
+        }
+    };
+}
+
+/// A message to this user clears the mailbox of its sender.
+const MAILBOX: &str = "mailbox";
+
+const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, INFO, MESSAGE, REFER, NOTIFY, SUBSCRIBE, PUBLISH, UPDATE, PRACK";
 
 #[derive(Debug, Default)]
 struct Connection {
@@ -85,6 +101,7 @@ pub struct Proxy {
     locations: BTreeMap<String, Location>,
     transactions: Transactions,
     calls: CallLog,
+    events: Events,
     outputs: VecDeque<Output>,
 }
 
@@ -109,6 +126,7 @@ impl Proxy {
             registrar: Registrar::default(),
             locations: BTreeMap::new(),
             calls: CallLog::default(),
+            events: Events::default(),
             outputs: VecDeque::new(),
         }
     }
@@ -142,6 +160,7 @@ impl Proxy {
         for location in self.locations.values_mut().filter(|location| location.conn == conn) {
             location.closed = Some(now);
         }
+        self.events.closed(conn);
         self.transactions.closed(now, conn, self.entropy.as_mut());
         self.settle(now);
     }
@@ -189,10 +208,66 @@ impl Proxy {
             self.send(conn, &message);
         }
         while let Some(news) = self.transactions.poll_news() {
+            let parties = self.calls.parties(&news.call_id);
             if let Some(line) = self.calls.news(now, &news) {
                 self.event(line);
+                if let Some((caller, callee)) = parties {
+                    // Nobody took it: the caller leaves a word, as if there were a voice mailbox.
+                    let missed = matches!(news.status, 408 | 480 | 486 | 487 | 600 | 603);
+                    if missed && self.is_account(&callee) {
+                        self.mailbox(now, &callee, Some(1));
+                    }
+                    self.calls_changed(now, [&caller, &callee]);
+                }
             }
         }
+    }
+
+    fn is_account(&self, user: &str) -> bool {
+        self.domain.accounts.iter().any(|(account, _)| account == user)
+    }
+
+    fn send_all(&mut self, sends: events::Sends) {
+        for (conn, message) in sends {
+            self.send(conn, &message);
+        }
+    }
+
+    fn mailbox(&mut self, now: Instant, user: &str, left: Option<u32>) {
+        let sends = self.events.mailbox(&mut here!(self, now), user, left);
+        self.send_all(sends);
+    }
+
+    /// Tells those who watch them.
+    fn calls_changed(&mut self, now: Instant, users: [&str; 2]) {
+        for user in users {
+            let busy = self.calls.of(user);
+            let sends = self.events.calls_changed(&mut here!(self, now), user, &busy);
+            self.send_all(sends);
+        }
+    }
+
+    /// What is for this network itself and not for a phone of the callee. `true`: it has been answered.
+    fn serve(&mut self, now: Instant, conn: ConnId, user: &str, callee: &str, request: &Request) -> bool {
+        match request.method {
+            Method::Subscribe if self.is_account(callee) => {
+                let busy = self.calls.of(callee);
+                let sends = self.events.subscribe(conn, &mut here!(self, now), callee, request, &busy);
+                self.send_all(sends);
+            }
+            Method::Publish if callee == user => {
+                let sends = self.events.publish(conn, &mut here!(self, now), user, request);
+                self.send_all(sends);
+            }
+            Method::Publish => self.refuse(conn, request, 403, None),
+            // A message to the mailbox: all has been heard.
+            Method::Message if callee == MAILBOX => {
+                self.refuse(conn, request, 200, None);
+                self.mailbox(now, user, None);
+            }
+            _ => return false,
+        }
+        true
     }
 
     fn event(&mut self, line: String) {
@@ -425,6 +500,9 @@ impl Proxy {
                     self.refuse(conn, &request, 405, None);
                 };
             };
+            if self.serve(now, conn, &user, &callee, &request) {
+                return;
+            }
             if let Some(service) = self.services.get(&callee) {
                 vec![Target { conn: *service, uri: request.uri.clone() }]
             } else if self.domain.accounts.iter().any(|(user, _)| *user == callee) {
@@ -452,6 +530,10 @@ impl Proxy {
         if request.method == Method::Invite {
             let line = self.calls.begin(&request);
             self.event(line);
+            let parties = self.calls.parties(request.headers.call_id().unwrap_or_default());
+            if let Some((caller, callee)) = parties {
+                self.calls_changed(now, [&caller, &callee]);
+            }
         }
         // So that the requests of the dialog come through here (RFC 3261, section 16.6, step 4).
         request.headers.push_front("Record-Route", format!("<sip:{};transport=ws;lr>", self.own));
@@ -465,10 +547,21 @@ impl Proxy {
         if let Some(owner) = owner {
             self.learn(conn, &owner, request.headers.get("Contact"));
         }
-        if request.method == Method::Bye
-            && let Some(line) = self.calls.ended(now, &request)
-        {
-            self.event(line);
+        if request.method == Method::Bye {
+            let parties = self.calls.parties(request.headers.call_id().unwrap_or_default());
+            if let Some(line) = self.calls.ended(now, &request) {
+                self.event(line);
+            }
+            if let Some((caller, callee)) = parties {
+                self.calls_changed(now, [&caller, &callee]);
+            }
+        }
+        if request.method == Method::Subscribe && self.is_own(uri) {
+            let calls = &self.calls;
+            return match self.events.refresh(conn, &mut here!(self, now), &request, |user| calls.of(user)) {
+                Some(sends) => self.send_all(sends),
+                None => self.refuse(conn, &request, 481, None),
+            };
         }
         let target = match self.locations.get(&uri.aor()) {
             Some(Location { conn, closed: None, .. }) => Target { conn: *conn, uri: request.uri.clone() },

@@ -773,3 +773,100 @@ fn nothing_that_peers_send_makes_it_panic() {
     let c = net.open(3);
     net.register(c, "carol");
 }
+
+fn subscribe(watcher: &str, watched: &str, event: &str, expires: u32) -> Request {
+    let mut request =
+        request(Method::Subscribe, watcher, watched, &format!("sub-{watcher}-{watched}-{event}"));
+    request.headers.push("Contact", format!("<sip:{watcher}-w@hw.invalid;transport=ws>"));
+    request.headers.push("Event", event);
+    request.headers.push("Expires", expires.to_string());
+    request
+}
+
+fn text(notify: &Request) -> String {
+    assert_eq!(notify.method, Method::Notify);
+    String::from_utf8(notify.body.clone()).unwrap()
+}
+
+#[test]
+fn a_busy_lamp_follows_a_call() {
+    let mut net = Net::new();
+    let (a, b, w) = (net.open(1), net.open(2), net.open(3));
+    net.register(a, "alice");
+    let bob = net.register(b, "bob");
+    let accepted = net.send_signed(w, subscribe("alice", "bob", "dialog", 600), "alice", "alice-secret");
+    assert_eq!((accepted.status, accepted.headers.get("Expires")), (200, Some("600")));
+    let idle = net.request_for(w);
+    assert_eq!(idle.uri, "sip:alice-w@hw.invalid;transport=ws");
+    assert_eq!(idle.headers.get("Subscription-State"), Some("active;expires=600"));
+    assert!(!text(&idle).contains("<state>") && text(&idle).contains("version=\"0\""));
+
+    let invite = net.invite(a, "alice", "bob");
+    assert!(text(&net.request_for(w)).contains("recipient\"><state>trying"));
+    let ringing = net.request_for(b);
+    net.send(b, answer(&ringing, 180, "b", &bob));
+    assert!(text(&net.request_for(w)).contains("<state>early"));
+    let ok = answer(&ringing, 200, "b", &bob);
+    net.send(b, ok.clone());
+    let confirmed = net.request_for(w);
+    assert!(text(&confirmed).contains("<state>confirmed"));
+    assert!(confirmed.headers.seq() > idle.headers.seq());
+    net.send(a, within(&invite, &ok, Method::Bye));
+    assert!(!text(&net.request_for(w)).contains("<state>"));
+
+    // Within the subscription: its end.
+    let mut end = within(&subscribe("alice", "bob", "dialog", 0), &accepted, Method::Subscribe);
+    end.headers.push("Event", "dialog");
+    end.headers.push("Expires", "0");
+    end.headers.set("CSeq", "9 SUBSCRIBE");
+    net.send(w, end.clone());
+    assert_eq!(net.status_for(w), 200);
+    assert_eq!(net.request_for(w).headers.get("Subscription-State"), Some("terminated;reason=timeout"));
+    end.headers.set("Via", "SIP/2.0/WS h.invalid;branch=z9hG4bKagain");
+    net.send(w, end);
+    assert_eq!(net.status_for(w), 481);
+}
+
+#[test]
+fn a_mailbox_is_its_owners() {
+    let mut net = Net::new();
+    let w = net.open(1);
+    let other = subscribe("alice", "bob", "message-summary", 600);
+    assert_eq!(net.send_signed(w, other, "alice", "alice-secret").status, 403);
+    let own = subscribe("alice", "alice", "message-summary", 600);
+    assert_eq!(net.send_signed(w, own, "alice", "alice-secret").status, 200);
+    assert!(text(&net.request_for(w)).starts_with("Messages-Waiting: no\r\n"));
+    // Nobody is there: a word is left.
+    let c = net.open(2);
+    net.register(c, "bob");
+    let d = net.open(3);
+    net.register(d, "alice");
+    net.invite(c, "bob", "alice");
+    let ringing = net.request_for(d);
+    net.send(d, answer(&ringing, 486, "d", "sip:alice-3@host3.invalid;transport=ws"));
+    assert!(text(&net.request_for(w)).contains("Voice-Message: 1/0"));
+}
+
+#[test]
+fn presence_is_what_was_published_last() {
+    let mut net = Net::new();
+    let (a, w) = (net.open(1), net.open(2));
+    let accepted = net.send_signed(w, subscribe("bob", "alice", "presence", 600), "bob", "bob-secret");
+    assert_eq!(accepted.status, 200);
+    assert!(text(&net.request_for(w)).contains("<basic>closed"));
+    let mut publish = request(Method::Publish, "alice", "alice", "pub");
+    publish.headers.push("Event", "presence");
+    publish.headers.push("Expires", "60");
+    publish.body = b"<presence>open</presence>".to_vec();
+    let published = net.send_signed(a, publish.clone(), "alice", "alice-secret");
+    assert_eq!(published.status, 200);
+    assert_eq!(text(&net.request_for(w)), "<presence>open</presence>");
+    // Another's, and one that is not known any more.
+    let mut forged = request(Method::Publish, "alice", "bob", "pub2");
+    forged.headers.push("Event", "presence");
+    assert_eq!(net.send_signed(a, forged, "alice", "alice-secret").status, 403);
+    let mut stale = request(Method::Publish, "alice", "alice", "pub3");
+    stale.headers.push("Event", "presence");
+    stale.headers.push("SIP-If-Match", "nothing");
+    assert_eq!(net.send_signed(a, stale, "alice", "alice-secret").status, 412);
+}

@@ -1,0 +1,65 @@
+import init, { DialStrategy } from '/pkg/index.js';
+
+import { offer } from './party.js';
+
+await init();
+
+let phone;
+
+const party = offer({
+  async register({ server, domain, user, password }) {
+    phone = new DialStrategy({
+      servers: server,
+      uri: `sip:${user}@${domain}`,
+      credentials: { username: user, password },
+      iceServers: [],
+      debug: true,
+    });
+    phone.on('log', ({ text }) => {
+      globalThis.log.push(text);
+    });
+    phone.on('call', ({ call, state }) => {
+      const known = party.calls.find(({ handle }) => handle === call);
+      (known ?? begin(call)).state = STATES[state] ?? state;
+    });
+    await phone.connect();
+  },
+  async unregister() {
+    await phone.disconnect();
+    phone.free();
+  },
+  dial: (target) => {
+    phone.dial(target);
+  },
+  answer: ({ handle }) => handle.answer(),
+  hangup: ({ handle }) => handle.hangup(),
+  hold: ({ handle }) => handle.hold(),
+  unhold: ({ handle }) => handle.unhold(),
+  dtmf: ({ handle }, tones, method) => handle.sendDtmf(tones, { method, duration: 500 }),
+  transfer: ({ handle }, target) => handle.transfer(typeof target === 'string' ? target : target.handle),
+  connection: ({ handle }) => {
+    const track = handle.remoteStream?.getAudioTracks()[0];
+    return globalThis.peerConnections.find((connection) => connection.getReceivers().some((receiver) => receiver.track === track));
+  },
+});
+
+const STATES = { 'connecting': 'new', 'early-media': 'ringing', 'reconnecting': 'active' };
+
+globalThis.log = [];
+
+function begin(handle) {
+  const call = party.add(handle, handle.direction);
+  handle.on('hold', ({ local, remote }) => Object.assign(call, { localHold: local, remoteHold: remote }));
+  handle.on('dtmf', ({ tone }) => {
+    call.dtmf += tone;
+  });
+  handle.on('ended', (reason) => {
+    call.ended = reason;
+  });
+  try {
+    handle.on('transferRequest', (request) => request.accept());
+  } catch {
+    // A package without call transfer.
+  }
+  return call;
+}

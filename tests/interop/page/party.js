@@ -1,0 +1,102 @@
+/**
+ * What every page of these tests offers, whichever library is behind it: `globalThis.party`. An adapter has
+ * `register(settings)`, `dial(target)` and what can be done to a call, each with the call's record as its first
+ * argument; it tells about calls by `party.add` and by changing their records.
+ */
+
+const audio = new AudioContext();
+const FFT_SIZE = 8192;
+
+class Party {
+  calls = [];
+  #adapter;
+
+  constructor(adapter) {
+    this.#adapter = adapter;
+  }
+
+  /** A call that has come up; the adapter keeps its record up to date. */
+  add(handle, direction) {
+    const call = { handle, direction, state: 'new', localHold: false, remoteHold: false, dtmf: '', ended: null };
+    this.calls.push(call);
+    return call;
+  }
+
+  register(settings) {
+    return this.#adapter.register(settings);
+  }
+
+  dial(target) {
+    return this.#adapter.dial(target);
+  }
+
+  unregister() {
+    return this.#adapter.unregister();
+  }
+
+  /** Does something to the call with this index; indices among the arguments are written as `{ call: index }`. */
+  run(method, index, ...args) {
+    const values = args.map((arg) => (Number.isInteger(arg?.call) ? this.calls[arg.call] : arg));
+    return this.#adapter[method](this.calls[index], ...values);
+  }
+
+  /** What is known of every call, oldest first. */
+  report() {
+    return this.calls.map(({ handle, ear, ...plain }) => plain);
+  }
+
+  #connection(call) {
+    return this.#adapter.connection(call) ?? null;
+  }
+
+  /** The spectrum of what is heard in a call: level (dBFS) of the strongest frequency (Hz), and of those asked for. */
+  heard(index, frequencies = []) {
+    const call = this.calls[index];
+    const track = this.#connection(call)?.getReceivers().find(({ track }) => track.kind === 'audio')?.track;
+    if (!track) return null;
+    if (call.ear?.track !== track) {
+      const stream = new MediaStream([track]);
+      const source = audio.createMediaStreamSource(stream);
+      const analyser = new AnalyserNode(audio, { fftSize: FFT_SIZE, smoothingTimeConstant: 0 });
+      source.connect(analyser);
+      // Chromium decodes a remote track only while an element plays it.
+      const element = Object.assign(new Audio(), { srcObject: stream, muted: true });
+      element.play().catch(() => undefined);
+      call.ear = { track, element, source, analyser };
+    }
+    const { analyser } = call.ear;
+    const bins = new Float32Array(analyser.frequencyBinCount);
+    analyser.getFloatFrequencyData(bins);
+    const hertz = audio.sampleRate / FFT_SIZE;
+    const peak = bins.reduce((best, level, bin) => (level > bins[best] ? bin : best), 0);
+    return { frequency: peak * hertz, level: bins[peak], levels: frequencies.map((frequency) => bins[Math.round(frequency / hertz)]) };
+  }
+
+  /** Waits until every one of these frequencies stands out at the same moment: a DTMF tone as it is played. */
+  async hearsTogether(index, frequencies, level, deadline) {
+    const end = performance.now() + deadline;
+    while (performance.now() < end) {
+      const heard = this.heard(index, frequencies);
+      if (heard?.levels.every((one) => one > level)) return true;
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+    return false;
+  }
+
+  /** Audio packets of a call. */
+  async packets(index) {
+    const count = { sent: 0, received: 0 };
+    const connection = this.#connection(this.calls[index]);
+    if (!connection) return count;
+    for (const report of (await connection.getStats()).values()) {
+      if (report.type === 'outbound-rtp') count.sent += report.packetsSent;
+      if (report.type === 'inbound-rtp') count.received += report.packetsReceived;
+    }
+    return count;
+  }
+}
+
+export function offer(adapter) {
+  globalThis.party = new Party(adapter);
+  return globalThis.party;
+}

@@ -1,0 +1,99 @@
+import { SessionState, Web } from 'sip.js';
+
+import { offer } from './party.js';
+
+let manager;
+
+const party = offer({
+  async register({ server, domain, user, password }) {
+    const registered = Promise.withResolvers();
+    manager = new Web.SessionManager(server, {
+      aor: `sip:${user}@${domain}`,
+      maxSimultaneousSessions: 0,
+      media: { constraints: { audio: true, video: false } },
+      userAgentOptions: {
+        authorizationUsername: user,
+        authorizationPassword: password,
+        logConfiguration: false,
+        logBuiltinEnabled: false,
+        sipExtensionReplaces: 'Supported',
+        sessionDescriptionHandlerFactoryOptions: { peerConnectionConfiguration: { iceServers: [] } },
+      },
+      delegate: {
+        onRegistered: () => registered.resolve(),
+        onCallCreated: (session) => begin(session),
+        onCallReceived: (session) => {
+          find(session).state = 'ringing';
+          // The user has answered the call that this one replaces (RFC 3891, section 3).
+          if (session.replacee) manager.answer(session);
+        },
+        onCallHold: (session, held) => {
+          find(session).localHold = held;
+        },
+        onCallDTMFReceived: (session, tone) => {
+          find(session).dtmf += tone;
+        },
+      },
+    });
+    await manager.connect();
+    await manager.register();
+    await registered.promise;
+  },
+  async unregister() {
+    await manager.unregister();
+    await manager.disconnect();
+  },
+  dial: async (target) => {
+    await manager.call(target);
+  },
+  answer: ({ handle }) => manager.answer(handle),
+  hangup: ({ handle }) => manager.hangup(handle),
+  hold: ({ handle }) => manager.hold(handle),
+  unhold: ({ handle }) => manager.unhold(handle),
+  async dtmf({ handle }, tones, method) {
+    for (const tone of tones) {
+      if (method !== 'rtp') await manager.sendDTMF(handle, tone);
+      else if (!handle.sessionDescriptionHandler.sendDtmf(tone, { duration: 500 })) throw new Error('DTMF was not sent');
+    }
+  },
+  /** SIP.js leaves it to the application to end the call once the transfer is through. */
+  transfer: ({ handle }, target) => new Promise((resolve, reject) => {
+    const consultation = typeof target === 'string' ? null : target.handle;
+    manager.transfer(handle, consultation ?? target, {
+      requestDelegate: { onReject: ({ message }) => reject(new Error(`REFER: ${message.statusCode}`)) },
+      onNotify: async (notification) => {
+        await notification.accept();
+        const status = Number(/^SIP\/2\.0 (\d{3})/.exec(notification.request.body)?.[1]);
+        if (status < 200) return;
+        if (status >= 300) {
+          reject(new Error(`transfer: ${status}`));
+          return;
+        }
+        for (const session of [handle, consultation]) {
+          if (session?.state === SessionState.Established) await manager.hangup(session);
+        }
+        resolve();
+      },
+    }).catch(reject);
+  }),
+  connection: ({ handle }) => handle.sessionDescriptionHandler?.peerConnection,
+});
+
+const STATES = {
+  [SessionState.Initial]: 'new',
+  [SessionState.Establishing]: 'ringing',
+  [SessionState.Established]: 'active',
+  [SessionState.Terminating]: 'active',
+  [SessionState.Terminated]: 'ended',
+};
+
+function find(session) {
+  return party.calls.find(({ handle }) => handle === session);
+}
+
+function begin(session) {
+  const call = party.add(session, session.constructor.name === 'Invitation' || 'accept' in session ? 'incoming' : 'outgoing');
+  session.stateChange.addListener((state) => {
+    call.state = STATES[state];
+  });
+}

@@ -1,0 +1,217 @@
+import assert from 'node:assert/strict';
+import { rmSync } from 'node:fs';
+import { mkdtemp } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+import { build } from 'esbuild';
+
+import { DOMAIN, WEBSOCKET_URL } from '../stack/network.mjs';
+import { keepPeerConnections, toneMicrophone } from '../support/audio.mjs';
+import { watchPage } from '../support/browser.mjs';
+import { serveStatic } from '../support/static-server.mjs';
+import { until } from '../support/until.mjs';
+
+const folder = (path) => fileURLToPath(new URL(path, import.meta.url));
+const TOLERANCE_HZ = 12;
+const AUDIBLE_DBFS = -60;
+/** This long in a row nothing may be heard: longer than what a jitter buffer holds, and than its way of hiding loss. */
+const SILENCE_MS = 300;
+/** The two frequencies of each DTMF tone used (ITU-T Q.23), hertz. */
+const DTMF = { 1: [697, 1209], 5: [770, 1336], 9: [852, 1477] };
+
+/** Serves the pages, with the other libraries bundled, and our package. */
+export async function servePages() {
+  const pkg = process.env.PACKAGE_DIR ?? folder('../../pkg/');
+  assert.ok(existsSync(pkg), 'the package is not built: cargo xtask build');
+  const bundled = await mkdtemp(join(tmpdir(), 'wasm-softphone-interop-'));
+  process.once('exit', () => rmSync(bundled, { recursive: true, force: true }));
+  await build({
+    entryPoints: ['jssip', 'sipjs'].map((name) => folder(`page/${name}.js`)),
+    outdir: bundled,
+    bundle: true,
+    format: 'esm',
+    target: 'es2022',
+    define: { global: 'globalThis' },
+    logLevel: 'warning',
+  });
+  return serveStatic({ '/': folder('page/'), '/bundled/': bundled, '/pkg/': pkg });
+}
+
+/** A browser page with one of the libraries in it, used as a telephone. Its microphone is a tone. */
+export class Party {
+  /** @param library "ours", "jssip" or "sipjs" */
+  static async open(browser, url, library, { user, tone }) {
+    const party = new Party();
+    Object.assign(party, { library, user, tone, uri: `sip:${user}@${DOMAIN}` });
+    party.context = await browser.newContext();
+    await party.context.addInitScript(keepPeerConnections);
+    await party.context.addInitScript(toneMicrophone, tone);
+    party.page = await party.context.newPage();
+    // What the other libraries print is their own affair.
+    party.problems = watchPage(party.page, library === 'ours' ? [] : [/^console: /]);
+    await party.page.goto(`${url}/${library}.html`);
+    await until(`the page of ${library} is ready`, () => party.page.evaluate(() => Boolean(globalThis.party))).catch((error) => {
+      throw new Error(`${error.message}\n${party.problems.join('\n')}`);
+    });
+    await party.page.evaluate((settings) => globalThis.party.register(settings), {
+      server: WEBSOCKET_URL,
+      domain: DOMAIN,
+      user,
+      password: `pw${user}`,
+    });
+    return party;
+  }
+
+  get name() {
+    return `${this.library} ${this.user}`;
+  }
+
+  dial(target) {
+    return this.page.evaluate((to) => globalThis.party.dial(to), target);
+  }
+
+  report() {
+    return this.page.evaluate(() => globalThis.party.report());
+  }
+
+  /** Waits for the call that comes after the first `count`, and returns it. */
+  async call(count, state, deadline) {
+    await until(`${this.name} has a call ${count} that is ${state}`, async () => (await this.report())[count]?.state === state, { deadline });
+    return new PartyCall(this, count);
+  }
+
+  /** Ends every call, so that the next test begins with none. */
+  async clear() {
+    await this.page.evaluate(async () => {
+      for (const [index, { state }] of globalThis.party.calls.entries()) {
+        if (state !== 'ended') await globalThis.party.run('hangup', index);
+      }
+    });
+    await until(`${this.name} has no call`, async () => (await this.report()).every(({ state }) => state === 'ended'));
+    this.before = (await this.report()).length;
+  }
+
+  /** How many calls it had before this test. */
+  before = 0;
+
+  /** What has been sent and received, ours only. */
+  log() {
+    return this.page.evaluate(() => globalThis.log ?? []);
+  }
+
+  async close() {
+    await this.page.evaluate(() => globalThis.party.unregister());
+    await this.context.close();
+    assert.deepEqual(this.problems, []);
+  }
+}
+
+/** One call of a party. */
+export class PartyCall {
+  constructor(party, index) {
+    Object.assign(this, { party, index });
+  }
+
+  get name() {
+    return this.party.name;
+  }
+
+  get tone() {
+    return this.party.tone;
+  }
+
+  async report() {
+    return (await this.party.report())[this.index];
+  }
+
+  /** Does something to it; another call among the arguments may only be of the same party. */
+  do(method, ...args) {
+    const plain = args.map((arg) => (arg instanceof PartyCall ? { call: arg.index } : arg));
+    return this.party.page.evaluate(([name, ...values]) => globalThis.party.run(name, ...values), [method, this.index, ...plain]);
+  }
+
+  state(state, deadline) {
+    return until(`the call of ${this.name} is ${state}`, async () => (await this.report()).state === state, { deadline });
+  }
+
+  /** Waits until what is known of it is this. */
+  is(wanted, deadline) {
+    return until(`${this.name} says ${JSON.stringify(wanted)}`, async () => {
+      const report = await this.report();
+      return Object.entries(wanted).every(([name, value]) => report[name] === value);
+    }, { deadline });
+  }
+
+  #heard() {
+    return this.party.page.evaluate((index) => globalThis.party.heard(index), this.index);
+  }
+
+  hears(frequency, deadline) {
+    let heard;
+    return until(`${this.name} hears ${frequency} Hz`, async () => {
+      heard = await this.#heard();
+      return heard && heard.level > AUDIBLE_DBFS && Math.abs(heard.frequency - frequency) < TOLERANCE_HZ;
+    }, { deadline }).catch((error) => {
+      throw new Error(`${error.message}; it hears ${JSON.stringify(heard)}`);
+    });
+  }
+
+  async hearsNothing(deadline = 5000) {
+    let since = null;
+    let heard;
+    await until(`${this.name} hears nothing`, async () => {
+      heard = await this.#heard();
+      if (heard && heard.level > AUDIBLE_DBFS) since = null;
+      else since ??= performance.now();
+      return since !== null && performance.now() - since >= SILENCE_MS;
+    }, { deadline }).catch((error) => {
+      throw new Error(`${error.message}; it hears ${JSON.stringify(heard)}`);
+    });
+  }
+
+  /** Begins to listen for a DTMF tone; the promise says whether it was heard. */
+  async hearsDtmf(tone, deadline = 4000) {
+    const heard = await this.party.page.evaluate(
+      ([index, frequencies, level, time]) => globalThis.party.hearsTogether(index, frequencies, level, time),
+      [this.index, DTMF[tone], AUDIBLE_DBFS + 20, deadline],
+    );
+    assert.ok(heard, `${this.name} has not heard the tone ${tone}`);
+  }
+
+  packets() {
+    return this.party.page.evaluate((index) => globalThis.party.packets(index), this.index);
+  }
+
+  exchanges(atLeast) {
+    return until(`${this.name}: ${atLeast} packets each way`, async () => {
+      const { sent, received } = await this.packets();
+      return sent >= atLeast && received >= atLeast;
+    });
+  }
+
+  /** Packets that it has sent and received within this time. */
+  async packetsWithin(milliseconds) {
+    const before = await this.packets();
+    await this.party.page.waitForTimeout(milliseconds);
+    const after = await this.packets();
+    return { sent: after.sent - before.sent, received: after.received - before.received };
+  }
+}
+
+/** `caller` calls `callee`, who answers; both calls, once they are up. */
+export async function connect(caller, callee) {
+  const [out, inn] = [(await caller.report()).length, (await callee.report()).length];
+  await caller.dial(callee.uri);
+  const incoming = await callee.call(inn, 'ringing');
+  await incoming.do('answer');
+  const [outgoing] = await Promise.all([caller.call(out, 'active'), incoming.state('active')]);
+  return [outgoing, incoming];
+}
+
+/** Both hear each other. */
+export function talk(one, other) {
+  return Promise.all([one.hears(other.tone), other.hears(one.tone)]);
+}

@@ -1,0 +1,321 @@
+//! Random use of several phones behind a forking proxy: every command is settled once, both ends agree, nothing is
+//! audible while held, and nothing stays. More seeds: `SIM_SEEDS=20000 cargo test --test sim random_calls`.
+
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
+use std::collections::BTreeMap;
+
+use crate::bench::{ms, secs};
+use crate::forking_proxy::Net;
+use wasm_softphone::entropy::{SeededEntropy, below};
+use wasm_softphone::phone::{
+    CallId, CallState, DialRequest, Direction, Event, Input, MessageRequest, TransferTarget,
+};
+
+/// What an event settles, by a name and what it is of.
+fn settles(event: &Event) -> Option<(&'static str, u32)> {
+    Some(match event {
+        Event::DialDone(id, _) => ("dial", id.0),
+        Event::AnswerDone(id, _) => ("answer", id.0),
+        Event::InfoDone(id, _) => ("info", id.0),
+        Event::HoldDone(id, _) => ("hold", id.0),
+        Event::TransferDone(id, _) => ("transfer", id.0),
+        Event::RequestDone(id, _) => ("request", id.0),
+        _ => return None,
+    })
+}
+
+struct Walk {
+    net: Net,
+    random: SeededEntropy,
+    /// What is owed, a phone each.
+    owed: Vec<BTreeMap<(&'static str, u32), usize>>,
+    commands: usize,
+    /// A socket was lost or a page left: what one side has heard the other may not know of.
+    disturbed: bool,
+    history: Vec<String>,
+}
+
+impl Walk {
+    fn new(seed: u64) -> Self {
+        let mut random = SeededEntropy::new(seed);
+        let count = 2 + usize::try_from(below(&mut random, 3)).unwrap();
+        let mut net = Net::with(count, Some(seed), |_, _| {});
+        net.bindings.insert("team".into(), (1..count).collect());
+        net.media_delay = [1, 30, 400][usize::try_from(below(&mut random, 3)).unwrap()];
+        for side in 0..count {
+            let delay = below(&mut random, 80);
+            net.delay(side, ms(delay));
+        }
+        Self {
+            net,
+            random,
+            owed: vec![BTreeMap::new(); count],
+            commands: 0,
+            disturbed: false,
+            history: Vec::new(),
+        }
+    }
+
+    fn below(&mut self, bound: usize) -> usize {
+        usize::try_from(below(&mut self.random, u64::try_from(bound.max(1)).unwrap())).unwrap()
+    }
+
+    fn owe(&mut self, side: usize, what: &'static str, id: u32, done: bool) {
+        if done {
+            *self.owed[side].entry((what, id)).or_default() += 1;
+            self.history.push(format!("{:?} {side}: {what} {id}", self.net.now));
+        }
+    }
+
+    fn call(&mut self, side: usize) -> Option<CallId> {
+        let calls = self.net.phones[side].phone.calls();
+        (!calls.is_empty()).then(|| calls[self.below(calls.len())].id)
+    }
+
+    fn step(&mut self, disturb: bool) {
+        self.commands += 1;
+        let side = self.below(self.net.phones.len());
+        let users = ["alice", "bob", "carol", "dave", "team", "nobody"];
+        let target = format!("sip:{}@example.com", users[self.below(users.len())]);
+        let call = self.call(side);
+        match (self.below(24), call) {
+            (0..=2, _) => {
+                let request = DialRequest { target, ..DialRequest::default() };
+                let dialled = self.net.at(side, |bench| bench.phone.dial(bench.now, request));
+                if let Ok(id) = dialled {
+                    self.owe(side, "dial", id.0, true);
+                }
+            }
+            (3..=7, Some(_)) => {
+                // Answered more often than anything else, so that calls come up.
+                let ringing = self.net.phones[side].phone.calls();
+                let ringing = ringing
+                    .iter()
+                    .find(|info| info.direction == Direction::Incoming && info.state == CallState::Ringing);
+                if let Some(id) = ringing.map(|info| info.id) {
+                    let done = self.net.at(side, |bench| bench.phone.answer(bench.now, id)).is_ok();
+                    self.owe(side, "answer", id.0, done);
+                }
+            }
+            (8, Some(id)) => {
+                let _ = self.net.at(side, |bench| bench.phone.reject(bench.now, id, Some(486)));
+            }
+            (9, Some(id)) => self.net.at(side, |bench| bench.phone.hangup(bench.now, id, None)),
+            (10 | 11, Some(id)) => self.hold(side, id, true),
+            (12 | 13, Some(id)) => self.hold(side, id, false),
+            (14, Some(id)) => {
+                // Both at once.
+                self.hold(side, id, true);
+                let name = self.net.phones[side].phone.call(id).map(|info| info.sip_call_id);
+                for other in 0..self.net.phones.len() {
+                    let calls = self.net.phones[other].phone.calls();
+                    let same = calls.iter().find(|info| Some(&info.sip_call_id) == name.as_ref());
+                    if let Some(id) = same.filter(|_| other != side).map(|info| info.id) {
+                        self.hold(other, id, true);
+                    }
+                }
+            }
+            (15, Some(id)) => {
+                let uri = TransferTarget::Uri(target);
+                let done = self.net.at(side, |bench| bench.phone.transfer(bench.now, id, uri)).is_ok();
+                self.owe(side, "transfer", id.0, done);
+            }
+            (16, Some(id)) => {
+                if let Some(other) = self.call(side).filter(|other| *other != id) {
+                    let to = TransferTarget::Call(other);
+                    let done = self.net.at(side, |bench| bench.phone.transfer(bench.now, id, to)).is_ok();
+                    self.owe(side, "transfer", id.0, done);
+                }
+            }
+            (17 | 18, _) => {
+                let asked = self.net.phones[side].events.iter().rev().find_map(|event| match event {
+                    Event::TransferRequested { call, .. } => Some(*call),
+                    _ => None,
+                });
+                let Some(id) = asked else { return };
+                if self.below(4) == 0 {
+                    self.net.at(side, |bench| bench.phone.reject_transfer(bench.now, id));
+                } else if let Ok(new) = self.net.at(side, |bench| bench.phone.accept_transfer(bench.now, id))
+                {
+                    self.owe(side, "dial", new.0, true);
+                }
+            }
+            (19, Some(id)) => {
+                let done = self
+                    .net
+                    .at(side, |bench| bench.phone.send_info(bench.now, id, "application/dtmf", "1"))
+                    .is_ok();
+                self.owe(side, "info", id.0, done);
+            }
+            (20, _) => {
+                let message = MessageRequest {
+                    target,
+                    content_type: "text/plain".into(),
+                    body: "hello".into(),
+                    extra_headers: Vec::new(),
+                };
+                if let Ok(id) = self.net.at(side, |bench| bench.phone.send_message(bench.now, message)) {
+                    self.owe(side, "request", id.0, true);
+                }
+            }
+            (21, _) if disturb && self.below(3) == 0 => {
+                self.disturbed = true;
+                let reachable = self.below(2) == 0;
+                self.history.push(format!("{:?} {side}: cut, reachable {reachable}", self.net.now));
+                self.net.cut(side, reachable);
+            }
+            (22, _) if disturb && self.below(12) == 0 => {
+                self.disturbed = true;
+                self.history.push(format!("{:?} {side}: page hide", self.net.now));
+                self.net.at(side, |bench| bench.input(Input::PageHide));
+            }
+            (23, _) => self.net.phones[side].reachable = true,
+            _ => {}
+        }
+        let pause = [5, 50, 300, 1_500][self.below(4)];
+        let pause = self.below(pause);
+        self.net.run(ms(u64::try_from(pause).unwrap()));
+    }
+
+    fn hold(&mut self, side: usize, id: CallId, hold: bool) {
+        let done = self.net.at(side, |bench| {
+            if hold { bench.phone.hold(bench.now, id) } else { bench.phone.unhold(bench.now, id) }
+        });
+        self.owe(side, "hold", id.0, done.is_ok());
+    }
+
+    fn fail(&self, seed: u64, what: &str) -> ! {
+        panic!("seed {seed}: {what}\n{}\n{}", self.history.join("\n"), self.net.log.join("\n"))
+    }
+
+    /// Both ends of each call that is up agree.
+    fn check_agreement(&self, seed: u64) {
+        for (side, bench) in self.net.phones.iter().enumerate() {
+            for info in bench.phone.calls().iter().filter(|info| info.state == CallState::Active) {
+                let mut others = self.net.phones.iter().enumerate().filter(|(other, _)| *other != side);
+                let other = others.find_map(|(_, bench)| {
+                    bench.phone.calls().into_iter().find(|other| other.sip_call_id == info.sip_call_id)
+                });
+                let Some(other) = other else {
+                    self.fail(seed, &format!("{side} {:?} has no other end", info.id))
+                };
+                if other.state != CallState::Active
+                    || other.remote_hold != info.local_hold
+                    || other.local_hold != info.remote_hold
+                {
+                    self.fail(seed, &format!("{side} {info:?} and {other:?} do not agree"));
+                }
+            }
+        }
+    }
+
+    fn check_end(&mut self, seed: u64) {
+        for side in 0..self.net.phones.len() {
+            for info in self.net.phones[side].phone.calls() {
+                self.net.at(side, |bench| bench.hangup(info.id));
+            }
+        }
+        self.net.run(secs(200));
+        for side in 0..self.net.phones.len() {
+            let calls = self.net.phones[side].phone.calls();
+            if !calls.is_empty() {
+                self.fail(seed, &format!("{side}: {calls:?} stay"));
+            }
+            self.net.at(side, |bench| bench.phone.disconnect(bench.now));
+        }
+        self.net.run(secs(10));
+        for side in 0..self.net.phones.len() {
+            let bench = &self.net.phones[side];
+            if let Some(timer) = bench.phone.poll_timeout() {
+                self.fail(seed, &format!("{side}: a timer is left: {timer:?}"));
+            }
+            if bench.socket.is_some() {
+                self.fail(seed, "a socket is left");
+            }
+            let mut settled: BTreeMap<(&str, u32), usize> = BTreeMap::new();
+            let mut ended = BTreeMap::new();
+            for event in &bench.events {
+                if let Some(key) = settles(event) {
+                    *settled.entry(key).or_default() += 1;
+                }
+                if let Event::Ended(id, _) = event {
+                    *ended.entry(*id).or_insert(0) += 1;
+                }
+            }
+            // A dial that the phone makes by itself (a transfer, a redirection) is reported too.
+            settled.retain(|key, _| key.0 != "dial" || self.owed[side].contains_key(key));
+            if settled != self.owed[side] {
+                self.fail(seed, &format!("{side}: owed {:?}, settled {settled:?}", self.owed[side]));
+            }
+            if let Some((id, count)) = ended.iter().find(|(_, count)| **count != 1) {
+                self.fail(seed, &format!("{side}: {id:?} ended {count} times"));
+            }
+            for (id, model) in &self.net.media[side] {
+                if !model.closed || !ended.contains_key(id) {
+                    self.fail(seed, &format!("{side}: {id:?} keeps its media"));
+                }
+            }
+            let bound = self.commands * 30 + 200;
+            if bench.events.len() > bound {
+                self.fail(seed, &format!("{side}: {} events", bench.events.len()));
+            }
+        }
+    }
+}
+
+fn seeds(standard: u64) -> u64 {
+    let wanted = std::env::var("SIM_SEEDS").ok().and_then(|value| value.parse().ok());
+    wanted.unwrap_or(if cfg!(target_arch = "wasm32") { standard / 20 } else { standard })
+}
+
+fn walk(seed: u64, disturb: bool, reached: &mut BTreeMap<&'static str, usize>) {
+    let mut walk = Walk::new(seed);
+    walk.net.run(ms(100));
+    for _ in 0..40 {
+        walk.step(disturb);
+    }
+    for bench in &mut walk.net.phones {
+        bench.reachable = true;
+    }
+    // Re-INVITEs that crossed are made again after 4 s at most.
+    walk.net.run(secs(40));
+    if !walk.disturbed {
+        walk.check_agreement(seed);
+    }
+    walk.check_end(seed);
+    if let Some(leak) = walk.net.leaks.first() {
+        walk.fail(seed, &format!("audible while held: {leak}"));
+    }
+    for bench in &walk.net.phones {
+        for event in &bench.events {
+            match event {
+                Event::DialDone(_, Ok(())) => *reached.entry("dial").or_default() += 1,
+                Event::HoldDone(_, Ok(())) => *reached.entry("hold").or_default() += 1,
+                Event::TransferDone(_, Ok(())) => *reached.entry("transfer").or_default() += 1,
+                Event::RequestDone(_, Ok(())) => *reached.entry("request").or_default() += 1,
+                Event::Replaced { .. } => *reached.entry("replaced").or_default() += 1,
+                _ => {}
+            }
+        }
+    }
+}
+
+#[test]
+fn both_ends_agree_and_nothing_stays() {
+    let mut reached = BTreeMap::new();
+    for seed in 0..seeds(200) {
+        walk(seed, false, &mut reached);
+    }
+    assert!(reached.contains_key("dial"), "{reached:?}");
+}
+
+#[test]
+fn sockets_that_are_lost_and_pages_that_are_left_leave_nothing_behind() {
+    let mut reached = BTreeMap::new();
+    for seed in 10_000..10_000 + seeds(200) {
+        walk(seed, true, &mut reached);
+    }
+    assert!(reached.contains_key("dial"), "{reached:?}");
+}
