@@ -290,7 +290,13 @@ impl Phone {
             None => call.remote_hold,
         };
         let local_hold = call.local_hold;
-        call.reinvite = Some(PendingReinvite { tx, seq, offered: offer.is_none(), remote_hold, local_hold });
+        // To who does not send, an answer cannot say whether we hold: what it knows of us stays as it is.
+        let tells = info
+            .as_ref()
+            .is_none_or(|info| matches!(info.direction, MediaDirection::SendRecv | MediaDirection::SendOnly));
+        let told_hold = if tells { local_hold } else { call.agreed_hold };
+        call.reinvite =
+            Some(PendingReinvite { tx, seq, offered: offer.is_none(), remote_hold, local_hold: told_hold });
         if let Some(dialog) = call.dialog.as_mut() {
             dialog.refresh_target(&request.headers);
         }

@@ -34,9 +34,7 @@ fn transfer_result(net: &Net, side: usize, call: CallId) -> Option<bool> {
 fn s2_1_call_hold() {
     let mut net = Net::new(2);
     let (a, b) = net.call(0, 1);
-    if !hold(&mut net, 1, b, true) {
-        return;
-    }
+    assert!(hold(&mut net, 1, b, true));
     // At once, before the other side has agreed.
     assert!(!net.model(1, b).may_send() && !net.model(1, b).may_receive());
     net.run(ms(200));
@@ -60,9 +58,7 @@ fn s2_1_call_hold() {
 fn s2_2_consultation_hold() {
     let mut net = Net::new(3);
     let (a, b) = net.call(0, 1);
-    if !hold(&mut net, 1, b, true) {
-        return;
-    }
+    assert!(hold(&mut net, 1, b, true));
     net.run(ms(200));
     let (second, c) = net.call(1, 2);
     assert!(is_up(&net, 1, second) && is_up(&net, 2, c) && is_up(&net, 0, a));
@@ -124,7 +120,7 @@ fn s2_4_transfer_unattended_to_somebody_who_declines() {
 fn s2_5_transfer_attended() {
     let mut net = Net::new(3);
     let (a, b) = net.call(0, 1);
-    hold(&mut net, 1, b, true);
+    assert!(hold(&mut net, 1, b, true));
     net.run(ms(200));
     let (second, c) = net.call(1, 2);
     net.at(1, |bench| bench.phone.transfer(bench.now, b, TransferTarget::Call(second))).unwrap();
@@ -198,7 +194,7 @@ fn s2_6_an_instant_message() {
         body: "call carol".into(),
         ..MessageRequest::default()
     };
-    let Ok(id) = net.at(0, |bench| bench.phone.send_message(bench.now, message)) else { return };
+    let id = net.at(0, |bench| bench.phone.send_message(bench.now, message)).unwrap();
     net.run(ms(200));
     assert_eq!(net.lines(), ["A MESSAGE", "B 200 MESSAGE"]);
     assert!(

@@ -6,9 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use crate::bench::{ANSWER, Bench, Media, OFFER, config, line, ms};
 use wasm_softphone::entropy::{SeededEntropy, below};
-use wasm_softphone::phone::{
-    CallId, Event, Input, MediaCommand, MediaSeq, MediaState, MediaValue, PhoneConfig,
-};
+use wasm_softphone::phone::{CallId, Input, MediaCommand, MediaSeq, MediaState, MediaValue, PhoneConfig};
 use wasm_softphone::sip::header::NameAddr;
 use wasm_softphone::sip::message::{Message, Method, Request, Response};
 use wasm_softphone::sip::sdp::{self, Direction};
@@ -123,6 +121,8 @@ pub struct Net {
     pub challenge: bool,
     /// What is held and audible all the same, as it is found.
     pub leaks: Vec<String>,
+    /// Print each message.
+    pub shows: bool,
 }
 
 pub fn settings(side: usize) -> PhoneConfig {
@@ -170,6 +170,7 @@ impl Net {
             media_delay: 1,
             challenge: false,
             leaks: Vec::new(),
+            shows: std::env::var("SIM_SEED").is_ok(),
             phones,
         }
     }
@@ -256,6 +257,9 @@ impl Net {
         self.take_jobs(side);
         for message in core::mem::take(&mut self.phones[side].sent) {
             self.log.push(format!("{} {}", NAMES[side], line(&message)));
+            if self.shows {
+                println!("{:?} {}\n{}", self.now, NAMES[side], message.to_text().unwrap());
+            }
             self.trace.push((side, message.clone()));
             let at = self.arrival(side, true);
             self.links[side].up.push_back((at, message));
@@ -650,10 +654,6 @@ impl Net {
     /// The newest call that came in.
     pub fn incoming(&self, side: usize) -> CallId {
         self.phones[side].incoming()
-    }
-
-    pub fn has_incoming(&self, side: usize) -> bool {
-        self.phones[side].events.iter().any(|event| matches!(event, Event::Incoming(_)))
     }
 
     /// A call from one to the other is up; returns its ids there. Nothing is left to look at.

@@ -16,6 +16,8 @@ mod auto_answer;
 mod bearer;
 mod bench;
 mod chaos;
+#[cfg(not(target_arch = "wasm32"))]
+mod conformance;
 mod flow;
 mod flows_rfc3665;
 mod flows_rfc5359;
@@ -36,6 +38,7 @@ mod registration;
 mod registration_extensions;
 mod reliable;
 mod replaces;
+mod scenarios;
 mod subscription;
 mod tables;
 mod transfer;

@@ -251,12 +251,12 @@ const OUTGOING_TABLE: &str = "
 BYE | 3261 15.1.2 | 481>connecting | 481>connecting | 200>ringing | 200>early | 200>ended | 200>ended | 200>ended | 200>ended
 INFO | 6086 4.2.2 | 481>connecting | 481>connecting | 200>ringing | 200>early | 200>ended | 200>connecting | 200>active | 200>ended
 OPTIONS | 3261 11.2 | 200>connecting | 481>connecting | 200>ringing | 200>early | 200>ended | 200>connecting | 200>active | 200>ended
-UPDATE | 3311 5.2 | 481>connecting | 481>connecting | 405>ringing 200>ringing 500>ringing 491>ringing | 405>early 200>early 500>early 491>early | 405>ended 200>ended 500>ended 491>ended | 405>connecting 200>connecting 500>connecting 491>connecting | 405>active 200>active 500>active 491>active | 405>ended 200>ended 500>ended 491>ended
+UPDATE | 3311 5.2 | 481>connecting | 481>connecting | 200>ringing | 200>early | 200>ended | 200>connecting | 200>active | 200>ended
 PRACK | 3262 3 | 481>connecting | 481>connecting | 405>ringing 481>ringing | 405>early 481>early | 405>ended 481>ended | 405>connecting 481>connecting | 405>active 481>active | 405>ended 481>ended
-REFER | 3515 2.4.2 | 405>connecting 202>connecting 481>connecting 403>connecting 603>connecting | 481>connecting | 405>ringing 202>ringing 481>ringing 403>ringing 603>ringing | 405>early 202>early 481>early 403>early 603>early | 405>ended 202>ended 481>ended 403>ended 603>ended | 405>connecting 202>connecting 481>connecting 403>connecting 603>connecting | 202+NOTIFY>active 481>active 403>active 603>active | 405>ended 202>ended 481>ended 403>ended 603>ended
-NOTIFY | 6665 4.1.3 | 481>connecting | 481>connecting | 405>ringing 481>ringing 489>ringing | 405>early 481>early 489>early | 405>ended 481>ended 489>ended | 405>connecting 481>connecting 489>connecting | 405>active 481>active 489>active | 405>ended 481>ended 489>ended
-MESSAGE | 3428 7 | 405>connecting 200>connecting 481>connecting | 481>connecting | 405>ringing 200>ringing 481>ringing | 405>early 200>early 481>early | 405>ended 200>ended 481>ended | 405>connecting 200>connecting 481>connecting | 405>active 200>active 481>active | 405>ended 200>ended 481>ended
-SUBSCRIBE | 3261 8.2.1 | 405>connecting 481>connecting 489>connecting | 481>connecting | 405>ringing 481>ringing 489>ringing | 405>early 481>early 489>early | 405>ended 481>ended 489>ended | 405>connecting 481>connecting 489>connecting | 405>active 481>active 489>active | 405>ended 481>ended 489>ended
+REFER | 3515 2.4.2 | 403>connecting | 481>connecting | 481>ringing | 481>early | 481>ended | 491>connecting | 202+NOTIFY>active | 481>ended
+NOTIFY | 6665 4.1.3 | 481>connecting | 481>connecting | 481>ringing | 481>early | 481>ended | 481>connecting | 481>active | 481>ended
+MESSAGE | 3428 7 | 200>connecting | 481>connecting | 200>ringing | 200>early | 200>ended | 200>connecting | 200>active | 200>ended
+SUBSCRIBE | 3261 8.2.1 | 405>connecting | 481>connecting | 489>ringing | 489>early | 489>ended | 489>connecting | 489>active | 489>ended
 FOO | 3261 8.2.1 | 405>connecting | 481>connecting | 405>ringing | 405>early | 405>ended | 405>connecting | 405>active | 405>ended
 re-INVITE | 3261 14.2 | 180>connecting | 481>connecting | 491>ringing | 491>early | 481>ended | 491>connecting | 200>active | 481>ended
 CANCEL | 3261 9.2 | 481>connecting | 481>connecting | 481>ringing | 481>early | 481>ended | 481>connecting | 481>active | 481>ended
@@ -266,11 +266,11 @@ socket lost | 5626 4.3 | ->connecting | ->ended | ->ended | ->ended | ->ended | 
 hangup | 3261 15 | ->ended | ->ended | CANCEL>ended | CANCEL>ended | ->ended | BYE>ended | BYE>ended | ->ended
 answer | 3261 13.3.1.4 | invalid_state:->connecting | invalid_state:->connecting | invalid_state:->ringing | invalid_state:->early | ended:->ended | invalid_state:->connecting | invalid_state:->active | ended:->ended
 reject | 3261 13.3.1.3 | invalid_state:->connecting | invalid_state:->connecting | invalid_state:->ringing | invalid_state:->early | ok:->ended | invalid_state:->connecting | invalid_state:->active | ok:->ended
-hold | 3264 8.4 | invalid_state:->connecting | invalid_state:->connecting | invalid_state:->ringing | invalid_state:->early | invalid_state:->ended ended:->ended | invalid_state:->connecting | invalid_state:->active ok:INVITE>active ok:->active | invalid_state:->ended ended:->ended
-unhold | 3264 8.4 | invalid_state:->connecting | invalid_state:->connecting | invalid_state:->ringing | invalid_state:->early | invalid_state:->ended ended:->ended | invalid_state:->connecting | invalid_state:->active ok:INVITE>active ok:->active | invalid_state:->ended ended:->ended
-transfer | 3515 2.4 | invalid_state:->connecting | invalid_state:->connecting | invalid_state:->ringing | invalid_state:->early | invalid_state:->ended ended:->ended | invalid_state:->connecting | invalid_state:->active ok:INVITE>active ok:REFER>active ok:->active | invalid_state:->ended ended:->ended
+hold | 3264 8.4 | invalid_state:->connecting | invalid_state:->connecting | invalid_state:->ringing | invalid_state:->early | ended:->ended | invalid_state:->connecting | ok:INVITE>active | ended:->ended
+unhold | 3264 8.4 | invalid_state:->connecting | invalid_state:->connecting | invalid_state:->ringing | invalid_state:->early | ended:->ended | invalid_state:->connecting | ok:->active | ended:->ended
+transfer | 3515 2.4 | invalid_state:->connecting | invalid_state:->connecting | invalid_state:->ringing | invalid_state:->early | ended:->ended | invalid_state:->connecting | ok:INVITE>active | ended:->ended
 send INFO | 6086 4.2.1 | invalid_state:->connecting | invalid_state:->connecting | invalid_state:->ringing | invalid_state:->early | ended:->ended | invalid_state:->connecting | ok:INFO>active | ended:->ended
-send MESSAGE | 3428 4 | invalid_state:->connecting ok:MESSAGE>connecting | invalid_state:->connecting ok:MESSAGE>connecting | invalid_state:->ringing ok:MESSAGE>ringing | invalid_state:->early ok:MESSAGE>early | invalid_state:->ended ok:MESSAGE>ended ended:->ended | invalid_state:->connecting ok:MESSAGE>connecting | invalid_state:->active ok:MESSAGE>active | invalid_state:->ended ok:MESSAGE>ended ended:->ended
+send MESSAGE | 3428 4 | ok:MESSAGE>connecting | ok:MESSAGE>connecting | ok:MESSAGE>ringing | ok:MESSAGE>early | ok:MESSAGE>ended | ok:MESSAGE>connecting | ok:MESSAGE>active | ok:MESSAGE>ended
 ";
 const INCOMING_TABLE: &str = "
 180 | 3261 13.2.2.1 | ->ringing | ->connecting | ->connecting | ->active | ->ended
@@ -284,12 +284,12 @@ const INCOMING_TABLE: &str = "
 BYE | 3261 15.1.2 | 200+487>ended | 200+487>ended | 200>ended | 200>ended | 200>ended
 INFO | 6086 4.2.2 | 200>ringing | 200>connecting | 200>connecting | 200>active | 200>ended
 OPTIONS | 3261 11.2 | 200>ringing | 200>connecting | 200>connecting | 200>active | 200>ended
-UPDATE | 3311 5.2 | 405>ringing 200>ringing 500>ringing 491>ringing | 405>connecting 200>connecting 500>connecting 491>connecting | 405>connecting 200>connecting 500>connecting 491>connecting | 405>active 200>active 500>active 491>active | 405>ended 200>ended 500>ended 491>ended
+UPDATE | 3311 5.2 | 200>ringing | 200>connecting | 200>connecting | 200>active | 200>ended
 PRACK | 3262 3 | 405>ringing 481>ringing | 405>connecting 481>connecting | 405>connecting 481>connecting | 405>active 481>active | 405>ended 481>ended
-REFER | 3515 2.4.2 | 405>ringing 202>ringing 481>ringing 403>ringing 603>ringing | 405>connecting 202>connecting 481>connecting 403>connecting 603>connecting | 405>connecting 202>connecting 481>connecting 403>connecting 603>connecting | 202+NOTIFY>active 481>active 403>active 603>active | 405>ended 202>ended 481>ended 403>ended 603>ended
-NOTIFY | 6665 4.1.3 | 405>ringing 481>ringing 489>ringing | 405>connecting 481>connecting 489>connecting | 405>connecting 481>connecting 489>connecting | 405>active 481>active 489>active | 405>ended 481>ended 489>ended
-MESSAGE | 3428 7 | 405>ringing 200>ringing 481>ringing | 405>connecting 200>connecting 481>connecting | 405>connecting 200>connecting 481>connecting | 405>active 200>active 481>active | 405>ended 200>ended 481>ended
-SUBSCRIBE | 3261 8.2.1 | 405>ringing 481>ringing 489>ringing | 405>connecting 481>connecting 489>connecting | 405>connecting 481>connecting 489>connecting | 405>active 481>active 489>active | 405>ended 481>ended 489>ended
+REFER | 3515 2.4.2 | 481>ringing | 481>connecting | 491>connecting | 202+NOTIFY>active | 481>ended
+NOTIFY | 6665 4.1.3 | 481>ringing | 481>connecting | 481>connecting | 481>active | 481>ended
+MESSAGE | 3428 7 | 200>ringing | 200>connecting | 200>connecting | 200>active | 200>ended
+SUBSCRIBE | 3261 8.2.1 | 489>ringing | 489>connecting | 489>connecting | 489>active | 489>ended
 FOO | 3261 8.2.1 | 405>ringing | 405>connecting | 405>connecting | 405>active | 405>ended
 re-INVITE | 3261 14.2 | 500>ringing | 500>connecting | 500>connecting | 200>active | 481>ended
 CANCEL | 3261 9.2 | 200+487>ended | 200+487>ended | 200>connecting | 481>active | 481>ended
@@ -299,9 +299,9 @@ socket lost | 5626 4.3 | ->ringing | ->connecting | ->connecting | ->active | ->
 hangup | 3261 15 | 603>ended | 603>ended | ->ended | BYE>ended | ->ended
 answer | 3261 13.3.1.4 | ok:200>connecting | invalid_state:->connecting | invalid_state:->connecting | invalid_state:->active | ended:->ended
 reject | 3261 13.3.1.3 | ok:486>ended | ok:486>ended | invalid_state:->connecting | invalid_state:->active | ok:->ended
-hold | 3264 8.4 | invalid_state:->ringing | invalid_state:->connecting | invalid_state:->connecting | invalid_state:->active ok:INVITE>active ok:->active | invalid_state:->ended ended:->ended
-unhold | 3264 8.4 | invalid_state:->ringing | invalid_state:->connecting | invalid_state:->connecting | invalid_state:->active ok:INVITE>active ok:->active | invalid_state:->ended ended:->ended
-transfer | 3515 2.4 | invalid_state:->ringing | invalid_state:->connecting | invalid_state:->connecting | invalid_state:->active ok:INVITE>active ok:REFER>active ok:->active | invalid_state:->ended ended:->ended
+hold | 3264 8.4 | invalid_state:->ringing | invalid_state:->connecting | ok:->connecting | ok:INVITE>active | ended:->ended
+unhold | 3264 8.4 | invalid_state:->ringing | invalid_state:->connecting | ok:->connecting | ok:->active | ended:->ended
+transfer | 3515 2.4 | invalid_state:->ringing | invalid_state:->connecting | invalid_state:->connecting | ok:INVITE>active | ended:->ended
 send INFO | 6086 4.2.1 | invalid_state:->ringing | invalid_state:->connecting | invalid_state:->connecting | ok:INFO>active | ended:->ended
-send MESSAGE | 3428 4 | invalid_state:->ringing ok:MESSAGE>ringing | invalid_state:->connecting ok:MESSAGE>connecting | invalid_state:->connecting ok:MESSAGE>connecting | invalid_state:->active ok:MESSAGE>active | invalid_state:->ended ok:MESSAGE>ended ended:->ended
+send MESSAGE | 3428 4 | ok:MESSAGE>ringing | ok:MESSAGE>connecting | ok:MESSAGE>connecting | ok:MESSAGE>active | ok:MESSAGE>ended
 ";
