@@ -137,11 +137,7 @@ impl Phone {
     /// The next CSeq of the dialog that the request belongs to, which may be one that a 1xx has made.
     fn next_seq_in(&mut self, id: CallId, request: &Request) -> u32 {
         let tag = request.headers.to_tag().unwrap_or_default();
-        let dialog = self.calls.get_mut(&id).and_then(|call| {
-            let early = call.early.iter_mut().map(|(dialog, _)| dialog);
-            call.dialog.iter_mut().chain(early).find(|dialog| dialog.remote_tag == tag)
-        });
-        match dialog {
+        match self.calls.get_mut(&id).and_then(|call| call.dialog_to(&tag)) {
             Some(dialog) => {
                 dialog.local_seq = dialog.local_seq.saturating_add(1);
                 dialog.local_seq

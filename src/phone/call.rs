@@ -72,6 +72,16 @@ pub(super) struct PendingOk {
     pub(super) offered: bool,
 }
 
+/// An early dialog of an outgoing call: one fork (RFC 3261, section 12.1.2).
+#[derive(Debug)]
+pub(super) struct Early {
+    pub(super) dialog: Dialog,
+    /// The SDP of the last 1xx that had one.
+    pub(super) sdp: Option<String>,
+    /// RSeq of the last reliable 1xx that was acknowledged (RFC 3262, section 4).
+    pub(super) rseq: Option<u32>,
+}
+
 /// A re-INVITE of the peer that has no final response yet.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct PendingReinvite {
@@ -120,8 +130,10 @@ pub(super) struct Call {
     pub(super) asking: Option<CredentialsId>,
     /// The dialog once there is one.
     pub(super) dialog: Option<Dialog>,
-    /// Outgoing: the dialogs that 1xx responses have made, with the SDP of the last of each.
-    pub(super) early: Vec<(Dialog, Option<String>)>,
+    /// Outgoing: the dialogs that 1xx responses have made. The one that spoke last with SDP is the last.
+    pub(super) early: Vec<Early>,
+    /// Outgoing: the SDP of the fork that is heard before the answer.
+    pub(super) early_heard: Option<String>,
     /// The ACKs sent, by the other side's tag, to be repeated with a repeated 2xx.
     pub(super) acks: Vec<(String, String)>,
     /// Outgoing: a 1xx has come, so that CANCEL may be sent (RFC 3261, section 9.1).
@@ -189,6 +201,7 @@ impl Call {
             asking: None,
             dialog: None,
             early: Vec::new(),
+            early_heard: None,
             acks: Vec::new(),
             provisional: false,
             cancelled: false,
@@ -238,6 +251,12 @@ impl Call {
     /// Whether a request with this From-tag belongs to one of the call's dialogs.
     pub(super) fn knows_remote_tag(&self, tag: &str) -> bool {
         self.dialog.as_ref().is_some_and(|dialog| dialog.remote_tag == tag)
-            || self.early.iter().any(|(dialog, _)| dialog.remote_tag == tag)
+            || self.early.iter().any(|early| early.dialog.remote_tag == tag)
+    }
+
+    /// The dialog with this tag of the other side, confirmed or early.
+    pub(super) fn dialog_to(&mut self, tag: &str) -> Option<&mut Dialog> {
+        let early = self.early.iter_mut().map(|early| &mut early.dialog);
+        self.dialog.iter_mut().chain(early).find(|dialog| dialog.remote_tag == tag)
     }
 }

@@ -20,19 +20,12 @@ impl Phone {
         let seq = request.headers.seq().unwrap_or(0);
         let from_tag = request.headers.from_tag().unwrap_or_default();
         let Some(call) = self.calls.get_mut(&id) else { return };
-        let in_order = match call.dialog.as_mut().filter(|dialog| dialog.remote_tag == from_tag) {
-            Some(dialog) => dialog.accept_seq(seq),
-            None => call
-                .early
-                .iter_mut()
-                .find(|(dialog, _)| dialog.remote_tag == from_tag)
-                .is_none_or(|(dialog, _)| dialog.accept_seq(seq)),
-        };
-        if !in_order {
+        if !call.dialog_to(&from_tag).is_none_or(|dialog| dialog.accept_seq(seq)) {
             self.respond(tx, 500);
             return;
         }
         match &request.method {
+            Method::Bye if self.fork_left(id, tx, &from_tag) => {}
             Method::Bye => self.on_bye(id, tx),
             Method::Invite => self.on_reinvite(id, tx, request, seq),
             Method::Options => self.respond_to_options(tx),

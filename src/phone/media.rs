@@ -109,6 +109,7 @@ impl Phone {
             // Early media that cannot be played is no reason to give up the call.
             Job::EarlyAnswer => {
                 self.log(LogLevel::Warn, format_args!("the early media could not be set"));
+                self.hear_fork(id);
             }
             Job::FinalAnswer | Job::AckAnswer => {
                 let cause = EndCause::Failed(media_error(error));

@@ -75,6 +75,8 @@ use crate::time::Instant;
 const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, PRACK, UPDATE, REFER, NOTIFY, MESSAGE";
 /// The extensions that a peer may require of this phone (RFC 3261, section 20.32), and those that it is told of.
 const SUPPORTED: [&str; 7] = ["100rel", "timer", "replaces", "norefersub", "outbound", "gruu", "answermode"];
+/// What may be told of, but not required: the end of a fork (RFC 6228).
+const EARLY_TERMINATED: &str = "199";
 const SDP: &str = "application/sdp";
 /// Proxies give up after three minutes of ringing (RFC 3261, section 16.6, Timer C); so do we, on either side.
 const RING_TIMEOUT: Duration = Duration::from_secs(180);
@@ -1092,6 +1094,15 @@ impl Phone {
 
     fn contact_uri(&self) -> String {
         concat(&[&self.config.uri.scheme, ":", &self.contact_user, "@", &self.host, ";transport=ws"])
+    }
+
+    /// The extensions that the other side is told of. Whoever is told of `timer` may leave the refreshes to us
+    /// (RFC 4028, section 7.2), so that it is not named before there are any.
+    fn supported(&self) -> String {
+        let mut tags = SUPPORTED.to_vec();
+        tags.retain(|tag| *tag != "timer" && (*tag != "100rel" || self.config.reliable_provisional));
+        tags.push(EARLY_TERMINATED);
+        list(&tags)
     }
 
     /// Our address in From and To, without a tag.

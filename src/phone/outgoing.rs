@@ -1,7 +1,7 @@
 //! Outgoing calls: INVITE, its responses, CANCEL and their races (RFC 3261, sections 9.1 and 13.2).
 
-use super::call::{Call, Job, Phase};
-use super::transactions::Owner;
+use super::call::{Call, Early, Job, Phase};
+use super::transactions::{Owner, TxId};
 use super::{
     CallId, CallState, CallTimer, CredentialsId, DialRequest, DialStage, Direction, EndCause, EndedBy, Event,
     MediaCommand, Phone, TimerKey,
@@ -55,6 +55,7 @@ impl Phone {
             ("CSeq", "1 INVITE"),
             ("Contact", &self.contact()),
             ("Allow", super::ALLOW),
+            ("Supported", &self.supported()),
             ("Content-Type", super::SDP),
         ]);
         invite.headers.push_all(own);
@@ -99,12 +100,13 @@ impl Phone {
     }
 
     /// The INVITE goes out again with an answer to the challenge.
-    pub(super) fn invite_resent(&mut self, id: CallId, tx: super::transactions::TxId, request: &Request) {
+    pub(super) fn invite_resent(&mut self, id: CallId, tx: TxId, request: &Request) {
         if let Some(call) = self.calls.get_mut(&id) {
             call.invite_tx = Some(tx);
             call.asking = None;
             // The 1xx of the challenged INVITE allow no CANCEL of this one.
             call.provisional = false;
+            call.early.clear();
             if let Some(invite) = call.invite.as_mut() {
                 if let Some(cseq) = request.headers.get("CSeq") {
                     invite.headers.set("CSeq", cseq);
@@ -155,38 +157,85 @@ impl Phone {
         }
         self.tell_referrer(id, response.status);
         let Some(call) = self.calls.get_mut(&id) else { return };
+        let state = call.state;
         let sdp = response_sdp(response);
+        let speaks = sdp.is_some();
         if let Some(dialog) = Dialog::from_response(request, response) {
-            let full = call.early.len() >= MAX_FORKS;
-            match call.early.iter_mut().find(|(early, _)| early.remote_tag == dialog.remote_tag) {
-                Some((_, known_sdp)) => {
-                    if sdp.is_some() {
-                        known_sdp.clone_from(&sdp);
-                    }
-                }
-                None if full => {}
-                None => call.early.push((dialog, sdp.clone())),
+            let tag = dialog.remote_tag.clone();
+            let at = call.early.iter().position(|early| early.dialog.remote_tag == tag);
+            if at.is_none() && call.early.len() < MAX_FORKS && response.status != 199 {
+                call.early.push(Early { dialog, sdp: None, rseq: None });
+            }
+            if !self.acknowledge_provisional(id, &tag, response) {
+                return;
+            }
+            if response.status == 199 {
+                self.fork_over(id, &tag);
+                return;
+            }
+            let Some(call) = self.calls.get_mut(&id) else { return };
+            if speaks && let Some(at) = call.early.iter().position(|early| early.dialog.remote_tag == tag) {
+                let mut early = call.early.remove(at);
+                early.sdp = sdp;
+                call.early.push(early);
             }
         }
-        let first_media = !matches!(call.state, CallState::EarlyMedia) && call.job.is_none();
-        match sdp {
-            // One peer connection takes the early media of one fork; the first that sends any.
-            Some(answer) if first_media => {
+        if speaks {
+            self.hear_fork(id);
+        } else if response.status != 183 && state == CallState::Connecting {
+            self.set_call_state(id, CallState::Ringing);
+            self.event(Event::Stage(id, DialStage::Ringing));
+        }
+    }
+
+    /// One peer connection takes the early media of one fork: of the one that spoke last. While a description is
+    /// being set, the next one waits.
+    pub(super) fn hear_fork(&mut self, id: CallId) {
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        if call.phase != Phase::Inviting || call.job.is_some() {
+            return;
+        }
+        let last = call.early.iter().rev().find_map(|early| early.sdp.as_ref());
+        match last {
+            Some(answer) if call.early_heard.as_ref() != Some(answer) => {
+                let answer = answer.clone();
+                call.early_heard = Some(answer.clone());
                 self.media_job(id, Job::EarlyAnswer, MediaCommand::SetAnswer { answer, provisional: true });
             }
-            _ if response.status != 183 && call.state == CallState::Connecting => {
-                self.set_call_state(id, CallState::Ringing);
-                self.event(Event::Stage(id, DialStage::Ringing));
-            }
+            // Nobody speaks any more; the others still ring.
+            None if call.state == CallState::EarlyMedia => self.set_call_state(id, CallState::Ringing),
             _ => {}
         }
     }
 
     pub(super) fn on_early_media(&mut self, id: CallId) {
-        if self.calls.get(&id).is_some_and(|call| call.phase == Phase::Inviting) {
+        let Some(call) = self.calls.get(&id).filter(|call| call.phase == Phase::Inviting) else { return };
+        if call.state != CallState::EarlyMedia && call.early.iter().any(|early| early.sdp.is_some()) {
             self.set_call_state(id, CallState::EarlyMedia);
             self.event(Event::Stage(id, DialStage::EarlyMedia));
         }
+        self.hear_fork(id);
+    }
+
+    /// One fork is over, the call is not (RFC 6228).
+    fn fork_over(&mut self, id: CallId, tag: &str) {
+        if let Some(call) = self.calls.get_mut(&id) {
+            call.early.retain(|early| early.dialog.remote_tag != tag);
+            self.hear_fork(id);
+        }
+    }
+
+    /// A BYE in an early dialog ends that dialog; the INVITE has other forks, or its final response still comes
+    /// (RFC 3261, section 15). `false`: it is no BYE of a fork.
+    pub(super) fn fork_left(&mut self, id: CallId, tx: TxId, tag: &str) -> bool {
+        let early = self.calls.get(&id).is_some_and(|call| {
+            call.phase == Phase::Inviting && call.early.iter().any(|early| early.dialog.remote_tag == tag)
+        });
+        if early {
+            self.respond(tx, 200);
+            self.fork_over(id, tag);
+        }
+        early
     }
 
     fn on_invite_ok(&mut self, id: CallId, request: &Request, response: &Response) {
@@ -223,15 +272,18 @@ impl Phone {
             return;
         }
 
-        let early_sdp = call
-            .early
-            .iter()
-            .find(|(early, _)| early.remote_tag == dialog.remote_tag)
-            .and_then(|(_, sdp)| sdp.clone());
+        let at = call.early.iter().position(|early| early.dialog.remote_tag == dialog.remote_tag);
+        let early = at.map(|at| call.early.swap_remove(at));
         self.learn_identity(id, &response.headers);
         let Some(call) = self.calls.get_mut(&id) else { return };
         call.phase = Phase::Applying;
         call.early.clear();
+        // The dialog goes on; the route set is that of the 2xx (RFC 3261, section 13.2.2.4).
+        let early_sdp = early.and_then(|early| {
+            dialog.local_seq = early.dialog.local_seq;
+            dialog.remote_seq = early.dialog.remote_seq;
+            early.sdp
+        });
         let ack = ack_text(request, &mut dialog, &via);
         call.acks.extend(ack.clone().map(|ack| (dialog.remote_tag.clone(), ack)));
         call.dialog = Some(dialog);

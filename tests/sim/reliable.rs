@@ -1,0 +1,104 @@
+//! Reliable provisional responses and PRACK (RFC 3262), UPDATE before the answer (RFC 3311), late offers.
+
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
+use crate::bench::{ANSWER, Bench, answer, with_sdp};
+use wasm_softphone::phone::CallState;
+use wasm_softphone::sip::message::{Request, Response};
+
+/// A reliable 1xx of the far end.
+fn reliable(invite: &Request, status: u16, tag: &str, rseq: u32) -> Response {
+    let mut response = answer(invite, status, tag);
+    response.headers.push("Require", "100rel");
+    response.headers.push("RSeq", rseq.to_string());
+    response
+}
+
+// ---- as the caller
+
+#[test]
+fn a_reliable_1xx_is_acknowledged_once_and_in_order() {
+    let mut bench = Bench::online();
+    let call = bench.dial("sip:bob@example.com");
+    let invite = bench.take_request("INVITE");
+    assert!(invite.headers.contains_token("Supported", "100rel"));
+    let ringing = reliable(&invite, 180, "b", 988_789);
+    bench.reply(&ringing);
+    let prack = bench.take_request("PRACK");
+    assert_eq!(prack.uri, "sip:bob@192.0.2.4:5060");
+    assert_eq!(prack.headers.get("RAck"), Some("988789 1 INVITE"));
+    assert_eq!(prack.headers.get("CSeq"), Some("2 PRACK"));
+    assert_eq!(prack.headers.get("To"), Some("<sip:bob@example.com>;tag=b"));
+    // Repeated before its PRACK came; the one after next, whose predecessor is missing.
+    bench.reply(&ringing);
+    bench.reply(&with_sdp(reliable(&invite, 183, "b", 988_791), ANSWER));
+    bench.nothing_sent();
+    assert_eq!(bench.phone.call(call).unwrap().state, CallState::Ringing);
+    bench.reply(&with_sdp(reliable(&invite, 183, "b", 988_790), ANSWER));
+    let prack = bench.take_request("PRACK");
+    assert_eq!(prack.headers.get("RAck"), Some("988790 1 INVITE"));
+    assert_eq!(prack.headers.get("CSeq"), Some("3 PRACK"));
+    assert_eq!(bench.phone.call(call).unwrap().state, CallState::EarlyMedia);
+    // The answer came in the 183: the 200 needs none.
+    bench.reply(&answer(&invite, 200, "b"));
+    assert_eq!(bench.take_request("ACK").headers.get("CSeq"), Some("1 ACK"));
+    assert_eq!(bench.phone.call(call).unwrap().state, CallState::Active);
+    bench.hangup(call);
+    assert_eq!(
+        bench.take_request("BYE").headers.get("CSeq"),
+        Some("4 BYE"),
+        "the numbers of the dialog go on"
+    );
+}
+
+#[test]
+fn each_fork_has_its_own_numbers() {
+    let mut bench = Bench::online();
+    bench.dial("sip:bob@example.com");
+    let invite = bench.take_request("INVITE");
+    for (tag, rseq) in [("b1", 7), ("b2", 7), ("b1", 8), ("b2", 8)] {
+        bench.reply(&reliable(&invite, 183, tag, rseq));
+        let prack = bench.take_request("PRACK");
+        assert!(prack.headers.get("To").unwrap().ends_with(tag));
+        assert_eq!(prack.headers.get("RAck"), Some(format!("{rseq} 1 INVITE").as_str()));
+        assert_eq!(prack.headers.seq(), Some(rseq - 5));
+    }
+}
+
+#[test]
+fn refused_pracks_and_impossible_numbers_do_no_harm() {
+    let mut bench = Bench::online();
+    let call = bench.dial("sip:bob@example.com");
+    let invite = bench.take_request("INVITE");
+    bench.reply(&reliable(&invite, 180, "b", u32::MAX));
+    let prack = bench.take_request("PRACK");
+    bench.reply(&answer(&prack, 481, ""));
+    for rseq in ["0", "4294967296", "-1", "x", ""] {
+        let mut response = answer(&invite, 183, "b");
+        response.headers.push("Require", "100rel");
+        response.headers.push("RSeq", rseq);
+        bench.reply(&response);
+    }
+    bench.nothing_sent();
+    bench.reply(&with_sdp(answer(&invite, 200, "b"), ANSWER));
+    assert_eq!(bench.lines(), ["ACK"]);
+    assert_eq!(bench.phone.call(call).unwrap().state, CallState::Active);
+}
+
+#[test]
+fn hung_up_while_the_prack_is_out() {
+    let mut bench = Bench::online();
+    let call = bench.dial("sip:bob@example.com");
+    let invite = bench.take_request("INVITE");
+    bench.reply(&reliable(&invite, 180, "b", 1));
+    let prack = bench.take_request("PRACK");
+    bench.hangup(call);
+    bench.take_request("CANCEL");
+    bench.reply(&answer(&prack, 200, ""));
+    bench.reply(&reliable(&invite, 183, "b", 2));
+    bench.nothing_sent();
+    bench.reply(&answer(&invite, 487, "b"));
+    assert_eq!(bench.lines(), ["ACK"]);
+    assert!(bench.phone.calls().is_empty());
+}
