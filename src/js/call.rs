@@ -68,6 +68,19 @@ pub(crate) struct CallEntry {
 struct Remote {
     uri: String,
     display_name: Option<String>,
+    asserted_identity: Option<String>,
+    diversion: Option<String>,
+}
+
+impl Remote {
+    fn new(info: &mut CallInfo) -> Self {
+        Self {
+            uri: core::mem::take(&mut info.remote_uri),
+            display_name: info.remote_display_name.take(),
+            asserted_identity: info.asserted_identity.take().map(|identity| identity.uri),
+            diversion: info.diversion.take().map(|identity| identity.uri),
+        }
+    }
 }
 
 /// What the proxy says of a call by REST.
@@ -79,14 +92,15 @@ pub(crate) struct AtProxy {
 
 impl CallEntry {
     /// A new call.
-    pub(crate) fn new(info: CallInfo, strategy: Option<StrategyName>) -> Rc<Self> {
+    pub(crate) fn new(mut info: CallInfo, strategy: Option<StrategyName>) -> Rc<Self> {
+        let remote = Remote::new(&mut info);
         Rc::new(Self {
             id: info.id,
             sip_call_id: info.sip_call_id,
             direction: info.direction,
             strategy,
             state: Cell::new(CallState::New),
-            remote: RefCell::new(Remote { uri: info.remote_uri, display_name: info.remote_display_name }),
+            remote: RefCell::new(remote),
             at_proxy: RefCell::default(),
             hold: Cell::new((info.local_hold, info.remote_hold)),
             muted: Cell::new(false),
@@ -104,8 +118,8 @@ impl CallEntry {
     }
 
     /// What the phone knows by now.
-    pub(crate) fn refresh(&self, info: CallInfo) {
-        self.remote.replace(Remote { uri: info.remote_uri, display_name: info.remote_display_name });
+    pub(crate) fn refresh(&self, mut info: CallInfo) {
+        self.remote.replace(Remote::new(&mut info));
         self.at_proxy.replace(AtProxy { state: info.proxy_state, local_number: info.local_number });
         // Known before the events that tell of it, so that they find it.
         if info.end_reason.is_some() {
@@ -238,8 +252,14 @@ impl Call {
     pub fn remote(&self) -> JsValue {
         let remote = self.entry.remote.borrow();
         let object = object([("uri", remote.uri.as_str().into())]);
-        if let Some(name) = &remote.display_name {
-            set(&object, "displayName", name);
+        for (key, value) in [
+            ("displayName", &remote.display_name),
+            ("assertedIdentity", &remote.asserted_identity),
+            ("diversion", &remote.diversion),
+        ] {
+            if let Some(value) = value {
+                set(&object, key, value);
+            }
         }
         object
     }
@@ -522,6 +542,6 @@ impl Drop for Call {
     }
 }
 
-fn ended() -> Error {
+pub(super) fn ended() -> Error {
     error::new(ErrorCode::Ended, "The call has ended")
 }

@@ -16,13 +16,18 @@ use crate::dial::destination::{Destination, check_country};
 use crate::dial::provider::Provider;
 use crate::dial::strategy::{Choice, StrategyName};
 use crate::error::{Error, ErrorCode};
-use crate::phone::{CredentialSource, Credentials, PhoneConfig, Secret, check_server_url, is_loopback};
+use crate::phone::{
+    CredentialSource, Credentials, MessageRequest, PhoneConfig, PublishRequest, RedirectPolicy, Secret,
+    SessionTimers, SubscribeRequest, check_server_url, is_loopback,
+};
 use crate::sip::uri::Uri;
 use crate::text::{before, has_control, has_space_or_control, split, split_once};
 
 /// A day; longer registrations are no use to a page.
 const REGISTER_EXPIRES: RangeInclusive<u32> = 1..=86_400;
 const ICE_GATHER_TIMEOUT: RangeInclusive<u32> = 0..=60_000;
+/// As RFC 4028, section 4.2, recommends.
+const SESSION_EXPIRES: Duration = Duration::from_secs(1800);
 /// Objects within objects that are searched for API credentials.
 const MAX_DEPTH: u32 = 4;
 
@@ -224,6 +229,40 @@ impl Options {
         self.keep(proxy_headers(name, &value)).map(ProxyHeaders::Static)
     }
 
+    /// `sessionTimers`: true, false, or the interval.
+    fn session_timers(&self) -> Option<Option<SessionTimers>> {
+        let value = self.field("sessionTimers")?;
+        let expires = match value.as_bool() {
+            Some(true) => SESSION_EXPIRES,
+            Some(false) => return Some(None),
+            None => {
+                let options = self.keep(Self::new("sessionTimers", &value))?;
+                let seconds = options.integer("expires", 90..=86_400).unwrap_or(1800);
+                self.keep(options.finish())?;
+                Duration::from_secs(seconds.into())
+            }
+        };
+        Some(Some(SessionTimers { expires }))
+    }
+
+    /// `redirects`: `off`, `ask`, or how many to follow.
+    fn redirects(&self) -> Option<RedirectPolicy> {
+        let policy = match self.field("redirects")?.as_string().as_deref() {
+            Some("off") => RedirectPolicy::Off,
+            Some("ask") => RedirectPolicy::Ask,
+            Some(_) => {
+                self.refuse("redirects", "expected off, ask or a number");
+                return None;
+            }
+            None => RedirectPolicy::Follow(u8::try_from(self.integer("redirects", 1..=20)?).ok()?),
+        };
+        Some(policy)
+    }
+
+    fn expires(&self) -> Duration {
+        Duration::from_secs(self.integer("expires", REGISTER_EXPIRES).unwrap_or(3600).into())
+    }
+
     fn caller_id(&self) -> Option<String> {
         self.checked("callerId", check_caller_id)
     }
@@ -294,6 +333,12 @@ pub(crate) struct Settings {
     pub(crate) audio: Audio,
     pub(crate) playback: Playback,
     pub(crate) default_country: Option<String>,
+    session_timers: Option<SessionTimers>,
+    redirects: RedirectPolicy,
+    trust_identity: bool,
+    auto_answer: Vec<String>,
+    instance_id: Option<String>,
+    anonymous: bool,
     pub(crate) debug: bool,
 }
 
@@ -320,6 +365,12 @@ impl Settings {
             audio: Audio::Default,
             playback: Playback::Own,
             default_country: None,
+            session_timers: Some(SessionTimers { expires: SESSION_EXPIRES }),
+            redirects: RedirectPolicy::Off,
+            trust_identity: false,
+            auto_answer: Vec::new(),
+            instance_id: None,
+            anonymous: false,
             debug: false,
         }
     }
@@ -404,6 +455,19 @@ impl Settings {
         if let Some(country) = options.checked("defaultCountry", check_country) {
             new.default_country = Some(country);
         }
+        update(&mut new.session_timers, options.session_timers());
+        update(&mut new.redirects, options.redirects());
+        update(&mut new.trust_identity, options.boolean("trustIdentity"));
+        if let Some(callers) = options.strings("autoAnswer") {
+            if callers.iter().any(|caller| caller.is_empty() || has_space_or_control(caller)) {
+                options.refuse("autoAnswer", "expected addresses, domains (@example.com) or *");
+            }
+            new.auto_answer = callers;
+        }
+        if let Some(id) = options.checked("instanceId", check_instance_id) {
+            new.instance_id = Some(id);
+        }
+        update(&mut new.anonymous, options.boolean("anonymous"));
         update(&mut new.debug, options.boolean("debug"));
         options.finish()?;
         Ok(new)
@@ -425,6 +489,12 @@ impl Settings {
         config.register = self.register;
         config.register_expires = self.register_expires;
         config.ice_gather_timeout = self.ice_gather_timeout;
+        config.session_timers = self.session_timers.filter(|_| self.provider.session_timers);
+        config.redirects = self.redirects;
+        config.trust_identity = self.trust_identity;
+        config.auto_answer.clone_from(&self.auto_answer);
+        config.instance_id.clone_from(&self.instance_id);
+        config.anonymous = self.anonymous;
         config.trace = self.debug;
         Some(config)
     }
@@ -471,6 +541,66 @@ impl DialOptions {
         options.finish()?;
         Ok(read)
     }
+}
+
+/// A text.
+///
+/// # Errors
+/// `invalid_config` naming it.
+pub(crate) fn text(name: &str, value: &JsValue) -> Result<String, Error> {
+    value.as_string().ok_or_else(|| Error::invalid_config(name, "expected a string"))
+}
+
+/// Reads what `sendMessage()` is given, but for its target.
+///
+/// # Errors
+/// `invalid_config` naming the field.
+pub(crate) fn message(body: &JsValue, options: &JsValue) -> Result<MessageRequest, Error> {
+    let options = Options::new("options", options)?;
+    let message = MessageRequest {
+        target: String::new(),
+        content_type: options.string("contentType").unwrap_or_else(|| "text/plain;charset=UTF-8".to_owned()),
+        body: text("body", body)?,
+        extra_headers: options.headers("extraHeaders").unwrap_or_default(),
+    };
+    options.finish()?;
+    Ok(message)
+}
+
+/// Reads what `subscribe()` is given.
+///
+/// # Errors
+/// `invalid_config` naming the field.
+pub(crate) fn subscribe(
+    target: String,
+    event: &JsValue,
+    options: &JsValue,
+) -> Result<SubscribeRequest, Error> {
+    let options = Options::new("options", options)?;
+    let request = SubscribeRequest {
+        target,
+        event: text("event", event)?,
+        accept: options.string_or_strings("accept").unwrap_or_default(),
+        expires: options.expires(),
+    };
+    options.finish()?;
+    Ok(request)
+}
+
+/// Reads what `publish()` is given.
+///
+/// # Errors
+/// `invalid_config` naming the field.
+pub(crate) fn publish(event: &JsValue, body: &JsValue, options: &JsValue) -> Result<PublishRequest, Error> {
+    let options = Options::new("options", options)?;
+    let request = PublishRequest {
+        event: text("event", event)?,
+        content_type: options.string("contentType").unwrap_or_else(|| "application/pidf+xml".to_owned()),
+        body: text("body", body)?,
+        expires: options.expires(),
+    };
+    options.finish()?;
+    Ok(request)
 }
 
 /// Reads the argument of `registerProvider()`.
@@ -629,6 +759,15 @@ fn is_basic_authorization(name: &str, value: &str) -> bool {
         && split(value, b',').any(|part| {
             part.trim_ascii_start().get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case("basic"))
         })
+}
+
+/// A URN (RFC 5626, section 4.1) that can stand in quotes and angle brackets.
+fn check_instance_id(id: &str) -> Result<(), Error> {
+    let urn = id.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("urn:"));
+    if !urn || id.len() > 128 || id.bytes().any(|b| !b.is_ascii_graphic() || b"<>\"\\".contains(&b)) {
+        return Err(Error::invalid_config("instanceId", "expected a URN such as urn:uuid:..."));
+    }
+    Ok(())
 }
 
 /// A key of the proxy's, such as "main": neither a telephone number nor what could be a password or a token.

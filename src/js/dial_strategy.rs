@@ -14,7 +14,7 @@ use super::{error, event};
 use crate::dial::provider::{Provider, ProviderRegistry};
 use crate::dial::strategy::{self, StrategyName};
 use crate::error::{Error, ErrorCode};
-use crate::phone::{ConnectionState, Phone, RegistrationState};
+use crate::phone::{ConnectionState, MessageRequest, Phone, RegistrationState, RequestId};
 use crate::time::Instant;
 
 const EVENTS: &[&str] = &["connection", "registration", "incoming", "call", "message", "log", "fatal"];
@@ -84,6 +84,42 @@ impl DialStrategy {
     /// Calls somebody. Never rejects.
     pub fn dial(&self, destination: &JsValue, options: &JsValue) -> Promise {
         self.driver.dial(destination, options)
+    }
+
+    /// Sends a text message (RFC 3428).
+    #[wasm_bindgen(js_name = sendMessage)]
+    pub fn send_message(&self, target: &JsValue, body: &JsValue, options: &JsValue) -> Promise {
+        let message = config::message(body, options);
+        self.request(target, &mut |phone, now, target| {
+            phone.send_message(now, MessageRequest { target, ..message.clone()? })
+        })
+    }
+
+    /// Asks whether somebody is there (OPTIONS).
+    #[wasm_bindgen(js_name = sendOptions)]
+    pub fn send_options(&self, target: &JsValue) -> Promise {
+        self.request(target, &mut |phone, now, target| phone.send_options(now, &target))
+    }
+
+    /// Subscribes to an event of a resource (RFC 6665).
+    ///
+    /// # Errors
+    /// `not_connected`, `invalid_destination`, `invalid_config`.
+    pub fn subscribe(
+        &self,
+        target: &JsValue,
+        event: &JsValue,
+        options: &JsValue,
+    ) -> Result<JsValue, JsValue> {
+        self.driver.subscribe(target, event, options).map_err(|error| error::to_js(&error))
+    }
+
+    /// Publishes event state of this account (RFC 3903).
+    ///
+    /// # Errors
+    /// `not_connected`, `invalid_config`.
+    pub fn publish(&self, event: &JsValue, body: &JsValue, options: &JsValue) -> Result<JsValue, JsValue> {
+        self.driver.publish(event, body, options).map_err(|error| error::to_js(&error))
     }
 
     /// Clears `error` and `lastResult`, except while dialing.
@@ -200,6 +236,29 @@ impl DialStrategy {
         if self.driver.with_phone(command).is_none() {
             settle_all(self.driver.with(|state| core::mem::take(waiting(state))), &without_phone);
         }
+        self.driver.drain();
+        promise
+    }
+
+    fn request(
+        &self,
+        target: &JsValue,
+        send: &mut dyn FnMut(&mut Phone, Instant, String) -> Result<RequestId, Error>,
+    ) -> Promise {
+        let sent = self.driver.check_alive().and_then(|()| {
+            let target = self.driver.target_uri(target)?;
+            self.driver
+                .with_phone(|phone, now| send(phone, now, target))
+                .unwrap_or_else(|| Err(error::new(ErrorCode::NotConfigured, "The phone is not configured")))
+        });
+        let promise = match sent {
+            Ok(id) => {
+                let (promise, settler) = Settler::new();
+                self.driver.with(|state| state.requests.push((id, settler)));
+                promise
+            }
+            Err(error) => settled(&Err(error)),
+        };
         self.driver.drain();
         promise
     }

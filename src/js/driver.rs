@@ -18,6 +18,7 @@ use super::event::{self, Listeners};
 use super::originated_call::Originated;
 use super::promise::{Settler, settle_all};
 use super::proxy::Asked;
+use super::subscription::SubscriptionEntry;
 use super::{error, fatal};
 use crate::browser::clock::{Clock, Timer};
 use crate::browser::entropy::BrowserEntropy;
@@ -33,7 +34,7 @@ use crate::dial::strategy::StrategyName;
 use crate::error::{Error, ErrorCode};
 use crate::phone::{
     CallId, CallState, ConnectionState, CredentialsId, DialStage, EndReason, Event, Input, LockId, LogLevel,
-    MediaCommand, MediaSeq, Output, Phone, ProxyId, RegistrationState, SocketId,
+    MediaCommand, MediaSeq, Output, Phone, ProxyId, RegistrationState, RequestId, SocketId,
 };
 use crate::time::Instant;
 
@@ -69,6 +70,9 @@ pub(crate) struct State {
     pub(super) over: bool,
     pub(super) originated: Option<Originated>,
     calls: Vec<Rc<CallEntry>>,
+    pub(super) subscriptions: Vec<Rc<SubscriptionEntry>>,
+    /// MESSAGE and OPTIONS that are not answered yet.
+    pub(super) requests: Vec<(RequestId, Settler)>,
     pub(crate) connects: Vec<Settler>,
     pub(crate) disconnects: Vec<Settler>,
     pub(crate) dial: Option<Dialing>,
@@ -144,6 +148,8 @@ impl Driver {
                 over: false,
                 originated: None,
                 calls: Vec::new(),
+                subscriptions: Vec::new(),
+                requests: Vec::new(),
                 connects: Vec::new(),
                 disconnects: Vec::new(),
                 dial: None,
@@ -655,6 +661,29 @@ impl Driver {
                 self.originate_done(&result);
                 self.dial_done(id, result);
             }
+            (Event::RequestDone(id, result), _) => {
+                let asked = self.with(|state| take_first(&mut state.requests, |(one, _)| *one == id));
+                if let Some((_, settler)) = asked {
+                    settler.settle(&result);
+                }
+            }
+            (Event::Subscription(id, state, error), _) => {
+                self.subscription_changed(id, state, error.as_ref());
+            }
+            (Event::Notify { subscription, content_type, body }, _) => {
+                self.notified(subscription, &content_type, &body);
+            }
+            (Event::Message { from, display_name, content_type, body }, _) => {
+                let payload = object([
+                    ("from", from.into()),
+                    ("contentType", content_type.into()),
+                    ("body", body.into()),
+                ]);
+                if let Some(name) = display_name {
+                    set(&payload, "displayName", name);
+                }
+                self.listeners.emit("message", &payload);
+            }
             (Event::Log(level, text), _) => self.log(level, &text),
             (Event::Incoming(_), Some(call)) => {
                 self.listeners.emit("incoming", &object([("call", call.object(&self.me))]));
@@ -757,7 +786,23 @@ impl Driver {
             state.over = state.keep.is_some();
             core::mem::take(&mut state.disconnects)
         });
+        self.abandon_requests(&aborted());
         settle_all(disconnects, &Ok(()));
+    }
+
+    /// Nobody shall wait for an answer that cannot come any more.
+    fn abandon_requests(&self, error: &Error) {
+        // A panic may have left them borrowed.
+        let Ok(mut state) = self.state.try_borrow_mut() else { return };
+        let requests = core::mem::take(&mut state.requests);
+        let subscriptions = core::mem::take(&mut state.subscriptions);
+        drop(state);
+        for (_, settler) in requests {
+            settler.reject(error);
+        }
+        for subscription in subscriptions {
+            subscription.end();
+        }
     }
 
     /// Lets go of itself when there is nothing left to do: a cancellation that was not heard is sent again.
@@ -848,6 +893,7 @@ impl Driver {
             self.dial_failed(error.clone());
             self.originate_done(&Err(error.clone()));
         }
+        self.abandon_requests(&error);
         let payload = error::to_js(&error);
         // Where in the module it happened: for a report of the defect.
         set(&payload, "cause", message);

@@ -14,7 +14,7 @@ use crate::dial::strategy::StrategyName;
 use crate::error::Error;
 use crate::phone::{
     CallState, ConnectionState, DialStage, Direction, EndCause, EndReason, EndedBy, LogLevel,
-    RegistrationState, TransferState,
+    RegistrationState, SubscriptionState, TransferState,
 };
 
 #[wasm_bindgen]
@@ -186,6 +186,14 @@ pub(crate) const fn transfer_state(state: TransferState) -> &'static str {
         TransferState::Ringing => "ringing",
         TransferState::Accepted => "accepted",
         TransferState::Failed => "failed",
+    }
+}
+
+pub(crate) const fn subscription(state: SubscriptionState) -> &'static str {
+    match state {
+        SubscriptionState::Pending => "pending",
+        SubscriptionState::Active => "active",
+        SubscriptionState::Terminated => "terminated",
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `dial_strategy`, `call`, `originated_call` | the exported classes |
+//! | `dial_strategy`, `call`, `originated_call`, `subscription` | the exported classes |
 //! | `driver` | owns the phone and everything in the browser; the drain loop |
 //! | `dialing` | one `dial()` from its arguments to its result |
 //! | `dtmf` | tones in line |
@@ -23,7 +23,9 @@ mod fatal;
 mod originated_call;
 mod promise;
 mod proxy;
+mod subscription;
 
 pub use call::Call;
 pub use dial_strategy::{DialStrategy, register_provider};
 pub use originated_call::{OriginatedCall, originate_call};
+pub use subscription::Subscription;
