@@ -1,1 +1,127 @@
-//! Calls that ask to be answered at once (RFC 5373, and the headers that were used before it).
+//! Calls that ask to be answered at once (RFC 5373, and the headers that were used before it): intercoms, paging.
+//!
+//! Off unless the configuration names callers, since whoever is answered without a hand on the phone listens in. The
+//! caller is the one that the server vouches for where the configuration trusts it; otherwise the one of From, which
+//! anyone can forge unless the server checks it.
+
+use core::time::Duration;
+
+use super::call::Phase;
+use super::identity::{asserted, from_uri, matches};
+use super::{CallId, CallTimer, Phone, TimerKey};
+use crate::sip::header::{NameAddr, Params, parse_u32, split_before};
+use crate::sip::message::{Headers, Request};
+
+/// `answer-after` and `delay` are for a tone or two.
+const MAX_DELAY: u32 = 30;
+
+/// What an INVITE asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Wish {
+    /// Seconds to ring before.
+    after: u32,
+    /// Rather not at all than by hand.
+    required: bool,
+}
+
+/// `None`: to be answered by hand, as ever.
+fn wish(headers: &Headers) -> Option<Wish> {
+    // The header of the RFC says it all, also that it is to be answered by hand.
+    for name in ["Priv-Answer-Mode", "Answer-Mode"] {
+        if let Some(value) = headers.get(name) {
+            let (mode, params) = split_before(value, b';');
+            let required = Params::parse(params).contains("require");
+            return mode.trim_ascii().eq_ignore_ascii_case("Auto").then_some(Wish { after: 0, required });
+        }
+    }
+    let bounded = |seconds: Option<&str>| seconds.and_then(parse_u32).unwrap_or(0).min(MAX_DELAY);
+    for value in headers.values("Call-Info") {
+        let params = NameAddr::parse(value).map(|info| info.params).unwrap_or_default();
+        if params.contains("answer-after") {
+            return Some(Wish { after: bounded(params.get("answer-after")), required: false });
+        }
+    }
+    for value in headers.values("Alert-Info") {
+        let text = value.to_ascii_lowercase();
+        if ["alert-autoanswer", "auto answer", "auto-answer"].iter().any(|sign| text.contains(sign)) {
+            let params = NameAddr::parse(value).map(|info| info.params).unwrap_or_default();
+            return Some(Wish { after: bounded(params.get("delay")), required: false });
+        }
+    }
+    None
+}
+
+impl Phone {
+    fn may_auto_answer(&self, headers: &Headers) -> bool {
+        // Without the word of a server that is trusted, an unknown caller stays unknown.
+        let caller = if self.config.trust_identity {
+            asserted(headers).map(|identity| identity.uri)
+        } else {
+            Some(from_uri(headers))
+        };
+        caller.is_some_and(|uri| matches(&self.config.auto_answer, &uri))
+    }
+
+    /// The user has another call that is more than a ringing one.
+    fn is_occupied(&self, but: Option<CallId>) -> bool {
+        self.calls.values().any(|call| {
+            Some(call.id) != but
+                && call.end_reason.is_none()
+                && !matches!(call.phase, Phase::Alerting | Phase::Terminating)
+        })
+    }
+
+    /// The status for a call that is to be answered at once or not at all, and cannot be (RFC 5373, section 4.3.2).
+    pub(super) fn auto_answer_refusal(&self, request: &Request) -> Option<u16> {
+        if !wish(&request.headers)?.required {
+            return None;
+        }
+        if !self.may_auto_answer(&request.headers) {
+            Some(403)
+        } else if self.is_occupied(None) {
+            Some(486)
+        } else {
+            None
+        }
+    }
+
+    /// Marks a call that will be answered by itself; before the application hears of it.
+    pub(super) fn plan_auto_answer(&mut self, id: CallId, request: &Request) {
+        let Some(wish) = wish(&request.headers) else { return };
+        if self.is_occupied(Some(id)) || !self.may_auto_answer(&request.headers) {
+            return;
+        }
+        if let Some(call) = self.calls.get_mut(&id) {
+            call.auto_answer = true;
+        }
+        let at = self.now + Duration::from_secs(wish.after.into());
+        self.timers.set(TimerKey::Call(id, CallTimer::AutoAnswer), at);
+    }
+
+    pub(super) fn on_auto_answer_timer(&mut self, id: CallId) {
+        let occupied = self.is_occupied(Some(id));
+        let Some(call) = self.calls.get_mut(&id).filter(|call| call.phase == Phase::Alerting) else { return };
+        if call.answer_wanted {
+            return;
+        }
+        // The user has taken or made another call meanwhile: this one rings on.
+        if occupied || self.flow.closing {
+            call.auto_answer = false;
+            return;
+        }
+        // Cannot fail: it rings, and nobody has answered it.
+        if self.start_answer(id).is_ok()
+            && let Some(call) = self.calls.get_mut(&id)
+        {
+            // The application has not asked for it, and waits for no outcome.
+            call.answer_pending = false;
+        }
+    }
+
+    /// The header of the 2xx that says how it was answered (RFC 5373, section 4.3.3).
+    pub(super) fn answer_mode(&self, id: CallId) -> Option<&'static str> {
+        let call = self.calls.get(&id).filter(|call| call.auto_answer)?;
+        let headers = &call.invite.as_ref()?.headers;
+        ["Priv-Answer-Mode", "Answer-Mode"].into_iter().find(|name| headers.get(name).is_some())
+    }
+}

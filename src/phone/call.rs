@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use super::io::{CallId, CallState, CredentialsId, Direction, EndReason, MediaSeq};
+use super::io::{CallId, CallState, CredentialsId, Direction, EndReason, Identity, MediaSeq};
 use super::originate::RestCall;
 use super::transactions::TxId;
 use super::transfer::{Referral, Referrer, Transfer};
@@ -55,6 +55,10 @@ pub(super) enum Job {
     Reinvite,
     /// Set the answer that came in an ACK.
     AckAnswer,
+    /// The offer of our re-INVITE.
+    OurOffer,
+    /// Set the answer to our re-INVITE.
+    OurAnswer,
 }
 
 /// A 2xx to an INVITE that is sent again until its ACK comes (RFC 3261, section 13.3.1.4).
@@ -75,6 +79,17 @@ pub(super) struct PendingReinvite {
     pub(super) seq: u32,
     pub(super) offered: bool,
     pub(super) remote_hold: bool,
+    /// What our description says of our own hold.
+    pub(super) local_hold: bool,
+}
+
+/// Our own offer within the call, from its making until its answer is set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct OurOffer {
+    /// Whether it puts the other side on hold.
+    pub(super) hold: bool,
+    /// It has been sent, and not been answered: offers of the other side cross it.
+    pub(super) open: bool,
 }
 
 /// One call.
@@ -88,6 +103,10 @@ pub(super) struct Call {
     pub(super) local_tag: String,
     pub(super) remote_uri: String,
     pub(super) remote_display_name: Option<String>,
+    pub(super) asserted_identity: Option<Identity>,
+    pub(super) diversion: Option<Identity>,
+    /// It answers itself, or has done so.
+    pub(super) auto_answer: bool,
     pub(super) remote_hold: bool,
     /// Held by us, as far as the application has asked for.
     pub(super) local_hold: bool,
@@ -122,6 +141,14 @@ pub(super) struct Call {
 
     pub(super) pending_ok: Option<PendingOk>,
     pub(super) reinvite: Option<PendingReinvite>,
+    /// Our offer under way.
+    pub(super) our_offer: Option<OurOffer>,
+    /// What the other side has agreed to: whether it is held.
+    pub(super) agreed_hold: bool,
+    /// `hold` and `unhold` that have not been reported.
+    pub(super) hold_waiting: u32,
+    /// The ACK of our last re-INVITE, with its CSeq number.
+    pub(super) reinvite_ack: Option<(u32, String)>,
     /// `DialDone` has been reported.
     pub(super) dial_done: bool,
     /// `answer` has been called and not been reported.
@@ -151,6 +178,9 @@ impl Call {
             local_tag: String::new(),
             remote_uri: String::new(),
             remote_display_name: None,
+            asserted_identity: None,
+            diversion: None,
+            auto_answer: false,
             remote_hold: false,
             local_hold: false,
             end_reason: None,
@@ -170,6 +200,10 @@ impl Call {
             answer_wanted: false,
             pending_ok: None,
             reinvite: None,
+            our_offer: None,
+            agreed_hold: false,
+            hold_waiting: 0,
+            reinvite_ack: None,
             dial_done: false,
             answer_pending: false,
             own_timeout: false,

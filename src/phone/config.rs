@@ -66,11 +66,14 @@ pub struct PhoneConfig {
     /// Believe P-Asserted-Identity (RFC 3325), Diversion and History-Info from the server.
     pub trust_identity: bool,
     /// Callers whose headers may make this phone answer by itself (RFC 5373 and its like): URIs without scheme
-    /// (`bob@example.com`), domains (`@example.com`) or `*`. Empty: nobody's.
+    /// (`bob@example.com`), domains (`@example.com`) or `*`. Empty: nobody's. With `trust_identity` the caller is who
+    /// the server vouches for, and nobody where it does not; without it, the From, which a caller can forge unless the
+    /// server checks it.
     pub auto_answer: Vec<String>,
     /// `+sip.instance` (RFC 5626): the same for this installation for good, a URN; `None`: one is made up.
     pub instance_id: Option<String>,
-    /// Hide who calls (RFC 3323): `Privacy: id` and an anonymous From.
+    /// Hide who calls or sends messages (RFC 3323): `Privacy: id` and an anonymous From. The server is told in
+    /// P-Preferred-Identity, and has to take that out.
     pub anonymous: bool,
     /// Emit every SIP message, redacted, as a log event.
     pub trace: bool,

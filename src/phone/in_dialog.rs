@@ -1,15 +1,11 @@
 //! Requests within an answered call: BYE, re-INVITE, INFO, OPTIONS (RFC 3261, sections 12.2, 14 and 15).
 
-use super::call::{Job, PendingReinvite, Phase};
+use super::call::Phase;
 use super::transactions::{Owner, TxId};
-use super::{
-    CallId, CallState, CallTimer, EndCause, EndedBy, Event, MediaCommand, MediaState, Phone, TimerKey,
-};
-use crate::entropy::below;
+use super::{CallId, CallState, CallTimer, EndCause, EndedBy, Event, MediaState, Phone, TimerKey};
 use crate::error::{Error, ErrorCode};
 use crate::sip::auth::Attempt;
 use crate::sip::message::{Method, Request};
-use crate::sip::sdp::{self, Direction as SdpDirection};
 use crate::text::{split, split_once};
 
 impl Phone {
@@ -78,86 +74,6 @@ impl Phone {
                 self.bury(id);
             }
         }
-    }
-
-    /// RFC 3261, section 14.2.
-    fn on_reinvite(&mut self, id: CallId, tx: TxId, request: &Request, seq: u32) {
-        let Some(call) = self.calls.get_mut(&id) else { return };
-        match call.phase {
-            // Our INVITE is still open.
-            Phase::Preparing | Phase::Inviting | Phase::Applying => {
-                self.respond_in_dialog(id, tx, 491, None);
-                return;
-            }
-            Phase::Alerting | Phase::Answering => {
-                self.retry_later(id, tx);
-                return;
-            }
-            Phase::Terminating | Phase::Originating | Phase::Outcome => {
-                self.respond_in_dialog(id, tx, 481, None);
-                return;
-            }
-            Phase::Accepted | Phase::Confirmed => {}
-        }
-        if call.reinvite.is_some() || call.job.is_some() || call.pending_ok.is_some() {
-            self.retry_later(id, tx);
-            return;
-        }
-        let offer = super::sdp_body(&request.headers, &request.body);
-        let info = offer.as_deref().and_then(sdp::parse);
-        if (offer.is_none() && !request.body.is_empty()) || (offer.is_some() && info.is_none()) {
-            self.respond_in_dialog(id, tx, 488, None);
-            return;
-        }
-        // The peer sends nothing we could hear, or wants nothing from us: it has put us on hold.
-        let remote_hold = match &info {
-            Some(info) => matches!(info.direction, SdpDirection::SendOnly | SdpDirection::Inactive),
-            None => call.remote_hold,
-        };
-        call.reinvite = Some(PendingReinvite { tx, seq, offered: offer.is_none(), remote_hold });
-        if let Some(dialog) = call.dialog.as_mut() {
-            dialog.refresh_target(&request.headers);
-        }
-        if let Some(entry) = self.transactions.server(tx) {
-            entry.call = Some(id);
-        }
-        self.respond(tx, 100);
-        match offer {
-            Some(offer) => self.media_job(
-                id,
-                Job::Reinvite,
-                MediaCommand::Renegotiate { offer, direction: SdpDirection::SendRecv },
-            ),
-            None => {
-                self.media_job(id, Job::Reinvite, MediaCommand::Reoffer { direction: SdpDirection::SendRecv })
-            }
-        }
-    }
-
-    /// 500 with a random Retry-After: the peer's earlier INVITE is not finished (RFC 3261, section 14.2).
-    fn retry_later(&mut self, id: CallId, tx: TxId) {
-        let seconds = below(&mut *self.entropy, 11);
-        self.respond_with(tx, 500, Some(id), &[("Retry-After", &seconds.to_string())], None);
-    }
-
-    /// The answer (or offer) for the re-INVITE's 200 is ready.
-    pub(super) fn reinvite_ready(&mut self, id: CallId, sdp: String) {
-        let Some(call) = self.calls.get_mut(&id) else { return };
-        let Some(reinvite) = call.reinvite.take() else { return };
-        let changed = call.remote_hold != reinvite.remote_hold;
-        call.remote_hold = reinvite.remote_hold;
-        let text = self.respond_in_dialog(id, reinvite.tx, 200, Some(sdp));
-        self.await_ack(id, reinvite.seq, text, reinvite.offered);
-        if changed {
-            self.event(Event::Hold { call: id, local: false, remote: reinvite.remote_hold });
-        }
-    }
-
-    /// The re-INVITE cannot be agreed to: the call stays as it was.
-    pub(super) fn reinvite_failed(&mut self, id: CallId) {
-        let Some(reinvite) = self.calls.get_mut(&id).and_then(|call| call.reinvite.take()) else { return };
-        self.respond_in_dialog(id, reinvite.tx, 488, None);
-        self.media_order(id, MediaCommand::Rollback);
     }
 
     /// RFC 6086; DTMF in the forms that gateways use (`application/dtmf-relay`, `application/dtmf`).

@@ -39,6 +39,10 @@ impl Phone {
             self.respond(tx, 486);
             return;
         }
+        if let Some(status) = self.auto_answer_refusal(request).filter(|_| replaces.is_none()) {
+            self.respond(tx, status);
+            return;
+        }
         let id = self.new_call_id();
         let tag = token(&mut *self.entropy, 12);
         let Some(dialog) = Dialog::from_request(request, &tag) else {
@@ -61,6 +65,7 @@ impl Phone {
         if let Some(entry) = self.transactions.server(tx) {
             entry.call = Some(id);
         }
+        self.learn_identity(id, &request.headers);
         self.event(Event::CallState(id, CallState::New));
         // The caller's CANCEL may get lost with a socket.
         self.timers.set(TimerKey::Call(id, CallTimer::Ring), self.now + super::RING_TIMEOUT);
@@ -68,6 +73,7 @@ impl Phone {
             self.answer_in_place_of(old, id);
             return;
         }
+        self.plan_auto_answer(id, request);
         self.respond_in_dialog(id, tx, 180, None);
         self.set_call_state(id, CallState::Ringing);
         self.event(Event::Incoming(id));
@@ -259,6 +265,7 @@ impl Phone {
         if first {
             self.incoming_up(id);
         }
+        self.continue_offer(id);
     }
 
     /// Acknowledged: the call is up.

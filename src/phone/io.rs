@@ -4,8 +4,8 @@ use core::fmt;
 
 use crate::dial::proxy::{ProxyCommand, ProxyFailure, ProxyReply};
 use crate::error::Error;
-use crate::sip::sdp::Direction as MediaDirection;
 use crate::sip::message::redact;
+use crate::sip::sdp::Direction as MediaDirection;
 
 /// A call of this phone. Ids are never used twice within one `Phone`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -38,6 +38,15 @@ pub struct RequestId(pub u32);
 /// One subscription (RFC 6665) or publication (RFC 3903).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct SubscriptionId(pub u32);
+
+/// Somebody, as the server tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// `sip:`, `sips:` or `tel:` URI.
+    pub uri: String,
+    /// Its display name.
+    pub display_name: Option<String>,
+}
 
 /// What happened outside. Handling it never fails.
 #[derive(Debug)]
@@ -246,7 +255,9 @@ pub struct Credentials {
     pub username: Option<String>,
     /// Password or its hash.
     pub secret: Secret,
-    /// Answer challenges of this realm only.
+    /// Answer challenges of this realm only. `None`: those of the realms that the registrar has named in challenges to
+    /// REGISTER, and where it has named none, of the one that challenged the first request outside a dialog. Whoever
+    /// else asks gets no answer, since an answer lets the password be guessed offline.
     pub realm: Option<String>,
 }
 
@@ -561,6 +572,8 @@ pub enum Why {
     Reliable1xx,
     /// The outcome of a transfer has not been heard.
     Transfer,
+    /// A call that asks for it is answered (RFC 5373).
+    AutoAnswer,
     /// A subscription or publication is to be refreshed or tried again.
     Subscription,
     /// How the far leg ended has not been heard.

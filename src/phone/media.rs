@@ -68,7 +68,12 @@ impl Phone {
                     Job::Answer => self.answer_ready(id, sdp),
                     Job::Progress => self.progress_ready(id, sdp),
                     Job::Reinvite => self.reinvite_ready(id, sdp),
-                    Job::Microphone | Job::EarlyAnswer | Job::FinalAnswer | Job::AckAnswer => {}
+                    Job::OurOffer => self.our_offer_ready(id, sdp),
+                    Job::Microphone
+                    | Job::EarlyAnswer
+                    | Job::FinalAnswer
+                    | Job::AckAnswer
+                    | Job::OurAnswer => {}
                 }
             }
             Ok(MediaValue::Applied) => {
@@ -76,8 +81,17 @@ impl Phone {
                 match job {
                     Job::EarlyAnswer => self.on_early_media(id),
                     Job::FinalAnswer => self.outgoing_up(id),
-                    Job::AckAnswer => self.incoming_up(id),
-                    Job::Microphone | Job::Offer | Job::Answer | Job::Progress | Job::Reinvite => {}
+                    Job::AckAnswer => {
+                        self.incoming_up(id);
+                        self.continue_offer(id);
+                    }
+                    Job::OurAnswer => self.our_answer_applied(id),
+                    Job::Microphone
+                    | Job::Offer
+                    | Job::Answer
+                    | Job::Progress
+                    | Job::Reinvite
+                    | Job::OurOffer => {}
                 }
             }
             Err(error) => {
@@ -101,6 +115,7 @@ impl Phone {
                 self.end_with_bye(id, cause, EndedBy::Local, Some("SIP;cause=488"));
             }
             Job::Reinvite => self.reinvite_failed(id),
+            Job::OurOffer | Job::OurAnswer => self.offer_failed(id, media_error(error)),
         }
     }
 }

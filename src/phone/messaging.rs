@@ -30,10 +30,16 @@ impl Phone {
         let tag = token(&mut *self.entropy, 12);
         let call_id = token(&mut *self.entropy, 24);
         let cseq = concat(&["1 ", method.as_str()]);
+        // What is for people may be anonymous; state is published and subscribed to under our name.
+        let personal = matches!(method, Method::Message | Method::Options);
+        let from = if personal { self.caller_address() } else { self.own_address() };
         let mut request = Request::new(method, uri);
+        if personal {
+            self.hide_caller(&mut request);
+        }
         request.headers.push_all(&[
             ("Max-Forwards", "70"),
-            ("From", &concat(&[&self.own_address(), ";tag=", &tag])),
+            ("From", &concat(&[&from, ";tag=", &tag])),
             ("To", to),
             ("Call-ID", &call_id),
             ("CSeq", &cseq),

@@ -74,7 +74,7 @@ use crate::time::Instant;
 /// The methods that this phone answers (RFC 3261, section 20.5).
 const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, PRACK, UPDATE, REFER, NOTIFY, MESSAGE";
 /// The extensions that a peer may require of this phone (RFC 3261, section 20.32), and those that it is told of.
-const SUPPORTED: [&str; 6] = ["100rel", "timer", "replaces", "norefersub", "outbound", "gruu"];
+const SUPPORTED: [&str; 7] = ["100rel", "timer", "replaces", "norefersub", "outbound", "gruu", "answermode"];
 const SDP: &str = "application/sdp";
 /// Proxies give up after three minutes of ringing (RFC 3261, section 16.6, Timer C); so do we, on either side.
 const RING_TIMEOUT: Duration = Duration::from_secs(180);
@@ -100,6 +100,12 @@ pub struct CallInfo {
     pub remote_uri: String,
     /// The other side's display name.
     pub remote_display_name: Option<String>,
+    /// The other side as the server vouches for it (RFC 3325), where the configuration trusts that.
+    pub asserted_identity: Option<Identity>,
+    /// Who has sent the call on to us (RFC 5806, RFC 7044), likewise.
+    pub diversion: Option<Identity>,
+    /// It answers itself (RFC 5373), at once or in a few seconds.
+    pub auto_answer: bool,
     /// Held by us.
     pub local_hold: bool,
     /// Held by the other side.
@@ -222,6 +228,7 @@ enum CallTimer {
     SessionExpired,
     Reliable1xx,
     Transfer,
+    AutoAnswer,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -268,6 +275,7 @@ impl TimerKey {
                 CallTimer::SessionExpired => Why::SessionExpired,
                 CallTimer::Reliable1xx => Why::Reliable1xx,
                 CallTimer::Transfer => Why::Transfer,
+                CallTimer::AutoAnswer => Why::AutoAnswer,
             },
             Self::Proxy(_) => Why::Proxy,
             Self::Subscription(_) => Why::Subscription,
@@ -672,14 +680,7 @@ impl Phone {
 
     #[inline(never)]
     fn event(&mut self, event: Event) {
-        let held = match event {
-            Event::HoldDone(id, _) => Some(id),
-            _ => None,
-        };
         self.out.push(Output::Event(event));
-        if let Some(id) = held {
-            self.held_for_transfer(id);
-        }
     }
 
     #[inline(never)]
@@ -724,6 +725,7 @@ impl Phone {
                     CallTimer::SessionExpired => self.on_session_expired(id),
                     CallTimer::Reliable1xx => self.on_reliable_timer(id),
                     CallTimer::Transfer => self.on_transfer_timeout(id),
+                    CallTimer::AutoAnswer => self.on_auto_answer_timer(id),
                 },
                 TimerKey::Proxy(id) => self.on_proxy_timeout(id),
                 TimerKey::Subscription(id) => self.on_subscription_timer(id),
@@ -778,6 +780,7 @@ impl Phone {
         if call.rest.is_some() {
             self.rest_ended(id);
         }
+        self.timers.clear(TimerKey::Call(id, CallTimer::AutoAnswer));
         self.clear_call_timers(id, &[CallTimer::IceGather, CallTimer::IceConnect, CallTimer::Ring]);
         let mut infos = self.forget_questions_of(Owner::Info(id));
         self.forget_questions_of_call(id);
@@ -788,6 +791,7 @@ impl Phone {
             }
         }
         self.end_transfers(id, sip_status, dial_failed);
+        self.hold_ended(id);
         self.media_order(id, MediaCommand::Close);
         if dial_failed {
             self.event(Event::DialDone(id, Err(error.clone())));
@@ -1192,8 +1196,16 @@ impl Phone {
             None => token(&mut *self.entropy, 12),
         };
         let now = self.now;
+        let answers = status == 200
+            && self.transactions.server(tx).is_some_and(|entry| {
+                entry.tx.request.method == Method::Invite && entry.tx.request.headers.to_tag().is_none()
+            });
+        let mode = call.filter(|_| answers).and_then(|id| self.answer_mode(id));
         let Some(entry) = self.transactions.server(tx) else { return String::new() };
         let mut response = entry.tx.request.response(status, None);
+        if let Some(mode) = mode {
+            response.headers.push(mode, "Auto");
+        }
         response.headers.push_all(headers);
         if let Some(sdp) = sdp {
             response.headers.push("Content-Type", SDP);
@@ -1313,6 +1325,9 @@ fn info(call: &Call) -> CallInfo {
         state: call.state,
         remote_uri: call.remote_uri.clone(),
         remote_display_name: call.remote_display_name.clone(),
+        asserted_identity: call.asserted_identity.clone(),
+        diversion: call.diversion.clone(),
+        auto_answer: call.auto_answer,
         local_hold: call.local_hold,
         remote_hold: call.remote_hold,
         end_reason: call.end_reason.clone(),

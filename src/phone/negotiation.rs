@@ -1,24 +1,387 @@
 //! Offers within a call, by re-INVITE or UPDATE, from either side; hold (RFC 3261, section 14, RFC 3311, RFC 3264).
 
-use super::transactions::TxId;
-use super::{CallId, Phone};
+use core::time::Duration;
+
+use super::call::{Call, Job, OurOffer, PendingReinvite, Phase};
+use super::outgoing::ack_text;
+use super::transactions::{Owner, TxId};
+use super::{CallId, CallTimer, Direction, EndCause, EndedBy, Event, MediaCommand, Phone, TimerKey};
+use crate::entropy::below;
 use crate::error::{Error, ErrorCode};
-use crate::sip::message::{Request, Response};
+use crate::sip::auth::Attempt;
+use crate::sip::message::{Method, Request, Response};
+use crate::sip::sdp::{self, Direction as MediaDirection};
 
 impl Phone {
-    pub(super) fn start_hold(&mut self, _id: CallId, _on: bool) -> Result<(), Error> {
-        Err(Error::new(ErrorCode::InvalidState, "Not in this version"))
+    // ---- hold
+
+    pub(super) fn start_hold(&mut self, id: CallId, on: bool) -> Result<(), Error> {
+        let call = self.holdable(id)?;
+        call.hold_waiting = call.hold_waiting.saturating_add(1);
+        self.wish_hold(id, on);
+        self.continue_offer(id);
+        Ok(())
     }
 
-    pub(super) fn on_update(&mut self, _id: CallId, tx: TxId, _request: &Request, _seq: u32) {
-        self.method_not_allowed(tx);
+    /// Holds because something else needs it, such as a transfer: nobody waits for its outcome.
+    pub(super) fn hold_unasked(&mut self, id: CallId) -> Result<(), Error> {
+        self.holdable(id)?;
+        self.wish_hold(id, true);
+        self.continue_offer(id);
+        Ok(())
     }
 
-    pub(super) fn on_reinvite_response(&mut self, _id: CallId, _request: &Request, _response: &Response) {}
+    fn holdable(&mut self, id: CallId) -> Result<&mut Call, Error> {
+        let call = self
+            .calls
+            .get_mut(&id)
+            .filter(|call| call.phase != Phase::Terminating)
+            .ok_or_else(super::call_ended)?;
+        if !matches!(call.phase, Phase::Confirmed | Phase::Accepted) || call.is_gated() {
+            return Err(Error::new(ErrorCode::InvalidState, "Only an answered call can be held"));
+        }
+        Ok(call)
+    }
+
+    /// What flows follows the wish at once: nothing leaks until the other side has agreed.
+    fn wish_hold(&mut self, id: CallId, on: bool) {
+        let Some(call) = self.calls.get_mut(&id).filter(|call| call.local_hold != on) else { return };
+        call.local_hold = on;
+        self.hold_changed(id);
+    }
+
+    fn hold_changed(&mut self, id: CallId) {
+        let Some(call) = self.calls.get(&id) else { return };
+        let (local, remote) = (call.local_hold, call.remote_hold);
+        self.media_order(id, MediaCommand::Flow(flow(local, remote)));
+        self.event(Event::Hold { call: id, local, remote });
+    }
+
+    fn set_remote_hold(&mut self, id: CallId, on: bool) {
+        let Some(call) = self.calls.get_mut(&id).filter(|call| call.remote_hold != on) else { return };
+        call.remote_hold = on;
+        self.hold_changed(id);
+    }
+
+    /// Makes an offer where what is agreed is not what is wanted, unless something else goes on: then it follows that.
+    pub(super) fn continue_offer(&mut self, id: CallId) {
+        let glare = self.timers.is_set(TimerKey::Call(id, CallTimer::Glare));
+        let online = self.flow.open_socket().is_some();
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        if call.phase != Phase::Confirmed || call.our_offer.is_some() {
+            return;
+        }
+        if call.local_hold == call.agreed_hold {
+            self.hold_done(id, &Ok(()));
+            return;
+        }
+        let busy = call.reinvite.is_some() || call.job.is_some() || call.pending_ok.is_some();
+        if busy || glare || !online {
+            return;
+        }
+        call.our_offer = Some(OurOffer { hold: call.local_hold, open: false });
+        let direction = direction(call.local_hold, call.remote_hold);
+        self.media_job(id, Job::OurOffer, MediaCommand::Reoffer { direction });
+    }
+
+    fn hold_done(&mut self, id: CallId, result: &Result<(), Error>) {
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        for _ in 0..core::mem::take(&mut call.hold_waiting) {
+            self.event(Event::HoldDone(id, result.clone()));
+        }
+        self.held_for_transfer(id);
+    }
+
+    /// The call is over: whoever waits for a hold is told.
+    pub(super) fn hold_ended(&mut self, id: CallId) {
+        if let Some(call) = self.calls.get_mut(&id) {
+            call.our_offer = None;
+        }
+        self.timers.clear(TimerKey::Call(id, CallTimer::Glare));
+        self.hold_done(id, &Err(super::call_ended()));
+    }
+
+    // ---- our offer
+
+    /// It is made: it goes out.
+    pub(super) fn our_offer_ready(&mut self, id: CallId, sdp: String) {
+        let contact = self.contact();
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        let (Some(offer), Some(dialog)) = (call.our_offer.as_mut(), call.dialog.as_mut()) else { return };
+        offer.open = true;
+        let mut request = dialog.request(Method::Invite, None);
+        request.headers.push_all(&[
+            ("Contact", &contact),
+            ("Allow", super::ALLOW),
+            ("Content-Type", super::SDP),
+        ]);
+        request.body = sdp.into_bytes();
+        if let Err(error) = self.send_request(Owner::Reinvite(id), request, Attempt::default()) {
+            self.offer_failed(id, error);
+        }
+    }
+
+    pub(super) fn on_reinvite_response(&mut self, id: CallId, request: &Request, response: &Response) {
+        if response.status < 200 {
+            return;
+        }
+        let via = self.via();
+        let seq = request.headers.seq().unwrap_or(0);
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        if response.status < 300 {
+            // Acknowledged whatever has become of the call; a repeated 2xx gets the same ACK (RFC 3261, 13.2.2.4).
+            let known = call.reinvite_ack.as_ref().filter(|(known, _)| *known == seq);
+            let again = known.is_some();
+            let ack = match (known, call.dialog.as_mut()) {
+                (Some((_, ack)), _) => Some(ack.clone()),
+                (None, Some(dialog)) => ack_text(request, dialog, &via),
+                (None, None) => None,
+            };
+            let Some(ack) = ack else { return };
+            call.reinvite_ack = Some((seq, ack.clone()));
+            let going_on = call.our_offer.is_some() && call.phase == Phase::Confirmed && !again;
+            if let Some(dialog) = call.dialog.as_mut().filter(|_| going_on) {
+                dialog.refresh_target(&response.headers);
+            }
+            self.transmit(ack, true);
+            if going_on {
+                match super::sdp_body(&response.headers, &response.body) {
+                    Some(answer) => self.our_answer(id, answer),
+                    None => {
+                        let error =
+                            Error::new(ErrorCode::NotAcceptable, "The other side answered without media");
+                        self.offer_failed(id, error);
+                    }
+                }
+            }
+            return;
+        }
+        match response.status {
+            // RFC 3261, section 14.1: who made the Call-ID waits longer, so that both do not cross again.
+            491 => {
+                let wait = match call.direction {
+                    Direction::Outgoing => 2100 + below(&mut *self.entropy, 190) * 10,
+                    Direction::Incoming => below(&mut *self.entropy, 200) * 10,
+                };
+                call.our_offer = None;
+                self.media_order(id, MediaCommand::Rollback);
+                let at = self.now + Duration::from_millis(wait);
+                self.timers.set(TimerKey::Call(id, CallTimer::Glare), at);
+            }
+            // RFC 3261, section 12.2.1.2: there is no such dialog any more.
+            481 => {
+                let error = Error::from_status(481, &response.reason);
+                self.end_with_bye(id, EndCause::Failed(error), EndedBy::Remote, None);
+            }
+            status => self.offer_failed(id, Error::from_status(status, &response.reason)),
+        }
+    }
+
+    fn our_answer(&mut self, id: CallId, answer: String) {
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        if let Some(offer) = call.our_offer.as_mut() {
+            offer.open = false;
+        }
+        // Where we offered to send: who does not want to receive holds, whether we do or not (RFC 3264, section 6.1).
+        let remote = sdp::parse(&answer)
+            .filter(|_| !call.remote_hold)
+            .map(|info| matches!(info.direction, MediaDirection::SendOnly | MediaDirection::Inactive));
+        self.media_job(id, Job::OurAnswer, MediaCommand::SetAnswer { answer, provisional: false });
+        if let Some(remote) = remote {
+            self.set_remote_hold(id, remote);
+        }
+    }
+
+    /// The answer is set: agreed.
+    pub(super) fn our_answer_applied(&mut self, id: CallId) {
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        if let Some(offer) = call.our_offer.take() {
+            call.agreed_hold = offer.hold;
+        }
+        self.continue_offer(id);
+    }
+
+    /// The other side does not agree, or cannot be asked: the call stays as it was.
+    pub(super) fn offer_failed(&mut self, id: CallId, error: Error) {
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        if call.our_offer.take().is_none() {
+            return;
+        }
+        call.job = None;
+        let agreed = call.agreed_hold;
+        let lost = error.code == ErrorCode::Transport;
+        self.media_order(id, MediaCommand::Rollback);
+        if lost {
+            // The wish stays; it is made again over the next socket.
+            return;
+        }
+        self.wish_hold(id, agreed);
+        self.hold_done(id, &Err(error));
+    }
+
+    pub(super) fn on_glare_timer(&mut self, id: CallId) {
+        self.continue_offer(id);
+    }
+
+    /// A new socket is there: wishes that waited for it.
+    pub(super) fn offers_after_reconnect(&mut self) {
+        for id in self.live_calls() {
+            self.continue_offer(id);
+        }
+    }
 
     pub(super) fn on_update_response(&mut self, _id: CallId, _response: &Response) {}
 
-    pub(super) fn offer_failed(&mut self, _id: CallId, _error: Error) {}
+    // ---- the other side's offer
 
-    pub(super) fn on_glare_timer(&mut self, _id: CallId) {}
+    /// RFC 3261, section 14.2.
+    pub(super) fn on_reinvite(&mut self, id: CallId, tx: TxId, request: &Request, seq: u32) {
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        match call.phase {
+            // Our INVITE is still open.
+            Phase::Preparing | Phase::Inviting | Phase::Applying => {
+                self.respond_in_dialog(id, tx, 491, None);
+                return;
+            }
+            Phase::Alerting | Phase::Answering => {
+                self.retry_later(id, tx);
+                return;
+            }
+            Phase::Terminating | Phase::Originating | Phase::Outcome => {
+                self.respond_in_dialog(id, tx, 481, None);
+                return;
+            }
+            Phase::Accepted | Phase::Confirmed => {}
+        }
+        match call.our_offer {
+            // Theirs has crossed ours.
+            Some(offer) if offer.open => {
+                self.respond_in_dialog(id, tx, 491, None);
+                return;
+            }
+            // Not sent yet: theirs goes first, ours follows it.
+            Some(_) if call.job == Some(Job::OurOffer) => {
+                call.our_offer = None;
+                call.job = None;
+                self.timers.clear(TimerKey::Call(id, CallTimer::IceGather));
+                self.media_order(id, MediaCommand::Rollback);
+            }
+            _ => {}
+        }
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        if call.reinvite.is_some() || call.job.is_some() || call.pending_ok.is_some() {
+            self.retry_later(id, tx);
+            return;
+        }
+        self.take_offer(id, tx, request, seq);
+    }
+
+    fn take_offer(&mut self, id: CallId, tx: TxId, request: &Request, seq: u32) {
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        let offer = super::sdp_body(&request.headers, &request.body);
+        let info = offer.as_deref().and_then(sdp::parse);
+        if (offer.is_none() && !request.body.is_empty()) || (offer.is_some() && info.is_none()) {
+            self.respond_in_dialog(id, tx, 488, None);
+            return;
+        }
+        // The peer sends nothing we could hear, or wants nothing from us: it has put us on hold.
+        let remote_hold = match &info {
+            Some(info) => matches!(info.direction, MediaDirection::SendOnly | MediaDirection::Inactive),
+            None => call.remote_hold,
+        };
+        let local_hold = call.local_hold;
+        call.reinvite = Some(PendingReinvite { tx, seq, offered: offer.is_none(), remote_hold, local_hold });
+        if let Some(dialog) = call.dialog.as_mut() {
+            dialog.refresh_target(&request.headers);
+        }
+        let invite = request.method == Method::Invite;
+        if let Some(entry) = self.transactions.server(tx) {
+            entry.call = Some(id);
+        }
+        if invite {
+            self.respond(tx, 100);
+        }
+        // The answer agrees to no more than both holds allow (JsSIP #977).
+        let direction = direction(local_hold, remote_hold);
+        match offer {
+            Some(offer) => {
+                self.media_job(id, Job::Reinvite, MediaCommand::Renegotiate { offer, direction });
+            }
+            None => self.media_job(id, Job::Reinvite, MediaCommand::Reoffer { direction }),
+        }
+    }
+
+    /// RFC 3311, section 5.2.
+    pub(super) fn on_update(&mut self, id: CallId, tx: TxId, request: &Request, seq: u32) {
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        if request.body.is_empty() {
+            if let Some(dialog) = call.dialog.as_mut() {
+                dialog.refresh_target(&request.headers);
+            }
+            self.respond_in_dialog(id, tx, 200, None);
+            return;
+        }
+        if call.our_offer.is_some_and(|offer| offer.open) {
+            self.respond_in_dialog(id, tx, 491, None);
+        } else if !matches!(call.phase, Phase::Confirmed)
+            || call.our_offer.is_some()
+            || call.reinvite.is_some()
+            || call.job.is_some()
+        {
+            self.retry_later(id, tx);
+        } else {
+            self.take_offer(id, tx, request, seq);
+        }
+    }
+
+    /// 500 with a random Retry-After: the peer's earlier INVITE is not finished (RFC 3261, section 14.2).
+    fn retry_later(&mut self, id: CallId, tx: TxId) {
+        let seconds = below(&mut *self.entropy, 11);
+        self.respond_with(tx, 500, Some(id), &[("Retry-After", &seconds.to_string())], None);
+    }
+
+    /// The answer (or offer) for the 200 is ready.
+    pub(super) fn reinvite_ready(&mut self, id: CallId, sdp: String) {
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        let Some(reinvite) = call.reinvite.take() else { return };
+        call.agreed_hold = reinvite.local_hold;
+        let update = self
+            .transactions
+            .server(reinvite.tx)
+            .is_some_and(|entry| entry.tx.request.method == Method::Update);
+        let text = self.respond_in_dialog(id, reinvite.tx, 200, Some(sdp));
+        self.set_remote_hold(id, reinvite.remote_hold);
+        if update {
+            self.continue_offer(id);
+        } else {
+            self.await_ack(id, reinvite.seq, text, reinvite.offered);
+        }
+    }
+
+    /// It cannot be agreed to: the call stays as it was.
+    pub(super) fn reinvite_failed(&mut self, id: CallId) {
+        let Some(reinvite) = self.calls.get_mut(&id).and_then(|call| call.reinvite.take()) else { return };
+        self.respond_in_dialog(id, reinvite.tx, 488, None);
+        self.media_order(id, MediaCommand::Rollback);
+        self.continue_offer(id);
+    }
+}
+
+/// What a description of ours says (RFC 3264, section 8.4).
+pub(super) const fn direction(local_hold: bool, remote_hold: bool) -> MediaDirection {
+    match (local_hold, remote_hold) {
+        (false, false) => MediaDirection::SendRecv,
+        (false, true) => MediaDirection::RecvOnly,
+        (true, false) => MediaDirection::SendOnly,
+        (true, true) => MediaDirection::Inactive,
+    }
+}
+
+/// What flows here, whatever the descriptions say: held by us, the other side hears nothing and is not heard.
+const fn flow(local_hold: bool, remote_hold: bool) -> MediaDirection {
+    match (local_hold, remote_hold) {
+        (true, _) => MediaDirection::Inactive,
+        (false, true) => MediaDirection::RecvOnly,
+        (false, false) => MediaDirection::SendRecv,
+    }
 }

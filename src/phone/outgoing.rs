@@ -49,7 +49,7 @@ impl Phone {
         let mut invite = Request::new(Method::Invite, uri);
         invite.headers.push_all(&[
             ("Max-Forwards", "70"),
-            ("From", &concat(&[&self.own_address(), ";tag=", &call.local_tag])),
+            ("From", &concat(&[&self.caller_address(), ";tag=", &call.local_tag])),
             ("To", &remote),
             ("Call-ID", &call.sip_call_id),
             ("CSeq", "1 INVITE"),
@@ -58,6 +58,7 @@ impl Phone {
             ("Content-Type", super::SDP),
         ]);
         invite.headers.push_all(own);
+        self.hide_caller(&mut invite);
         for (name, value) in dial.extra_headers {
             invite.headers.push(&name, value);
         }
@@ -227,6 +228,8 @@ impl Phone {
             .iter()
             .find(|(early, _)| early.remote_tag == dialog.remote_tag)
             .and_then(|(_, sdp)| sdp.clone());
+        self.learn_identity(id, &response.headers);
+        let Some(call) = self.calls.get_mut(&id) else { return };
         call.phase = Phase::Applying;
         call.early.clear();
         let ack = ack_text(request, &mut dialog, &via);
@@ -375,7 +378,7 @@ impl Phone {
 }
 
 /// The ACK of a 2xx: a request of its own within the dialog (RFC 3261, section 13.2.2.4).
-fn ack_text(invite: &Request, dialog: &mut Dialog, via: &str) -> Option<String> {
+pub(super) fn ack_text(invite: &Request, dialog: &mut Dialog, via: &str) -> Option<String> {
     let seq = invite.headers.seq()?;
     let mut ack = dialog.request(Method::Ack, Some(seq));
     ack.headers.push_front("Via", via);

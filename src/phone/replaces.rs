@@ -52,7 +52,7 @@ impl Phone {
         let Some(call) = self.calls.get(&old).filter(|call| call.phase != Phase::Terminating) else { return };
         let (up, held) = (call.is_up(), call.local_hold);
         self.event(Event::Replaced { old, new: id });
-        if held && let Err(error) = self.start_hold(id, true) {
+        if held && let Err(error) = self.hold_unasked(id) {
             self.log(LogLevel::Warn, format_args!("the new call could not be held: {error}"));
             self.media_order(id, MediaCommand::Flow(MediaDirection::SendRecv));
         }

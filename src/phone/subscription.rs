@@ -32,7 +32,7 @@ pub(super) enum Kind {
     Subscribe {
         accept: String,
         /// The SUBSCRIBE that is to make the dialog.
-        first: Option<Request>,
+        first: Option<Box<Request>>,
         dialog: Option<Dialog>,
         /// A NOTIFY has come in the dialog.
         confirmed: bool,
@@ -139,7 +139,7 @@ impl Phone {
         let mut request = match dialog {
             Some(dialog) => dialog.request(Method::Subscribe, None),
             None => {
-                *first = Some(fresh.clone());
+                *first = Some(Box::new(fresh.clone()));
                 fresh
             }
         };
@@ -472,7 +472,7 @@ impl Phone {
             }
         }
         // What crosses our end of it is answered, and not told.
-        if !ending && !(terminated && body.is_empty()) {
+        if !(ending || terminated && body.is_empty()) {
             let (content_type, body) = (content_type.to_owned(), body.to_owned());
             self.event(Event::Notify { subscription: id, content_type, body });
         }

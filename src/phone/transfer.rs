@@ -112,7 +112,9 @@ impl Phone {
                 if other == id {
                     return Err(invalid("A call cannot be transferred to itself"));
                 }
-                (replacing(self.transferable(other)?), Some(other))
+                let refer_to = replacing(self.transferable(other)?)
+                    .ok_or_else(|| invalid("The other side of that call has no SIP address"))?;
+                (refer_to, Some(other))
             }
         };
         let mut holding = Vec::new();
@@ -130,7 +132,7 @@ impl Phone {
         self.timers.set(TimerKey::Call(id, CallTimer::Transfer), self.now + HOLD_TIMEOUT);
         for call in holding {
             // A call that cannot be held now can be transferred all the same.
-            if let Err(error) = self.start_hold(call, true) {
+            if let Err(error) = self.hold_unasked(call) {
                 self.log(LogLevel::Warn, format_args!("not held before the transfer: {error}"));
                 self.held_for_transfer(call);
             }
@@ -180,7 +182,10 @@ impl Phone {
     fn refer_if_held(&mut self, id: CallId) {
         let aor = self.config.uri.aor();
         let contact = self.contact();
-        let Some(call) = self.calls.get_mut(&id) else { return };
+        // A call that ends meanwhile takes its transfer with it.
+        let Some(call) = self.calls.get_mut(&id).filter(|call| call.phase == Phase::Confirmed) else {
+            return;
+        };
         let Some(transfer) = call
             .transfer
             .as_mut()
@@ -427,7 +432,10 @@ impl Phone {
 
     /// Whom a REFER names, or why it is refused.
     fn refer_target(&self, id: CallId, request: &Request) -> Result<(Uri, String), u16> {
-        let call = self.calls.get(&id).filter(|call| call.phase == Phase::Confirmed).ok_or(481_u16)?;
+        let call = self.calls.get(&id).ok_or(481_u16)?;
+        if call.phase != Phase::Confirmed {
+            return Err(if call.is_up() { 491 } else { 481 });
+        }
         if call.rest.is_some() {
             return Err(403);
         }
@@ -480,7 +488,7 @@ impl Phone {
         if let Some(call) = self.calls.get_mut(&new) {
             call.referrer = Some(Box::new(Referrer { call: id, orphan: None }));
         }
-        if !held && let Err(error) = self.start_hold(id, true) {
+        if !held && let Err(error) = self.hold_unasked(id) {
             self.log(LogLevel::Warn, format_args!("not held during the transfer: {error}"));
         }
         Ok(new)
@@ -663,17 +671,17 @@ fn refer_sub_is_false(headers: &crate::sip::message::Headers) -> bool {
 }
 
 /// Refer-To for the other side of this call, whose place in it is to be taken (RFC 3891, RFC 5589, section 7).
-fn replacing(call: &Call) -> String {
-    let Some(dialog) = call.dialog.as_ref() else { return String::new() };
+fn replacing(call: &Call) -> Option<String> {
+    let dialog = call.dialog.as_ref()?;
     // The Contact of a browser (RFC 7118, section 5) leads nowhere but through its own proxy: then the address of
     // record, and whichever device has the dialog takes the call.
-    let contact = Uri::parse(dialog.remote_target()).ok();
-    let contact = contact.filter(|uri| !uri.host.ends_with(".invalid")).map(|uri| uri.to_string());
-    let target = contact.unwrap_or_else(|| call.remote_uri.clone());
+    let contact = Uri::parse(dialog.remote_target()).ok().filter(|uri| !uri.host.ends_with(".invalid"));
+    let uri = contact.or_else(|| Uri::parse(&call.remote_uri).ok())?;
     // The tags as the target sees them: its own is the To-tag.
     let to_tag = if dialog.remote_tag.is_empty() { "0" } else { dialog.remote_tag.as_str() };
     let replaces = concat(&[&dialog.call_id, ";to-tag=", to_tag, ";from-tag=", &dialog.local_tag]);
-    concat(&["<", before(&target, b'?'), "?Replaces=", &escape_header(&replaces), ">"])
+    let headers = Some(concat(&["Replaces=", &escape_header(&replaces)]));
+    Some(concat(&["<", &Uri { headers, ..uri }.to_string(), ">"]))
 }
 
 #[cold]

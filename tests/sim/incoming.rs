@@ -342,7 +342,7 @@ fn requests_outside_calls_are_answered() {
         ("OPTIONS", 200),
         ("FOO", 405),
         ("SUBSCRIBE", 405),
-        ("MESSAGE", 405),
+        ("PUBLISH", 405),
         ("UPDATE", 481),
         ("PRACK", 481),
         ("BYE", 481),

@@ -12,14 +12,18 @@
 #[cfg(target_arch = "wasm32")]
 wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_browser);
 
+mod auto_answer;
 mod bearer;
 mod bench;
 mod chaos;
 mod flow;
 mod flows_rfc3665;
+mod flows_rfc5359;
 mod forking_proxy;
 mod fuzz;
+mod hold;
 mod hostile;
+mod identity;
 mod in_dialog;
 mod incoming;
 mod messaging;
@@ -28,7 +32,8 @@ mod outgoing;
 mod pair;
 mod random_calls;
 mod registration;
-mod subscription;
 mod registration_extensions;
 mod replaces;
+mod subscription;
+mod tables;
 mod transfer;

@@ -210,7 +210,7 @@ fn the_service_route_is_taken_by_requests_outside_dialogs_only() {
 
 #[test]
 fn a_service_route_is_used_whole_or_not_at_all() {
-    let many = vec!["<sip:edge.example.com;lr>"; 9].join(", ");
+    let many = ["<sip:edge.example.com;lr>"; 9].join(", ");
     for bad in ["<sip:edge.example.com;lr>, nonsense <", "<tel:1>", many.as_str()] {
         let mut bench = registered(registering(), "", &[("Service-Route", bad)]);
         bench.dial("sip:bob@example.com");

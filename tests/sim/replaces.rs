@@ -5,8 +5,9 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use crate::bench::{ANSWER, Bench, Caller, Media, OFFER, answer, config, secs, send};
 use crate::incoming::{answered, ringing};
-use wasm_softphone::phone::{CallState, Direction, EndCause, EndedBy, Event, PhoneConfig};
+use wasm_softphone::phone::{CallState, Direction, EndCause, EndedBy, Event, MediaCommand, PhoneConfig};
 use wasm_softphone::sip::message::Request;
+use wasm_softphone::sip::sdp::Direction as MediaDirection;
 
 fn replacing(caller: &mut Caller, value: &str) -> Request {
     let mut invite = caller.request("INVITE", Some(OFFER));
@@ -54,7 +55,7 @@ fn what_matches_nothing_or_must_not_is_refused() {
         (vec!["other;to-tag=1;from-tag=2"], 481),
         (vec![swapped.as_str()], 481),
         (vec![&format!("in;to-tag={to_tag};from-tag=wrong")], 481),
-        (vec![&format!("in;to-tag=wrong;from-tag=caller")], 481),
+        (vec!["in;to-tag=wrong;from-tag=caller"], 481),
         (vec![&format!("in;to-tag={to_tag};from-tag=0")], 481),
         (vec![&format!("{right};early-only")], 486),
         (vec![right.as_str(), right.as_str()], 400),
@@ -146,4 +147,30 @@ fn the_place_of_a_call_is_there_even_when_all_are_taken() {
     bench.lines();
     send(&mut bench, &replacing(&mut Caller::new("late"), &tags(&caller)));
     bench.take_response(603);
+}
+
+/// What the user has put on hold stays on hold, and nothing is heard or sent in between.
+#[test]
+fn a_held_call_is_replaced_by_a_held_one() {
+    let mut bench = Bench::online();
+    let (old, caller) = answered(&mut bench);
+    // Where holding is not to be had, there is nothing to carry over.
+    let _ = bench.phone.hold(bench.now, old);
+    bench.drain();
+    crate::transfer::let_hold(&mut bench);
+    let held = bench.phone.call(old).unwrap().local_hold;
+    bench.jobs.clear();
+    let mut other = Caller::new("other");
+    send(&mut bench, &replacing(&mut other, &tags(&caller)));
+    let ok = bench.take_response(200);
+    let flow = bench.jobs.iter().find_map(|(_, _, command)| match command {
+        MediaCommand::Flow(direction) => Some(*direction),
+        _ => None,
+    });
+    assert_eq!(flow, held.then_some(MediaDirection::Inactive));
+    other.to_tag = ok.headers.to().unwrap().tag().map(str::to_owned);
+    send(&mut bench, &other.ack(1, None));
+    let new = bench.phone.calls().into_iter().find(|info| info.id != old).unwrap();
+    assert_eq!(new.local_hold, held);
+    assert!(bench.end_of(old).is_some());
 }

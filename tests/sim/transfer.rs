@@ -3,10 +3,13 @@
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
+use core::time::Duration;
+
 use crate::bench::{
     ANSWER, Bench, Caller, OFFER, Outcome, answer, config, line, outcome, secs, send, with_sdp,
 };
 use crate::incoming::answered;
+use wasm_softphone::entropy::{Entropy, SeededEntropy, below};
 use wasm_softphone::phone::{CallId, CallState, EndCause, Event, Input, TransferState, TransferTarget};
 use wasm_softphone::sip::message::{Message, Request};
 use wasm_softphone::sip::uri::Uri;
@@ -565,6 +568,43 @@ fn hanging_up_before_a_transfer_is_decided_ends_its_subscription() {
     assert_eq!(outcome(&bench.phone.accept_transfer(bench.now, call).map(|_| ())), Err("ended"));
 }
 
+/// The subscription outlives the call, and its requests are numbered after our BYE (RFC 5057).
+#[test]
+fn hanging_up_on_the_transferor_meanwhile_does_not_end_the_new_call() {
+    let mut bench = Bench::online();
+    let (call, _) = asked(&mut bench, "sip:carol@example.com");
+    let (new, invite) = accept(&mut bench, call);
+    bench.hangup(call);
+    let bye = bench.take_request("BYE");
+    bench.reply(&answer(&bye, 200, ""));
+    bench.input(Input::Timer);
+    assert!(bench.phone.call(call).is_none());
+    bench.reply(&with_sdp(answer(&invite, 200, "carol"), ANSWER));
+    bench.take_request("ACK");
+    let last = take_notify(&mut bench, "terminated", "SIP/2.0 200 OK\r\n");
+    assert!(last.headers.seq() > bye.headers.seq());
+    assert_eq!(last.headers.call_id(), bye.headers.call_id());
+    assert_eq!(bench.phone.call(new).unwrap().state, CallState::Active);
+    bench.pass(secs(40));
+    bench.nothing_sent();
+}
+
+/// Whoever does not want to hear of it is not told again (RFC 6665, section 4.2.2); the call goes on.
+#[test]
+fn a_notify_that_is_refused_is_the_last() {
+    let mut bench = Bench::online();
+    let (call, mut caller) = answered(&mut bench);
+    send(&mut bench, &refer(&mut caller, "sip:carol@example.com"));
+    bench.take_response(202);
+    let notify = bench.take_request("NOTIFY");
+    bench.reply(&answer(&notify, 481, ""));
+    let (new, invite) = accept(&mut bench, call);
+    bench.reply(&answer(&invite, 180, "carol"));
+    bench.reply(&with_sdp(answer(&invite, 200, "carol"), ANSWER));
+    assert_eq!(bench.lines(), ["ACK"]);
+    assert!(bench.end_of(call).is_none() && bench.end_of(new).is_none());
+}
+
 #[test]
 fn hanging_up_the_new_call_tells_the_transferor() {
     let mut bench = Bench::online();
@@ -605,7 +645,31 @@ impl Net {
     }
 
     pub fn run(&mut self) {
-        for _ in 0..200 {
+        assert!(self.rounds(200), "they never stop talking");
+    }
+
+    /// Time for all of them.
+    pub fn pass(&mut self, time: Duration) {
+        let end = self.phones[0].now + time;
+        for _ in 0..10_000 {
+            self.run();
+            let timers = self.phones.iter().filter_map(|bench| bench.phone.poll_timeout());
+            let next = timers.map(|(at, _)| at).min().filter(|at| *at <= end);
+            let now = next.map_or(end, |at| at.max(self.phones[0].now));
+            for bench in &mut self.phones {
+                bench.now = now;
+                bench.input(Input::Timer);
+            }
+            if next.is_none() {
+                return;
+            }
+        }
+        panic!("they never rest");
+    }
+
+    /// Delivers what has been sent, and what is sent because of that, this many times. `true`: nothing is left.
+    pub fn rounds(&mut self, count: u64) -> bool {
+        for _ in 0..count {
             let mut quiet = true;
             for from in 0..self.phones.len() {
                 for message in core::mem::take(&mut self.phones[from].sent) {
@@ -624,14 +688,16 @@ impl Net {
                         Message::Response(response) => response.headers.top_via().unwrap().sent_by,
                     };
                     let to = self.names.iter().find(|(known, _)| *known == name).expect("nobody there").1;
-                    self.phones[to].receive(&message.to_text().unwrap());
+                    if self.phones[to].socket.is_some() {
+                        self.phones[to].receive(&message.to_text().unwrap());
+                    }
                 }
             }
             if quiet {
-                return;
+                return true;
             }
         }
-        panic!("they never stop talking");
+        false
     }
 
     /// A call between two of them, up.
@@ -747,4 +813,103 @@ fn three_phones_attended_transfer_to_a_call_that_is_over() {
     assert_eq!(told(&net.phones[0]).0.last(), Some(&(TransferState::Failed, Some(481))));
     assert_eq!(net.state(0, with_bob), CallState::Active);
     assert_eq!(net.state(1, at_bob), CallState::Active);
+}
+
+/// Three phones that dial, answer, hold, transfer and hang up at random, with messages under way at all times. In
+/// the end every transfer has had its one outcome, every call is over, and nothing is left behind.
+#[test]
+fn random_transfers_leave_nothing_behind() {
+    let users = ["alice", "bob", "carol"];
+    let seeds = if cfg!(target_arch = "wasm32") { 20 } else { 200 };
+    let mut outcomes = [0_usize; 2];
+    for seed in 0..seeds {
+        let mut random = SeededEntropy::new(seed);
+        let mut net = Net::new(&users);
+        let mut asked = 0;
+        for _ in 0..80 {
+            let at = usize::try_from(below(&mut random, 3)).unwrap();
+            let calls = net.phones[at].phone.calls();
+            let pick = |random: &mut dyn Entropy| {
+                let index = below(random, u64::try_from(calls.len()).unwrap().max(1));
+                calls.get(usize::try_from(index).unwrap()).map(|info| info.id)
+            };
+            let now = net.phones[at].now;
+            let address =
+                format!("sip:{}@example.com", users[(at + 1 + usize::from(below(&mut random, 2) == 0)) % 3]);
+            let first = pick(&mut random);
+            let second = pick(&mut random);
+            let bench = &mut net.phones[at];
+            match (below(&mut random, 16), first, second) {
+                (0 | 1, ..) if calls.len() < 3 => {
+                    bench.dial(&address);
+                }
+                (2..=5, ..) => {
+                    for info in &calls {
+                        let _ = bench.phone.answer(now, info.id);
+                    }
+                }
+                (6 | 7, Some(call), _) => {
+                    let target = TransferTarget::Uri(address);
+                    asked += usize::from(bench.phone.transfer(now, call, target).is_ok());
+                }
+                (8 | 9, Some(call), Some(other)) => {
+                    let target = TransferTarget::Call(other);
+                    asked += usize::from(bench.phone.transfer(now, call, target).is_ok());
+                }
+                (10..=12, ..) => {
+                    for info in &calls {
+                        let _ = bench.phone.accept_transfer(now, info.id);
+                    }
+                }
+                (13, Some(call), _) => bench.phone.reject_transfer(now, call),
+                (14, Some(call), _) => bench.hangup(call),
+                (15, Some(call), _) => {
+                    let _ = bench.phone.hold(now, call);
+                }
+                _ => {}
+            }
+            net.phones[at].drain();
+            let rounds = below(&mut random, 4);
+            net.rounds(rounds);
+            if below(&mut random, 4) == 0 {
+                let seconds = below(&mut random, 8);
+                net.pass(secs(seconds));
+            }
+        }
+        for at in 0..3 {
+            for info in net.phones[at].phone.calls() {
+                net.phones[at].hangup(info.id);
+            }
+        }
+        net.pass(secs(300));
+        let mut done = 0;
+        for bench in &mut net.phones {
+            assert!(bench.phone.calls().is_empty(), "seed {seed}: {:?}", bench.phone.calls());
+            for result in told(bench).1 {
+                done += 1;
+                outcomes[usize::from(result.is_ok())] += 1;
+            }
+            bench.disconnect();
+        }
+        assert_eq!(done, asked, "seed {seed}");
+        net.pass(secs(10));
+        for bench in &net.phones {
+            assert_eq!(bench.phone.poll_timeout(), None, "seed {seed}: a timer is left");
+            for event in &bench.events {
+                if let Event::CallState(id, CallState::New) = event {
+                    let ends = bench.events.iter().filter(|end| matches!(end, Event::Ended(e, _) if e == id));
+                    assert_eq!(ends.count(), 1, "seed {seed}, {id:?}");
+                    let last = bench.events.iter().rev().find(|event| concerns(event, *id));
+                    assert!(matches!(last, Some(Event::Ended(..))), "seed {seed}, {id:?}: {last:?}");
+                }
+            }
+        }
+    }
+    assert!(outcomes[0] > 20 && outcomes[1] > 20, "the dice show too little: {outcomes:?}");
+}
+
+fn concerns(event: &Event, call: CallId) -> bool {
+    matches!(event, Event::CallState(id, _) | Event::Transfer(id, ..) | Event::TransferDone(id, _)
+        | Event::HoldDone(id, _) | Event::Stage(id, _) | Event::DialDone(id, _) | Event::AnswerDone(id, _)
+        | Event::Ended(id, _) | Event::TransferRequested { call: id, .. } if *id == call)
 }

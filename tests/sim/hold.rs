@@ -1,0 +1,251 @@
+//! Hold and unhold: re-INVITE by either side, refusals, and offers that cross (RFC 3261, section 14, RFC 3264).
+
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
+use crate::bench::{ANSWER, Bench, Caller, Media, OFFER, answer, ms, outcome, secs, send, with_sdp};
+use crate::incoming::answered;
+use wasm_softphone::phone::{CallId, CallState, Event, MediaCommand};
+use wasm_softphone::sip::message::Request;
+use wasm_softphone::sip::sdp::Direction;
+
+fn with(sdp: &str, direction: &str) -> String {
+    sdp.replace("sendrecv", direction)
+}
+
+fn flows(bench: &Bench) -> Vec<Direction> {
+    let flow = |command: &MediaCommand| match command {
+        MediaCommand::Flow(direction) => Some(*direction),
+        _ => None,
+    };
+    bench.jobs.iter().filter_map(|(_, _, command)| flow(command)).collect()
+}
+
+fn done(bench: &Bench) -> Vec<Result<(), &'static str>> {
+    let of = |event: &Event| match event {
+        Event::HoldDone(_, result) => Some(outcome(result)),
+        _ => None,
+    };
+    bench.events.iter().filter_map(of).collect()
+}
+
+fn hold(bench: &mut Bench, call: CallId, on: bool) {
+    let now = bench.now;
+    if on { bench.phone.hold(now, call) } else { bench.phone.unhold(now, call) }.unwrap();
+    bench.drain();
+}
+
+fn call(bench: &mut Bench) -> (CallId, Caller) {
+    let (call, caller) = answered(bench);
+    bench.jobs.clear();
+    bench.events.clear();
+    bench.lines();
+    (call, caller)
+}
+
+fn agree(bench: &mut Bench, direction: &str) -> Request {
+    let invite = bench.take_request("INVITE");
+    bench.reply(&with_sdp(answer(&invite, 200, ""), &with(ANSWER, direction)));
+    assert_eq!(bench.lines(), ["ACK"]);
+    invite
+}
+
+#[test]
+fn held_and_taken_back() {
+    let mut bench = Bench::online();
+    let (id, _) = call(&mut bench);
+    hold(&mut bench, id, true);
+    // Nothing flows from now on, not from the answer on.
+    assert_eq!(flows(&bench), [Direction::Inactive]);
+    let reoffer = MediaCommand::Reoffer { direction: Direction::SendOnly };
+    assert!(bench.jobs.iter().any(|(_, _, command)| *command == reoffer));
+    assert!(done(&bench).is_empty());
+    let invite = agree(&mut bench, "recvonly");
+    assert_eq!(done(&bench), [Ok(())]);
+    let info = bench.phone.call(id).unwrap();
+    assert_eq!((info.local_hold, info.remote_hold, info.state), (true, false, CallState::Active));
+    // The ACK was lost.
+    bench.reply(&with_sdp(answer(&invite, 200, ""), ANSWER));
+    assert_eq!(bench.lines(), ["ACK"]);
+    hold(&mut bench, id, true);
+    assert_eq!(done(&bench), [Ok(()), Ok(())], "held already");
+    bench.nothing_sent();
+    hold(&mut bench, id, false);
+    agree(&mut bench, "sendrecv");
+    assert_eq!(done(&bench).len(), 3);
+    assert_eq!(flows(&bench), [Direction::Inactive, Direction::SendRecv]);
+    assert!(!bench.phone.call(id).unwrap().local_hold);
+    bench.pass(secs(40));
+    bench.nothing_sent();
+}
+
+/// JsSIP hangs up here.
+#[test]
+fn a_hold_that_is_refused_leaves_the_call_as_it_was() {
+    for status in [488, 403, 500, 603, 408] {
+        let mut bench = Bench::online();
+        let (id, _) = call(&mut bench);
+        hold(&mut bench, id, true);
+        let invite = bench.take_request("INVITE");
+        bench.reply(&answer(&invite, status, ""));
+        assert_eq!(bench.lines(), ["ACK"]);
+        assert_eq!(done(&bench).len(), 1);
+        assert!(done(&bench)[0].is_err(), "{status}");
+        assert_eq!(flows(&bench), [Direction::Inactive, Direction::SendRecv]);
+        assert!(bench.jobs.iter().any(|(_, _, command)| *command == MediaCommand::Rollback));
+        let info = bench.phone.call(id).unwrap();
+        assert_eq!((info.local_hold, info.state), (false, CallState::Active));
+        assert!(bench.end_of(id).is_none());
+        bench.pass(secs(40));
+        bench.nothing_sent();
+    }
+}
+
+#[test]
+fn a_call_that_the_other_side_does_not_know_ends() {
+    let mut bench = Bench::online();
+    let (id, _) = call(&mut bench);
+    hold(&mut bench, id, true);
+    let invite = bench.take_request("INVITE");
+    bench.reply(&answer(&invite, 481, ""));
+    assert_eq!(bench.lines(), ["ACK", "BYE"]);
+    assert!(bench.end_of(id).is_some());
+    assert_eq!(done(&bench), [Err("ended")]);
+}
+
+#[test]
+fn offers_that_cross_are_made_again() {
+    let mut bench = Bench::online();
+    let (id, mut caller) = call(&mut bench);
+    hold(&mut bench, id, true);
+    let invite = bench.take_request("INVITE");
+    let theirs = caller.request("INVITE", Some(&with(OFFER, "sendonly")));
+    send(&mut bench, &theirs);
+    assert_eq!(bench.lines(), ["491 INVITE"]);
+    send(&mut bench, &caller.ack(caller.seq, None));
+    bench.reply(&answer(&invite, 491, ""));
+    assert_eq!(bench.lines(), ["ACK"]);
+    assert!(done(&bench).is_empty());
+    // Theirs comes again first.
+    let theirs = caller.request("INVITE", Some(&with(OFFER, "sendonly")));
+    send(&mut bench, &theirs);
+    let lines = bench.lines();
+    assert_eq!(lines, ["100 INVITE", "200 INVITE"]);
+    send(&mut bench, &caller.ack(caller.seq, None));
+    // The answer to it has told of our hold.
+    let renegotiate =
+        MediaCommand::Renegotiate { offer: with(OFFER, "sendonly"), direction: Direction::Inactive };
+    assert!(bench.jobs.iter().any(|(_, _, command)| *command == renegotiate));
+    assert_eq!(done(&bench), [Ok(())]);
+    let info = bench.phone.call(id).unwrap();
+    assert_eq!((info.local_hold, info.remote_hold), (true, true));
+    bench.pass(secs(5));
+    bench.nothing_sent();
+}
+
+#[test]
+fn who_made_the_call_waits_longer_after_glare() {
+    let mut bench = Bench::online();
+    let (id, _) = call(&mut bench);
+    hold(&mut bench, id, true);
+    let invite = bench.take_request("INVITE");
+    bench.reply(&answer(&invite, 491, ""));
+    bench.lines();
+    // An incoming call: within two seconds (RFC 3261, section 14.1).
+    bench.pass(ms(2000));
+    let again = agree(&mut bench, "recvonly");
+    assert!(again.headers.seq() > invite.headers.seq());
+    assert_eq!(done(&bench), [Ok(())]);
+}
+
+#[test]
+fn both_hold_at_once_and_an_update_takes_back() {
+    let mut bench = Bench::online();
+    let (id, mut caller) = call(&mut bench);
+    hold(&mut bench, id, true);
+    agree(&mut bench, "recvonly");
+    let update = caller.request("UPDATE", Some(&with(OFFER, "sendonly")));
+    send(&mut bench, &update);
+    assert_eq!(bench.lines(), ["200 UPDATE"]);
+    let info = bench.phone.call(id).unwrap();
+    assert_eq!((info.local_hold, info.remote_hold), (true, true));
+    hold(&mut bench, id, false);
+    agree(&mut bench, "sendonly");
+    assert_eq!(flows(&bench).last(), Some(&Direction::RecvOnly), "they still hold");
+    let update = caller.request("UPDATE", Some(OFFER));
+    send(&mut bench, &update);
+    assert_eq!(bench.lines(), ["200 UPDATE"]);
+    assert_eq!(flows(&bench).last(), Some(&Direction::SendRecv));
+    // Without an offer it is a new target at most.
+    let update = caller.request("UPDATE", None);
+    send(&mut bench, &update);
+    assert_eq!(bench.lines(), ["200 UPDATE"]);
+}
+
+#[test]
+fn only_the_last_wish_counts_and_every_one_is_answered() {
+    let mut bench = Bench::online();
+    let (id, _) = call(&mut bench);
+    hold(&mut bench, id, true);
+    hold(&mut bench, id, false);
+    let first = bench.take_request("INVITE");
+    bench.nothing_sent();
+    bench.reply(&with_sdp(answer(&first, 200, ""), &with(ANSWER, "recvonly")));
+    // Agreed on what is not wanted any more.
+    assert_eq!(bench.lines(), ["ACK", "INVITE"]);
+    assert!(done(&bench).is_empty());
+    assert_eq!(flows(&bench).last(), Some(&Direction::SendRecv));
+}
+
+#[test]
+fn a_socket_lost_with_a_re_invite_pending_keeps_call_and_wish() {
+    let mut bench = Bench::online();
+    let (id, _) = call(&mut bench);
+    hold(&mut bench, id, true);
+    bench.take_request("INVITE");
+    bench.cut();
+    assert!(bench.end_of(id).is_none());
+    assert!(bench.phone.call(id).unwrap().local_hold);
+    bench.pass(secs(10));
+    assert!(bench.end_of(id).is_none());
+    agree(&mut bench, "recvonly");
+    assert_eq!(done(&bench), [Ok(())]);
+    assert_eq!(bench.phone.call(id).unwrap().state, CallState::Active);
+}
+
+#[test]
+fn hung_up_and_left_while_a_re_invite_is_open() {
+    for local in [true, false] {
+        let mut bench = Bench::online();
+        let (id, mut caller) = call(&mut bench);
+        hold(&mut bench, id, true);
+        let invite = bench.take_request("INVITE");
+        if local {
+            bench.hangup(id);
+            let bye = bench.take_request("BYE");
+            bench.reply(&answer(&bye, 200, ""));
+        } else {
+            let bye = caller.request("BYE", None);
+            send(&mut bench, &bye);
+            bench.take_response(200);
+        }
+        assert_eq!(done(&bench), [Err("ended")]);
+        assert!(bench.end_of(id).is_some());
+        bench.reply(&answer(&invite, 487, ""));
+        bench.pass(secs(40));
+        assert!(bench.phone.poll_timeout().is_none_or(|(at, _)| at > bench.now));
+        assert!(bench.phone.calls().is_empty());
+    }
+}
+
+#[test]
+fn an_offer_that_cannot_be_made_leaves_the_call_as_it_was() {
+    let mut bench = Bench::online();
+    let (id, _) = call(&mut bench);
+    bench.media = Media::Fails;
+    hold(&mut bench, id, true);
+    bench.nothing_sent();
+    assert_eq!(done(&bench).len(), 1);
+    assert!(done(&bench)[0].is_err());
+    assert_eq!(bench.phone.call(id).unwrap().state, CallState::Active);
+}
