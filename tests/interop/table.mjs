@@ -54,6 +54,12 @@ export class Table {
     });
   }
 
+  /** The rows of one feature together, in the order of the tests. */
+  #sorted() {
+    const features = [...new Set(this.#rows.map((row) => row.split(' | ')[0]))];
+    return features.flatMap((feature) => this.#rows.filter((row) => row.startsWith(`${feature} | `)));
+  }
+
   /** Writes the document, once every cell has a result. */
   async write() {
     const notes = [];
@@ -68,7 +74,7 @@ export class Table {
     const lines = [
       `| feature | direction | ${peers.map((peer) => this.#peers[peer]).join(' | ')} |`,
       `|---|---|${peers.map(() => '---|').join('')}`,
-      ...this.#rows.map((row) => `| ${row} | ${peers.map((peer) => shown(peer, row)).join(' | ')} |`),
+      ...this.#sorted().map((row) => `| ${row} | ${peers.map((peer) => shown(peer, row)).join(' | ')} |`),
     ];
     const explained = notes.map((note, index) => `${index + 1}. ${note}`);
     await writeFile(DOCUMENT, [HEAD, ...lines, '', '–: not tried', ...(explained.length ? ['', ...explained] : []), ''].join('\n'));
