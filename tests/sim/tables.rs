@@ -248,7 +248,7 @@ const OUTGOING_TABLE: &str = "
 404 | 3261 13.2.2.3 | ->connecting | ACK>ended | ACK>ended | ACK>ended | ACK>ended | ->connecting | ->active | ->ended
 487 | 3261 9.1 | ->connecting | ACK>ended | ACK>ended | ACK>ended | ACK>ended | ->connecting | ->active | ->ended
 603 | 3261 13.2.2.3 | ->connecting | ACK>ended | ACK>ended | ACK>ended | ACK>ended | ->connecting | ->active | ->ended
-BYE | 3261 15.1.2 | 481>connecting | 481>connecting | 200>ringing | 200>early | 200>ended | 200>ended | 200>ended | 200>ended
+BYE | 3261 15.1.2 | 481>connecting | 481>connecting | 200>ringing | 200>ringing | 200>ended | 200>ended | 200>ended | 200>ended
 INFO | 6086 4.2.2 | 481>connecting | 481>connecting | 200>ringing | 200>early | 200>ended | 200>connecting | 200>active | 200>ended
 OPTIONS | 3261 11.2 | 200>connecting | 481>connecting | 200>ringing | 200>early | 200>ended | 200>connecting | 200>active | 200>ended
 UPDATE | 3311 5.2 | 481>connecting | 481>connecting | 200>ringing | 200>early | 200>ended | 200>connecting | 200>active | 200>ended
