@@ -176,7 +176,8 @@ impl Phone {
             }
             Owner::Bye(call) => self.bury(call),
             Owner::Info(call) => self.event(Event::InfoDone(call, Err(error))),
-            Owner::Reinvite(call) | Owner::Update(call) => self.offer_failed(call, error),
+            Owner::Reinvite(call) => self.offer_failed(call, error),
+            Owner::Update(call) => self.refresh_failed(call, &error),
             Owner::Prack(call) => self.prack_failed(call, error),
             Owner::Refer(call) => self.refer_failed(call, error),
             Owner::ReferNotify(call) => self.refer_notify_failed(call),

@@ -4,6 +4,7 @@ use core::time::Duration;
 
 use super::io::{CallId, CallState, CredentialsId, Direction, EndReason, Identity, MediaSeq};
 use super::originate::RestCall;
+use super::session_timer::Session;
 use super::transactions::TxId;
 use super::transfer::{Referral, Referrer, Transfer};
 use crate::sip::dialog::Dialog;
@@ -153,6 +154,8 @@ pub(super) struct Call {
 
     pub(super) pending_ok: Option<PendingOk>,
     pub(super) reinvite: Option<PendingReinvite>,
+    /// The session timer.
+    pub(super) session: Session,
     /// Our offer under way.
     pub(super) our_offer: Option<OurOffer>,
     /// What the other side has agreed to: whether it is held.
@@ -180,7 +183,7 @@ pub(super) struct Call {
 }
 
 impl Call {
-    pub(super) const fn new(id: CallId, direction: Direction, phase: Phase) -> Self {
+    pub(super) fn new(id: CallId, direction: Direction, phase: Phase) -> Self {
         Self {
             id,
             direction,
@@ -213,6 +216,7 @@ impl Call {
             answer_wanted: false,
             pending_ok: None,
             reinvite: None,
+            session: Session::default(),
             our_offer: None,
             agreed_hold: false,
             hold_waiting: 0,

@@ -81,7 +81,7 @@ impl Phone {
 
     /// Why an INVITE cannot ring here, if so: status and a header that explains.
     pub(super) fn refusal(&self, request: &Request) -> Option<(u16, Option<(&'static str, String)>)> {
-        if let Some(refusal) = self.unsupported(request) {
+        if let Some(refusal) = self.unsupported(request).or_else(|| Self::session_too_small(request)) {
             return Some(refusal);
         }
         if !request.body.is_empty() {
@@ -372,9 +372,16 @@ impl Phone {
         sdp: Option<String>,
     ) -> String {
         let contact = self.contact();
-        let both = [("Contact", contact.as_str()), ("Allow", super::ALLOW)];
-        let headers: &[_] = if status < 300 && status > 100 { &both } else { &[] };
-        self.respond_with(tx, status, Some(id), headers, sdp)
+        let mut headers = Vec::new();
+        if status < 300 && status > 100 {
+            headers.extend([("Contact", contact), ("Allow", super::ALLOW.to_owned())]);
+        }
+        if status == 200 {
+            self.accept_session(id, tx, &mut headers);
+        }
+        let headers: Vec<(&str, &str)> =
+            headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        self.respond_with(tx, status, Some(id), &headers, sdp)
     }
 }
 

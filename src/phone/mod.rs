@@ -1096,11 +1096,15 @@ impl Phone {
         concat(&[&self.config.uri.scheme, ":", &self.contact_user, "@", &self.host, ";transport=ws"])
     }
 
-    /// The extensions that the other side is told of. Whoever is told of `timer` may leave the refreshes to us
-    /// (RFC 4028, section 7.2), so that it is not named before there are any.
+    /// The extensions that the other side is told of. `timer` only where session timers are wanted: whoever is told of it
+    /// may leave the refreshes to us (RFC 4028, section 7.2).
     fn supported(&self) -> String {
         let mut tags = SUPPORTED.to_vec();
-        tags.retain(|tag| *tag != "timer" && (*tag != "100rel" || self.config.reliable_provisional));
+        tags.retain(|tag| match *tag {
+            "timer" => self.config.session_timers.is_some(),
+            "100rel" => self.config.reliable_provisional,
+            _ => true,
+        });
         tags.push(EARLY_TERMINATED);
         list(&tags)
     }

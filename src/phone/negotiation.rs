@@ -71,7 +71,7 @@ impl Phone {
         if call.phase != Phase::Confirmed || call.our_offer.is_some() {
             return;
         }
-        if call.local_hold == call.agreed_hold {
+        if call.local_hold == call.agreed_hold && !call.session.wanted {
             self.hold_done(id, &Ok(()));
             return;
         }
@@ -98,6 +98,7 @@ impl Phone {
             call.our_offer = None;
         }
         self.timers.clear(TimerKey::Call(id, CallTimer::Glare));
+        self.forget_session(id);
         self.hold_done(id, &Err(super::call_ended()));
     }
 
@@ -116,6 +117,7 @@ impl Phone {
             ("Content-Type", super::SDP),
         ]);
         request.body = sdp.into_bytes();
+        self.keep_session(id, &mut request.headers);
         if let Err(error) = self.send_request(Owner::Reinvite(id), request, Attempt::default()) {
             self.offer_failed(id, error);
         }
@@ -145,6 +147,7 @@ impl Phone {
             }
             self.transmit(ack, true);
             if going_on {
+                self.session_answered(id, response);
                 match super::sdp_body(&response.headers, &response.body) {
                     Some(answer) => self.our_answer(id, answer),
                     None => {
@@ -209,8 +212,12 @@ impl Phone {
         }
         call.job = None;
         let agreed = call.agreed_hold;
+        let refresh = core::mem::take(&mut call.session.wanted);
         let lost = error.code == ErrorCode::Transport;
         self.media_order(id, MediaCommand::Rollback);
+        if refresh {
+            self.refresh_failed(id, &error);
+        }
         if lost {
             // The wish stays; it is made again over the next socket.
             return;
@@ -229,8 +236,6 @@ impl Phone {
             self.continue_offer(id);
         }
     }
-
-    pub(super) fn on_update_response(&mut self, _id: CallId, _response: &Response) {}
 
     // ---- the other side's offer
 

@@ -87,7 +87,11 @@ impl Phone {
         call.phase = Phase::Inviting;
         let Some(invite) = call.invite.as_mut() else { return };
         invite.body = sdp.into_bytes();
-        let invite = invite.clone();
+        let mut invite = invite.clone();
+        self.offer_session(id, &mut invite.headers);
+        if let Some(call) = self.calls.get_mut(&id) {
+            call.invite = Some(invite.clone());
+        }
         match self.send_request(Owner::Invite(id), invite, Attempt::default()) {
             Ok(tx) => {
                 if let Some(call) = self.calls.get_mut(&id) {
@@ -138,6 +142,9 @@ impl Phone {
                     return;
                 }
                 if call.phase == Phase::Inviting {
+                    if response.status == 422 && self.ask_for_longer_session(id, response) {
+                        return;
+                    }
                     let error = super::registration::refused(response);
                     self.fail_outgoing(id, error, EndedBy::Remote);
                 }
@@ -287,6 +294,7 @@ impl Phone {
         let ack = ack_text(request, &mut dialog, &via);
         call.acks.extend(ack.clone().map(|ack| (dialog.remote_tag.clone(), ack)));
         call.dialog = Some(dialog);
+        self.session_answered(id, response);
         self.timers.clear(TimerKey::Call(id, CallTimer::Ring));
         if let Some(ack) = ack {
             self.transmit(ack, true);

@@ -40,5 +40,6 @@ mod reliable;
 mod replaces;
 mod scenarios;
 mod subscription;
+mod session_timer;
 mod tables;
 mod transfer;
