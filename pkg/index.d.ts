@@ -55,6 +55,22 @@ export interface DialStrategyConfig {
   audioElement?: HTMLAudioElement | null;
   /** Country used to read national numbers, e.g. "SE"; without it only +E.164, sip:, sips: and tel: destinations pass. */
   defaultCountry?: string;
+  /** Session timers (RFC 4028): a call whose other side is gone is noticed. `true` (default) asks for 1800 seconds, `expires` for
+   *  90 to 86400. `false`, as with a provider without them, offers none, and keeps to the other side's. */
+  sessionTimers?: boolean | { expires: number };
+  /** What a 3xx does (RFC 3261, section 8.1.3.4): "off" (default) fails the dial with `redirected`, "ask" emits `redirect` at
+   *  the call, a number calls that many of the targets in turn, 1 to 20. Whoever can answer a call can send it anywhere. */
+  redirects?: 'off' | 'ask' | number;
+  /** Believe P-Asserted-Identity (RFC 3325), Diversion and History-Info (RFC 5806, RFC 7044): only where the server takes out those
+   *  of callers. Default false. */
+  trustIdentity?: boolean;
+  /** Callers whose INVITE may ask to be answered at once (RFC 5373, Call-Info, Alert-Info): "bob@example.com", "@example.com" or "*".
+   *  The microphone opens without a question. Default: none. */
+  autoAnswer?: string[];
+  /** `+sip.instance` (RFC 5626, section 4.1): a URN, "urn:uuid:...", that stays the same for this installation. Default: a new one each time. */
+  instanceId?: string;
+  /** Hides who calls or sends messages (RFC 3323): `Privacy: id`, an anonymous From. Default false. */
+  anonymous?: boolean;
   /** Emits "log" events for everything, the SIP messages included, secrets redacted by construction.
    *  Warnings and errors are emitted without it too. */
   debug?: boolean;
@@ -150,6 +166,18 @@ export class DialStrategy {
   disconnect(): Promise<void>;
   /** Only one dial runs at a time: another gets `already_dialing`, and the running one is not disturbed. */
   dial(destination: string, options?: DialOptions): Promise<DialResult>;
+  /** Sends a text message (RFC 3428); resolves when it has been taken on (2xx). `target` as for dial(), as a SIP address. Default type
+   *  `text/plain;charset=UTF-8`; 60 KiB at most. Rejects with `not_connected`, `invalid_destination`, `invalid_config`, or what the answer says. */
+  sendMessage(target: string, body: string, options?: { contentType?: string; extraHeaders?: Record<string, string> }): Promise<void>;
+  /** Asks whether somebody is there (OPTIONS; RFC 3261, section 11); resolves with a 2xx. */
+  sendOptions(target: string): Promise<void>;
+  /** Subscribes to an event package of a resource (RFC 6665), such as `message-summary`, `dialog` or `presence`. Refreshed, also over
+   *  reconnects, until unsubscribe(). `expires` in seconds, 1 to 86400, default 3600. Throws `not_connected`, `invalid_destination`,
+   *  `invalid_config`; what the notifier answers comes as `state`. */
+  subscribe(target: string, event: string, options?: { accept?: string | string[]; expires?: number }): Subscription;
+  /** Publishes event state of this account (RFC 3903), and refreshes it until unpublish(). Default type `application/pidf+xml`; `expires` in
+   *  seconds, 1 to 86400, default 3600. Throws like subscribe(). */
+  publish(event: string, body: string, options?: { contentType?: string; expires?: number }): Publication;
   /** Clears error and lastResult; a no-op while dialing. */
   reset(): void;
   /** The strategy that dial() would use now for this destination. Throws `invalid_destination`. */
@@ -178,8 +206,8 @@ export interface DialStrategyEvents {
   incoming: { call: Call };
   /** Every call, both directions, at each change of state, its first included. */
   call: { call: Call; state: CallState };
-  /** Not emitted by this version. */
-  message: { from: string; contentType: string; body: string };
+  /** A message has come (RFC 3428) and has been answered. `from`: the URI that the sender gives. */
+  message: { from: string; displayName?: string; contentType: string; body: string };
   log: { level: 'debug' | 'info' | 'warn' | 'error'; time: number; text: string };
   /** The module can't go on (a defect): make a new instance. */
   fatal: { error: SoftphoneError };
@@ -195,8 +223,12 @@ export class Call {
   readonly direction: 'outgoing' | 'incoming';
   readonly strategy: StrategyName | null;
   readonly state: CallState;
-  readonly remote: { uri: string; displayName?: string; assertedIdentity?: string };
+  /** `assertedIdentity`: who the server says it is (RFC 3325); `diversion`: who has sent the call on (RFC 5806, RFC 7044). Both with
+   *  `trustIdentity` only. */
+  readonly remote: { uri: string; displayName?: string; assertedIdentity?: string; diversion?: string };
+  /** Held by this side. */
   readonly localHold: boolean;
+  /** Held by the other side. */
   readonly remoteHold: boolean;
   readonly muted: boolean;
   readonly localStream: MediaStream | null;
@@ -210,18 +242,24 @@ export class Call {
   reject(options?: { status?: number }): Promise<void>;
   /** CANCEL, BYE or reject, whichever the state calls for. */
   hangup(): Promise<void>;
-  /** Resolves when the peer has agreed; rejects when it refuses, and then the call stays as it was.
-   *  Not part of this version: rejects with `invalid_state`. */
+  /** Puts the other side on hold (RFC 3264, section 8.4). Nothing is sent or played from the moment of the call on. Resolves when the
+   *  other side has agreed; rejects when it refuses, and then the call stays as it was. `invalid_state` before it is answered. */
   hold(): Promise<void>;
-  /** Not part of this version: rejects with `invalid_state`. */
+  /** Takes the other side off hold; what mute() says still counts. */
   unhold(): Promise<void>;
+  /** Sends this track instead of the microphone, over hold and renegotiation too; `null`: the microphone again. The track is never
+   *  stopped here. While muted it is not sent at all; with `mixed` it is, because it holds more than the microphone (a conference):
+   *  mute() then silences the microphone in `localStream` only. Rejects with `invalid_config` for anything but an audio track, `invalid_state`
+   *  with `audio: false`. */
+  replaceAudioTrack(track: MediaStreamTrack | null, options?: { mixed?: boolean }): Promise<void>;
   mute(): void;
   unmute(): void;
   /** Tones are 0-9, A-D, *, # and a comma for a pause. `duration` 40 to 6000 ms, default 100; `gap` from 30 ms, default 70.
    *  Resolves when the last tone has been sent. Calls made meanwhile queue up. */
   sendDtmf(tones: string, options?: { duration?: number; gap?: number; method?: 'rtp' | 'info' }): Promise<void>;
-  /** Blind to an address; attended to another call. Resolves when the transfer has succeeded, with the final NOTIFY.
-   *  Not part of this version: rejects with `invalid_state`. */
+  /** Blind to an address (read as dial() does); attended to another call of this phone, whose place the other side takes (RFC 5589,
+   *  RFC 3891). The call is put on hold first. Resolves when the transfer has succeeded, with the final NOTIFY, and the calls here end;
+   *  on failure this call stays, on hold, and the promise rejects with what the target answered. */
   transfer(target: string | Call): Promise<void>;
   stats(): Promise<CallStats>;
   on<K extends keyof CallEvents>(type: K, listener: (event: CallEvents[K]) => void): () => void;
@@ -236,8 +274,50 @@ export interface CallEvents {
   dtmf: { tone: string };
   /** Every two seconds while the call is active and somebody listens. */
   stats: CallStats;
+  /** A transfer that this side asked for has come further; `sipStatus`: what the other side reports (RFC 3515, section 2.4.5). */
   transfer: { state: 'trying' | 'ringing' | 'accepted' | 'failed'; sipStatus?: number };
+  /** The other side asks this phone to call somebody else (RFC 3515). `target` is a SIP URI and `referredBy` is not authenticated: ask the
+   *  user. accept() resolves with the new call at once; its outcome is in its own events. */
+  transferRequest: { target: string; referredBy?: string; accept(): Promise<Call>; reject(): Promise<void> };
+  /** With `redirects: "ask"`: where else the other side can be reached, best first. The call waits for follow() or hangup(). */
+  redirect: { targets: string[]; follow(index: number): Promise<void> };
+  /** Another call takes the place of this one (RFC 3891), which ends. */
+  replaced: { call: Call };
   ended: NonNullable<Call['endReason']>;
+}
+
+export type SubscriptionState = 'pending' | 'active' | 'terminated';
+
+/** Kept up until its end, whether the application holds it or not. */
+export interface Subscription {
+  /** For good once it is `terminated` (RFC 6665, section 4.1.2). */
+  readonly state: SubscriptionState;
+  on<K extends keyof SubscriptionEvents>(type: K, listener: (event: SubscriptionEvents[K]) => void): () => void;
+  /** Resolves when it is over; never rejects. */
+  unsubscribe(): Promise<void>;
+  /** Ends it, and releases its memory. */
+  free(): void;
+  [Symbol.dispose](): void;
+}
+
+export interface SubscriptionEvents {
+  /** `error`: why it is pending again, or over. */
+  state: { state: SubscriptionState; error?: SoftphoneError };
+  /** The state of the resource; `contentType` and `body` are empty in a NOTIFY without a body. */
+  notify: { contentType: string; body: string };
+}
+
+/** Kept up until its end, whether the application holds it or not. */
+export interface Publication {
+  readonly state: SubscriptionState;
+  on(type: 'state', listener: (event: SubscriptionEvents['state']) => void): () => void;
+  /** Publishes this instead. Throws `ended`, `invalid_config`; what the server answers comes as `state`. */
+  update(body: string): void;
+  /** Resolves when it is over; never rejects. */
+  unpublish(): Promise<void>;
+  /** Ends it, and releases its memory. */
+  free(): void;
+  [Symbol.dispose](): void;
 }
 
 export interface CallStats {

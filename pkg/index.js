@@ -66,6 +66,9 @@ if (Symbol.dispose) DialStrategy.prototype[Symbol.dispose] = DialStrategy.protot
 // The glue is minified; consoles and error trackers show these names.
 export const Call = Object.defineProperty(core.Call, 'name', { value: 'Call' });
 Object.defineProperty(core.OriginatedCall, 'name', { value: 'OriginatedCall' });
+// A publication is of the same class.
+Object.defineProperty(core.Subscription, 'name', { value: 'Subscription' });
+core.Subscription.prototype.unpublish = core.Subscription.prototype.unsubscribe;
 
 export function registerProvider(provider) {
   requireLoaded('registerProvider()');

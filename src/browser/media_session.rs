@@ -744,6 +744,163 @@ mod tests {
         caller.session.close();
     }
 
+    /// Two sides in a call.
+    async fn talking() -> (Side, Side) {
+        let (caller, callee) = (Side::new(Audio::Default), Side::new(Audio::Default));
+        caller.run(MediaCommand::CreateOffer);
+        let offer = caller.local().await;
+        callee.run(MediaCommand::CreateAnswer { offer });
+        let answer = callee.local().await;
+        caller.run(MediaCommand::SetAnswer { answer, provisional: false });
+        until("the media path", || caller.connected.get() && callee.connected.get()).await;
+        (caller, callee)
+    }
+
+    /// One side offers this, the other agrees to that at most.
+    async fn renegotiate(from: &Side, offered: Direction, to: &Side, agreed: Direction) -> (String, String) {
+        from.run(MediaCommand::Reoffer { direction: offered });
+        let offer = from.local().await;
+        to.run(MediaCommand::Renegotiate { offer: offer.clone(), direction: agreed });
+        let answer = to.local().await;
+        from.run(MediaCommand::SetAnswer { answer: answer.clone(), provisional: false });
+        until("the answer", || from.has(&Ok(MediaValue::Applied))).await;
+        (offer, answer)
+    }
+
+    fn line(sdp: &str) -> &str {
+        sdp.lines()
+            .find(|line| ["a=sendrecv", "a=sendonly", "a=recvonly", "a=inactive"].contains(line))
+            .unwrap()
+    }
+
+    fn heard(side: &Side) -> bool {
+        let stream = side.session.remote_stream().unwrap();
+        let track: MediaStreamTrack = stream.get_audio_tracks().get(0).unchecked_into();
+        track.enabled()
+    }
+
+    #[test]
+    async fn on_hold_nothing_is_sent_or_played_and_afterwards_it_is_as_before() {
+        let (us, them) = talking().await;
+        assert!(us.grows("bytesSent").await && us.grows("bytesReceived").await);
+        let stream = us.session.remote_stream().unwrap();
+        us.session.set_muted(true);
+        us.session.set_muted(false);
+
+        // At once, before anybody has agreed.
+        us.run(MediaCommand::Flow(Direction::Inactive));
+        assert!(!heard(&us));
+        let sender = us.session.pc().ok().and_then(|pc| pc.sender()).unwrap();
+        until("nothing to be sent", || sender.track().is_none()).await;
+        pause(100).await;
+        assert!(!us.grows("bytesSent").await, "held, and something leaves");
+
+        // The answer agrees to less, and would let us send.
+        let (offer, answer) = renegotiate(&us, Direction::SendOnly, &them, Direction::SendRecv).await;
+        assert_eq!((line(&offer), line(&answer)), ("a=sendonly", "a=recvonly"));
+        assert!(!us.grows("bytesSent").await && !us.grows("bytesReceived").await);
+
+        // They hold too; muting meanwhile counts afterwards.
+        them.run(MediaCommand::Flow(Direction::Inactive));
+        let (offer, answer) = renegotiate(&them, Direction::Inactive, &us, Direction::Inactive).await;
+        assert_eq!((line(&offer), line(&answer)), ("a=inactive", "a=inactive"));
+        us.session.set_muted(true);
+        us.run(MediaCommand::Flow(Direction::SendRecv));
+        them.run(MediaCommand::Flow(Direction::SendRecv));
+        let (offer, answer) = renegotiate(&us, Direction::SendRecv, &them, Direction::SendRecv).await;
+        assert_eq!((line(&offer), line(&answer)), ("a=sendrecv", "a=sendrecv"));
+        assert!(heard(&us) && us.grows("bytesReceived").await && them.grows("bytesReceived").await);
+        assert!(!sender.track().unwrap().enabled(), "muted while it was held");
+        assert!(us.session.remote_stream().unwrap() == stream, "the application's stream stays the same");
+        assert!(us.done.borrow().contains(&Ok(MediaValue::Applied)));
+        us.session.close();
+        them.session.close();
+    }
+
+    #[test]
+    async fn an_answer_agrees_to_no_more_than_it_may() {
+        let (us, them) = talking().await;
+        us.run(MediaCommand::Flow(Direction::Inactive));
+        let (_, answer) = renegotiate(&them, Direction::SendRecv, &us, Direction::SendOnly).await;
+        assert_eq!(line(&answer), "a=sendonly");
+        let (_, answer) = renegotiate(&them, Direction::SendRecv, &us, Direction::Inactive).await;
+        assert_eq!(line(&answer), "a=inactive");
+        assert!(!them.grows("bytesReceived").await && !us.grows("bytesReceived").await);
+        us.session.close();
+        them.session.close();
+    }
+
+    #[test]
+    async fn a_call_without_a_microphone_never_offers_to_send() {
+        let (us, them) = (Side::new(Audio::Off), Side::new(Audio::Default));
+        us.run(MediaCommand::CreateOffer);
+        let offer = us.local().await;
+        assert_eq!(line(&offer), "a=recvonly");
+        them.run(MediaCommand::CreateAnswer { offer });
+        let answer = them.local().await;
+        us.run(MediaCommand::SetAnswer { answer, provisional: false });
+        until("the answer", || us.has(&Ok(MediaValue::Applied))).await;
+        let (offer, _) = renegotiate(&us, Direction::SendOnly, &them, Direction::SendRecv).await;
+        assert_eq!(line(&offer), "a=inactive");
+        let (_, answer) = renegotiate(&them, Direction::SendRecv, &us, Direction::SendRecv).await;
+        assert_eq!(line(&answer), "a=recvonly");
+        us.session.close();
+        them.session.close();
+    }
+
+    #[test]
+    async fn an_offer_that_comes_to_nothing_leaves_no_trace() {
+        let (us, them) = talking().await;
+        us.run(MediaCommand::Reoffer { direction: Direction::Inactive });
+        us.local().await;
+        us.run(MediaCommand::Rollback);
+        let pc = us.session.pc().ok().unwrap();
+        until("the direction of before", || pc.direction() == "sendrecv").await;
+        // Taken back while it is being made: it must not become the description.
+        us.run(MediaCommand::Reoffer { direction: Direction::Inactive });
+        us.session.run(MediaSeq(1), MediaCommand::Rollback);
+        pause(300).await;
+        assert!(us.done.borrow().is_empty(), "{:?}", us.done.borrow());
+        let (_, answer) = renegotiate(&them, Direction::SendRecv, &us, Direction::SendRecv).await;
+        assert_eq!(line(&answer), "a=sendrecv");
+        assert!(us.grows("bytesReceived").await && them.grows("bytesReceived").await);
+        us.session.close();
+        them.session.close();
+    }
+
+    #[test]
+    async fn a_track_instead_of_the_microphone() {
+        let (us, them) = talking().await;
+        let sender = us.session.pc().ok().and_then(|pc| pc.sender()).unwrap();
+        let microphone = sender.track().unwrap();
+        let other: MediaStreamTrack =
+            them.session.local_stream().unwrap().get_audio_tracks().get(0).unchecked_into();
+        let other = Clone::clone(&other);
+        us.session.replace(Some(Replacement { track: Clone::clone(&other), mixed: false }));
+        until("the other track", || sender.track().as_ref() == Some(&other)).await;
+        us.session.set_muted(true);
+        until("muted", || sender.track().is_none()).await;
+        assert!(other.enabled(), "it is the application's");
+        us.run(MediaCommand::Flow(Direction::Inactive));
+        us.session.set_muted(false);
+        pause(100).await;
+        assert!(sender.track().is_none(), "held");
+        us.run(MediaCommand::Flow(Direction::SendRecv));
+        until("the other track again", || sender.track().as_ref() == Some(&other)).await;
+        renegotiate(&them, Direction::SendRecv, &us, Direction::SendRecv).await;
+        assert!(sender.track().as_ref() == Some(&other));
+        us.session.replace(Some(Replacement { track: Clone::clone(&other), mixed: true }));
+        us.session.set_muted(true);
+        pause(100).await;
+        assert!(sender.track().as_ref() == Some(&other), "a mix is not silenced by mute()");
+        us.session.replace(None);
+        until("the microphone", || sender.track().as_ref() == Some(&microphone)).await;
+        assert!(!microphone.enabled());
+        us.session.close();
+        assert_eq!(other.ready_state(), web_sys::MediaStreamTrackState::Live);
+        them.session.close();
+    }
+
     /// Stands in for `getUserMedia` until it is dropped.
     struct FakeDevices(js_sys::Function);
 

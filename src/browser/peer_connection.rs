@@ -175,6 +175,12 @@ impl PeerConnection {
         }
     }
 
+    /// The direction of the line in the next description.
+    #[cfg(test)]
+    pub(crate) fn direction(&self) -> String {
+        self.transceiver().and_then(|line| string(&line, "direction")).unwrap_or_default()
+    }
+
     /// Starts to make an offer.
     pub(crate) fn create_offer(&self) -> JsFuture {
         JsFuture::from(self.pc.create_offer())

@@ -423,6 +423,10 @@ impl Call {
                 None if track.is_null() || track.is_undefined() => None,
                 _ => return Err(Error::invalid_config("track", "expected an audio track or null")),
             };
+            let audio = self.entry.audio.borrow().clone().unwrap_or_else(|| driver.settings().audio.clone());
+            if replacement.is_some() && matches!(audio, Audio::Off) {
+                return Err(error::new(ErrorCode::InvalidState, "A call without a microphone sends nothing"));
+            }
             self.entry.replacement.replace(replacement.clone());
             if let Some(session) = driver.session(self.entry.id) {
                 session.replace(replacement);

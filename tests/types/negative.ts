@@ -60,3 +60,21 @@ void originateCall({ destination: '+46101234567' });
 const leg = await originateCall({ proxyUrl: '/calls', destination: '+46101234567' });
 // @ts-expect-error read-only
 leg.state = 'ended';
+
+// @ts-expect-error off, ask or a number
+phone.configure({ redirects: 'follow' });
+
+// @ts-expect-error an address, or a call
+void call?.transfer(1);
+
+// @ts-expect-error a stream is no track
+void call?.replaceAudioTrack(call.localStream);
+
+// @ts-expect-error the body is a text
+void phone.sendMessage('sip:bob@example.com', { text: 'Hello' });
+
+// @ts-expect-error an event package is named
+phone.subscribe('sip:bob@example.com');
+
+// @ts-expect-error a publication is not notified
+phone.publish('presence', '').on('notify', () => {});

@@ -9,9 +9,12 @@ import init, {
   type DialStrategyConfig,
   type ErrorCode,
   type OriginatedCall,
+  type Publication,
   type SoftphoneError,
+  type Subscription,
   type StrategyName,
 } from '../../pkg/index.js';
+import { Conference } from '../../pkg/conference.js';
 
 await init();
 await init('/assets/wasm_softphone_bg.wasm');
@@ -40,6 +43,12 @@ const config: DialStrategyConfig = {
   audio: { echoCancellation: true },
   audioElement: null,
   defaultCountry: 'SE',
+  sessionTimers: { expires: 600 },
+  redirects: 'ask',
+  trustIdentity: true,
+  autoAnswer: ['bob@example.com'],
+  instanceId: 'urn:uuid:00000000-0000-4000-8000-000000000000',
+  anonymous: false,
   debug: true,
 };
 
@@ -82,6 +91,25 @@ if (result.success) {
   call.on('state', ({ state }) => console.log(state));
   stopped();
   const stream: MediaStream | null = call.remoteStream;
+  call.on('transferRequest', async ({ target, referredBy, accept, reject }) => {
+    const next: Call | void = referredBy ? await accept() : await reject();
+    void [target, next];
+  });
+  call.on('redirect', ({ targets, follow }) => targets.length > 0 && follow(0));
+  call.on('replaced', ({ call: next }) => next.mute());
+  call.on('transfer', ({ state, sipStatus }) => state === 'failed' && sipStatus);
+  await call.hold();
+  await call.unhold();
+  await call.replaceAudioTrack(call.localStream?.getAudioTracks()[0] ?? null, { mixed: true });
+  await call.replaceAudioTrack(null);
+  await call.transfer('sip:bob@example.com');
+  if (phone.calls[1]) await call.transfer(phone.calls[1]);
+  const conference = new Conference();
+  await conference.add(call);
+  await conference.remove(conference.calls[0] ?? call);
+  await conference.end();
+  const identity: string | undefined = call.remote.assertedIdentity ?? call.remote.diversion;
+  void identity;
   await call.hangup();
   call.free();
   void [strategy, mos, stream];
@@ -93,6 +121,20 @@ if (result.success) {
   void [code, status, retry];
 }
 
+phone.configure({ sessionTimers: false, redirects: 3 });
+phone.on('message', ({ from, displayName, contentType, body }) => console.log(from, displayName, contentType, body));
+await phone.sendMessage('sip:bob@example.com', 'Hello', { contentType: 'text/plain', extraHeaders: { 'X-Tag': '1' } });
+await phone.sendOptions('sip:bob@example.com');
+const subscription: Subscription = phone.subscribe('sip:alice@example.com', 'message-summary', {
+  accept: ['application/simple-message-summary'],
+  expires: 600,
+});
+subscription.on('notify', ({ contentType, body }) => console.log(contentType, body));
+subscription.on('state', ({ state, error }) => state === 'terminated' && error?.code);
+await subscription.unsubscribe();
+const publication: Publication = phone.publish('presence', '<presence/>', { contentType: 'application/pidf+xml' });
+publication.update('<presence/>');
+await publication.unpublish();
 const strategy: StrategyName = phone.strategyFor('sip:bob@example.com');
 const reason: string = phone.strategyReason('sip:bob@example.com');
 const calls: readonly Call[] = phone.calls;
