@@ -4,6 +4,7 @@ use core::time::Duration;
 
 use super::io::{CallId, CallState, CredentialsId, Direction, EndReason, Identity, MediaSeq};
 use super::originate::RestCall;
+use super::reliable::Reliable;
 use super::session_timer::Session;
 use super::transactions::TxId;
 use super::transfer::{Referral, Referrer, Transfer};
@@ -154,6 +155,8 @@ pub(super) struct Call {
 
     pub(super) pending_ok: Option<PendingOk>,
     pub(super) reinvite: Option<PendingReinvite>,
+    /// Incoming: its reliable 1xx.
+    pub(super) reliable: Option<Box<Reliable>>,
     /// The session timer.
     pub(super) session: Session,
     /// Our offer under way.
@@ -216,6 +219,7 @@ impl Call {
             answer_wanted: false,
             pending_ok: None,
             reinvite: None,
+            reliable: None,
             session: Session::default(),
             our_offer: None,
             agreed_hold: false,

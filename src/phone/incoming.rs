@@ -74,7 +74,7 @@ impl Phone {
             return;
         }
         self.plan_auto_answer(id, request);
-        self.respond_in_dialog(id, tx, 180, None);
+        self.respond_provisional(id, tx, 180, None);
         self.set_call_state(id, CallState::Ringing);
         self.event(Event::Incoming(id));
     }
@@ -161,7 +161,7 @@ impl Phone {
         call.early_answer = Some(sdp.clone());
         let wanted = call.answer_wanted;
         if let Some(tx) = call.invite_tx {
-            self.respond_in_dialog(id, tx, 183, Some(sdp));
+            self.respond_provisional(id, tx, 183, Some(sdp));
         }
         self.set_call_state(id, CallState::EarlyMedia);
         if wanted {
@@ -177,7 +177,12 @@ impl Phone {
         self.send_ok(id, sdp, offered);
     }
 
-    fn send_ok(&mut self, id: CallId, sdp: String, offered: bool) {
+    pub(super) fn send_ok(&mut self, id: CallId, sdp: String, offered: bool) {
+        if self.ok_waits(id, &sdp, offered) {
+            return;
+        }
+        self.timers.clear(TimerKey::Call(id, CallTimer::Reliable1xx));
+        let sdp = Some(sdp).filter(|_| !self.is_answered_reliably(id));
         let Some(call) = self.calls.get_mut(&id) else { return };
         call.phase = Phase::Accepted;
         let seq = call.invite.as_ref().and_then(|invite| invite.headers.seq()).unwrap_or(0);
@@ -186,7 +191,7 @@ impl Phone {
         if !by_rest {
             self.timers.clear(TimerKey::Call(id, CallTimer::Ring));
         }
-        let text = self.respond_in_dialog(id, tx, 200, Some(sdp));
+        let text = self.respond_in_dialog(id, tx, 200, sdp);
         self.await_ack(id, seq, text, offered);
         self.await_media(id);
         if by_rest {

@@ -783,7 +783,10 @@ impl Phone {
             self.rest_ended(id);
         }
         self.timers.clear(TimerKey::Call(id, CallTimer::AutoAnswer));
-        self.clear_call_timers(id, &[CallTimer::IceGather, CallTimer::IceConnect, CallTimer::Ring]);
+        self.clear_call_timers(
+            id,
+            &[CallTimer::IceGather, CallTimer::IceConnect, CallTimer::Ring, CallTimer::Reliable1xx],
+        );
         let mut infos = self.forget_questions_of(Owner::Info(id));
         self.forget_questions_of_call(id);
         for (_, entry) in self.transactions.clients() {

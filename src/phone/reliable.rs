@@ -1,11 +1,42 @@
 //! Reliable provisional responses and PRACK, on both sides (RFC 3262).
 
+use core::time::Duration;
+
 use super::transactions::{Owner, TxId};
-use super::{CallId, LogLevel, Phone};
-use crate::error::Error;
+use super::{CallId, CallTimer, EndCause, EndedBy, LogLevel, Phone, TimerKey};
+use crate::error::{Error, ErrorCode};
 use crate::sip::auth::Attempt;
+use crate::sip::header::parse_u32;
 use crate::sip::message::{Method, Request, Response};
+use crate::sip::transaction::{T1, T64};
 use crate::text::concat;
+use crate::time::Instant;
+
+/// The reliable 1xx of an incoming call.
+#[derive(Debug, Default)]
+pub(super) struct Reliable {
+    /// RSeq of the last one.
+    rseq: u32,
+    /// CSeq number of the INVITE.
+    seq: u32,
+    /// The one that has not been acknowledged.
+    pending: Option<Pending>,
+    /// What is to be said next.
+    next: Option<(u16, Option<String>)>,
+    /// The 200 that waits: its description, and whether that is an offer.
+    ok: Option<(String, bool)>,
+    /// An answer has been acknowledged.
+    answered: bool,
+}
+
+#[derive(Debug)]
+struct Pending {
+    text: String,
+    interval: Duration,
+    until: Instant,
+    /// It holds an answer.
+    answers: bool,
+}
 
 impl Phone {
     // ---- as the caller
@@ -39,8 +70,97 @@ impl Phone {
 
     // ---- as the called side
 
-    pub(super) fn on_prack(&mut self, _id: CallId, tx: TxId, _request: &Request) {
-        self.method_not_allowed(tx);
+    /// A 1xx but 100 of an incoming call: sent reliably where the caller demands it, and where it holds an answer and
+    /// the caller can (RFC 3262, section 3).
+    pub(super) fn respond_provisional(&mut self, id: CallId, tx: TxId, status: u16, sdp: Option<String>) {
+        let wish = self.config.reliable_provisional;
+        let first = crate::entropy::below(&mut *self.entropy, 1 << 30);
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        let (required, supported, seq) = match &call.invite {
+            Some(invite) => (
+                invite.headers.contains_token("Require", "100rel"),
+                invite.headers.contains_token("Supported", "100rel"),
+                invite.headers.seq().unwrap_or(0),
+            ),
+            None => (false, false, 0),
+        };
+        if !required && !(wish && supported && sdp.is_some()) {
+            self.respond_in_dialog(id, tx, status, sdp);
+            return;
+        }
+        let first = u32::try_from(first).unwrap_or(0).saturating_add(1);
+        let reliable = call
+            .reliable
+            .get_or_insert_with(|| Box::new(Reliable { rseq: first, seq, ..Reliable::default() }));
+        // Not before the one before it has been acknowledged.
+        if reliable.pending.is_some() {
+            reliable.next = Some((status, sdp));
+            return;
+        }
+        self.send_reliably(id, tx, status, sdp);
+    }
+
+    fn send_reliably(&mut self, id: CallId, tx: TxId, status: u16, sdp: Option<String>) {
+        let contact = self.contact();
+        let Some(reliable) = self.calls.get_mut(&id).and_then(|call| call.reliable.as_mut()) else { return };
+        reliable.rseq = reliable.rseq.saturating_add(1);
+        let rseq = reliable.rseq.to_string();
+        let answers = sdp.is_some();
+        let headers =
+            [("Contact", contact.as_str()), ("Allow", super::ALLOW), ("Require", "100rel"), ("RSeq", &rseq)];
+        let text = self.respond_with(tx, status, Some(id), &headers, sdp);
+        let pending = Pending { text, interval: T1, until: self.now + T64, answers };
+        if let Some(reliable) = self.calls.get_mut(&id).and_then(|call| call.reliable.as_mut()) {
+            reliable.pending = Some(pending);
+            self.timers.set(TimerKey::Call(id, CallTimer::Reliable1xx), self.now + T1);
+        }
+    }
+
+    /// Whether the 200 has to wait for a PRACK, since the answer may not have come there yet (RFC 3262, section 3).
+    pub(super) fn ok_waits(&mut self, id: CallId, sdp: &str, offered: bool) -> bool {
+        let Some(reliable) = self.calls.get_mut(&id).and_then(|call| call.reliable.as_mut()) else {
+            return false;
+        };
+        let waits = reliable.pending.as_ref().is_some_and(|pending| pending.answers);
+        if waits {
+            reliable.ok = Some((sdp.to_owned(), offered));
+        }
+        waits
+    }
+
+    /// The answer has been acknowledged already: the 200 does not repeat it (RFC 3262, section 5).
+    pub(super) fn is_answered_reliably(&self, id: CallId) -> bool {
+        self.calls.get(&id).and_then(|call| call.reliable.as_ref()).is_some_and(|reliable| reliable.answered)
+    }
+
+    pub(super) fn on_prack(&mut self, id: CallId, tx: TxId, request: &Request) {
+        let rack = request.headers.get("RAck").unwrap_or_default();
+        let mut parts = rack.split_ascii_whitespace();
+        let (rseq, seq, method) = (parts.next(), parts.next(), parts.next());
+        let (rseq, seq) = (rseq.and_then(parse_u32), seq.and_then(parse_u32));
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        let invite_tx = call.invite_tx;
+        let acknowledged = call
+            .reliable
+            .as_mut()
+            .filter(|reliable| {
+                rseq == Some(reliable.rseq) && seq == Some(reliable.seq) && method == Some("INVITE")
+            })
+            .and_then(|reliable| reliable.pending.take().map(|pending| (reliable, pending)));
+        let Some((reliable, pending)) = acknowledged else {
+            self.respond(tx, 481);
+            return;
+        };
+        reliable.answered |= pending.answers;
+        let (next, ok) = (reliable.next.take(), reliable.ok.take());
+        self.timers.clear(TimerKey::Call(id, CallTimer::Reliable1xx));
+        // An offer in it is not agreed to: the call goes on with what has been agreed.
+        self.respond_with(tx, if request.body.is_empty() { 200 } else { 488 }, Some(id), &[], None);
+        match (ok, next, invite_tx) {
+            (Some((sdp, offered)), ..) => self.send_ok(id, sdp, offered),
+            (None, Some((status, sdp)), Some(invite)) => self.send_reliably(id, invite, status, sdp),
+            _ => {}
+        }
     }
 
     /// Whatever it is, the final response to the INVITE decides.
@@ -54,5 +174,20 @@ impl Phone {
         self.log(LogLevel::Warn, format_args!("PRACK failed: {error}"));
     }
 
-    pub(super) fn on_reliable_timer(&mut self, _id: CallId) {}
+    /// Sent again, each time after twice as long, until the caller has acknowledged it or is given up.
+    pub(super) fn on_reliable_timer(&mut self, id: CallId) {
+        let now = self.now;
+        let pending = self.calls.get_mut(&id).and_then(|call| call.reliable.as_mut()?.pending.as_mut());
+        let Some(pending) = pending else { return };
+        if now >= pending.until {
+            let error = Error::new(ErrorCode::Timeout, "The caller did not acknowledge the ringing");
+            self.refuse(id, 504, EndCause::Failed(error), EndedBy::Network);
+            return;
+        }
+        pending.interval = pending.interval.saturating_mul(2);
+        let next = (now + pending.interval).min(pending.until);
+        let text = pending.text.clone();
+        self.timers.set(TimerKey::Call(id, CallTimer::Reliable1xx), next);
+        self.transmit(text, false);
+    }
 }

@@ -39,7 +39,7 @@ mod registration_extensions;
 mod reliable;
 mod replaces;
 mod scenarios;
-mod subscription;
 mod session_timer;
+mod subscription;
 mod tables;
 mod transfer;

@@ -3,8 +3,8 @@
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
-use crate::bench::{ANSWER, Bench, answer, with_sdp};
-use wasm_softphone::phone::CallState;
+use crate::bench::{ANSWER, Bench, Caller, OFFER, answer, ms, secs, send, with_sdp};
+use wasm_softphone::phone::{CallId, CallState};
 use wasm_softphone::sip::message::{Request, Response};
 
 /// A reliable 1xx of the far end.
@@ -101,4 +101,90 @@ fn hung_up_while_the_prack_is_out() {
     bench.reply(&answer(&invite, 487, "b"));
     assert_eq!(bench.lines(), ["ACK"]);
     assert!(bench.phone.calls().is_empty());
+}
+
+/// An INVITE that rings, from a caller with these headers.
+fn called(header: &str) -> (Bench, Caller, CallId) {
+    let mut bench = Bench::online();
+    let mut caller = Caller::new("reliable");
+    let mut invite = caller.request("INVITE", Some(OFFER));
+    invite.headers.push(header, "100rel");
+    send(&mut bench, &invite);
+    let id = bench.incoming();
+    (bench, caller, id)
+}
+
+fn prack(caller: &mut Caller, response: &Response) -> Request {
+    let mut prack = caller.request("PRACK", None);
+    let rseq = response.headers.get("RSeq").unwrap();
+    prack.headers.push("RAck", format!("{rseq} 1 INVITE"));
+    prack
+}
+
+#[test]
+fn ringing_is_reliable_where_the_caller_demands_it() {
+    let (mut bench, mut caller, id) = called("Require");
+    let ringing = bench.take_response(180);
+    assert_eq!(ringing.headers.get("Require"), Some("100rel"));
+    // It got lost: 0.5, 1, 2 s later again.
+    bench.pass(ms(3600));
+    assert_eq!(bench.lines(), ["180 INVITE", "180 INVITE", "180 INVITE"]);
+    caller.to_tag = ringing.headers.to_tag();
+    let wrong = caller.request("PRACK", None);
+    send(&mut bench, &wrong);
+    assert_eq!(bench.lines(), ["481 PRACK"]);
+    let right = prack(&mut caller, &ringing);
+    send(&mut bench, &right);
+    assert_eq!(bench.lines(), ["200 PRACK"]);
+    // The same once more, as another request: it acknowledges nothing.
+    let again = prack(&mut caller, &ringing);
+    send(&mut bench, &again);
+    assert_eq!(bench.lines(), ["481 PRACK"]);
+    bench.pass(secs(40));
+    bench.nothing_sent();
+    bench.answer(id);
+    assert!(!bench.take_response(200).body.is_empty());
+}
+
+#[test]
+fn a_caller_who_never_acknowledges_is_given_up() {
+    let (mut bench, _, id) = called("Require");
+    bench.pass(secs(32));
+    let lines = bench.lines();
+    assert_eq!(lines.last().map(String::as_str), Some("504 INVITE"), "{lines:?}");
+    assert_eq!(bench.end_of(id).and_then(|end| end.sip_status), Some(504));
+    bench.pass(secs(60));
+    bench.nothing_sent();
+}
+
+#[test]
+fn the_200_waits_for_the_prack_of_an_answer_and_does_not_repeat_it() {
+    let (mut bench, mut caller, id) = called("Supported");
+    // Without an answer nothing has to be reliable.
+    assert_eq!(bench.take_response(180).headers.get("RSeq"), None);
+    bench.phone.progress(bench.now, id).unwrap();
+    bench.drain();
+    let early = bench.take_response(183);
+    assert_eq!(early.body, ANSWER.as_bytes());
+    bench.answer(id);
+    bench.nothing_sent();
+    caller.to_tag = early.headers.to_tag();
+    let acknowledged = prack(&mut caller, &early);
+    send(&mut bench, &acknowledged);
+    bench.take_response(200);
+    let ok = bench.take_response(200);
+    assert!(ok.body.is_empty());
+    send(&mut bench, &caller.ack(1, None));
+    assert_eq!(bench.phone.call(id).unwrap().state, CallState::Active);
+}
+
+#[test]
+fn cancelled_while_a_prack_is_awaited() {
+    let (mut bench, caller, id) = called("Require");
+    bench.take_response(180);
+    send(&mut bench, &caller.cancel());
+    assert_eq!(bench.lines(), ["200 CANCEL", "487 INVITE"]);
+    assert!(bench.end_of(id).is_some());
+    bench.pass(secs(60));
+    bench.nothing_sent();
 }
