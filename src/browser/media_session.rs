@@ -284,6 +284,9 @@ impl MediaSession {
                 MediaCommand::SetAnswer { answer, provisional: false } => {
                     Some(pc.set_remote(RtcSdpType::Answer, answer))
                 }
+                MediaCommand::SetAnswer { answer, provisional: true } if pc.hears_other_fork(answer) => {
+                    return Ok(Some(MediaValue::Applied));
+                }
                 MediaCommand::SetAnswer { answer, provisional: true } => {
                     Some(pc.set_remote(RtcSdpType::Pranswer, answer))
                 }
@@ -600,6 +603,7 @@ mod tests {
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     use super::super::object::{self, number};
+    use super::super::peer_connection::ice_ufrag;
     use super::*;
 
     /// A session and what it has reported.
@@ -899,6 +903,79 @@ mod tests {
         us.session.close();
         assert_eq!(other.ready_state(), web_sys::MediaStreamTrackState::Live);
         them.session.close();
+    }
+
+    /// A fork that answers this offer, when the caller has set its answer.
+    async fn fork(caller: &Side, offer: &str, provisional: bool) -> (Side, String) {
+        let fork = Side::new(Audio::Default);
+        fork.run(MediaCommand::CreateAnswer { offer: offer.to_owned() });
+        let answer = fork.local().await;
+        set_answer(caller, &answer, provisional).await;
+        (fork, answer)
+    }
+
+    async fn set_answer(side: &Side, answer: &str, provisional: bool) {
+        side.run(MediaCommand::SetAnswer { answer: answer.to_owned(), provisional });
+        until("the answer", || !side.done.borrow().is_empty()).await;
+        assert!(side.has(&Ok(MediaValue::Applied)), "{:?}", side.done.borrow());
+    }
+
+    async fn talk(one: &Side, other: &Side) -> bool {
+        until("the media path", || other.connected.get()).await;
+        one.grows("bytesReceived").await && other.grows("bytesReceived").await
+    }
+
+    #[test]
+    async fn of_several_forks_the_first_is_heard_and_whichever_answers() {
+        let caller = Side::new(Audio::Default);
+        caller.run(MediaCommand::CreateOffer);
+        let offer = caller.local().await;
+        let (first, _) = fork(&caller, &offer, true).await;
+        assert!(talk(&caller, &first).await);
+        let (second, _) = fork(&caller, &offer, true).await;
+        assert!(talk(&caller, &first).await, "one at a time");
+        // Those before it are still there, and still send.
+        let (third, answer) = fork(&caller, &offer, false).await;
+        assert!(talk(&caller, &third).await, "nothing is heard of the one that has answered");
+        // The same description again, as after UPDATE, changes nothing.
+        let (offer, again) = renegotiate(&caller, Direction::SendRecv, &third, Direction::SendRecv).await;
+        assert!(offer.contains("a=sendrecv") && ice_ufrag(&again) == ice_ufrag(&answer));
+        assert!(talk(&caller, &third).await);
+        for side in [caller, first, second, third] {
+            side.session.close();
+        }
+    }
+
+    #[test]
+    async fn a_fork_that_was_heard_answers_though_others_spoke_meanwhile() {
+        let caller = Side::new(Audio::Default);
+        caller.run(MediaCommand::CreateOffer);
+        let offer = caller.local().await;
+        let (first, answer) = fork(&caller, &offer, true).await;
+        let (second, _) = fork(&caller, &offer, true).await;
+        set_answer(&caller, &answer, false).await;
+        assert!(talk(&caller, &first).await);
+        for side in [caller, first, second] {
+            side.session.close();
+        }
+    }
+
+    #[test]
+    async fn a_fork_that_is_gone_makes_way_for_the_early_media_of_the_next() {
+        let caller = Side::new(Audio::Default);
+        caller.run(MediaCommand::CreateOffer);
+        let offer = caller.local().await;
+        let (first, _) = fork(&caller, &offer, true).await;
+        assert!(talk(&caller, &first).await);
+        first.session.close();
+        until("its end to be noticed", || !caller.connected.get()).await;
+        let (second, answer) = fork(&caller, &offer, true).await;
+        assert!(talk(&caller, &second).await);
+        set_answer(&caller, &answer, false).await;
+        assert!(talk(&caller, &second).await);
+        for side in [caller, second] {
+            side.session.close();
+        }
     }
 
     /// Stands in for `getUserMedia` until it is dropped.

@@ -1,5 +1,7 @@
 //! `RTCPeerConnection` for one audio stream.
 
+use core::cell::RefCell;
+
 use js_sys::{Array, Promise};
 use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsCast, JsValue};
@@ -12,7 +14,7 @@ use web_sys::{
 
 use super::listener::Listener;
 use super::object::{get, object, set, string};
-use crate::text::{codec_name, split};
+use crate::text::{codec_name, number as number_of, split};
 
 #[wasm_bindgen]
 extern "C" {
@@ -77,6 +79,20 @@ impl Configuration {
     }
 }
 
+/// As many as [`ranked_priority`] has room for.
+const MOST_FORKS: u32 = 15;
+
+/// A priority above those of earlier forks and, among the candidates of one fork, in their order (RFC 8445, section
+/// 5.1.2). Below those of our own candidates: the lower one of a pair counts first (section 6.1.2.3).
+const fn ranked_priority(priority: u32, fork: u32) -> u32 {
+    (fork << 20) + (priority >> 12)
+}
+
+/// What tells the answers of one fork from those of another (RFC 8839, section 5.4).
+pub(super) fn ice_ufrag(sdp: &str) -> &str {
+    split(sdp, b'\n').find_map(|line| line.strip_prefix("a=ice-ufrag:")).unwrap_or_default()
+}
+
 /// Whether an `icecandidate` event brings a candidate of this kind, over UDP: telephones do not do ICE over TCP.
 fn is_useful(candidate: &str, kind: &str) -> bool {
     let mut words = split(candidate, b' ');
@@ -97,6 +113,8 @@ pub(crate) struct PeerConnection {
     pc: Connection,
     codecs: Vec<String>,
     listeners: Vec<Listener>,
+    /// The fork that the last description was of, by its ICE user fragment, and which one in turn it is.
+    fork: RefCell<(String, u32)>,
 }
 
 impl PeerConnection {
@@ -116,7 +134,12 @@ impl PeerConnection {
         }
         let rtc: RtcConfiguration = rtc.unchecked_into();
         let pc = RtcPeerConnection::new_with_configuration(&rtc)?;
-        Ok(Self { pc: pc.unchecked_into(), codecs: configuration.codecs.clone(), listeners: Vec::new() })
+        Ok(Self {
+            pc: pc.unchecked_into(),
+            codecs: configuration.codecs.clone(),
+            listeners: Vec::new(),
+            fork: RefCell::default(),
+        })
     }
 
     /// Listens as long as the connection is open.
@@ -200,8 +223,54 @@ impl PeerConnection {
     /// Sets the peer's description.
     pub(crate) fn set_remote(&self, kind: RtcSdpType, sdp: &str) -> JsFuture {
         let description = RtcSessionDescriptionInit::new(kind);
-        description.set_sdp(sdp);
+        description.set_sdp(&self.ranked(kind, sdp));
         JsFuture::from(self.pc.set_remote_description(&description))
+    }
+
+    /// Whether early media of another fork than that of this answer is being heard, or about to be. The browser drops
+    /// its DTLS association with the one for the other, and cannot take it up again: were the former to answer after
+    /// all, nothing would be heard of it for good.
+    pub(crate) fn hears_other_fork(&self, sdp: &str) -> bool {
+        let lost =
+            matches!(self.state(), RtcPeerConnectionState::Disconnected | RtcPeerConnectionState::Failed);
+        let fork = self.fork.borrow();
+        fork.1 > 0 && fork.0 != ice_ufrag(sdp) && !lost
+    }
+
+    /// An answer, with its candidates above those of the forks that were heard before it. As long as a former fork
+    /// answers checks, the browser would keep to its path, which is as good as any, and the handshake of the next one
+    /// would get no answer: nothing would be heard until the former is gone. Where there was no early media, the
+    /// description stays as it is.
+    fn ranked(&self, kind: RtcSdpType, sdp: &str) -> String {
+        let mut fork = self.fork.borrow_mut();
+        let ufrag = ice_ufrag(sdp);
+        if (kind == RtcSdpType::Pranswer || fork.1 > 0) && ufrag != fork.0 {
+            fork.1 = MOST_FORKS.min(fork.1 + 1);
+            ufrag.clone_into(&mut fork.0);
+        }
+        let mut ranked = String::new();
+        for (number, line) in split(sdp, b'\n').enumerate() {
+            if number > 0 {
+                ranked.push('\n');
+            }
+            let priority = split(line, b' ').nth(3).and_then(number_of).filter(|_| fork.1 > 0);
+            match priority.filter(|_| line.starts_with("a=candidate:")) {
+                None => ranked.push_str(line),
+                Some(priority) => {
+                    for (place, word) in split(line, b' ').enumerate() {
+                        if place > 0 {
+                            ranked.push(' ');
+                        }
+                        if place == 3 {
+                            ranked.push_str(&ranked_priority(priority, fork.1).to_string());
+                        } else {
+                            ranked.push_str(word);
+                        }
+                    }
+                }
+            }
+        }
+        ranked
     }
 
     /// Goes back to the last agreed descriptions; `None` when there is nothing to take back.
@@ -331,6 +400,32 @@ mod tests {
         assert_eq!(Configuration::default().best_candidate(), "host");
         let relay = Configuration { ice_transport_policy: "relay".into(), ..Configuration::default() };
         assert_eq!(relay.best_candidate(), "relay");
+    }
+
+    #[test]
+    fn later_forks_rank_above_earlier_ones_and_keep_their_order() {
+        let (host, reflexive) = (2_122_260_223, 1_686_052_607);
+        assert!(ranked_priority(host, 1) > ranked_priority(reflexive, 1));
+        assert!(ranked_priority(0, 2) > ranked_priority(u32::MAX >> 1, 1));
+        assert!(ranked_priority(host, MOST_FORKS) < reflexive);
+
+        let sdp = |ufrag: &str| {
+            format!("v=0\r\na=candidate:1 1 udp 2122260223 192.0.2.1 4 typ host\r\na=ice-ufrag:{ufrag}\r\n")
+        };
+        let ranked =
+            |ufrag: &str, fork| sdp(ufrag).replace("2122260223", &ranked_priority(host, fork).to_string());
+        let pc = PeerConnection::new(&Configuration::default()).unwrap();
+        assert_eq!(pc.ranked(RtcSdpType::Answer, &sdp("a")), sdp("a"));
+        assert_eq!(pc.ranked(RtcSdpType::Offer, &sdp("b")), sdp("b"));
+        assert_eq!(pc.ranked(RtcSdpType::Pranswer, &sdp("a")), ranked("a", 1));
+        assert_eq!(pc.ranked(RtcSdpType::Pranswer, &sdp("b")), ranked("b", 2));
+        assert_eq!(
+            pc.ranked(RtcSdpType::Answer, &sdp("b")),
+            ranked("b", 2),
+            "the same after its early media"
+        );
+        assert_eq!(pc.ranked(RtcSdpType::Answer, &sdp("c")), ranked("c", 3));
+        assert_eq!(pc.ranked(RtcSdpType::Answer, "v=0\r\n"), "v=0\r\n");
     }
 
     #[test]
