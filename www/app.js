@@ -10,12 +10,16 @@ import { ErrorView } from './error-view.js';
 import { IncomingView } from './incoming-view.js';
 import { NumbersView } from './numbers.js';
 import { outcome } from './outcome.js';
+import { MessagesView } from './messages-view.js';
+import { OtherCallsView } from './other-calls-view.js';
+import { PeopleView } from './people-view.js';
 import { loadModule, Phone } from './phone.js';
 import { SimulatorView } from './simulator-view.js';
 import { StagesView } from './stages-view.js';
 import { StatusView } from './status-view.js';
 import { Tones } from './tones.js';
 import { TraceView } from './trace-view.js';
+import { TransferView } from './transfer-view.js';
 
 const phone = new Phone();
 const claim = new AccountClaim();
@@ -32,11 +36,22 @@ const callView = new CallView(audio, {
     phone.toggleMute();
     announce(phone.current?.muted ? 'Microphone muted' : 'Microphone on');
   },
+  toggleHold: () => phone.toggleHold(),
+  addCall: () => phone.putAway(),
   sendTone: (key) => {
     tones.key(key);
     phone.sendTone(key);
   },
 });
+const transferView = new TransferView((target) => phone.transfer(completeAddress(target, phone.config)));
+const otherCallsView = new OtherCallsView({
+  switchTo: (call) => phone.switchTo(call),
+  merge: () => phone.mergeAll(),
+  transferTo: (call) => phone.transfer(call),
+  hangup: (call) => call.hangup(),
+});
+const peopleView = new PeopleView({ call: dial, error: (error) => errorView.show(error) });
+const messagesView = new MessagesView((to, text) => phone.sendMessage(completeAddress(to, phone.config), text));
 const stagesView = new StagesView();
 const simulatorView = new SimulatorView();
 const incomingView = new IncomingView({
@@ -65,6 +80,8 @@ function render() {
   dialView.hidden = current !== null;
   dialView.ready = connection === 'connected' && current === null;
   callView.show(current);
+  transferView.show(current);
+  otherCallsView.show(phone.others, { current, conference: phone.inConference });
   stagesView.show(current);
   simulatorView.watch(current !== null);
   incomingView.show(ringing, { busy: current !== null });
@@ -87,6 +104,9 @@ async function use(config) {
     numbersView.show(config, accounts);
     dialView.suggest(isElks(config) ? '+46700000001' : '600');
     simulatorView.show(isElks(config) ? config : null);
+    const social = phone.connection === 'connected' && accounts.some((account) => !isElks(account) && account.uri === config.uri);
+    messagesView.show(!isElks(config));
+    peopleView.watch(social ? phone.strategy : null, config, accounts.filter((one) => !isElks(one) && one.uri !== config.uri).map(({ uri }) => uri));
   } catch (error) {
     errorView.show(error);
   }
@@ -96,6 +116,12 @@ async function use(config) {
 phone.addEventListener('change', render);
 phone.addEventListener('log', ({ detail }) => traceView.add(detail));
 phone.addEventListener('error', ({ detail }) => errorView.show(detail.error));
+phone.addEventListener('message', ({ detail }) => messagesView.received(detail));
+phone.addEventListener('transfer', ({ detail: { state } }) => transferView.progress(state));
+phone.addEventListener('transferRequest', async ({ detail: { target, accept, reject } }) => {
+  if (confirm(`The other side asks this phone to call ${target} instead.`)) await accept();
+  else reject();
+});
 phone.addEventListener('stage', ({ detail: { stage } }) => stagesView.reach(stage));
 phone.addEventListener('ended', ({ detail: { call, reason } }) => {
   const failure = outcome(call, reason);

@@ -25,6 +25,7 @@ export class CallView {
   #quality = byId('call-quality');
   #mute = byId('mute');
   #keypad = byId('call-keypad');
+  #hold = byId('hold');
   #keypadToggle = byId('keypad-toggle');
   #tones = byId('call-tones');
   #meters = { out: new LevelMeter(byId('level-out')), in: new LevelMeter(byId('level-in')) };
@@ -34,7 +35,7 @@ export class CallView {
   #stopStats = null;
   #frame = 0;
 
-  /** @param handlers `{ hangup(), toggleMute(), sendTone(key) }` */
+  /** @param handlers `{ hangup(), toggleMute(), toggleHold(), addCall(), sendTone(key) }` */
   constructor(context, handlers) {
     this.#context = context;
     this.#sendTone = (key) => {
@@ -44,6 +45,8 @@ export class CallView {
     fillDialPad(byId('tone-pad'), this.#sendTone);
     byId('hangup').addEventListener('click', handlers.hangup);
     this.#mute.addEventListener('click', handlers.toggleMute);
+    this.#hold.addEventListener('click', handlers.toggleHold);
+    byId('add-call').addEventListener('click', handlers.addCall);
     this.#keypadToggle.addEventListener('click', () => this.#openKeypad(this.#keypad.hidden));
   }
 
@@ -62,6 +65,10 @@ export class CallView {
     this.#mute.disabled = !call.localStream;
     this.#mute.setAttribute('aria-pressed', String(call.muted));
     setIcon(this.#mute, call.muted ? 'icon-mic-off' : 'icon-mic');
+    this.#hold.disabled = !active;
+    this.#hold.setAttribute('aria-pressed', String(call.localHold));
+    byId('add-call').disabled = !active;
+    byId('call-hold').textContent = holdText(call);
     this.#keypadToggle.disabled = !active;
     byId('call-levels').classList.toggle('waiting', !call.remoteStream);
     this.#meters.out.follow(this.#context, call.localStream);
@@ -119,6 +126,12 @@ export class CallView {
     this.#keypad.hidden = !open;
     this.#keypadToggle.setAttribute('aria-expanded', String(open));
   }
+}
+
+function holdText({ localHold, remoteHold }) {
+  if (localHold && remoteHold) return 'On hold by both sides';
+  if (localHold) return 'On hold';
+  return remoteHold ? 'The other side has put you on hold' : '';
 }
 
 /** Milliseconds as m:ss, or h:mm:ss. */

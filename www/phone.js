@@ -1,5 +1,6 @@
-/** The telephone of this page: one account, at most one call in progress, and calls that ring. */
+/** The telephone of this page: one account, one call that is talked in, others on hold, and calls that ring. */
 
+import { Conference } from '/pkg/conference.js';
 import init, { DialStrategy } from '/pkg/index.js';
 
 /** Loads the WebAssembly module. */
@@ -9,13 +10,16 @@ export function loadModule() {
 
 /**
  * Events: "change" (anything that is shown), "stage" `{ stage, call }` of a call going out, "ended"
- * `{ call, reason }`, "error" `{ error }`, and "log" with an entry of the trace.
+ * `{ call, reason }`, "error" `{ error }`, "message" `{ from, body }`, "transfer" `{ call, state }`, "transferRequest"
+ * with what the package tells, and "log" with an entry of the trace.
  */
 export class Phone extends EventTarget {
   /** The settings in use, or `null`. */
   config = null;
   #strategy = null;
   #current = null;
+  #others = [];
+  #conference = null;
   #ringing = [];
   // Calls that the user ended here: their failure is no news.
   #dismissed = new Set();
@@ -38,6 +42,21 @@ export class Phone extends EventTarget {
     return this.#current;
   }
 
+  /** The calls beside it, which are on hold or in the conference. */
+  get others() {
+    return this.#others;
+  }
+
+  /** Whether the calls are mixed. */
+  get inConference() {
+    return this.#conference !== null;
+  }
+
+  /** What subscriptions are made with. */
+  get strategy() {
+    return this.#strategy;
+  }
+
   /** The incoming call that has rung longest, or `null`. */
   get ringing() {
     return this.#ringing[0] ?? null;
@@ -57,6 +76,7 @@ export class Phone extends EventTarget {
       this.#emit('change');
     });
     next.on('call', (event) => this.#callChanged(event));
+    next.on('message', (message) => this.#emit('message', message));
     next.on('log', (entry) => this.#emit('log', entry));
     next.on('fatal', ({ error }) => this.#changed(error));
     this.#emit('change');
@@ -79,6 +99,8 @@ export class Phone extends EventTarget {
     old.free();
     this.#strategy = null;
     this.#current = null;
+    this.#others = [];
+    this.#conference = null;
     this.#ringing = [];
   }
 
@@ -93,20 +115,65 @@ export class Phone extends EventTarget {
   }
 
   async dial(address) {
+    await this.#holdCurrent();
     const onProgress = (stage, call) => this.#emit('stage', { stage, call });
     const result = await this.#strategy.dial(address, { onProgress });
     if (!result.success && !this.#dismissed.delete(result.callId)) this.#emit('error', { error: result.error });
     this.#emit('change');
   }
 
-  /** Answers the call that rings; a call in progress ends. */
+  /** Answers the call that rings; a call in progress is put on hold. */
   async answer() {
     const call = this.ringing;
     if (!call) return;
+    await this.#holdCurrent();
+    await this.#report(() => call.answer());
+  }
+
+  /** Puts the call away, so that another one can be dialled. */
+  async putAway() {
+    await this.#holdCurrent();
+    this.#emit('change');
+  }
+
+  async toggleHold() {
+    const call = this.#current;
+    if (call) await this.#report(() => (call.localHold ? call.unhold() : call.hold()));
+  }
+
+  /** Talks in this call; the one before is put on hold. */
+  async switchTo(call) {
+    await this.#holdCurrent();
+    this.#others = this.#others.filter((other) => other !== call);
+    this.#current = call;
+    await this.#report(() => call.unhold());
+  }
+
+  /** Everybody with everybody, mixed in this page. */
+  async mergeAll() {
     await this.#report(async () => {
-      await this.hangup();
-      await call.answer();
+      this.#conference ??= new Conference();
+      for (const call of [this.#current, ...this.#others].filter(Boolean)) {
+        if (call.localHold) await call.unhold();
+        await this.#conference.add(call);
+      }
+      this.#current ??= this.#others.shift() ?? null;
     });
+  }
+
+  /** Blind to an address, attended to another call. */
+  async transfer(target) {
+    const call = this.#current;
+    if (call) await this.#report(() => call.transfer(target));
+  }
+
+  async sendMessage(to, text) {
+    let sent = false;
+    await this.#report(async () => {
+      await this.#strategy.sendMessage(to, text);
+      sent = true;
+    });
+    return sent;
   }
 
   async reject() {
@@ -139,12 +206,37 @@ export class Phone extends EventTarget {
       this.#ringing = this.#ringing.filter(({ id }) => id !== call.id);
     }
     if (state === 'ended') {
-      if (this.#current?.id === call.id) this.#current = null;
+      if (this.#current === call) this.#current = null;
+      this.#others = this.#others.filter((other) => other !== call);
+      // Alone with one: no conference any more.
+      if (this.#conference && this.#conference.calls.length < 2) {
+        this.#conference.end();
+        this.#conference = null;
+        this.#current ??= this.#others.shift() ?? null;
+      }
       this.#emit('ended', { call, reason: call.endReason });
     } else if (call.direction === 'outgoing' || state !== 'ringing' && state !== 'new') {
-      this.#current = call;
+      this.#adopt(call);
     }
     this.#emit('change');
+  }
+
+  /** A call that is new here becomes the one that is talked in. */
+  #adopt(call) {
+    if (call === this.#current || this.#others.includes(call)) return;
+    if (this.#current) this.#others.push(this.#current);
+    this.#current = call;
+    call.on('hold', () => this.#emit('change'));
+    call.on('transfer', ({ state }) => this.#emit('transfer', { call, state }));
+    call.on('transferRequest', (request) => this.#emit('transferRequest', request));
+  }
+
+  async #holdCurrent() {
+    const call = this.#current;
+    if (!call) return;
+    this.#current = null;
+    this.#others.push(call);
+    if (call.state === 'active' && !call.localHold && !this.#conference) await this.#report(() => call.hold());
   }
 
   #changed(error) {

@@ -84,7 +84,8 @@ impl Phone {
             ),
             None => (false, false, 0),
         };
-        if !required && !(wish && supported && sdp.is_some()) {
+        let offered = wish && supported && sdp.is_some();
+        if !required && !offered {
             self.respond_in_dialog(id, tx, status, sdp);
             return;
         }

@@ -135,19 +135,6 @@ describe('the demo page', { timeout: 300_000 }, () => {
     assert.equal(await alice.alert.isVisible(), false);
   });
 
-  test('a second caller can be answered instead of the first', async () => {
-    const [alice, bob] = await talking();
-    const carol = await open('carol', { tone: 700 });
-    await carol.call('bob');
-    await bob.incoming.getByText('Answering ends the call that you are in.').waitFor();
-    await bob.incoming.getByRole('button', { name: 'Answer' }).click();
-    await alice.idle();
-    await carol.inCall();
-    await bob.hears(700);
-    await bob.hangUp();
-    await carol.idle();
-  });
-
   test('602 is busy, and the page says so', async () => {
     const alice = await open('alice');
     await alice.call('602');

@@ -11,6 +11,7 @@ mod report;
 mod sandbox;
 mod setup;
 mod size;
+mod snippets;
 mod suites;
 mod workspace;
 

@@ -16,7 +16,7 @@ use crate::{
     report::{self, Counts, Finished},
     sandbox::{self, Sandbox},
     setup::{self, Browser, browser, cargo_tools, node, telephony},
-    size, workspace,
+    size, snippets, workspace,
 };
 
 /// CI ends a run after 90 minutes without a word, so on CI ours ends before that, with one.
@@ -275,7 +275,8 @@ fn types(limit: Duration) -> Result<Verdict> {
     node::modules()?;
     let dir = workspace::root().join("tests").join("types");
     let tsc = node::program("typescript", "bin/tsc")?.arg("--project");
-    let projects = files(&dir, "tsconfig", ".json")?;
+    let mut projects = files(&dir, "tsconfig", ".json")?;
+    projects.push(snippets::write(&workspace::root().join("docs"))?);
     checks(projects.iter().map(|project| tsc.clone().arg(project)), limit)
 }
 

@@ -1,0 +1,85 @@
+/** Who is on the phone, who is there, and whether messages wait. */
+
+import { presenceDocument, watchDialogs, watchMessageSummary, watchPresence } from '/pkg/events.js';
+import { domainOf, userOf } from './address.js';
+import { byId, element } from './dom.js';
+
+const WORDS = { idle: 'free', ringing: 'rings', busy: 'on the phone', unknown: 'not known' };
+
+export class PeopleView {
+  #section = byId('people');
+  #lamps = byId('lamps');
+  #open = byId('presence-open');
+  #handlers;
+  #stops = [];
+  #phone = null;
+  #config = null;
+  #published = null;
+
+  /** @param handlers `{ call(user), error(error) }` */
+  constructor(handlers) {
+    this.#handlers = handlers;
+    this.#open.addEventListener('change', () => this.#publish());
+    byId('mailbox-clear').addEventListener('click', () => {
+      this.#phone.sendMessage(`sip:mailbox@${domainOf(this.#config.uri)}`, 'heard').catch(handlers.error);
+    });
+  }
+
+  /** Watches these people with this phone, which is connected; without a phone nobody. */
+  watch(phone, config, uris) {
+    for (const stop of this.#stops.splice(0)) stop();
+    this.#phone = phone;
+    this.#config = config;
+    this.#published = null;
+    this.#open.checked = false;
+    this.#section.hidden = !phone;
+    this.#lamps.replaceChildren();
+    byId('mailbox').textContent = '';
+    byId('mailbox-clear').hidden = true;
+    if (!phone) return;
+    for (const uri of uris) this.#lamp(uri);
+    const mailbox = watchMessageSummary(phone, config.uri, ({ waiting, messages }) => {
+      const count = messages?.['voice-message']?.new ?? 0;
+      byId('mailbox').textContent = waiting ? `Messages wait: ${count || 'some'}` : 'No message waits.';
+      byId('mailbox-clear').hidden = !waiting;
+    });
+    this.#stops.push(() => mailbox.unsubscribe());
+  }
+
+  #lamp(uri) {
+    const dot = element('span', { class: 'dot', 'aria-hidden': 'true', 'data-state': 'unknown' });
+    const word = element('small', {}, WORDS.unknown);
+    const user = userOf(uri);
+    const button = element('button', { type: 'button', class: 'lamp', 'data-user': user }, dot, element('span', {}, user, ' '), word);
+    button.addEventListener('click', () => this.#handlers.call(uri));
+    this.#lamps.append(element('li', {}, button));
+    let state = 'unknown';
+    let present = false;
+    const show = () => {
+      dot.dataset.state = state;
+      word.textContent = WORDS[state] + (present ? ', here' : '');
+    };
+    const dialogs = watchDialogs(this.#phone, uri, (list) => {
+      const states = list.map((dialog) => dialog.state);
+      if (states.includes('confirmed')) state = 'busy';
+      else state = states.some((one) => one !== 'terminated') ? 'ringing' : 'idle';
+      show();
+    });
+    const presence = watchPresence(this.#phone, uri, ({ status }) => {
+      present = status === 'open';
+      show();
+    });
+    this.#stops.push(() => dialogs.unsubscribe(), () => presence.unsubscribe());
+  }
+
+  async #publish() {
+    const status = this.#open.checked ? 'open' : 'closed';
+    const document = presenceDocument({ entity: this.#config.uri, status });
+    try {
+      if (this.#published) await this.#published.update(document);
+      else this.#published = this.#phone.publish('presence', document, { contentType: 'application/pidf+xml' });
+    } catch (error) {
+      this.#handlers.error(error);
+    }
+  }
+}
