@@ -96,6 +96,7 @@ impl Phone {
             Owner::Bye(id)
             | Owner::Info(id)
             | Owner::Reinvite(id)
+            | Owner::LateReinvite(id)
             | Owner::Update(id)
             | Owner::Prack(id)
             | Owner::Refer(id)
@@ -152,6 +153,7 @@ impl Phone {
             Owner::Invite(call)
             | Owner::Info(call)
             | Owner::Reinvite(call)
+            | Owner::LateReinvite(call)
             | Owner::Update(call)
             | Owner::Prack(call)
             | Owner::Refer(call)
@@ -184,7 +186,7 @@ impl Phone {
             Owner::Subscription(id) => self.subscription_failed(id, error),
             Owner::Publication(id) => self.publication_failed(id, error),
             Owner::Request(id) => self.event(Event::RequestDone(id, Err(error))),
-            Owner::Nobody => {}
+            Owner::LateReinvite(_) | Owner::Nobody => {}
         }
     }
 }

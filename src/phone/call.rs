@@ -163,6 +163,8 @@ pub(super) struct Call {
     pub(super) our_offer: Option<OurOffer>,
     /// What the other side has agreed to: whether it is held.
     pub(super) agreed_hold: bool,
+    /// How often our offer has crossed one of the other side's (RFC 3261, section 14.1).
+    pub(super) glares: u8,
     /// `hold` and `unhold` that have not been reported.
     pub(super) hold_waiting: u32,
     /// The ACK of our last re-INVITE, with its CSeq number.
@@ -223,6 +225,7 @@ impl Call {
             session: Session::default(),
             our_offer: None,
             agreed_hold: false,
+            glares: 0,
             hold_waiting: 0,
             reinvite_ack: None,
             dial_done: false,

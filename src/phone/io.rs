@@ -564,6 +564,8 @@ pub enum Why {
     Confirm,
     /// An offer that crossed the other side's is made again (RFC 3261, section 14.1).
     Glare,
+    /// Our offer within a call has not been answered.
+    Reoffer,
     /// The session is to be refreshed (RFC 4028).
     SessionRefresh,
     /// The session has not been refreshed (RFC 4028, section 10).

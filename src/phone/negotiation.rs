@@ -11,6 +11,12 @@ use crate::error::{Error, ErrorCode};
 use crate::sip::auth::Attempt;
 use crate::sip::message::{Method, Request, Response};
 use crate::sip::sdp::{self, Direction as MediaDirection};
+use crate::sip::transaction::{ClientState, T64, sibling};
+
+/// How long an offer within a call may go unanswered. A user may be asked; nothing is agreed to in the meantime.
+const REOFFER_TIMEOUT: Duration = Duration::from_secs(60);
+/// So often may offers cross before ours is given up.
+const MAX_GLARES: u8 = 8;
 
 impl Phone {
     // ---- hold
@@ -97,7 +103,8 @@ impl Phone {
         if let Some(call) = self.calls.get_mut(&id) {
             call.our_offer = None;
         }
-        self.timers.clear(TimerKey::Call(id, CallTimer::Glare));
+        self.clear_call_timers(id, &[CallTimer::Glare, CallTimer::Reoffer]);
+        self.abandon_reinvite(id);
         self.forget_session(id);
         self.hold_done(id, &Err(super::call_ended()));
     }
@@ -118,8 +125,65 @@ impl Phone {
         ]);
         request.body = sdp.into_bytes();
         self.keep_session(id, &mut request.headers);
+        // A 1xx ends Timer B: the wait for what comes after it has an end of its own.
+        self.timers.set(TimerKey::Call(id, CallTimer::Reoffer), self.now + REOFFER_TIMEOUT);
         if let Err(error) = self.send_request(Owner::Reinvite(id), request, Attempt::default()) {
             self.offer_failed(id, error);
+        }
+    }
+
+    pub(super) fn on_reoffer_timeout(&mut self, id: CallId) {
+        self.abandon_reinvite(id);
+        let error = Error::new(ErrorCode::Timeout, "The other side did not answer to the change of the call");
+        self.offer_failed(id, error);
+    }
+
+    /// Nobody waits for our re-INVITE any more: it is cancelled, where that is possible and the call is not over.
+    fn abandon_reinvite(&mut self, id: CallId) {
+        let up = self.calls.get(&id).is_some_and(|call| call.phase == Phase::Confirmed);
+        let now = self.now;
+        let mut cancel = None;
+        for (tx, entry) in self.transactions.clients() {
+            if entry.owner != Owner::Reinvite(id) {
+                continue;
+            }
+            entry.owner = Owner::LateReinvite(id);
+            if entry.tx.state == ClientState::Proceeding {
+                entry.tx.deadline = Some(now + T64);
+                self.timers.set(TimerKey::Client(tx), now + T64);
+                cancel = up.then(|| entry.tx.cancel());
+            }
+        }
+        if let Some(cancel) = cancel
+            && let Err(error) = self.send_request(Owner::Nobody, cancel, Attempt::default())
+        {
+            self.log(super::LogLevel::Warn, format_args!("CANCEL could not be sent: {error}"));
+        }
+    }
+
+    /// The 2xx crossed our CANCEL or BYE. It is acknowledged (RFC 3261, section 13.2.2.4), and if the call goes on, an
+    /// offer of what it is now takes the place of the one that the other side has just agreed to.
+    pub(super) fn on_late_reinvite_response(&mut self, id: CallId, request: &Request, response: &Response) {
+        if !(200..300).contains(&response.status) {
+            return;
+        }
+        let mut ack = sibling(request, Method::Ack);
+        ack.headers.set("Via", self.via());
+        for name in ["Authorization", "Proxy-Authorization"] {
+            ack.headers.copy(name, &request.headers);
+        }
+        if let Ok(text) = ack.to_text() {
+            self.transmit(text, true);
+        }
+        let seq = request.headers.seq();
+        let Some(call) = self.calls.get_mut(&id).filter(|call| call.phase == Phase::Confirmed) else {
+            return;
+        };
+        let again = seq.is_none() || seq == call.reinvite_ack.as_ref().map(|(seq, _)| *seq);
+        if !again {
+            call.reinvite_ack = seq.map(|seq| (seq, String::new()));
+            call.session.wanted = true;
+            self.continue_offer(id);
         }
     }
 
@@ -159,14 +223,19 @@ impl Phone {
             }
             return;
         }
+        if call.our_offer.is_none() || call.phase != Phase::Confirmed {
+            return;
+        }
         match response.status {
             // RFC 3261, section 14.1: who made the Call-ID waits longer, so that both do not cross again.
-            491 => {
+            491 if call.glares < MAX_GLARES => {
+                call.glares += 1;
                 let wait = match call.direction {
                     Direction::Outgoing => 2100 + below(&mut *self.entropy, 190) * 10,
                     Direction::Incoming => below(&mut *self.entropy, 200) * 10,
                 };
                 call.our_offer = None;
+                self.timers.clear(TimerKey::Call(id, CallTimer::Reoffer));
                 self.media_order(id, MediaCommand::Rollback);
                 let at = self.now + Duration::from_millis(wait);
                 self.timers.set(TimerKey::Call(id, CallTimer::Glare), at);
@@ -182,13 +251,16 @@ impl Phone {
 
     fn our_answer(&mut self, id: CallId, answer: String) {
         let Some(call) = self.calls.get_mut(&id) else { return };
+        let held = call.our_offer.is_some_and(|offer| offer.hold);
         if let Some(offer) = call.our_offer.as_mut() {
             offer.open = false;
         }
-        // Where we offered to send: who does not want to receive holds, whether we do or not (RFC 3264, section 6.1).
+        // Where we offered to send: who does not want to receive holds (RFC 3264, section 6.1). Only to an offer of both
+        // directions: many phones answer "inactive" to any hold.
         let remote = sdp::parse(&answer)
-            .filter(|_| !call.remote_hold)
+            .filter(|_| !call.remote_hold && !held)
             .map(|info| matches!(info.direction, MediaDirection::SendOnly | MediaDirection::Inactive));
+        self.timers.clear(TimerKey::Call(id, CallTimer::Reoffer));
         self.media_job(id, Job::OurAnswer, MediaCommand::SetAnswer { answer, provisional: false });
         if let Some(remote) = remote {
             self.set_remote_hold(id, remote);
@@ -200,6 +272,7 @@ impl Phone {
         let Some(call) = self.calls.get_mut(&id) else { return };
         if let Some(offer) = call.our_offer.take() {
             call.agreed_hold = offer.hold;
+            call.glares = 0;
         }
         self.continue_offer(id);
     }
@@ -211,9 +284,11 @@ impl Phone {
             return;
         }
         call.job = None;
+        call.glares = 0;
         let agreed = call.agreed_hold;
         let refresh = core::mem::take(&mut call.session.wanted);
         let lost = error.code == ErrorCode::Transport;
+        self.timers.clear(TimerKey::Call(id, CallTimer::Reoffer));
         self.media_order(id, MediaCommand::Rollback);
         if refresh {
             self.refresh_failed(id, &error);
@@ -295,10 +370,8 @@ impl Phone {
             None => call.remote_hold,
         };
         let local_hold = call.local_hold;
-        // To who does not send, an answer cannot say whether we hold: what it knows of us stays as it is.
-        let tells = info
-            .as_ref()
-            .is_none_or(|info| matches!(info.direction, MediaDirection::SendRecv | MediaDirection::SendOnly));
+        // Only an answer to both directions can say whether we hold: else what the other side knows of us stays as it is.
+        let tells = info.as_ref().is_none_or(|info| info.direction == MediaDirection::SendRecv);
         let told_hold = if tells { local_hold } else { call.agreed_hold };
         call.reinvite =
             Some(PendingReinvite { tx, seq, offered: offer.is_none(), remote_hold, local_hold: told_hold });
@@ -332,7 +405,8 @@ impl Phone {
             self.respond_in_dialog(id, tx, 200, None);
             return;
         }
-        if call.our_offer.is_some_and(|offer| offer.open) {
+        let offered = call.pending_ok.as_ref().is_some_and(|ok| ok.offered);
+        if offered || call.our_offer.is_some_and(|offer| offer.open) {
             self.respond_in_dialog(id, tx, 491, None);
         } else if !matches!(call.phase, Phase::Confirmed)
             || call.our_offer.is_some()

@@ -20,6 +20,8 @@ pub(super) enum Owner {
     Info(CallId),
     /// A re-INVITE of ours.
     Reinvite(CallId),
+    /// A re-INVITE of ours that nobody waits for any more. Its 2xx is acknowledged all the same.
+    LateReinvite(CallId),
     /// An UPDATE of ours.
     Update(CallId),
     Prack(CallId),

@@ -137,15 +137,19 @@ impl Client {
     }
 
     fn sibling(&self, method: Method) -> Request {
-        let from = &self.request;
-        let mut request = Request::new(method.clone(), &from.uri);
-        for name in ["Via", "Max-Forwards", "Route", "From", "To", "Call-ID"] {
-            request.headers.copy(name, &from.headers);
-        }
-        let seq = from.headers.seq().unwrap_or(1);
-        request.headers.push("CSeq", concat(&[&seq.to_string(), " ", method.as_str()]));
-        request
+        sibling(&self.request, method)
     }
+}
+
+/// A request that belongs to this one: same Request-URI, Route, dialog and CSeq number.
+pub(crate) fn sibling(from: &Request, method: Method) -> Request {
+    let mut request = Request::new(method.clone(), &from.uri);
+    for name in ["Via", "Max-Forwards", "Route", "From", "To", "Call-ID"] {
+        request.headers.copy(name, &from.headers);
+    }
+    let seq = from.headers.seq().unwrap_or(1);
+    request.headers.push("CSeq", concat(&[&seq.to_string(), " ", method.as_str()]));
+    request
 }
 
 /// State of a server transaction.

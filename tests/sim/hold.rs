@@ -132,10 +132,15 @@ fn offers_that_cross_are_made_again() {
     let lines = bench.lines();
     assert_eq!(lines, ["100 INVITE", "200 INVITE"]);
     send(&mut bench, &caller.ack(caller.seq, None));
-    // The answer to it has told of our hold.
+    // It agrees to nothing more, but an answer of "inactive" to "sendonly" does not tell of a hold of ours.
     let renegotiate =
         MediaCommand::Renegotiate { offer: with(OFFER, "sendonly"), direction: Direction::Inactive };
     assert!(bench.jobs.iter().any(|(_, _, command)| *command == renegotiate));
+    assert!(done(&bench).is_empty());
+    bench.pass(ms(2000));
+    let reoffer = MediaCommand::Reoffer { direction: Direction::Inactive };
+    assert_eq!(bench.jobs.iter().filter(|(_, _, command)| *command == reoffer).count(), 1);
+    agree(&mut bench, "inactive");
     assert_eq!(done(&bench), [Ok(())]);
     let info = bench.phone.call(id).unwrap();
     assert_eq!((info.local_hold, info.remote_hold), (true, true));

@@ -30,6 +30,7 @@ mod identity;
 mod in_dialog;
 mod incoming;
 mod messaging;
+mod negotiation;
 mod originate;
 mod outgoing;
 mod pair;
