@@ -24,6 +24,9 @@ impl Phone {
     pub(super) fn start_hold(&mut self, id: CallId, on: bool) -> Result<(), Error> {
         let call = self.holdable(id)?;
         call.hold_waiting = call.hold_waiting.saturating_add(1);
+        if let Some(referral) = &mut call.referral {
+            referral.held = false;
+        }
         self.wish_hold(id, on);
         self.continue_offer(id);
         Ok(())
@@ -35,6 +38,12 @@ impl Phone {
         self.wish_hold(id, true);
         self.continue_offer(id);
         Ok(())
+    }
+
+    /// Ends a hold that `hold_unasked` began.
+    pub(super) fn take_back_hold(&mut self, id: CallId) {
+        self.wish_hold(id, false);
+        self.continue_offer(id);
     }
 
     fn holdable(&mut self, id: CallId) -> Result<&mut Call, Error> {

@@ -63,6 +63,8 @@ pub(super) struct Referral {
     subscription: Subscribed,
     /// Accepted: the call that was made for it.
     call: Option<CallId>,
+    /// The other side has been put on hold for it, and by nobody else.
+    pub(super) held: bool,
 }
 
 /// The implicit subscription of a REFER, as its notifier.
@@ -423,6 +425,7 @@ impl Phone {
             referred_by: referred_by.clone(),
             subscription: Subscribed { seq: request.headers.seq().unwrap_or(0), wanted, status: 100 },
             call: None,
+            held: false,
         }));
         self.timers.set(TimerKey::Call(id, CallTimer::Transfer), self.now + DECISION_TIMEOUT);
         // At once, before anything is known (RFC 3515, section 2.4.4).
@@ -488,8 +491,17 @@ impl Phone {
         if let Some(call) = self.calls.get_mut(&new) {
             call.referrer = Some(Box::new(Referrer { call: id, orphan: None }));
         }
-        if !held && let Err(error) = self.hold_unasked(id) {
-            self.log(LogLevel::Warn, format_args!("not held during the transfer: {error}"));
+        if !held {
+            match self.hold_unasked(id) {
+                Ok(()) => {
+                    if let Some(referral) = self.calls.get_mut(&id).and_then(|call| call.referral.as_mut()) {
+                        referral.held = true;
+                    }
+                }
+                Err(error) => {
+                    self.log(LogLevel::Warn, format_args!("not held during the transfer: {error}"));
+                }
+            }
         }
         Ok(new)
     }
@@ -550,8 +562,10 @@ impl Phone {
                 self.timers.set(TimerKey::Call(old, CallTimer::Transfer), self.now + FAREWELL);
             }
             _ => {
-                if let Some(call) = self.calls.get_mut(&old) {
-                    call.referral = None;
+                let referral = self.calls.get_mut(&old).and_then(|call| call.referral.take());
+                // The two talk to each other again.
+                if referral.is_some_and(|referral| referral.held) {
+                    self.take_back_hold(old);
                 }
             }
         }

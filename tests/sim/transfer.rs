@@ -466,6 +466,12 @@ fn a_transfer_that_fails_leaves_the_call_with_the_transferor() {
     take_notify(&mut bench, "terminated", "SIP/2.0 486 Busy Here\r\n");
     assert_eq!(bench.dial_error(new), "busy");
     assert!(bench.end_of(call).is_none());
+    // The hold was for the transfer: the two talk again.
+    let unhold = bench.take_request("INVITE");
+    assert!(unhold.headers.to_tag().is_some());
+    bench.reply(&with_sdp(answer(&unhold, 200, ""), ANSWER));
+    bench.take_request("ACK");
+    assert!(!bench.phone.call(call).unwrap().local_hold);
     // It may ask again.
     send(&mut bench, &refer(&mut caller, "sip:dave@example.com"));
     assert_eq!(bench.lines(), ["202 REFER", "NOTIFY"]);
