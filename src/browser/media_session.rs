@@ -146,6 +146,8 @@ impl MediaSession {
                         (parts.prepared, parts.gated) = (true, true);
                     }
                     parts.latest = (command != MediaCommand::Rollback).then_some(seq);
+                    // ICE may begin again, with an offer or an answer.
+                    parts.useful = false;
                 }
                 spawn(Box::pin(self.clone().job(seq, command)));
             }
@@ -291,17 +293,18 @@ impl MediaSession {
                     Some(pc.set_remote(RtcSdpType::Pranswer, answer))
                 }
                 MediaCommand::Rollback => pc.rollback(),
-                MediaCommand::Reoffer { direction } => {
+                MediaCommand::Reoffer { direction } | MediaCommand::RestartIce { direction } => {
                     self.set_direction(&pc, *direction);
                     None
                 }
                 _ => None,
             };
-            if matches!(command, MediaCommand::CreateOffer | MediaCommand::Reoffer { .. }) {
+            let restart = matches!(command, MediaCommand::RestartIce { .. });
+            if restart || matches!(command, MediaCommand::CreateOffer | MediaCommand::Reoffer { .. }) {
                 if first {
                     pc.add_audio(!matches!(self.setup.audio, Audio::Off)).map_err(unavailable)?;
                 }
-                offer = Some(pc.create_offer());
+                offer = Some(pc.create_offer(restart));
             }
         }
         let set = match remote {
@@ -491,6 +494,10 @@ impl MediaSession {
             else {
                 return;
             };
+            // Where ICE begins again, the state is still the one of before for a moment.
+            if !hurried && !sdp.contains("a=candidate:") {
+                return;
+            }
             parts.gathering = None;
             (seq, sdp)
         };

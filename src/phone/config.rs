@@ -55,6 +55,11 @@ pub struct PhoneConfig {
     pub register_expires: Duration,
     /// Longest wait for ICE candidates.
     pub ice_gather_timeout: Duration,
+    /// How long a call may be without media while it can be mended: the way to the other side is there.
+    pub media_grace: Duration,
+    /// How long a call may be without media while there is no way to the other side, and how long what is to be said
+    /// waits for a connection.
+    pub signalling_grace: Duration,
     /// Calls at once; one more gets 486.
     pub max_calls: usize,
     /// Session timers; `None`: none are offered, and those of the peer are kept to.
@@ -93,6 +98,8 @@ impl PhoneConfig {
             register: true,
             register_expires: Duration::from_secs(600),
             ice_gather_timeout: Duration::from_millis(500),
+            media_grace: Duration::from_secs(30),
+            signalling_grace: Duration::from_secs(60),
             max_calls: 8,
             session_timers: Some(SessionTimers { expires: Duration::from_secs(1800) }),
             reliable_provisional: true,

@@ -191,6 +191,7 @@ impl Phone {
     pub(super) fn connected(&mut self) {
         self.flow.established = true;
         self.resume_subscriptions();
+        self.signalling_back();
         self.offers_after_reconnect();
         if core::mem::take(&mut self.flow.connect_pending) {
             self.event(Event::ConnectDone(Ok(())));
@@ -328,6 +329,7 @@ impl Phone {
             self.open_next(Some(error.clone()));
         }
         self.registration_interrupted();
+        self.signalling_lost();
         self.transactions_interrupted(&error);
     }
 

@@ -279,6 +279,7 @@ impl Phone {
         call.phase = Phase::Confirmed;
         // The provider's call is up with its confirmation, whichever comes first.
         if call.rest.is_some() {
+            self.recover(id);
             return;
         }
         let pending = core::mem::take(&mut call.answer_pending);
@@ -290,6 +291,7 @@ impl Phone {
         if pending {
             self.event(Event::AnswerDone(id, Ok(())));
         }
+        self.recover(id);
     }
 
     /// Microphone or description failed while answering.

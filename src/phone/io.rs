@@ -191,6 +191,11 @@ pub enum MediaCommand {
         /// The direction to offer, as we see it.
         direction: MediaDirection,
     },
+    /// Like `Reoffer`, with ICE restarted (RFC 8839, section 4.4.1.1.1): new candidates on the line that is there.
+    RestartIce {
+        /// The direction to offer, as we see it.
+        direction: MediaDirection,
+    },
     /// What may flow from now on, whatever the descriptions say: while a call is held nothing is sent, and nothing of
     /// the other side is played. No report. `SendRecv` until told otherwise.
     Flow(MediaDirection),
@@ -326,7 +331,7 @@ pub enum CallState {
     EarlyMedia,
     /// Answered.
     Active,
-    /// Answered, and the media path is being restored.
+    /// Answered, and the way of its signalling or of its media is being restored.
     Reconnecting,
     /// Over.
     Ended,
@@ -576,6 +581,12 @@ pub enum Why {
     Transfer,
     /// A call that asks for it is answered (RFC 5373).
     AutoAnswer,
+    /// A call that is ill gets another attempt.
+    Recovery,
+    /// A call that is ill is judged.
+    Grace,
+    /// A media job has not been reported.
+    MediaJob,
     /// A subscription or publication is to be refreshed or tried again.
     Subscription,
     /// How the far leg ended has not been heard.

@@ -13,7 +13,8 @@
 //! | `redirect` | 3xx |
 //! | `identity` | who calls, and how that is said and believed |
 //! | `auto_answer` | calls that ask to be answered at once |
-//! | `in_dialog` | BYE, INFO, the media path |
+//! | `in_dialog` | BYE, INFO |
+//! | `recovery` | calls whose signalling or media path is lost |
 //! | `negotiation` | re-INVITE and UPDATE, either side's; hold |
 //! | `session_timer` | RFC 4028 |
 //! | `transfer`, `replaces` | REFER (RFC 3515), Replaces (RFC 3891) |
@@ -37,6 +38,7 @@ mod negotiation;
 mod originate;
 mod outgoing;
 mod publication;
+mod recovery;
 mod redirect;
 mod registration;
 mod reliable;
@@ -80,9 +82,6 @@ const EARLY_TERMINATED: &str = "199";
 const SDP: &str = "application/sdp";
 /// Proxies give up after three minutes of ringing (RFC 3261, section 16.6, Timer C); so do we, on either side.
 const RING_TIMEOUT: Duration = Duration::from_secs(180);
-/// From the answer until packets can flow. DTLS and ICE take well under a second where they work at all; ICE
-/// itself may try for 15 s and more over a bad network.
-const ICE_CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 /// From the first useful candidate until the description leaves: those of the other network interfaces come within
 /// a few milliseconds. Chromium says that it has gathered all of them 100 ms later.
 const ICE_SETTLE: Duration = Duration::from_millis(20);
@@ -232,6 +231,9 @@ enum CallTimer {
     Reliable1xx,
     Transfer,
     AutoAnswer,
+    Recovery,
+    Grace,
+    MediaJob,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -280,6 +282,9 @@ impl TimerKey {
                 CallTimer::Reliable1xx => Why::Reliable1xx,
                 CallTimer::Transfer => Why::Transfer,
                 CallTimer::AutoAnswer => Why::AutoAnswer,
+                CallTimer::Recovery => Why::Recovery,
+                CallTimer::Grace => Why::Grace,
+                CallTimer::MediaJob => Why::MediaJob,
             },
             Self::Proxy(_) => Why::Proxy,
             Self::Subscription(_) => Why::Subscription,
@@ -731,6 +736,9 @@ impl Phone {
                     CallTimer::Reliable1xx => self.on_reliable_timer(id),
                     CallTimer::Transfer => self.on_transfer_timeout(id),
                     CallTimer::AutoAnswer => self.on_auto_answer_timer(id),
+                    CallTimer::Recovery => self.on_recovery_timer(id),
+                    CallTimer::Grace => self.on_grace_timer(id),
+                    CallTimer::MediaJob => self.on_job_timeout(id),
                 },
                 TimerKey::Proxy(id) => self.on_proxy_timeout(id),
                 TimerKey::Subscription(id) => self.on_subscription_timer(id),
@@ -788,7 +796,15 @@ impl Phone {
         self.timers.clear(TimerKey::Call(id, CallTimer::AutoAnswer));
         self.clear_call_timers(
             id,
-            &[CallTimer::IceGather, CallTimer::IceConnect, CallTimer::Ring, CallTimer::Reliable1xx],
+            &[
+                CallTimer::IceGather,
+                CallTimer::IceConnect,
+                CallTimer::Ring,
+                CallTimer::Reliable1xx,
+                CallTimer::Recovery,
+                CallTimer::Grace,
+                CallTimer::MediaJob,
+            ],
         );
         let mut infos = self.forget_questions_of(Owner::Info(id));
         self.forget_questions_of_call(id);
@@ -1028,7 +1044,11 @@ impl Phone {
                 200..=299 => self.event(Event::InfoDone(call, Ok(()))),
                 status => {
                     let error = Error::from_status(status, &response.reason);
-                    self.event(Event::InfoDone(call, Err(error)));
+                    self.event(Event::InfoDone(call, Err(error.clone())));
+                    // RFC 3261, section 12.2.1.2: there is no such dialog any more.
+                    if status == 481 {
+                        self.end_with_bye(call, EndCause::Failed(error), EndedBy::Remote, None);
+                    }
                 }
             },
             Owner::Reinvite(call) => self.on_reinvite_response(call, &request, response),

@@ -321,6 +321,7 @@ impl Phone {
         self.event(Event::Stage(id, DialStage::Connected));
         self.event(Event::DialDone(id, Ok(())));
         self.tell_referrer(id, 200);
+        self.recover(id);
     }
 
     pub(super) fn on_invite_timeout(&mut self, id: CallId) {

@@ -35,6 +35,7 @@ mod originate;
 mod outgoing;
 mod pair;
 mod random_calls;
+mod recovery;
 mod registration;
 mod registration_extensions;
 mod reliable;

@@ -129,7 +129,11 @@ fn a_failed_transfer_returns_to_the_held_call() {
         ("declined", |bench, _, refer| bench.reply(&answer(refer, 603, ""))),
         ("forbidden", |bench, _, refer| bench.reply(&answer(refer, 405, ""))),
         ("server_error", |bench, _, refer| bench.reply(&answer(refer, 500, ""))),
-        ("timeout", |bench, _, _| bench.pass(secs(33))),
+        ("timeout", |bench, _, _| {
+            bench.pass(secs(16));
+            bench.receive("\r\n");
+            bench.pass(secs(17));
+        }),
         ("busy", |bench, caller, refer| {
             bench.reply(&answer(refer, 202, ""));
             send(bench, &notify(caller, LAST, "SIP/2.0 486 Busy Here"));
