@@ -157,7 +157,7 @@ impl Phone {
     }
 
     /// Nobody waits for our re-INVITE any more: it is cancelled, where that is possible and the call is not over.
-    fn abandon_reinvite(&mut self, id: CallId) {
+    pub(super) fn abandon_reinvite(&mut self, id: CallId) {
         let up = self.calls.get(&id).is_some_and(|call| call.phase == Phase::Confirmed);
         let now = self.now;
         let mut cancel = None;

@@ -262,7 +262,7 @@ re-INVITE | 3261 14.2 | 180>connecting | 481>connecting | 491>ringing | 491>earl
 CANCEL | 3261 9.2 | 481>connecting | 481>connecting | 481>ringing | 481>early | 481>ended | 481>connecting | 481>active | 481>ended
 ACK | 3261 13.3.1.4 | ->connecting | ->connecting | ->ringing | ->early | ->ended | ->connecting | ->active | ->ended
 40 s | 3261 17.1.1.2 | ->connecting | ->ended | ->ringing | ->early | ->ended | BYE>ended | ->active | ->ended
-socket lost | 5626 4.3 | ->connecting | ->ended | ->ended | ->ended | ->ended | ->connecting | ->reconnecting | ->ended
+socket lost | 5626 4.3 | ->connecting | ->connecting | ->ringing | ->early | ->ended | ->connecting | ->reconnecting | ->ended
 hangup | 3261 15 | ->ended | ->ended | CANCEL>ended | CANCEL>ended | ->ended | BYE>ended | BYE>ended | ->ended
 answer | 3261 13.3.1.4 | invalid_state:->connecting | invalid_state:->connecting | invalid_state:->ringing | invalid_state:->early | ended:->ended | invalid_state:->connecting | invalid_state:->active | ended:->ended
 reject | 3261 13.3.1.3 | invalid_state:->connecting | invalid_state:->connecting | invalid_state:->ringing | invalid_state:->early | ok:->ended | invalid_state:->connecting | invalid_state:->active | ok:->ended
