@@ -1193,8 +1193,16 @@ impl Phone {
     fn on_client_timer(&mut self, id: TxId) {
         let now = self.now;
         let Some(entry) = self.transactions.client(id) else { return };
-        let timed_out = entry.tx.on_timeout(now);
         let owner = entry.owner;
+        if let Owner::Invite(call) = owner
+            && entry.again
+            && entry.tx.is_open()
+            && self.renew_invite(call)
+        {
+            return;
+        }
+        let Some(entry) = self.transactions.client(id) else { return };
+        let timed_out = entry.tx.on_timeout(now);
         self.tidy_client(id);
         if !timed_out {
             return;

@@ -311,7 +311,7 @@ impl Phone {
         if refresh && !recovers {
             self.refresh_failed(id, &error);
         }
-        if lost || (recovers && offer.hold == agreed) {
+        if lost || recovers {
             // The wish stays; it is made again over the next socket.
             return;
         }

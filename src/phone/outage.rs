@@ -22,7 +22,7 @@ use crate::entropy::token;
 use crate::error::{Error, ErrorCode};
 use crate::sip::auth::Attempt;
 use crate::sip::message::{Method, Request, Response};
-use crate::sip::transaction::{ClientState, T64};
+use crate::sip::transaction::T64;
 use crate::text::concat;
 
 /// From an INVITE on a new socket to its first response. A server that has it answers at once (RFC 3261, section
@@ -54,8 +54,9 @@ impl Phone {
             }
             match entry.owner {
                 Owner::Register | Owner::Ping => over.push(id),
-                // Its 2xx is still acknowledged, should it come.
+                // A 2xx to what nobody waits for is still acknowledged, should it come.
                 Owner::LateReinvite(_) => {}
+                Owner::Nobody if entry.tx.request.method == Method::Invite => {}
                 Owner::Reinvite(_) => failed.push((id, entry.owner)),
                 owner => {
                     entry.socket = None;
@@ -265,6 +266,7 @@ impl Phone {
     /// The INVITE went over a socket that was lost and has come to nothing since: `true` where a new one has taken its
     /// place.
     pub(super) fn renew_invite(&mut self, id: CallId) -> bool {
+        let now = self.now;
         let tag = token(&mut *self.entropy, 12);
         let from = concat(&[&self.caller_address(), ";tag=", &tag]);
         let Some(call) = self.calls.get_mut(&id).filter(|call| call.phase == Phase::Inviting && call.resent)
@@ -295,11 +297,13 @@ impl Phone {
             .map(|mut early| early.dialog.request(Method::Bye, None))
             .collect();
         let mut cancel = None;
-        for (_, entry) in self.transactions.clients() {
+        for (tx, entry) in self.transactions.clients() {
             if entry.owner == Owner::Invite(id) {
                 entry.owner = Owner::Nobody;
-                if entry.tx.state != ClientState::Terminated {
+                if entry.tx.is_open() {
                     cancel = Some(entry.tx.cancel());
+                    entry.tx.deadline = Some(now + T64);
+                    self.timers.set(TimerKey::Client(tx), now + T64);
                 }
             }
         }

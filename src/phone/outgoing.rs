@@ -333,7 +333,7 @@ impl Phone {
         call.invite_tx = None;
         if call.phase == Phase::Terminating {
             self.bury(id);
-        } else if call.phase == Phase::Inviting && !self.renew_invite(id) {
+        } else if call.phase == Phase::Inviting {
             let error = Error::new(ErrorCode::Timeout, "The server did not answer").with_status(408);
             self.fail_outgoing(id, error, EndedBy::Network);
         }

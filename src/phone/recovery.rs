@@ -253,7 +253,7 @@ impl Phone {
         );
         if moved && refused && !restart {
             self.reached(id);
-            return true;
+            return false;
         }
         if !(moved || restart) {
             return false;

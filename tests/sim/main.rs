@@ -32,6 +32,7 @@ mod incoming;
 mod messaging;
 mod negotiation;
 mod originate;
+mod outage;
 mod outgoing;
 mod pair;
 mod random_calls;
