@@ -43,4 +43,5 @@ mod scenarios;
 mod session_timer;
 mod subscription;
 mod tables;
+mod torture;
 mod transfer;
