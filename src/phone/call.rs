@@ -5,6 +5,7 @@ use core::time::Duration;
 use super::io::{CallId, CallState, CredentialsId, Direction, EndReason, Identity, MediaSeq};
 use super::originate::RestCall;
 use super::recovery::Recovery;
+use super::redirect::Redirects;
 use super::reliable::Reliable;
 use super::session_timer::Session;
 use super::transactions::TxId;
@@ -115,6 +116,15 @@ pub(super) struct OurOffer {
     pub(super) restart: bool,
 }
 
+/// What Reason headers say (RFC 3326).
+#[derive(Debug)]
+pub(super) struct Said {
+    /// ISDN cause.
+    pub(super) q850: Option<u16>,
+    /// For people.
+    pub(super) text: Option<String>,
+}
+
 /// One call.
 #[derive(Debug)]
 pub(super) struct Call {
@@ -199,6 +209,10 @@ pub(super) struct Call {
     pub(super) referrer: Option<Box<Referrer>>,
     /// The call whose place this one takes once it is up (RFC 3891).
     pub(super) replaces: Option<CallId>,
+    /// Where it has been sent to (3xx).
+    pub(super) redirects: Option<Box<Redirects>>,
+    /// What the other side said of why it ends.
+    pub(super) said: Option<Box<Said>>,
     /// What a call by REST has beyond that.
     pub(super) rest: Option<Box<RestCall>>,
 }
@@ -253,6 +267,8 @@ impl Call {
             referral: None,
             referrer: None,
             replaces: None,
+            redirects: None,
+            said: None,
             rest: None,
         }
     }

@@ -258,12 +258,12 @@ impl Phone {
 
     /// On to a server that has time, if there is one and no call would notice. `false`: it stays as it is.
     pub(super) fn leave_busy_server(&mut self, error: &Error) -> bool {
+        self.live_calls().is_empty() && self.leave_for_free_server(error)
+    }
+
+    pub(super) fn leave_for_free_server(&mut self, error: &Error) -> bool {
         let Some(socket) = self.flow.open_socket() else { return false };
-        if !self.flow.established
-            || self.flow.closing
-            || !self.live_calls().is_empty()
-            || !self.has_free_server()
-        {
+        if !self.flow.established || self.flow.closing || !self.has_free_server() {
             return false;
         }
         self.drop_socket();

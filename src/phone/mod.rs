@@ -801,7 +801,8 @@ impl Phone {
         error: Option<Error>,
     ) {
         let Some(call) = self.calls.get_mut(&id).filter(|call| call.end_reason.is_none()) else { return };
-        let reason = EndReason { cause, sip_status, by };
+        let (q850, reason_text) = call.said.take().map_or((None, None), |said| (said.q850, said.text));
+        let reason = EndReason { cause, sip_status, by, q850, reason_text };
         call.end_reason = Some(reason.clone());
         call.phase = Phase::Terminating;
         call.job = None;

@@ -37,6 +37,7 @@ mod outgoing;
 mod pair;
 mod random_calls;
 mod recovery;
+mod redirect;
 mod registration;
 mod registration_extensions;
 mod reliable;
