@@ -104,8 +104,11 @@ impl Phone {
     }
 
     pub(super) fn on_keep_alive_timer(&mut self) {
-        let answer = self.interval().1;
-        self.ping(answer);
+        // One that is still waited for is not given more time.
+        if !self.timers.is_set(TimerKey::Pong) {
+            let answer = self.interval().1;
+            self.ping(answer);
+        }
         self.schedule_keep_alive();
     }
 

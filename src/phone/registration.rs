@@ -105,6 +105,7 @@ impl Phone {
         self.registration.too_brief = 0;
         self.registration.removing = false;
         self.timers.clear(TimerKey::Register);
+        self.forget_clients_of(Owner::Register);
         self.send_register();
     }
 
