@@ -73,9 +73,9 @@ use crate::sip::dialog::Dialog;
 use crate::sip::header::name_addr;
 use crate::sip::message::{Headers, Message, Method, Request, Response, redact};
 use crate::sip::transaction::{Client, ClientAction, Server, ServerAction};
-use crate::sip::uri::Uri;
+use crate::sip::uri::{Uri, UriError};
 use crate::sip::wire::{self, Frame};
-use crate::text::{self, concat};
+use crate::text::concat;
 use crate::time::Instant;
 
 /// The methods that this phone answers (RFC 3261, section 20.5).
@@ -985,7 +985,7 @@ impl Phone {
             },
             // A BYE or INFO without a To-tag belongs to no dialog (RFC 3261, section 15.1.2).
             (Method::Bye | Method::Info, None, _) => self.respond(tx, 481),
-            _ => self.method_not_allowed(tx),
+            _ => self.method_not_allowed(tx, &request.method),
         }
     }
 
@@ -1025,6 +1025,11 @@ impl Phone {
     }
 
     fn on_response(&mut self, response: &Response) {
+        if response.headers.get_all("Via").count() > 1 {
+            // It was for somebody behind us, and nobody is (RFC 3261, section 8.1.3.3).
+            self.log(LogLevel::Warn, format_args!("misrouted response {}", response.status));
+            return;
+        }
         let Some(id) = self.transactions.find_client(response) else {
             // A 2xx that comes after its transaction is gone is no concern of ours any more: its ACK was sent
             // for 32 s (RFC 6026, section 8.5).
@@ -1311,8 +1316,10 @@ impl Phone {
         text
     }
 
-    fn method_not_allowed(&mut self, tx: TxId) {
-        self.respond_with(tx, 405, None, &[("Allow", ALLOW)], None);
+    /// One that is not for this phone (405), or of which nobody here has heard (RFC 3261, section 21.5.2).
+    fn method_not_allowed(&mut self, tx: TxId, method: &Method) {
+        let status = if matches!(method, Method::Other(_)) { 501 } else { 405 };
+        self.respond_with(tx, status, None, &[("Allow", ALLOW)], None);
     }
 
     /// What this phone can do (RFC 3261, section 11.2).
@@ -1325,11 +1332,13 @@ impl Phone {
         self.respond_with(tx, status, None, header.as_slice(), None);
     }
 
-    /// What cannot be done for any request: an extension that we lack (420), a URI that is not SIP (416).
+    /// What cannot be done for any request: an extension that we lack (420), a URI that is not SIP (416) or none at all
+    /// (400; RFC 5118, section 4.2).
     fn unsupported(&self, request: &Request) -> Option<(u16, Option<(&'static str, String)>)> {
-        let scheme = text::before(&request.uri, b':');
-        if !scheme.eq_ignore_ascii_case("sip") && !scheme.eq_ignore_ascii_case("sips") {
-            return Some((416, None));
+        match Uri::parse(&request.uri) {
+            Ok(_) => {}
+            Err(UriError::Scheme) => return Some((416, None)),
+            Err(_) => return Some((400, None)),
         }
         let mut required = request.headers.values("Require");
         required.retain(|tag| !SUPPORTED.iter().any(|known| known.eq_ignore_ascii_case(tag)));

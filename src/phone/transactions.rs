@@ -74,12 +74,13 @@ fn client_key(branch: &str, method: &str) -> String {
     concat(&[branch, " ", method])
 }
 
-/// Branch, sent-by and method, where ACK belongs to INVITE. For a peer without the magic cookie the old key of
-/// RFC 2543 (section 17.2.3) is close to Call-ID and CSeq.
+/// Branch, sent-by and method, where ACK belongs to INVITE. For a peer without the magic cookie, or with nothing
+/// behind it (RFC 4475, section 3.2.1), the old key of RFC 2543 (section 17.2.3) is close to Call-ID and CSeq.
 fn server_key(request: &Request, method: &Method) -> Option<String> {
     let via = request.headers.top_via()?;
     let method = if *method == Method::Ack { "INVITE" } else { method.as_str() };
-    let branch = via.branch().filter(|branch| branch.starts_with("z9hG4bK"));
+    let unique = |branch: &&str| branch.strip_prefix("z9hG4bK").is_some_and(|id| !id.is_empty());
+    let branch = via.branch().filter(unique);
     Some(match branch {
         Some(branch) => concat(&[branch, " ", &via.sent_by, " ", method]),
         None => {

@@ -14,7 +14,7 @@ const AUDIBLE_DBFS = -60;
 /** The level that the newest call of a page receives near this frequency, dBFS. */
 function levelAt(page, frequency) {
   return page.evaluate((frequency) => {
-    const track = globalThis.peerConnections.at(-1)?.getReceivers()[0]?.track;
+    const track = globalThis.peerConnections.findLast((one) => one.signalingState !== 'closed')?.getReceivers()[0]?.track;
     if (!track) return null;
     if (globalThis.ear?.track !== track) {
       const context = new AudioContext();

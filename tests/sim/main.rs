@@ -46,4 +46,5 @@ mod scenarios;
 mod session_timer;
 mod subscription;
 mod tables;
+mod torture;
 mod transfer;
