@@ -407,6 +407,7 @@ impl Phone {
     /// Takes what happened outside. Drain [`Phone::poll_output`] afterwards.
     pub fn handle_input(&mut self, now: Instant, input: Input) {
         self.begin(now);
+        self.notice_sleep();
         match input {
             Input::Timer => {}
             Input::SocketOpened(socket) => self.on_socket_opened(socket),

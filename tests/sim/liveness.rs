@@ -369,3 +369,101 @@ fn disconnecting_during_a_move_closes_both() {
         assert_eq!(bench.phone.poll_timeout(), None);
     }
 }
+
+// ---- sleep
+
+/// The page is frozen for this long: it is not woken when it asks for it.
+fn sleep(bench: &mut Bench, time: Duration) {
+    bench.now = bench.now + time;
+    bench.input(Input::Timer);
+}
+
+#[test]
+fn a_frozen_page_registers_and_asks_for_life_as_soon_as_it_thaws() {
+    let mut bench = met(Server::Crlf, registering());
+    bench.answers_crlf = false;
+    sleep(&mut bench, secs(3600));
+    register(&mut bench);
+    assert_eq!(bench.opened.len(), 2, "another connection is under way, should this one be dead");
+    assert_eq!(bench.registration(), RegistrationState::Registered);
+}
+
+#[test]
+fn a_connection_that_died_while_the_page_was_frozen_is_replaced_at_once() {
+    let (mut bench, call, _) = talking(registering(), true);
+    bench.pass(secs(1));
+    bench.reachable = false;
+    bench.answers_crlf = false;
+    sleep(&mut bench, secs(900));
+    bench.lines();
+    bench.reachable = true;
+    bench.open_late();
+    register(&mut bench);
+    let update = bench.take_request("UPDATE");
+    bench.reply(&answer(&update, 200, ""));
+    assert_eq!(bench.phone.call(call).unwrap().state, CallState::Active);
+}
+
+#[test]
+fn nothing_times_out_in_its_sleep() {
+    let mut bench = Bench::online();
+    let call = bench.dial("sip:bob@example.com");
+    let invite = bench.take_request("INVITE");
+    let mut ok = with_sdp(answer(&invite, 200, "b"), ANSWER);
+    ok.headers.push("Session-Expires", "100;refresher=uac");
+    ok.headers.push("Allow", "UPDATE");
+    bench.reply(&ok);
+    bench.take_request("ACK");
+    bench.phone.send_info(bench.now, call, "application/dtmf", "1").unwrap();
+    bench.drain();
+    let info = bench.take_request("INFO");
+    sleep(&mut bench, secs(1_000));
+    assert!(bench.end_of(call).is_none(), "the session is refreshed first");
+    let update = bench.take_request("UPDATE");
+    bench.reply(&answer(&info, 200, ""));
+    bench.reply(&answer(&update, 200, ""));
+    let done = bench.events.iter().find_map(|event| match event {
+        Event::InfoDone(_, result) => Some(result.is_ok()),
+        _ => None,
+    });
+    assert_eq!(done, Some(true), "its answer was on its way");
+    assert_eq!(bench.phone.call(call).unwrap().state, CallState::Active);
+}
+
+#[test]
+fn a_call_that_rang_while_the_page_was_frozen_does_not_ring_afterwards() {
+    let mut bench = Bench::online();
+    let (call, ..) = crate::incoming::ringing(&mut bench);
+    sleep(&mut bench, secs(90));
+    let options = bench.take_request("OPTIONS");
+    bench.reply(&answer(&options, 481, ""));
+    assert!(bench.end_of(call).is_some());
+    let mut bench = Bench::online();
+    let (call, ..) = crate::incoming::ringing(&mut bench);
+    sleep(&mut bench, secs(600));
+    assert!(bench.end_of(call).is_some(), "three minutes are three minutes");
+}
+
+/// A tab in the background is woken once a minute at the worst. Everything is done late, and nothing is lost.
+#[test]
+fn a_throttled_tab_stays_registered() {
+    for register_expires in [secs(600), secs(300), secs(120)] {
+        let mut bench = Bench::new(PhoneConfig { register_expires, ..registering() });
+        bench.connect();
+        let mut expires = {
+            register(&mut bench);
+            bench.now + register_expires
+        };
+        for _ in 0..120 {
+            bench.now = bench.now + secs(60);
+            bench.input(Input::Timer);
+            while !bench.sent.is_empty() {
+                register(&mut bench);
+                assert!(bench.now < expires, "{register_expires:?}: it had run out");
+                expires = bench.now + register_expires;
+            }
+            assert!(bench.now < expires, "{register_expires:?}: it has run out");
+        }
+        assert_eq!(bench.opened.len(), 1);
+    }
+}
