@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use super::io::{CallId, CallState, CredentialsId, Direction, EndReason, Identity, MediaSeq};
+use super::io::{CallId, CallState, CredentialsId, Direction, EndReason, Identity, MediaSeq, SocketId};
 use super::originate::RestCall;
 use super::recovery::Recovery;
 use super::redirect::Redirects;
@@ -191,6 +191,8 @@ pub(super) struct Call {
     pub(super) hold_waiting: u32,
     /// The ACK of our last re-INVITE, with its CSeq number.
     pub(super) reinvite_ack: Option<(u32, String)>,
+    /// Incoming: the socket that its INVITE came over.
+    pub(super) came_over: Option<SocketId>,
     /// Outgoing: its INVITE has been sent again over a new socket.
     pub(super) resent: bool,
     /// Outgoing: how often it has been made anew.
@@ -258,6 +260,7 @@ impl Call {
             glares: 0,
             hold_waiting: 0,
             reinvite_ack: None,
+            came_over: None,
             resent: false,
             renewals: 0,
             dial_done: false,

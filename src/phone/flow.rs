@@ -90,6 +90,8 @@ pub(super) struct Flow {
     /// Nobody reads along between here and the server.
     pub(super) secure: bool,
     pub(super) liveness: Liveness,
+    /// Where what is being handled came from.
+    pub(super) heard_over: Option<SocketId>,
     /// When the current attempt began.
     pub(super) began: Instant,
     /// When an open socket was last lost.
@@ -117,6 +119,7 @@ impl Flow {
             busy: Vec::new(),
             secure: false,
             liveness: Liveness::new(),
+            heard_over: None,
             began: Instant::ZERO,
             lost: None,
             queue: Vec::new(),

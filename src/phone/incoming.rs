@@ -17,7 +17,7 @@ use crate::sip::transaction::{T1, T2, T64};
 impl Phone {
     /// An INVITE outside a dialog.
     pub(super) fn on_invite(&mut self, tx: TxId, request: &Request) {
-        if !self.take_bridge(tx, request) {
+        if !self.take_over(tx, request) && !self.take_bridge(tx, request) {
             self.ring(tx, request);
         }
     }
@@ -61,6 +61,7 @@ impl Phone {
         call.invite_tx = Some(tx);
         call.dialog = Some(dialog);
         call.replaces = replaces;
+        call.came_over = self.flow.heard_over;
         self.calls.insert(id, Box::new(call));
         if let Some(entry) = self.transactions.server(tx) {
             entry.call = Some(id);
