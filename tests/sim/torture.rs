@@ -191,7 +191,8 @@ fn each_message_is_read_and_answered_as_the_table_says() {
             // It finds its way back over every hop, and its transaction.
             let came = String::from_utf8_lossy(case.bytes);
             for names in [&["Call-ID", "i"][..], &["CSeq"]] {
-                assert_eq!(lines_of(text, names), lines_of(&came, names), "{label}: {text}");
+                // The first, where there are several.
+                assert_eq!(lines_of(text, names)[..], lines_of(&came, names)[..1], "{label}: {text}");
             }
             let vias = |text: &str| {
                 lines_of(text, &["Via", "v"])
@@ -232,7 +233,7 @@ fn the_table_is_complete() {
         let invalid = ["rfc4475 3.1.2", "rfc4475 3.3.15", "rfc4475 3.4.1", "rfc5118 4.2"];
         let invalid = invalid.iter().any(|section| case.section.starts_with(section));
         let taken = matches!(case.reads, Request(_));
-        assert!(!(invalid && taken) || !case.why.is_empty(), "{}", case.name);
+        assert!(!(invalid && taken && case.why.is_empty()), "{}", case.name);
     }
     #[cfg(not(target_arch = "wasm32"))]
     for folder in ["rfc4475", "rfc5118"] {
