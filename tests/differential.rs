@@ -403,7 +403,7 @@ const ACCEPTED: &[Accepted] = &[
         "to tag" => d.loose("To"),
         _ => false,
     }),
-    ("escapes of a user that are not UTF-8, and what follows a host, are read differently", |d| {
+    ("theirs takes an empty user before an `@`, which ours does not read as a URI", |d| {
         d.field == "uri" && d.loose("start")
     }),
 ];
@@ -522,6 +522,10 @@ fn two_parsers_agree_but_for_the_differences_that_have_a_reason() {
     let fixtures = fixtures();
     let mut used = BTreeMap::new();
     let mut failures = Vec::new();
+    let fixture = |name: &str| {
+        let (_, bytes) = fixtures.iter().find(|(found, _)| found == name).unwrap();
+        String::from_utf8(bytes.clone()).unwrap()
+    };
     let (mut inputs, mut read) = (0_u32, 0_u32);
     let mut one = |name: &str, bytes: &[u8]| {
         inputs += 1;
@@ -533,6 +537,10 @@ fn two_parsers_agree_but_for_the_differences_that_have_a_reason() {
     for (name, bytes) in &fixtures {
         one(name, bytes);
     }
+    // What mutations come upon once in some hundred thousand.
+    let options = fixture("ipv6-correct-abnf-2-colons");
+    one("empty user", options.replacen("sip:user@", "sip:@", 1).as_bytes());
+    one("question mark", fixture("escruri").replacen("?Route=", "?Route=?", 1).as_bytes());
     let mut random = SeededEntropy::new(4475);
     let rounds = std::env::var("SIM_SEEDS").ok().and_then(|value| value.parse().ok()).unwrap_or(30_000);
     for _ in 0..rounds {
