@@ -146,6 +146,8 @@ impl MediaSession {
                         (parts.prepared, parts.gated) = (true, true);
                     }
                     parts.latest = (command != MediaCommand::Rollback).then_some(seq);
+                    // ICE may begin again, with an offer or an answer.
+                    parts.useful = false;
                 }
                 spawn(Box::pin(self.clone().job(seq, command)));
             }
@@ -291,17 +293,18 @@ impl MediaSession {
                     Some(pc.set_remote(RtcSdpType::Pranswer, answer))
                 }
                 MediaCommand::Rollback => pc.rollback(),
-                MediaCommand::Reoffer { direction } => {
+                MediaCommand::Reoffer { direction } | MediaCommand::RestartIce { direction } => {
                     self.set_direction(&pc, *direction);
                     None
                 }
                 _ => None,
             };
-            if matches!(command, MediaCommand::CreateOffer | MediaCommand::Reoffer { .. }) {
+            let restart = matches!(command, MediaCommand::RestartIce { .. });
+            if restart || matches!(command, MediaCommand::CreateOffer | MediaCommand::Reoffer { .. }) {
                 if first {
                     pc.add_audio(!matches!(self.setup.audio, Audio::Off)).map_err(unavailable)?;
                 }
-                offer = Some(pc.create_offer());
+                offer = Some(pc.create_offer(restart));
             }
         }
         let set = match remote {
@@ -491,6 +494,10 @@ impl MediaSession {
             else {
                 return;
             };
+            // Where ICE begins again, the state is still the one of before for a moment.
+            if !hurried && !sdp.contains("a=candidate:") {
+                return;
+            }
             parts.gathering = None;
             (seq, sdp)
         };
@@ -817,6 +824,47 @@ mod tests {
         assert!(!sender.track().unwrap().enabled(), "muted while it was held");
         assert!(us.session.remote_stream().unwrap() == stream, "the application's stream stays the same");
         assert!(us.done.borrow().contains(&Ok(MediaValue::Applied)));
+        us.session.close();
+        them.session.close();
+    }
+
+    /// ICE restarted by one side; the other one answers an offer like any other.
+    #[test]
+    async fn a_restart_brings_new_candidates_on_both_sides_and_the_audio_goes_on() {
+        let (us, them) = talking().await;
+        let stream = us.session.remote_stream().unwrap();
+        let before = us.session.pc().ok().and_then(|pc| pc.local_sdp()).unwrap();
+        us.run(MediaCommand::RestartIce { direction: Direction::SendOnly });
+        let offer = us.local().await;
+        assert_ne!(ice_ufrag(&offer), ice_ufrag(&before));
+        assert!(offer.contains("a=candidate:"), "{offer}");
+        assert_eq!(line(&offer), "a=sendonly");
+        let before = them.session.pc().ok().and_then(|pc| pc.local_sdp()).unwrap();
+        them.run(MediaCommand::Renegotiate { offer, direction: Direction::SendRecv });
+        let answer = them.local().await;
+        assert_ne!(ice_ufrag(&answer), ice_ufrag(&before));
+        assert!(answer.contains("a=candidate:"), "{answer}");
+        us.run(MediaCommand::SetAnswer { answer, provisional: false });
+        until("the answer", || us.has(&Ok(MediaValue::Applied))).await;
+        let (offer, _) = renegotiate(&us, Direction::SendRecv, &them, Direction::SendRecv).await;
+        assert_eq!(line(&offer), "a=sendrecv");
+        assert!(talk(&us, &them).await);
+        assert!(us.session.remote_stream().unwrap() == stream, "the application's stream stays the same");
+        us.session.close();
+        them.session.close();
+    }
+
+    #[test]
+    async fn a_restart_that_comes_to_nothing_leaves_the_path_as_it_was() {
+        let (us, them) = talking().await;
+        us.run(MediaCommand::RestartIce { direction: Direction::SendRecv });
+        us.local().await;
+        us.run(MediaCommand::Rollback);
+        pause(200).await;
+        assert!(talk(&us, &them).await);
+        let (_, answer) = renegotiate(&them, Direction::SendRecv, &us, Direction::SendRecv).await;
+        assert!(answer.contains("a=candidate:"));
+        assert!(talk(&us, &them).await);
         us.session.close();
         them.session.close();
     }

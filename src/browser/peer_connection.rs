@@ -25,6 +25,10 @@ extern "C" {
     #[wasm_bindgen(method, catch, js_name = addTransceiver)]
     fn add_transceiver(this: &Connection, kind: &str, init: &JsValue) -> Result<RtcRtpTransceiver, JsValue>;
 
+    // In web-sys with a type for the options.
+    #[wasm_bindgen(method, js_name = createOffer)]
+    fn offer(this: &Connection, options: &JsValue) -> Promise;
+
     // Missing in web-sys.
     #[wasm_bindgen(extends = RtcRtpSender)]
     type Sender;
@@ -204,9 +208,10 @@ impl PeerConnection {
         self.transceiver().and_then(|line| string(&line, "direction")).unwrap_or_default()
     }
 
-    /// Starts to make an offer.
-    pub(crate) fn create_offer(&self) -> JsFuture {
-        JsFuture::from(self.pc.create_offer())
+    /// Starts to make an offer, with new candidates and credentials or those that there are.
+    pub(crate) fn create_offer(&self, ice_restart: bool) -> JsFuture {
+        let options = object([("iceRestart", ice_restart.into())]);
+        JsFuture::from(self.pc.offer(&options))
     }
 
     /// Makes an answer to the offer that was set.

@@ -396,7 +396,7 @@ mod tests {
     /// An offer of another connection.
     async fn offer(pc: &PeerConnection) -> String {
         pc.add_audio(true).unwrap();
-        let description = pc.create_offer().await.unwrap();
+        let description = pc.create_offer(false).await.unwrap();
         pc.set_local(description).await.unwrap();
         until("candidates", || pc.gathered()).await;
         pc.local_sdp().unwrap()

@@ -4,12 +4,14 @@ use core::time::Duration;
 
 use super::io::{CallId, CallState, CredentialsId, Direction, EndReason, Identity, MediaSeq};
 use super::originate::RestCall;
+use super::recovery::Recovery;
 use super::reliable::Reliable;
 use super::session_timer::Session;
 use super::transactions::TxId;
 use super::transfer::{Referral, Referrer, Transfer};
 use crate::sip::dialog::Dialog;
 use crate::sip::message::Request;
+use crate::time::Instant;
 
 /// Where the call stands in the protocol. [`CallState`] is what the application sees of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +65,13 @@ pub(super) enum Job {
     OurAnswer,
 }
 
+impl Job {
+    /// The user may be asked for the microphone, which takes as long as it takes; the ringing has its own end.
+    pub(super) const fn may_ask(self) -> bool {
+        matches!(self, Self::Microphone | Self::Offer | Self::Answer | Self::Progress)
+    }
+}
+
 /// A 2xx to an INVITE that is sent again until its ACK comes (RFC 3261, section 13.3.1.4).
 #[derive(Debug, Clone)]
 pub(super) struct PendingOk {
@@ -100,8 +109,10 @@ pub(super) struct PendingReinvite {
 pub(super) struct OurOffer {
     /// Whether it puts the other side on hold.
     pub(super) hold: bool,
-    /// It has been sent, and not been answered: offers of the other side cross it.
-    pub(super) open: bool,
+    /// Since when it has been out and not been answered: offers of the other side cross it.
+    pub(super) open: Option<Instant>,
+    /// It restarts ICE.
+    pub(super) restart: bool,
 }
 
 /// One call.
@@ -147,7 +158,8 @@ pub(super) struct Call {
     pub(super) job: Option<Job>,
     /// A media session exists and must be closed.
     pub(super) media_open: bool,
-    pub(super) media_connected: bool,
+    /// How well its signalling and its media are.
+    pub(super) recovery: Recovery,
     /// Incoming: the answer that was sent in a 183 and goes into the 200 too.
     pub(super) early_answer: Option<String>,
     /// Incoming: `answer` came while the 183's answer was still being made.
@@ -169,6 +181,10 @@ pub(super) struct Call {
     pub(super) hold_waiting: u32,
     /// The ACK of our last re-INVITE, with its CSeq number.
     pub(super) reinvite_ack: Option<(u32, String)>,
+    /// Outgoing: its INVITE has been sent again over a new socket.
+    pub(super) resent: bool,
+    /// Outgoing: how often it has been made anew.
+    pub(super) renewals: u8,
     /// `DialDone` has been reported.
     pub(super) dial_done: bool,
     /// `answer` has been called and not been reported.
@@ -216,7 +232,7 @@ impl Call {
             media_seq: MediaSeq(0),
             job: None,
             media_open: false,
-            media_connected: false,
+            recovery: Recovery::default(),
             early_answer: None,
             answer_wanted: false,
             pending_ok: None,
@@ -228,6 +244,8 @@ impl Call {
             glares: 0,
             hold_waiting: 0,
             reinvite_ack: None,
+            resent: false,
+            renewals: 0,
             dial_done: false,
             answer_pending: false,
             own_timeout: false,

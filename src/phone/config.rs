@@ -43,6 +43,10 @@ pub struct SessionTimers {
 pub struct PhoneConfig {
     /// WebSocket URLs, tried in order.
     pub servers: Vec<String>,
+    /// Priority and weight of each server, as in RFC 2782: those of the lowest priority first, among alike ones at random in
+    /// proportion to their weights. Empty: one after the other. Whoever is at a lesser server goes back to a better one in
+    /// time, when there is no call.
+    pub weights: Vec<(u32, u32)>,
     /// Address of record.
     pub uri: Uri,
     /// Name shown to the other side.
@@ -55,6 +59,11 @@ pub struct PhoneConfig {
     pub register_expires: Duration,
     /// Longest wait for ICE candidates.
     pub ice_gather_timeout: Duration,
+    /// How long a call may be without media while it can be mended: the way to the other side is there.
+    pub media_grace: Duration,
+    /// How long a call may be without media while there is no way to the other side, and how long what is to be said
+    /// waits for a connection.
+    pub signalling_grace: Duration,
     /// Calls at once; one more gets 486.
     pub max_calls: usize,
     /// Session timers; `None`: none are offered, and those of the peer are kept to.
@@ -87,12 +96,15 @@ impl PhoneConfig {
     pub fn new(servers: Vec<String>, uri: Uri) -> Self {
         Self {
             servers,
+            weights: Vec::new(),
             uri,
             display_name: None,
             credentials: CredentialSource::None,
             register: true,
             register_expires: Duration::from_secs(600),
             ice_gather_timeout: Duration::from_millis(500),
+            media_grace: Duration::from_secs(30),
+            signalling_grace: Duration::from_secs(60),
             max_calls: 8,
             session_timers: Some(SessionTimers { expires: Duration::from_secs(1800) }),
             reliable_provisional: true,

@@ -2,7 +2,7 @@
 
 use super::call::Phase;
 use super::transactions::{Owner, TxId};
-use super::{CallId, CallState, CallTimer, EndCause, EndedBy, Event, MediaState, Phone, TimerKey};
+use super::{CallId, EndCause, EndedBy, Event, Phone};
 use crate::error::{Error, ErrorCode};
 use crate::sip::auth::Attempt;
 use crate::sip::message::{Method, Request};
@@ -158,49 +158,6 @@ impl Phone {
         if let Err(error) = self.send_request(Owner::Bye(id), bye, Attempt::default()) {
             self.log(super::LogLevel::Warn, format_args!("BYE could not be sent: {error}"));
             self.bury(id);
-        }
-    }
-
-    // ---- the media path
-
-    /// From now on the media path has a deadline: on a network where ICE finds no candidates at all, the browser
-    /// reports nothing, ever.
-    pub(super) fn await_media(&mut self, id: CallId) {
-        if self.calls.get(&id).is_some_and(|call| !call.media_connected) {
-            self.timers.set(TimerKey::Call(id, CallTimer::IceConnect), self.now + super::ICE_CONNECT_TIMEOUT);
-        }
-    }
-
-    pub(super) fn on_ice_timeout(&mut self, id: CallId) {
-        let error = Error::new(ErrorCode::IceFailed, "No media path to the other side was found");
-        self.end_with_bye(id, EndCause::Failed(error), EndedBy::Network, Some("SIP;cause=408;text=\"ICE\""));
-    }
-
-    pub(super) fn on_media_state(&mut self, id: CallId, state: MediaState) {
-        let Some(call) =
-            self.calls.get_mut(&id).filter(|call| !matches!(call.phase, Phase::Terminating | Phase::Outcome))
-        else {
-            return;
-        };
-        match state {
-            MediaState::Connected => {
-                call.media_connected = true;
-                let back = call.state == CallState::Reconnecting;
-                self.timers.clear(TimerKey::Call(id, CallTimer::IceConnect));
-                if back {
-                    self.set_call_state(id, CallState::Active);
-                }
-            }
-            MediaState::Disconnected => {
-                if call.state == CallState::Active {
-                    self.set_call_state(id, CallState::Reconnecting);
-                }
-            }
-            MediaState::Failed => {
-                if call.is_up() {
-                    self.on_ice_timeout(id);
-                }
-            }
         }
     }
 }

@@ -229,6 +229,11 @@ impl Phone {
     }
 
     pub(super) fn on_ack_timeout(&mut self, id: CallId) {
+        if self.flow.is_interrupted() {
+            // It could not have come.
+            self.timers.set(TimerKey::Call(id, CallTimer::Ack), self.now + T64);
+            return;
+        }
         self.timers.clear(TimerKey::Call(id, CallTimer::Retransmit2xx));
         let Some(call) = self.calls.get_mut(&id) else { return };
         call.pending_ok = None;
@@ -279,6 +284,7 @@ impl Phone {
         call.phase = Phase::Confirmed;
         // The provider's call is up with its confirmation, whichever comes first.
         if call.rest.is_some() {
+            self.recover(id);
             return;
         }
         let pending = core::mem::take(&mut call.answer_pending);
@@ -290,6 +296,7 @@ impl Phone {
         if pending {
             self.event(Event::AnswerDone(id, Ok(())));
         }
+        self.recover(id);
     }
 
     /// Microphone or description failed while answering.

@@ -83,6 +83,23 @@ pub enum Input {
     Lock(LockId, bool),
     /// The page is being closed or left: what is to be sent must be sent now.
     PageHide,
+    /// The connection may be dead, or may be had again.
+    Hint(Hint),
+}
+
+/// What the browser tells of the network and the page. It is a reason to look, and never believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hint {
+    /// There is a network again.
+    Online,
+    /// There is none.
+    Offline,
+    /// There is another one: the connection moves to it.
+    NetworkChanged,
+    /// The page is looked at again.
+    Visible,
+    /// The page or the whole machine has slept.
+    Woken,
 }
 
 /// What is to be done outside, in this order. `Debug` shows no secret.
@@ -188,6 +205,11 @@ pub enum MediaCommand {
     },
     /// Make a new offer within the call (re-INVITE, UPDATE); reported like `CreateOffer`.
     Reoffer {
+        /// The direction to offer, as we see it.
+        direction: MediaDirection,
+    },
+    /// Like `Reoffer`, with ICE restarted (RFC 8839, section 4.4.1.1.1): new candidates on the line that is there.
+    RestartIce {
         /// The direction to offer, as we see it.
         direction: MediaDirection,
     },
@@ -326,7 +348,7 @@ pub enum CallState {
     EarlyMedia,
     /// Answered.
     Active,
-    /// Answered, and the media path is being restored.
+    /// Answered, and the way of its signalling or of its media is being restored.
     Reconnecting,
     /// Over.
     Ended,
@@ -538,6 +560,12 @@ pub enum Why {
     Pong,
     /// The next attempt to connect.
     Reconnect,
+    /// Another socket has not opened in time.
+    Move,
+    /// The socket of before is closed.
+    Previous,
+    /// The preferred server is tried.
+    Return,
     /// The registration is to be refreshed or tried again.
     Register,
     /// A transaction times out (RFC 3261, timers B, F, H, L, M).
@@ -576,6 +604,12 @@ pub enum Why {
     Transfer,
     /// A call that asks for it is answered (RFC 5373).
     AutoAnswer,
+    /// A call that is ill gets another attempt.
+    Recovery,
+    /// A call that is ill is judged.
+    Grace,
+    /// A media job has not been reported.
+    MediaJob,
     /// A subscription or publication is to be refreshed or tried again.
     Subscription,
     /// How the far leg ended has not been heard.
@@ -584,6 +618,8 @@ pub enum Why {
     MaxDuration,
     /// The provider does not call for an abandoned dial any more.
     Tombstone,
+    /// What waits for a connection has waited for too long.
+    Outage,
     /// Disconnecting takes too long.
     Disconnect,
 }

@@ -1,10 +1,16 @@
 //! The media jobs of calls: ordered here, done outside, their outcomes handed to whom they concern.
 
+use core::time::Duration;
+
 use super::call::{Job, Phase};
 use super::{
     CallId, CallTimer, EndCause, EndedBy, ICE_SETTLE, LogLevel, MediaCommand, MediaError, MediaSeq,
     MediaValue, Output, Phone, TimerKey, media_error,
 };
+
+/// For a job that asks nobody: browsers set a description within milliseconds, and candidates have a deadline of
+/// their own.
+const JOB_TIMEOUT: Duration = Duration::from_secs(20);
 
 impl Phone {
     pub(super) fn media_job(&mut self, id: CallId, job: Job, command: MediaCommand) {
@@ -13,7 +19,10 @@ impl Phone {
             call.job = Some(job);
             call.media_open = true;
             let seq = call.media_seq;
-            self.timers.clear(TimerKey::Call(id, CallTimer::IceGather));
+            self.clear_call_timers(id, &[CallTimer::IceGather, CallTimer::MediaJob]);
+            if !job.may_ask() {
+                self.timers.set(TimerKey::Call(id, CallTimer::MediaJob), self.now + JOB_TIMEOUT);
+            }
             self.out.push(Output::Media { call: id, seq, command });
         }
     }
@@ -26,6 +35,17 @@ impl Phone {
             }
             let seq = call.media_seq;
             self.out.push(Output::Media { call: id, seq, command });
+        }
+    }
+
+    /// A job that was never reported: nobody shall wait for it for ever.
+    pub(super) fn on_job_timeout(&mut self, id: CallId) {
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        if let Some(job) = call.job.take() {
+            // What it brings after all is not for the next one.
+            call.media_seq = MediaSeq(call.media_seq.0.wrapping_add(1));
+            self.timers.clear(TimerKey::Call(id, CallTimer::IceGather));
+            self.on_media_error(id, job, &MediaError::Description);
         }
     }
 
@@ -62,7 +82,7 @@ impl Phone {
             }
             Ok(MediaValue::Local(sdp)) => {
                 call.job = None;
-                self.timers.clear(TimerKey::Call(id, CallTimer::IceGather));
+                self.clear_call_timers(id, &[CallTimer::IceGather, CallTimer::MediaJob]);
                 match job {
                     Job::Offer => self.send_invite(id, sdp),
                     Job::Answer => self.answer_ready(id, sdp),
@@ -78,6 +98,7 @@ impl Phone {
             }
             Ok(MediaValue::Applied) => {
                 call.job = None;
+                self.timers.clear(TimerKey::Call(id, CallTimer::MediaJob));
                 match job {
                     Job::EarlyAnswer => self.on_early_media(id),
                     Job::FinalAnswer => self.outgoing_up(id),
@@ -96,7 +117,7 @@ impl Phone {
             }
             Err(error) => {
                 call.job = None;
-                self.timers.clear(TimerKey::Call(id, CallTimer::IceGather));
+                self.clear_call_timers(id, &[CallTimer::IceGather, CallTimer::MediaJob]);
                 self.on_media_error(id, job, &error);
             }
         }

@@ -4,7 +4,9 @@
 //! |---|---|
 //! | `io` | inputs, outputs, events |
 //! | `config` | settings |
-//! | `flow` | the WebSocket: servers in order, back-off, keep-alive, the queue for the next socket |
+//! | `flow` | the WebSocket: servers in order, back-off, from one to another |
+//! | `liveness` | keep-alive, hints of the browser |
+//! | `outage` | what is under way when a socket is lost, and what waits for the next one |
 //! | `registration` | REGISTER |
 //! | `outgoing` | INVITE out, its forks and races |
 //! | `incoming` | INVITE in, answer, refusal |
@@ -13,7 +15,8 @@
 //! | `redirect` | 3xx |
 //! | `identity` | who calls, and how that is said and believed |
 //! | `auto_answer` | calls that ask to be answered at once |
-//! | `in_dialog` | BYE, INFO, the media path |
+//! | `in_dialog` | BYE, INFO |
+//! | `recovery` | calls whose signalling or media path is lost |
 //! | `negotiation` | re-INVITE and UPDATE, either side's; hold |
 //! | `session_timer` | RFC 4028 |
 //! | `transfer`, `replaces` | REFER (RFC 3515), Replaces (RFC 3891) |
@@ -31,12 +34,15 @@ mod identity;
 mod in_dialog;
 mod incoming;
 pub mod io;
+mod liveness;
 mod media;
 mod messaging;
 mod negotiation;
 mod originate;
+mod outage;
 mod outgoing;
 mod publication;
+mod recovery;
 mod redirect;
 mod registration;
 mod reliable;
@@ -63,6 +69,7 @@ use self::transactions::{Owner, Transactions, TxId};
 use crate::entropy::{Entropy, token};
 use crate::error::{Error, ErrorCode};
 use crate::sip::auth::{Attempt, Authenticator};
+use crate::sip::dialog::Dialog;
 use crate::sip::header::name_addr;
 use crate::sip::message::{Headers, Message, Method, Request, Response, redact};
 use crate::sip::transaction::{Client, ClientAction, Server, ServerAction};
@@ -80,9 +87,6 @@ const EARLY_TERMINATED: &str = "199";
 const SDP: &str = "application/sdp";
 /// Proxies give up after three minutes of ringing (RFC 3261, section 16.6, Timer C); so do we, on either side.
 const RING_TIMEOUT: Duration = Duration::from_secs(180);
-/// From the answer until packets can flow. DTLS and ICE take well under a second where they work at all; ICE
-/// itself may try for 15 s and more over a bad network.
-const ICE_CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 /// From the first useful candidate until the description leaves: those of the other network interfaces come within
 /// a few milliseconds. Chromium says that it has gathered all of them 100 ms later.
 const ICE_SETTLE: Duration = Duration::from_millis(20);
@@ -232,6 +236,9 @@ enum CallTimer {
     Reliable1xx,
     Transfer,
     AutoAnswer,
+    Recovery,
+    Grace,
+    MediaJob,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -240,8 +247,12 @@ enum TimerKey {
     KeepAlive,
     Pong,
     Reconnect,
+    Move,
+    Previous,
+    Return,
     Register,
     Disconnect,
+    Outage,
     Client(TxId),
     Server(TxId),
     Call(CallId, CallTimer),
@@ -257,8 +268,12 @@ impl TimerKey {
             Self::KeepAlive => Why::KeepAlive,
             Self::Pong => Why::Pong,
             Self::Reconnect => Why::Reconnect,
+            Self::Move => Why::Move,
+            Self::Previous => Why::Previous,
+            Self::Return => Why::Return,
             Self::Register => Why::Register,
             Self::Disconnect => Why::Disconnect,
+            Self::Outage => Why::Outage,
             Self::Client(_) | Self::Server(_) => Why::Transaction,
             Self::Call(_, timer) => match timer {
                 CallTimer::IceGather => Why::IceGather,
@@ -280,6 +295,9 @@ impl TimerKey {
                 CallTimer::Reliable1xx => Why::Reliable1xx,
                 CallTimer::Transfer => Why::Transfer,
                 CallTimer::AutoAnswer => Why::AutoAnswer,
+                CallTimer::Recovery => Why::Recovery,
+                CallTimer::Grace => Why::Grace,
+                CallTimer::MediaJob => Why::MediaJob,
             },
             Self::Proxy(_) => Why::Proxy,
             Self::Subscription(_) => Why::Subscription,
@@ -391,8 +409,8 @@ impl Phone {
             Input::Timer => {}
             Input::SocketOpened(socket) => self.on_socket_opened(socket),
             Input::SocketData(socket, data) => {
-                if self.flow.open_socket() == Some(socket) {
-                    self.on_data(&data);
+                if self.flow.listens_to(socket) {
+                    self.on_data(socket, &data);
                 }
             }
             Input::SocketClosed(socket) => self.on_socket_closed(socket),
@@ -402,8 +420,11 @@ impl Phone {
             Input::Proxy(id, answer) => self.on_proxy(id, &answer),
             Input::Lock(id, held) => self.on_lock(id, held),
             Input::PageHide => self.on_page_hide(),
+            Input::Hint(hint) => self.on_hint(hint),
         }
         self.run_timers();
+        self.pace_keep_alive();
+        self.close_previous();
         self.check_disconnected();
     }
 
@@ -707,8 +728,12 @@ impl Phone {
                 TimerKey::KeepAlive => self.on_keep_alive_timer(),
                 TimerKey::Pong => self.on_pong_timeout(),
                 TimerKey::Reconnect => self.on_reconnect_timer(),
+                TimerKey::Move => self.on_move_timer(),
+                TimerKey::Previous => self.on_previous_timer(),
+                TimerKey::Return => self.on_return_timer(),
                 TimerKey::Register => self.on_register_timer(),
                 TimerKey::Disconnect => self.finish_disconnect(),
+                TimerKey::Outage => self.on_outage_timer(),
                 TimerKey::Client(id) => self.on_client_timer(id),
                 TimerKey::Server(id) => self.on_server_timer(id),
                 TimerKey::Call(id, timer) => match timer {
@@ -731,6 +756,9 @@ impl Phone {
                     CallTimer::Reliable1xx => self.on_reliable_timer(id),
                     CallTimer::Transfer => self.on_transfer_timeout(id),
                     CallTimer::AutoAnswer => self.on_auto_answer_timer(id),
+                    CallTimer::Recovery => self.on_recovery_timer(id),
+                    CallTimer::Grace => self.on_grace_timer(id),
+                    CallTimer::MediaJob => self.on_job_timeout(id),
                 },
                 TimerKey::Proxy(id) => self.on_proxy_timeout(id),
                 TimerKey::Subscription(id) => self.on_subscription_timer(id),
@@ -788,7 +816,15 @@ impl Phone {
         self.timers.clear(TimerKey::Call(id, CallTimer::AutoAnswer));
         self.clear_call_timers(
             id,
-            &[CallTimer::IceGather, CallTimer::IceConnect, CallTimer::Ring, CallTimer::Reliable1xx],
+            &[
+                CallTimer::IceGather,
+                CallTimer::IceConnect,
+                CallTimer::Ring,
+                CallTimer::Reliable1xx,
+                CallTimer::Recovery,
+                CallTimer::Grace,
+                CallTimer::MediaJob,
+            ],
         );
         let mut infos = self.forget_questions_of(Owner::Info(id));
         self.forget_questions_of_call(id);
@@ -874,15 +910,14 @@ impl Phone {
 
     // ---- messages in
 
-    fn on_data(&mut self, data: &[u8]) {
-        let pinged = self.timers.is_set(TimerKey::Pong);
-        self.timers.clear(TimerKey::Pong);
-        self.flow.heard = self.now;
-        match wire::parse(data) {
-            Ok(Frame::Ping) => self.on_ping(),
-            // A lone CRLF out of nowhere is a server's own keep-alive: it does not promise answers to ours.
-            Ok(Frame::Pong) if pinged => self.on_pong(),
-            Ok(Frame::Pong) => {}
+    fn on_data(&mut self, socket: SocketId, data: &[u8]) {
+        let frame = wire::parse(data);
+        if !matches!(frame, Ok(Frame::Pong)) {
+            self.heard_from(socket, matches!(frame, Ok(Frame::Message(Message::Response(_)))));
+        }
+        match frame {
+            Ok(Frame::Ping) => self.on_ping(socket),
+            Ok(Frame::Pong) => self.on_pong(socket),
             Ok(Frame::Message(message)) => {
                 if self.config.trace {
                     self.trace("received", wire::leading_text(data));
@@ -1033,7 +1068,11 @@ impl Phone {
                 200..=299 => self.event(Event::InfoDone(call, Ok(()))),
                 status => {
                     let error = Error::from_status(status, &response.reason);
-                    self.event(Event::InfoDone(call, Err(error)));
+                    self.event(Event::InfoDone(call, Err(error.clone())));
+                    // RFC 3261, section 12.2.1.2: there is no such dialog any more.
+                    if status == 481 {
+                        self.end_with_bye(call, EndCause::Failed(error), EndedBy::Remote, None);
+                    }
                 }
             },
             Owner::Reinvite(call) => self.on_reinvite_response(call, &request, response),
@@ -1046,6 +1085,14 @@ impl Phone {
                 self.on_subscription_response(id, &request, response);
             }
             Owner::Request(id) => self.on_request_response(id, response),
+            Owner::Caller(call) => self.on_caller_response(call, response),
+            Owner::Ping => self.on_ping_response(),
+            // An INVITE whose place another has taken.
+            Owner::Nobody if request.method == Method::Invite && (200..300).contains(&response.status) => {
+                if let Some(mut dialog) = Dialog::from_response(&request, response) {
+                    self.ack_and_bye(&request, &mut dialog);
+                }
+            }
             Owner::Nobody => {}
         }
     }
@@ -1086,13 +1133,18 @@ impl Phone {
         let text = request.to_text().map_err(|error| {
             Error::new(ErrorCode::InvalidConfig, format!("The request cannot be sent: {error}"))
         })?;
-        let keep = matches!(request.method, Method::Bye | Method::Cancel);
-        if !self.transmit(text, keep) {
+        let socket = self.flow.open_socket();
+        let waits = socket.is_none() && self.flow.keeps(&request.method);
+        if !waits && !self.transmit(text, false) {
             return Err(Error::new(ErrorCode::Transport, "There is no connection to the SIP server"));
         }
-        let tx = Client::new(request, self.now);
+        let mut tx = Client::new(request, self.now);
+        if waits {
+            // Its time runs from when it is sent.
+            tx.deadline = None;
+        }
         let deadline = tx.deadline;
-        let id = self.transactions.add_client(owner, tx, attempt);
+        let id = self.transactions.add_client(owner, tx, attempt, socket);
         if let Some(at) = deadline {
             self.timers.set(TimerKey::Client(id), at);
         }
@@ -1146,8 +1198,16 @@ impl Phone {
     fn on_client_timer(&mut self, id: TxId) {
         let now = self.now;
         let Some(entry) = self.transactions.client(id) else { return };
-        let timed_out = entry.tx.on_timeout(now);
         let owner = entry.owner;
+        if let Owner::Invite(call) = owner
+            && entry.again
+            && entry.tx.is_open()
+            && self.renew_invite(call)
+        {
+            return;
+        }
+        let Some(entry) = self.transactions.client(id) else { return };
+        let timed_out = entry.tx.on_timeout(now);
         self.tidy_client(id);
         if !timed_out {
             return;

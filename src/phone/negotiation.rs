@@ -15,6 +15,8 @@ use crate::sip::transaction::{ClientState, T64, sibling};
 
 /// How long an offer within a call may go unanswered. A user may be asked; nothing is agreed to in the meantime.
 const REOFFER_TIMEOUT: Duration = Duration::from_secs(60);
+/// Offers that cross do so within a round trip or two.
+const CROSSING: Duration = Duration::from_secs(4);
 /// So often may offers cross before ours is given up.
 const MAX_GLARES: u8 = 8;
 
@@ -86,7 +88,8 @@ impl Phone {
         if call.phase != Phase::Confirmed || call.our_offer.is_some() {
             return;
         }
-        if call.local_hold == call.agreed_hold && !call.session.wanted {
+        let restart = call.recovery.wants_offer();
+        if call.local_hold == call.agreed_hold && !call.session.wanted && !restart {
             self.hold_done(id, &Ok(()));
             return;
         }
@@ -94,9 +97,14 @@ impl Phone {
         if busy || glare || !online {
             return;
         }
-        call.our_offer = Some(OurOffer { hold: call.local_hold, open: false });
+        call.our_offer = Some(OurOffer { hold: call.local_hold, open: None, restart });
         let direction = direction(call.local_hold, call.remote_hold);
-        self.media_job(id, Job::OurOffer, MediaCommand::Reoffer { direction });
+        let command = if restart {
+            MediaCommand::RestartIce { direction }
+        } else {
+            MediaCommand::Reoffer { direction }
+        };
+        self.media_job(id, Job::OurOffer, command);
     }
 
     fn hold_done(&mut self, id: CallId, result: &Result<(), Error>) {
@@ -123,9 +131,10 @@ impl Phone {
     /// It is made: it goes out.
     pub(super) fn our_offer_ready(&mut self, id: CallId, sdp: String) {
         let contact = self.contact();
+        let now = self.now;
         let Some(call) = self.calls.get_mut(&id) else { return };
         let (Some(offer), Some(dialog)) = (call.our_offer.as_mut(), call.dialog.as_mut()) else { return };
-        offer.open = true;
+        offer.open = Some(now);
         let mut request = dialog.request(Method::Invite, None);
         request.headers.push_all(&[
             ("Contact", &contact),
@@ -148,7 +157,7 @@ impl Phone {
     }
 
     /// Nobody waits for our re-INVITE any more: it is cancelled, where that is possible and the call is not over.
-    fn abandon_reinvite(&mut self, id: CallId) {
+    pub(super) fn abandon_reinvite(&mut self, id: CallId) {
         let up = self.calls.get(&id).is_some_and(|call| call.phase == Phase::Confirmed);
         let now = self.now;
         let mut cancel = None;
@@ -262,7 +271,7 @@ impl Phone {
         let Some(call) = self.calls.get_mut(&id) else { return };
         let held = call.our_offer.is_some_and(|offer| offer.hold);
         if let Some(offer) = call.our_offer.as_mut() {
-            offer.open = false;
+            offer.open = None;
         }
         // Where we offered to send: who does not want to receive holds (RFC 3264, section 6.1). Only to an offer of both
         // directions: many phones answer "inactive" to any hold.
@@ -282,6 +291,7 @@ impl Phone {
         if let Some(offer) = call.our_offer.take() {
             call.agreed_hold = offer.hold;
             call.glares = 0;
+            self.recovery_agreed(id, offer);
         }
         self.continue_offer(id);
     }
@@ -289,9 +299,7 @@ impl Phone {
     /// The other side does not agree, or cannot be asked: the call stays as it was.
     pub(super) fn offer_failed(&mut self, id: CallId, error: Error) {
         let Some(call) = self.calls.get_mut(&id) else { return };
-        if call.our_offer.take().is_none() {
-            return;
-        }
+        let Some(offer) = call.our_offer.take() else { return };
         call.job = None;
         call.glares = 0;
         let agreed = call.agreed_hold;
@@ -299,10 +307,11 @@ impl Phone {
         let lost = error.code == ErrorCode::Transport;
         self.timers.clear(TimerKey::Call(id, CallTimer::Reoffer));
         self.media_order(id, MediaCommand::Rollback);
-        if refresh {
+        let recovers = self.recovery_failed(id, Some(offer), &error);
+        if refresh && !recovers {
             self.refresh_failed(id, &error);
         }
-        if lost {
+        if lost || recovers {
             // The wish stays; it is made again over the next socket.
             return;
         }
@@ -344,9 +353,15 @@ impl Phone {
         }
         match call.our_offer {
             // Theirs has crossed ours.
-            Some(offer) if offer.open => {
+            Some(offer) if offer.open.is_some_and(|sent| self.now - sent < CROSSING) => {
                 self.respond_in_dialog(id, tx, 491, None);
                 return;
+            }
+            // Ours has gone to where the other side is no more: it would refuse theirs for as long as it is waited for.
+            Some(offer) if offer.open.is_some() => {
+                self.abandon_reinvite(id);
+                let error = Error::new(ErrorCode::Timeout, "The other side has made an offer of its own");
+                self.offer_failed(id, error);
             }
             // Not sent yet: theirs goes first, ours follows it.
             Some(_) if call.job == Some(Job::OurOffer) => {
@@ -415,7 +430,7 @@ impl Phone {
             return;
         }
         let offered = call.pending_ok.as_ref().is_some_and(|ok| ok.offered);
-        if offered || call.our_offer.is_some_and(|offer| offer.open) {
+        if offered || call.our_offer.is_some_and(|offer| offer.open.is_some()) {
             self.respond_in_dialog(id, tx, 491, None);
         } else if !matches!(call.phase, Phase::Confirmed)
             || call.our_offer.is_some()

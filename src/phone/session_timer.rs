@@ -15,6 +15,8 @@ use crate::text::concat;
 const MIN_SE: u32 = 90;
 /// Nobody has reason to ask for more than a day.
 const MAX_SE: u32 = 86_400;
+/// From a refresh that has failed to the next one.
+const AGAIN: Duration = Duration::from_secs(10);
 /// A server may ask for a longer interval (422) so often for one request.
 const MAX_TOO_SMALL: u8 = 2;
 
@@ -145,6 +147,7 @@ impl Phone {
             None => session.expires = None,
         }
         self.arm_session(id);
+        self.reached(id);
     }
 
     fn arm_session(&mut self, id: CallId) {
@@ -240,15 +243,29 @@ impl Phone {
     pub(super) fn refresh_failed(&mut self, id: CallId, error: &Error) {
         let Some(call) = self.calls.get_mut(&id) else { return };
         call.session.open = false;
-        if matches!(error.sip_status, Some(481 | 408)) || error.code == ErrorCode::Timeout {
-            self.on_session_expired(id);
+        // RFC 3261, section 12.2.1.2: there is no such dialog any more.
+        if error.sip_status == Some(481) {
+            self.end_with_bye(id, EndCause::Failed(error.clone()), EndedBy::Remote, None);
             return;
         }
-        let again = self.now + Duration::from_secs(10);
-        self.timers.set(TimerKey::Call(id, CallTimer::SessionRefresh), again);
+        // RFC 4028, section 10, would end the call here after 408 or no answer. The other side may be looking for a
+        // new connection: the session's own end is soon enough.
+        if self.recovery_failed(id, None, error) {
+            return;
+        }
+        let again = self.now + AGAIN;
+        if self.calls.get(&id).is_some_and(|call| call.session.expires.is_some()) {
+            self.timers.set(TimerKey::Call(id, CallTimer::SessionRefresh), again);
+        }
     }
 
     pub(super) fn on_session_expired(&mut self, id: CallId) {
+        // Nobody could have refreshed it: how long that may last is not for the session to say.
+        if self.calls.get(&id).is_some_and(|call| call.recovery.is_unreached()) {
+            let again = self.now + AGAIN;
+            self.timers.set(TimerKey::Call(id, CallTimer::SessionExpired), again);
+            return;
+        }
         let error = Error::new(ErrorCode::Timeout, "The other side does not keep the session up any more");
         let reason = Some("SIP;cause=408;text=\"Session expired\"");
         self.end_with_bye(id, EndCause::Failed(error), EndedBy::Network, reason);

@@ -243,7 +243,7 @@ fn dtmf_in_info_is_told() {
 
 #[test]
 fn our_info_reports_its_outcome() {
-    for (status, ok) in [(200, true), (415, false), (481, false)] {
+    for (status, ok) in [(200, true), (415, false), (408, false), (481, false)] {
         let mut bench = Bench::online();
         let (call, _) = answered(&mut bench);
         bench
@@ -259,7 +259,8 @@ fn our_info_reports_its_outcome() {
             _ => None,
         });
         assert_eq!(result, Some(ok));
-        assert!(bench.end_of(call).is_none());
+        // RFC 3261, section 12.2.1.2: 481 ends the dialog, other refusals do not.
+        assert_eq!(bench.end_of(call).is_some(), status == 481);
     }
 }
 

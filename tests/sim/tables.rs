@@ -261,8 +261,8 @@ FOO | 3261 21.5.2 | 501>connecting | 481>connecting | 501>ringing | 501>early | 
 re-INVITE | 3261 14.2 | 180>connecting | 481>connecting | 491>ringing | 491>early | 481>ended | 491>connecting | 200>active | 481>ended
 CANCEL | 3261 9.2 | 481>connecting | 481>connecting | 481>ringing | 481>early | 481>ended | 481>connecting | 481>active | 481>ended
 ACK | 3261 13.3.1.4 | ->connecting | ->connecting | ->ringing | ->early | ->ended | ->connecting | ->active | ->ended
-40 s | 3261 17.1.1.2 | ->connecting | ->ended | ->ringing | ->early | ->ended | ->connecting | ->active | ->ended
-socket lost | 5626 4.3 | ->connecting | ->ended | ->ended | ->ended | ->ended | ->connecting | ->active | ->ended
+40 s | 3261 17.1.1.2 | ->connecting | ->ended | ->ringing | ->early | ->ended | BYE>ended | ->active | ->ended
+socket lost | 5626 4.3 | ->connecting | ->connecting | ->ringing | ->early | ->ended | ->connecting | ->reconnecting | ->ended
 hangup | 3261 15 | ->ended | ->ended | CANCEL>ended | CANCEL>ended | ->ended | BYE>ended | BYE>ended | ->ended
 answer | 3261 13.3.1.4 | invalid_state:->connecting | invalid_state:->connecting | invalid_state:->ringing | invalid_state:->early | ended:->ended | invalid_state:->connecting | invalid_state:->active | ended:->ended
 reject | 3261 13.3.1.3 | invalid_state:->connecting | invalid_state:->connecting | invalid_state:->ringing | invalid_state:->early | ok:->ended | invalid_state:->connecting | invalid_state:->active | ok:->ended
@@ -295,7 +295,7 @@ re-INVITE | 3261 14.2 | 500>ringing | 500>connecting | 500>connecting | 200>acti
 CANCEL | 3261 9.2 | 200+487>ended | 200+487>ended | 200>connecting | 481>active | 481>ended
 ACK | 3261 13.3.1.4 | ->ringing | ->connecting | ->active | ->active | ->ended
 40 s | 3261 17.1.1.2 | ->ringing | ->connecting | 200+200+200+200+200+200+200+200+200+200+BYE>ended | ->active | ->ended
-socket lost | 5626 4.3 | ->ringing | ->connecting | ->connecting | ->active | ->ended
+socket lost | 5626 4.3 | ->ringing | ->connecting | ->connecting | ->reconnecting | ->ended
 hangup | 3261 15 | 603>ended | 603>ended | ->ended | BYE>ended | ->ended
 answer | 3261 13.3.1.4 | ok:200>connecting | invalid_state:->connecting | invalid_state:->connecting | invalid_state:->active | ended:->ended
 reject | 3261 13.3.1.3 | ok:486>ended | ok:486>ended | invalid_state:->connecting | invalid_state:->active | ok:->ended

@@ -129,7 +129,11 @@ fn a_failed_transfer_returns_to_the_held_call() {
         ("declined", |bench, _, refer| bench.reply(&answer(refer, 603, ""))),
         ("forbidden", |bench, _, refer| bench.reply(&answer(refer, 405, ""))),
         ("server_error", |bench, _, refer| bench.reply(&answer(refer, 500, ""))),
-        ("timeout", |bench, _, _| bench.pass(secs(33))),
+        ("timeout", |bench, _, _| {
+            bench.pass(secs(16));
+            bench.receive("\r\n");
+            bench.pass(secs(17));
+        }),
         ("busy", |bench, caller, refer| {
             bench.reply(&answer(refer, 202, ""));
             send(bench, &notify(caller, LAST, "SIP/2.0 486 Busy Here"));
@@ -301,10 +305,16 @@ fn hanging_up_in_every_state_of_a_transfer_ends_it() {
 }
 
 #[test]
-fn losing_the_connection_during_a_refer_fails_it() {
+fn losing_the_connection_during_a_refer_fails_it_when_it_does_not_come_back() {
     let mut bench = Bench::online();
-    referring(&mut bench);
+    let (_, _, refer) = referring(&mut bench);
     bench.cut();
+    assert_eq!(bench.take_request("REFER"), refer, "the same transaction again");
+    bench.reachable = false;
+    bench.cut();
+    bench.pass(secs(59));
+    assert_eq!(told(&bench).1, []);
+    bench.pass(secs(2));
     assert_eq!(told(&bench).1, [Err("transport")]);
 }
 

@@ -258,7 +258,7 @@ impl Peer {
                 let offer = self.offer();
                 self.report_local(seq, offer);
             }
-            MediaCommand::Reoffer { .. } => {
+            MediaCommand::Reoffer { .. } | MediaCommand::RestartIce { .. } => {
                 let offer = self.reoffer();
                 self.report_local(seq, offer);
             }
