@@ -192,7 +192,8 @@ fn each_message_is_read_and_answered_as_the_table_says() {
             let came = String::from_utf8_lossy(case.bytes);
             for names in [&["Call-ID", "i"][..], &["CSeq"]] {
                 // The first, where there are several.
-                assert_eq!(lines_of(text, names)[..], lines_of(&came, names)[..1], "{label}: {text}");
+                let first: Vec<String> = lines_of(&came, names).into_iter().take(1).collect();
+                assert_eq!(lines_of(text, names), first, "{label}: {text}");
             }
             let vias = |text: &str| {
                 lines_of(text, &["Via", "v"])
