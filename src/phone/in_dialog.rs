@@ -117,6 +117,7 @@ impl Phone {
             .as_mut()
             .filter(|_| call.phase == Phase::Confirmed && !gated)
             .ok_or_else(|| Error::new(ErrorCode::InvalidState, "The call is not answered yet"))?;
+        self.transactions.allow_request()?;
         let mut request = dialog.request(Method::Info, None);
         request.headers.push("Content-Type", content_type);
         request.body = body.as_bytes().to_vec();

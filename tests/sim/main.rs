@@ -29,6 +29,7 @@ mod hostile;
 mod identity;
 mod in_dialog;
 mod incoming;
+mod limits;
 mod liveness;
 mod messaging;
 mod negotiation;
