@@ -5,6 +5,7 @@ use core::time::Duration;
 use super::io::{CallId, CallState, CredentialsId, Direction, EndReason, Identity, MediaSeq, SocketId};
 use super::originate::RestCall;
 use super::recovery::Recovery;
+use super::redirect::Redirects;
 use super::reliable::Reliable;
 use super::session_timer::Session;
 use super::transactions::TxId;
@@ -59,6 +60,8 @@ pub(super) enum Job {
     Reinvite,
     /// Set the answer that came in an ACK.
     AckAnswer,
+    /// Set the answer that came in a PRACK.
+    PrackAnswer,
     /// The offer of our re-INVITE.
     OurOffer,
     /// Set the answer to our re-INVITE.
@@ -113,6 +116,15 @@ pub(super) struct OurOffer {
     pub(super) open: Option<Instant>,
     /// It restarts ICE.
     pub(super) restart: bool,
+}
+
+/// What Reason headers say (RFC 3326).
+#[derive(Debug)]
+pub(super) struct Said {
+    /// ISDN cause.
+    pub(super) q850: Option<u16>,
+    /// For people.
+    pub(super) text: Option<String>,
 }
 
 /// One call.
@@ -201,6 +213,10 @@ pub(super) struct Call {
     pub(super) referrer: Option<Box<Referrer>>,
     /// The call whose place this one takes once it is up (RFC 3891).
     pub(super) replaces: Option<CallId>,
+    /// Where it has been sent to (3xx).
+    pub(super) redirects: Option<Box<Redirects>>,
+    /// What the other side said of why it ends.
+    pub(super) said: Option<Box<Said>>,
     /// What a call by REST has beyond that.
     pub(super) rest: Option<Box<RestCall>>,
 }
@@ -256,6 +272,8 @@ impl Call {
             referral: None,
             referrer: None,
             replaces: None,
+            redirects: None,
+            said: None,
             rest: None,
         }
     }

@@ -26,6 +26,7 @@ const BACKOFF_CAP: Duration = Duration::from_secs(8);
 const BACKOFF_CAP_IN_CALL: Duration = Duration::from_secs(2);
 /// What `disconnect` waits for answers to BYE and REGISTER.
 const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// What waits for the next socket. A phone with all its calls up has less to say.
 const MAX_QUEUE: usize = 64;
 /// A connection that is lost again so soon after the last loss counts as a failed attempt: a proxy in front of a
 /// dead server takes every WebSocket and closes it at once.
@@ -262,12 +263,12 @@ impl Phone {
 
     /// On to a server that has time, if there is one and no call would notice. `false`: it stays as it is.
     pub(super) fn leave_busy_server(&mut self, error: &Error) -> bool {
+        self.live_calls().is_empty() && self.leave_for_free_server(error)
+    }
+
+    pub(super) fn leave_for_free_server(&mut self, error: &Error) -> bool {
         let Some(socket) = self.flow.open_socket() else { return false };
-        if !self.flow.established
-            || self.flow.closing
-            || !self.live_calls().is_empty()
-            || !self.has_free_server()
-        {
+        if !self.flow.established || self.flow.closing || !self.has_free_server() {
             return false;
         }
         self.drop_socket();
@@ -662,7 +663,9 @@ impl Phone {
             FlowState::Idle => false,
             _ if keep => {
                 if self.flow.queue.len() >= MAX_QUEUE {
+                    // The oldest has the least time left in which it is of use.
                     self.flow.queue.remove(0);
+                    self.log(LogLevel::Warn, format_args!("too much waits for the connection"));
                 }
                 self.flow.queue.push((self.now, text));
                 true
@@ -781,5 +784,42 @@ impl Phone {
             self.flow.connect_pending = true;
             self.start_connecting();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::entropy::SeededEntropy;
+    use crate::phone::PhoneConfig;
+    use crate::sip::uri::Uri;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    #[test]
+    fn of_what_waits_for_the_connection_the_oldest_goes_when_it_is_too_much() {
+        let config = PhoneConfig::new(vec!["wss://h".into()], Uri::parse("sip:a@h").unwrap());
+        let config = PhoneConfig { trace: true, ..config };
+        let mut phone = Phone::new(config, Box::new(SeededEntropy::new(1)));
+        phone.flow.state = FlowState::Waiting;
+        let warnings = |phone: &mut Phone| {
+            core::mem::take(&mut phone.out)
+                .iter()
+                .filter(|output| matches!(output, Output::Event(Event::Log(LogLevel::Warn, _))))
+                .count()
+        };
+        for number in 0..MAX_QUEUE {
+            assert!(phone.transmit(number.to_string(), true));
+        }
+        assert_eq!((phone.flow.queue.len(), warnings(&mut phone)), (MAX_QUEUE, 0));
+        assert!(phone.transmit(MAX_QUEUE.to_string(), true));
+        assert_eq!((phone.flow.queue.len(), warnings(&mut phone)), (MAX_QUEUE, 1));
+        phone.config.trace = false;
+        phone.flush_queue(SocketId(1));
+        let sent = core::mem::take(&mut phone.out).into_iter().map(|output| match output {
+            Output::Send { text, .. } => text.parse::<usize>().unwrap(),
+            other => panic!("{other:?}"),
+        });
+        assert!(sent.eq(1..=MAX_QUEUE));
     }
 }

@@ -74,7 +74,7 @@ use crate::sip::header::name_addr;
 use crate::sip::message::{Headers, Message, Method, Request, Response, redact};
 use crate::sip::transaction::{Client, ClientAction, Server, ServerAction};
 use crate::sip::uri::{Uri, UriError};
-use crate::sip::wire::{self, Frame};
+use crate::sip::wire::{self, Frame, MAX_MESSAGE};
 use crate::text::concat;
 use crate::time::Instant;
 
@@ -625,7 +625,7 @@ impl Phone {
     /// Sends a message (RFC 3428); ends in [`Event::RequestDone`].
     ///
     /// # Errors
-    /// `not_connected`, `invalid_destination`, `invalid_config`.
+    /// `not_connected`, `invalid_destination`, `invalid_config`, `invalid_state` (too many requests under way).
     pub fn send_message(&mut self, now: Instant, message: MessageRequest) -> Result<RequestId, Error> {
         self.begin(now);
         self.start_message(message)
@@ -634,7 +634,7 @@ impl Phone {
     /// Asks what the other side can do (OPTIONS); ends in [`Event::RequestDone`].
     ///
     /// # Errors
-    /// `not_connected`, `invalid_destination`.
+    /// `not_connected`, `invalid_destination`, `invalid_state` (too many requests under way).
     pub fn send_options(&mut self, now: Instant, target: &str) -> Result<RequestId, Error> {
         self.begin(now);
         self.start_options(target)
@@ -644,7 +644,7 @@ impl Phone {
     /// [`Phone::unsubscribe`].
     ///
     /// # Errors
-    /// `not_connected`, `invalid_destination`, `invalid_config`.
+    /// `not_connected`, `invalid_destination`, `invalid_config`, `invalid_state` (too many subscriptions).
     pub fn subscribe(&mut self, now: Instant, request: SubscribeRequest) -> Result<SubscriptionId, Error> {
         self.begin(now);
         self.start_subscription(request)
@@ -809,7 +809,8 @@ impl Phone {
         error: Option<Error>,
     ) {
         let Some(call) = self.calls.get_mut(&id).filter(|call| call.end_reason.is_none()) else { return };
-        let reason = EndReason { cause, sip_status, by };
+        let (q850, reason_text) = call.said.take().map_or((None, None), |said| (said.q850, said.text));
+        let reason = EndReason { cause, sip_status, by, q850, reason_text };
         call.end_reason = Some(reason.clone());
         call.phase = Phase::Terminating;
         call.job = None;
@@ -940,11 +941,8 @@ impl Phone {
                     LogLevel::Warn,
                     format_args!("rejected: {}: {}", rejected.error, rejected.first_line),
                 );
-                if let Some(mut reply) = rejected.reply {
-                    reply.set_to_tag(&token(&mut *self.entropy, 12));
-                    if let Ok(text) = reply.to_text() {
-                        self.transmit(text, false);
-                    }
+                if let Some(reply) = rejected.reply {
+                    self.send_untracked(reply);
                 }
             }
         }
@@ -974,6 +972,16 @@ impl Phone {
             if let Some(id) = call {
                 self.on_ack(id, &request);
             }
+            return;
+        }
+        if request.method != Method::Cancel && self.transactions.is_full(call.is_some()) {
+            self.send_untracked(request.response(503, None));
+            return;
+        }
+        // Whatever the answer adds, a description above all, must find room behind what it repeats.
+        let bare = request.response(200, None).to_text();
+        if bare.is_ok_and(|text| text.len() > MAX_MESSAGE / 2) {
+            self.send_untracked(request.response(513, None));
             return;
         }
         let Some(tx) = self.transactions.add_server(Server::new(request.clone()), None) else { return };
@@ -1327,6 +1335,14 @@ impl Phone {
         self.remember_answer(&response);
         self.transmit(text.clone(), true);
         text
+    }
+
+    /// Without a transaction (RFC 3261, section 8.2.7).
+    fn send_untracked(&mut self, mut response: Response) {
+        response.set_to_tag(&token(&mut *self.entropy, 12));
+        if let Ok(text) = response.to_text() {
+            self.transmit(text, false);
+        }
     }
 
     /// One that is not for this phone (405), or of which nobody here has heard (RFC 3261, section 21.5.2).

@@ -18,6 +18,7 @@ use core::time::Duration;
 
 use super::call::Phase;
 use super::outgoing::ack_text;
+use super::registration::{MAX_RETRY_AFTER, refused, retry_after};
 use super::transactions::{Owner, TxId};
 use super::{CallId, CallTimer, Direction, EndCause, EndedBy, LogLevel, Phone, SocketId, TimerKey};
 use crate::entropy::token;
@@ -34,6 +35,8 @@ use crate::time::Instant;
 const FIRST_RESPONSE: Duration = Duration::from_secs(4);
 /// So often may one call's INVITE be made anew.
 const MAX_RENEWALS: u8 = 3;
+/// A server that is overloaded and does not say for how long is left alone for so many seconds.
+const BUSY: u32 = 10;
 
 /// Answers that are remembered: those of the last half minute, of which more than a few are lost with no socket.
 const MAX_ANSWERED: usize = 32;
@@ -375,6 +378,23 @@ impl Phone {
     }
 
     // ---- an INVITE that leads nowhere
+
+    /// 503: the next server is asked (RFC 3261, section 21.5.4, RFC 3263, section 4.3), if there is one and no other call
+    /// would notice. `true`: the call goes on there.
+    pub(super) fn invite_elsewhere(&mut self, id: CallId, response: &Response) -> bool {
+        if response.status != 503 || self.config.servers.len() < 2 || self.live_calls() != [id] {
+            return false;
+        }
+        self.server_is_busy(retry_after(response).unwrap_or(BUSY).min(MAX_RETRY_AFTER));
+        let error = refused(response);
+        if !self.leave_for_free_server(&error) {
+            return false;
+        }
+        if let Some(call) = self.calls.get_mut(&id) {
+            call.resent = true;
+        }
+        self.renew_invite(id)
+    }
 
     /// The INVITE went over a socket that was lost and has come to nothing since: `true` where a new one has taken its
     /// place.

@@ -377,7 +377,7 @@ fn register_error(response: &Response) -> Error {
 }
 
 /// Seconds of Retry-After (RFC 3261, section 20.33), whose comment and parameters are for people.
-fn retry_after(response: &Response) -> Option<u32> {
+pub(super) fn retry_after(response: &Response) -> Option<u32> {
     let value = response.headers.get("Retry-After")?;
     parse_u32(before(before(value, b';'), b'(').trim_ascii())
 }

@@ -2,6 +2,7 @@
 
 use super::io::{CallId, RequestId, SocketId, SubscriptionId};
 use super::sorted_map::SortedMap;
+use crate::error::{Error, ErrorCode};
 use crate::sip::auth::Attempt;
 use crate::sip::message::{Method, Request, Response};
 use crate::sip::transaction::{Client, Server};
@@ -59,6 +60,13 @@ pub(super) struct ServerEntry {
     pub(super) call: Option<CallId>,
     key: String,
 }
+
+/// Requests of the other side under way: those of strangers, and all. What is a call's own gets through while strangers
+/// keep us busy; nearly all of them are refused INVITEs whose ACK does not come for 32 s.
+const MAX_STRANGERS: usize = 128;
+const MAX_SERVERS: usize = 256;
+/// Requests of ours under way, beyond which the application may start no more.
+const MAX_CLIENTS: usize = 256;
 
 #[derive(Debug, Default)]
 pub(super) struct Transactions {
@@ -139,6 +147,19 @@ impl Transactions {
         self.servers_by_key.insert(key.clone(), id);
         self.servers.insert(id, Box::new(ServerEntry { tx, call, key }));
         Some(id)
+    }
+
+    /// Whether no more requests can be taken, from within a call or not.
+    pub(super) const fn is_full(&self, in_call: bool) -> bool {
+        self.servers.len() >= if in_call { MAX_SERVERS } else { MAX_STRANGERS }
+    }
+
+    /// Whether the application may start a request of its own.
+    pub(super) fn allow_request(&self) -> Result<(), Error> {
+        if self.clients.len() < MAX_CLIENTS {
+            return Ok(());
+        }
+        Err(Error::new(ErrorCode::InvalidState, "There are too many requests under way already"))
     }
 
     /// The transaction that this request repeats or acknowledges.

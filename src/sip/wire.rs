@@ -6,6 +6,10 @@ use crate::text::{number, printable, split_once};
 
 /// The longest message that is read or sent, in bytes.
 pub const MAX_MESSAGE: usize = 65_536;
+/// The most headers that a message may have; each Via of a list counts.
+pub const MAX_HEADERS: usize = 256;
+/// The longest value of a header, in bytes, without its folds.
+pub const MAX_HEADER: usize = 8192;
 
 /// One WebSocket message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +46,12 @@ pub enum ParseError {
     /// A line that is no header, or one with a name that is no token.
     #[error("malformed header line")]
     HeaderLine,
+    /// More than [`MAX_HEADERS`].
+    #[error("too many headers")]
+    TooManyHeaders,
+    /// A header longer than [`MAX_HEADER`].
+    #[error("header too long")]
+    HeaderTooLong,
     /// Content-Length is no number, or more than there is.
     #[error("bad Content-Length")]
     ContentLength,
@@ -179,6 +189,7 @@ fn read_headers<'a>(
     headers: &mut Headers,
 ) -> (Result<(), ParseError>, Option<&'a str>) {
     let mut outcome = Ok(());
+    let mut count = 0;
     let mut rest = text;
     while !rest.is_empty() {
         let (line, mut tail) = split_once(rest, b'\n').unwrap_or((rest, ""));
@@ -209,16 +220,26 @@ fn read_headers<'a>(
             value = clean.trim_ascii().to_owned();
         }
         let name = long_name(name);
-        if !is_token(name) {
-            outcome = outcome.and(Err(ParseError::HeaderLine));
-        } else if name.eq_ignore_ascii_case("Via") {
-            // One header for each Via, so that a response to them can be told hop by hop.
-            for via in split_list(&value) {
-                headers.push(name, via);
-            }
+        // One header for each Via, so that a response to them can be told hop by hop.
+        let is_via = name.eq_ignore_ascii_case("Via");
+        count += if is_via { split_list(&value).count() } else { 1 };
+        let problem = if !is_token(name) {
+            ParseError::HeaderLine
+        } else if value.len() > MAX_HEADER {
+            ParseError::HeaderTooLong
+        } else if count > MAX_HEADERS {
+            ParseError::TooManyHeaders
         } else {
-            headers.push(name, value);
-        }
+            if is_via {
+                for via in split_list(&value) {
+                    headers.push(name, via);
+                }
+            } else {
+                headers.push(name, value);
+            }
+            continue;
+        };
+        outcome = outcome.and(Err(problem));
     }
     (outcome, None)
 }
