@@ -226,6 +226,8 @@ export class Call {
   /** `assertedIdentity`: who the server says it is (RFC 3325); `diversion`: who has sent the call on (RFC 5806, RFC 7044). Both with
    *  `trustIdentity` only. */
   readonly remote: { uri: string; displayName?: string; assertedIdentity?: string; diversion?: string };
+  /** The custom headers of a received INVITE: those of the names that `extraHeaders` takes, without those about identity; 32 at most. */
+  readonly headers: Readonly<Record<string, string>>;
   /** Held by this side. */
   readonly localHold: boolean;
   /** Held by the other side. */
@@ -235,7 +237,9 @@ export class Call {
   /** For "rest-originate": `null` until the call is proved to be the provider's. */
   readonly remoteStream: MediaStream | null;
   readonly startedAt: number | null;
-  readonly endReason: { code: ErrorCode | 'completed' | 'cancelled' | 'answered_elsewhere'; sipStatus?: number; by: 'local' | 'remote' | 'network' } | null;
+  /** `null` before the end. `q850`: the ISDN cause (Q.850), `reasonText`: what the other side says of it, both by its Reason header
+   *  (RFC 3326); 128 characters at most, and a stranger's words: show them as text. */
+  readonly endReason: { code: ErrorCode | 'completed' | 'cancelled' | 'answered_elsewhere'; sipStatus?: number; by: 'local' | 'remote' | 'network'; q850?: number; reasonText?: string } | null;
   /** Answers an incoming call. Resolves when the call is up, rejects with a SoftphoneError. */
   answer(options?: { audio?: boolean | MediaTrackConstraints }): Promise<void>;
   /** Refuses an incoming call; default 603. */

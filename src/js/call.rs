@@ -42,6 +42,8 @@ pub(crate) struct CallEntry {
     direction: Direction,
     pub(crate) strategy: Option<StrategyName>,
     pub(crate) state: Cell<CallState>,
+    /// Of the INVITE that was received, those that applications put in.
+    headers: Vec<(String, String)>,
     remote: RefCell<Remote>,
     pub(crate) at_proxy: RefCell<AtProxy>,
     pub(crate) hold: Cell<(bool, bool)>,
@@ -92,7 +94,11 @@ pub(crate) struct AtProxy {
 
 impl CallEntry {
     /// A new call.
-    pub(crate) fn new(mut info: CallInfo, strategy: Option<StrategyName>) -> Rc<Self> {
+    pub(crate) fn new(
+        mut info: CallInfo,
+        headers: Vec<(String, String)>,
+        strategy: Option<StrategyName>,
+    ) -> Rc<Self> {
         let remote = Remote::new(&mut info);
         Rc::new(Self {
             id: info.id,
@@ -100,6 +106,7 @@ impl CallEntry {
             direction: info.direction,
             strategy,
             state: Cell::new(CallState::New),
+            headers,
             remote: RefCell::new(remote),
             at_proxy: RefCell::default(),
             hold: Cell::new((info.local_hold, info.remote_hold)),
@@ -260,6 +267,17 @@ impl Call {
             if let Some(value) = value {
                 set(&object, key, value);
             }
+        }
+        object
+    }
+
+    /// The custom headers of a received INVITE.
+    #[wasm_bindgen(getter)]
+    #[must_use]
+    pub fn headers(&self) -> JsValue {
+        let object = object([]);
+        for (name, value) in &self.entry.headers {
+            set(&object, name, value);
         }
         object
     }

@@ -912,7 +912,7 @@ fn adopt(
     if let Some(known) = calls.iter().find(|call| call.id == id) {
         return Some(known.clone());
     }
-    let entry = CallEntry::new(phone.call(id)?, strategy);
+    let entry = CallEntry::new(phone.call(id)?, phone.received_headers(id), strategy);
     calls.push(entry.clone());
     Some(entry)
 }

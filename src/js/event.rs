@@ -227,5 +227,11 @@ pub(crate) fn end_reason(reason: &EndReason) -> JsValue {
     if let Some(status) = reason.sip_status {
         set(&object, "sipStatus", status);
     }
+    if let Some(cause) = reason.q850 {
+        set(&object, "q850", cause);
+    }
+    if let Some(text) = &reason.reason_text {
+        set(&object, "reasonText", text);
+    }
     object
 }

@@ -2,9 +2,10 @@
 
 use core::time::Duration;
 
-use super::io::{CallId, CallState, CredentialsId, Direction, EndReason, Identity, MediaSeq};
+use super::io::{CallId, CallState, CredentialsId, Direction, EndReason, Identity, MediaSeq, SocketId};
 use super::originate::RestCall;
 use super::recovery::Recovery;
+use super::redirect::Redirects;
 use super::reliable::Reliable;
 use super::session_timer::Session;
 use super::transactions::TxId;
@@ -115,6 +116,15 @@ pub(super) struct OurOffer {
     pub(super) restart: bool,
 }
 
+/// What Reason headers say (RFC 3326).
+#[derive(Debug)]
+pub(super) struct Said {
+    /// ISDN cause.
+    pub(super) q850: Option<u16>,
+    /// For people.
+    pub(super) text: Option<String>,
+}
+
 /// One call.
 #[derive(Debug)]
 pub(super) struct Call {
@@ -181,6 +191,8 @@ pub(super) struct Call {
     pub(super) hold_waiting: u32,
     /// The ACK of our last re-INVITE, with its CSeq number.
     pub(super) reinvite_ack: Option<(u32, String)>,
+    /// Incoming: the socket that its INVITE came over.
+    pub(super) came_over: Option<SocketId>,
     /// Outgoing: its INVITE has been sent again over a new socket.
     pub(super) resent: bool,
     /// Outgoing: how often it has been made anew.
@@ -199,6 +211,10 @@ pub(super) struct Call {
     pub(super) referrer: Option<Box<Referrer>>,
     /// The call whose place this one takes once it is up (RFC 3891).
     pub(super) replaces: Option<CallId>,
+    /// Where it has been sent to (3xx).
+    pub(super) redirects: Option<Box<Redirects>>,
+    /// What the other side said of why it ends.
+    pub(super) said: Option<Box<Said>>,
     /// What a call by REST has beyond that.
     pub(super) rest: Option<Box<RestCall>>,
 }
@@ -244,6 +260,7 @@ impl Call {
             glares: 0,
             hold_waiting: 0,
             reinvite_ack: None,
+            came_over: None,
             resent: false,
             renewals: 0,
             dial_done: false,
@@ -253,6 +270,8 @@ impl Call {
             referral: None,
             referrer: None,
             replaces: None,
+            redirects: None,
+            said: None,
             rest: None,
         }
     }

@@ -91,6 +91,8 @@ pub(super) struct Flow {
     /// Nobody reads along between here and the server.
     pub(super) secure: bool,
     pub(super) liveness: Liveness,
+    /// Where what is being handled came from.
+    pub(super) heard_over: Option<SocketId>,
     /// When the current attempt began.
     pub(super) began: Instant,
     /// When an open socket was last lost.
@@ -118,6 +120,7 @@ impl Flow {
             busy: Vec::new(),
             secure: false,
             liveness: Liveness::new(),
+            heard_over: None,
             began: Instant::ZERO,
             lost: None,
             queue: Vec::new(),
@@ -259,12 +262,12 @@ impl Phone {
 
     /// On to a server that has time, if there is one and no call would notice. `false`: it stays as it is.
     pub(super) fn leave_busy_server(&mut self, error: &Error) -> bool {
+        self.live_calls().is_empty() && self.leave_for_free_server(error)
+    }
+
+    pub(super) fn leave_for_free_server(&mut self, error: &Error) -> bool {
         let Some(socket) = self.flow.open_socket() else { return false };
-        if !self.flow.established
-            || self.flow.closing
-            || !self.live_calls().is_empty()
-            || !self.has_free_server()
-        {
+        if !self.flow.established || self.flow.closing || !self.has_free_server() {
             return false;
         }
         self.drop_socket();

@@ -3,15 +3,79 @@
 //! Whoever sends a header can write what it likes into it. These are believed where the configuration says that the
 //! server removes what it has not checked itself (RFC 3325, section 5), and are not looked at otherwise.
 
-use super::{CallId, Identity, Phone};
-use crate::sip::header::NameAddr;
-use crate::sip::message::{Headers, Request};
-use crate::text::{before, split_once};
+use super::call::Said;
+use super::{CallId, Direction, Identity, Phone};
+use crate::sip::header::{NameAddr, Reason};
+use crate::sip::message::{Headers, Request, check_extra_header};
+use crate::text::{append, before, split_once};
 
 /// The From of who does not want to be known (RFC 3323, section 4.1.1.3).
 const ANONYMOUS: &str = "\"Anonymous\" <sip:anonymous@anonymous.invalid>";
 
+/// Longest text of a Reason that is shown, in characters.
+const MAX_REASON_TEXT: usize = 128;
+/// So many headers of a received INVITE are shown.
+const MAX_SHOWN_HEADERS: usize = 32;
+/// Values of one name are put together up to this length, in bytes.
+const MAX_SHOWN_VALUE: usize = 2048;
+/// What says who somebody is, and is told as such or not at all; and what is for servers.
+const NOT_SHOWN: [&str; 9] = [
+    "P-Asserted-Identity",
+    "P-Preferred-Identity",
+    "Remote-Party-ID",
+    "Diversion",
+    "History-Info",
+    "Identity",
+    "Privacy",
+    "Referred-By",
+    "Reason",
+];
+
 impl Phone {
+    /// Why the other side ends the call, in its own words (RFC 3326).
+    pub(super) fn learn_reason(&mut self, id: CallId, headers: &Headers) {
+        let Some(call) = self.calls.get_mut(&id).filter(|call| !call.is_gated()) else { return };
+        let mut said = Said { q850: None, text: None };
+        for reason in headers.get_all("Reason").flat_map(Reason::parse_list) {
+            if reason.protocol.eq_ignore_ascii_case("Q.850") && said.q850.is_none() {
+                said.q850 = reason.cause;
+            }
+            if said.text.is_none() {
+                said.text = reason
+                    .text
+                    .map(|text| text.chars().filter(|c| !c.is_control()).take(MAX_REASON_TEXT).collect());
+            }
+        }
+        if said.q850.is_some() || said.text.is_some() {
+            call.said = Some(Box::new(said));
+        }
+    }
+
+    /// The headers of a received INVITE that are neither the protocol's nor about somebody's identity: those that the
+    /// caller's application, or its PBX, has put in. 32 at most, of 2048 bytes at most each.
+    #[must_use]
+    pub fn received_headers(&self, id: CallId) -> Vec<(String, String)> {
+        let call =
+            self.calls.get(&id).filter(|call| call.direction == Direction::Incoming && call.rest.is_none());
+        let Some(invite) = call.and_then(|call| call.invite.as_ref()) else { return Vec::new() };
+        let mut shown: Vec<(String, String)> = Vec::new();
+        for (name, value) in invite.headers.iter() {
+            let hidden = NOT_SHOWN.iter().any(|hidden| hidden.eq_ignore_ascii_case(name));
+            if hidden || check_extra_header(name, value).is_err() {
+                continue;
+            }
+            let full = shown.len() >= MAX_SHOWN_HEADERS;
+            match shown.iter_mut().find(|(known, _)| known.eq_ignore_ascii_case(name)) {
+                // RFC 3261, section 7.3.1: the same on one line.
+                Some((_, values)) if values.len() < MAX_SHOWN_VALUE => append(values, &[", ", value]),
+                Some(_) => {}
+                None if full => {}
+                None => shown.push((name.to_owned(), value.to_owned())),
+            }
+        }
+        shown
+    }
+
     /// Our address in the From of calls and of other requests to people, without a tag.
     pub(super) fn caller_address(&self) -> String {
         if self.config.anonymous { ANONYMOUS.to_owned() } else { self.own_address() }

@@ -26,7 +26,10 @@ impl Phone {
         }
         match &request.method {
             Method::Bye if self.fork_left(id, tx, &from_tag) => {}
-            Method::Bye => self.on_bye(id, tx),
+            Method::Bye => {
+                self.learn_reason(id, &request.headers);
+                self.on_bye(id, tx);
+            }
             Method::Invite => self.on_reinvite(id, tx, request, seq),
             Method::Options => self.respond_to_options(tx),
             Method::Info => self.on_info(id, tx, request),

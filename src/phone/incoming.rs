@@ -17,7 +17,7 @@ use crate::sip::transaction::{T1, T2, T64};
 impl Phone {
     /// An INVITE outside a dialog.
     pub(super) fn on_invite(&mut self, tx: TxId, request: &Request) {
-        if !self.take_bridge(tx, request) {
+        if !self.take_over(tx, request) && !self.take_bridge(tx, request) {
             self.ring(tx, request);
         }
     }
@@ -61,6 +61,7 @@ impl Phone {
         call.invite_tx = Some(tx);
         call.dialog = Some(dialog);
         call.replaces = replaces;
+        call.came_over = self.flow.heard_over;
         self.calls.insert(id, Box::new(call));
         if let Some(entry) = self.transactions.server(tx) {
             entry.call = Some(id);
@@ -347,6 +348,7 @@ impl Phone {
 
     /// CANCEL for an INVITE that has no final response yet.
     pub(super) fn on_cancelled(&mut self, id: CallId, cancel: &Request) {
+        self.learn_reason(id, &cancel.headers);
         let waiting =
             self.calls.get(&id).is_some_and(|call| matches!(call.phase, Phase::Alerting | Phase::Answering));
         if waiting {
@@ -399,10 +401,12 @@ impl Phone {
 
 /// A CANCEL because someone else answered says so (RFC 3326); that is not a missed call.
 fn cancel_cause(cancel: &Request) -> EndCause {
-    let elsewhere = cancel
-        .headers
-        .get_all("Reason")
-        .flat_map(Reason::parse_list)
-        .any(|reason| reason.protocol.eq_ignore_ascii_case("SIP") && reason.cause == Some(200));
+    let elsewhere =
+        cancel.headers.get_all("Reason").flat_map(Reason::parse_list).any(|reason| match reason.cause {
+            // Call completed elsewhere (RFC 3326, section 3.1); Non-selected user clearing.
+            Some(200) => reason.protocol.eq_ignore_ascii_case("SIP"),
+            Some(26) => reason.protocol.eq_ignore_ascii_case("Q.850"),
+            _ => false,
+        });
     if elsewhere { EndCause::AnsweredElsewhere } else { EndCause::Cancelled }
 }

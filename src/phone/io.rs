@@ -396,6 +396,10 @@ pub struct EndReason {
     pub sip_status: Option<u16>,
     /// By whom.
     pub by: EndedBy,
+    /// The ISDN cause that the other side gives (Q.850, by the Reason header of RFC 3326).
+    pub q850: Option<u16>,
+    /// What the other side says of it, for people; 128 characters at most, without control characters.
+    pub reason_text: Option<String>,
 }
 
 /// How far a dial has come.

@@ -14,7 +14,7 @@ use core::time::Duration;
 
 use super::flow::FlowState;
 use super::transactions::Owner;
-use super::{Hint, Output, Phone, SocketId, TimerKey};
+use super::{CallTimer, Hint, Output, Phone, SocketId, TimerKey};
 use crate::entropy::below;
 use crate::sip::auth::Attempt;
 use crate::sip::message::Method;
@@ -33,6 +33,11 @@ const ANSWER_IN_CALL: Duration = Duration::from_secs(4);
 const ANSWER_TO_HINT: Duration = Duration::from_secs(2);
 /// Hints come in swarms.
 const HINTS_APART: Duration = Duration::from_secs(1);
+
+/// Nobody is as late as that who is awake; but browsers wake tabs that have been in the background for long only once a
+/// minute.
+const LATE: Duration = Duration::from_secs(10);
+const ASLEEP: Duration = Duration::from_secs(70);
 
 /// What a server is known to answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,8 +109,11 @@ impl Phone {
     }
 
     pub(super) fn on_keep_alive_timer(&mut self) {
-        let answer = self.interval().1;
-        self.ping(answer);
+        // One that is still waited for is not given more time.
+        if !self.timers.is_set(TimerKey::Pong) {
+            let answer = self.interval().1;
+            self.ping(answer);
+        }
         self.schedule_keep_alive();
     }
 
@@ -196,6 +204,32 @@ impl Phone {
         }
     }
 
+    // ---- sleep
+
+    /// A wake-up that comes far too late: the page was frozen, or the machine asleep. What was waited for had no time
+    /// to come, so the waiting goes on as if no time had passed; what was to be done is done at once.
+    pub(super) fn notice_sleep(&mut self) {
+        let Some((due, _)) = self.timers.next() else { return };
+        let late = self.now - due;
+        if late < LATE {
+            return;
+        }
+        self.timers.put_off(late, |key| match key {
+            TimerKey::KeepAlive
+            | TimerKey::Reconnect
+            | TimerKey::Return
+            | TimerKey::Register
+            | TimerKey::Subscription(_) => false,
+            // The time of the person at the other end, and of whoever pays for the call, did pass.
+            TimerKey::Call(_, timer) => !matches!(
+                timer,
+                CallTimer::Ring | CallTimer::MaxDuration | CallTimer::Tombstone | CallTimer::SessionRefresh
+            ),
+            _ => true,
+        });
+        self.on_hint(if late < ASLEEP { Hint::Visible } else { Hint::Woken });
+    }
+
     // ---- hints
 
     pub(super) fn on_hint(&mut self, hint: Hint) {
@@ -233,6 +267,7 @@ impl Phone {
                 if hint == Hint::Woken {
                     // The registration may have run out, and its response is a sign of life from any server.
                     self.on_register_timer();
+                    self.resume_calls();
                 }
                 if matches!(hint, Hint::NetworkChanged | Hint::Online | Hint::Woken) {
                     self.media_doubted();

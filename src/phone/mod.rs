@@ -348,6 +348,7 @@ pub struct Phone {
     last_subscription: u32,
     /// INVITEs of which it is not known yet whether they are the provider's for a dial by REST.
     held: Vec<(TxId, Request)>,
+    answered: Vec<outage::Answered>,
     /// User part of our Contact: unguessable, so that only the registrar can address this phone directly.
     contact_user: String,
     /// Host of Via and Contact: a browser has no address (RFC 7118, section 5).
@@ -394,6 +395,7 @@ impl Phone {
             subscriptions: SortedMap::new(),
             last_subscription: 0,
             held: Vec::new(),
+            answered: Vec::new(),
             contact_user,
             host,
             via_transport: "WSS",
@@ -405,11 +407,13 @@ impl Phone {
     /// Takes what happened outside. Drain [`Phone::poll_output`] afterwards.
     pub fn handle_input(&mut self, now: Instant, input: Input) {
         self.begin(now);
+        self.notice_sleep();
         match input {
             Input::Timer => {}
             Input::SocketOpened(socket) => self.on_socket_opened(socket),
             Input::SocketData(socket, data) => {
                 if self.flow.listens_to(socket) {
+                    self.flow.heard_over = Some(socket);
                     self.on_data(socket, &data);
                 }
             }
@@ -801,7 +805,8 @@ impl Phone {
         error: Option<Error>,
     ) {
         let Some(call) = self.calls.get_mut(&id).filter(|call| call.end_reason.is_none()) else { return };
-        let reason = EndReason { cause, sip_status, by };
+        let (q850, reason_text) = call.said.take().map_or((None, None), |said| (said.q850, said.text));
+        let reason = EndReason { cause, sip_status, by, q850, reason_text };
         call.end_reason = Some(reason.clone());
         call.phase = Phase::Terminating;
         call.job = None;
@@ -976,6 +981,9 @@ impl Phone {
             return;
         }
         let Some(tx) = self.transactions.add_server(Server::new(request.clone()), None) else { return };
+        if self.answer_again(tx, &request) {
+            return;
+        }
         match (&request.method, to_tag, call) {
             (Method::Cancel, ..) => self.on_cancel(tx, &request),
             (_, Some(_), Some(id)) => self.on_in_dialog_request(id, tx, &request),
@@ -1265,6 +1273,7 @@ impl Phone {
         }
         self.transactions.clear();
         self.held.clear();
+        self.answered.clear();
         self.timers.clear(TimerKey::Held);
         self.questions = SortedMap::new();
     }
@@ -1319,6 +1328,7 @@ impl Phone {
             return String::new();
         }
         self.tidy_server(tx);
+        self.remember_answer(&response);
         self.transmit(text.clone(), true);
         text
     }

@@ -8,6 +8,8 @@
 //! | re-INVITE | acknowledged and cancelled, whatever became of it; then a new offer |
 //! | REGISTER, SUBSCRIBE, PUBLISH | made anew |
 //!
+//! What the other side sends again in the same way is not carried out twice.
+//!
 //! A proxy that has the INVITE may send its responses to the socket that is gone (RFC 3261, section 18.2.2), and one
 //! that was restarted has forgotten it. So where the INVITE brings no response on the new socket, or one that says that
 //! it is there twice (482), its place is taken by a new one, after CANCEL and BYE for the old.
@@ -16,20 +18,45 @@ use core::time::Duration;
 
 use super::call::Phase;
 use super::outgoing::ack_text;
+use super::registration::{MAX_RETRY_AFTER, refused, retry_after};
 use super::transactions::{Owner, TxId};
 use super::{CallId, CallTimer, Direction, EndCause, EndedBy, LogLevel, Phone, SocketId, TimerKey};
 use crate::entropy::token;
 use crate::error::{Error, ErrorCode};
 use crate::sip::auth::Attempt;
-use crate::sip::message::{Method, Request, Response};
+use crate::sip::dialog::Dialog;
+use crate::sip::message::{Headers, Method, Request, Response};
 use crate::sip::transaction::T64;
 use crate::text::concat;
+use crate::time::Instant;
 
 /// From an INVITE on a new socket to its first response. A server that has it answers at once (RFC 3261, section
 /// 17.2.1).
 const FIRST_RESPONSE: Duration = Duration::from_secs(4);
 /// So often may one call's INVITE be made anew.
 const MAX_RENEWALS: u8 = 3;
+/// A server that is overloaded and does not say for how long is left alone for so many seconds.
+const BUSY: u32 = 10;
+
+/// Answers that are remembered: those of the last half minute, of which more than a few are lost with no socket.
+const MAX_ANSWERED: usize = 32;
+
+/// A request that must not be carried out twice, and how it was answered.
+#[derive(Debug)]
+pub(super) struct Answered {
+    key: String,
+    status: u16,
+    at: Instant,
+}
+
+/// Requests that do something each time. The others are told apart by their dialogs, or do no harm.
+const fn answers_once(method: &Method) -> bool {
+    matches!(method, Method::Message | Method::Info | Method::Refer | Method::Notify)
+}
+
+fn answer_key(headers: &Headers) -> Option<String> {
+    Some(concat(&[headers.call_id()?, " ", &headers.from_tag()?, " ", headers.get("CSeq")?]))
+}
 
 impl Phone {
     // ---- the loss
@@ -261,7 +288,113 @@ impl Phone {
         }
     }
 
+    // ---- what comes again
+
+    /// Not twice: a request whose answer was lost is answered as it was (RFC 3261, section 8.2.2.2, for one that is
+    /// answered already). `true`: that is done.
+    pub(super) fn answer_again(&mut self, tx: TxId, request: &Request) -> bool {
+        if !answers_once(&request.method) {
+            return false;
+        }
+        let Some(key) = answer_key(&request.headers) else { return false };
+        let now = self.now;
+        let again = self.answered.iter().find(|answered| answered.key == key && now - answered.at < T64);
+        match again.map(|answered| answered.status) {
+            Some(status) => {
+                self.respond(tx, status);
+                true
+            }
+            None => false,
+        }
+    }
+
+    pub(super) fn remember_answer(&mut self, response: &Response) {
+        let once = response.headers.cseq().is_some_and(|cseq| answers_once(&cseq.method));
+        let Some(key) = answer_key(&response.headers).filter(|_| once && response.status >= 200) else {
+            return;
+        };
+        if self.answered.len() >= MAX_ANSWERED {
+            self.answered.remove(0);
+        }
+        self.answered.push(Answered { key, status: response.status, at: self.now });
+    }
+
+    /// The INVITE of a call that rings here, or has just been answered, comes over another connection than before. Its
+    /// server was restarted, and the caller has sent it again: the call is the same, and goes on over the way that is
+    /// there now. While the former way is there too, it is a copy (RFC 3261, section 8.2.2.2).
+    pub(super) fn take_over(&mut self, tx: TxId, request: &Request) -> bool {
+        let from_tag = request.headers.from_tag();
+        let Some(call) = self.calls.values_mut().find(|call| {
+            Some(call.sip_call_id.as_str()) == request.headers.call_id()
+                && call.invite.as_ref().is_some_and(|invite| {
+                    invite.headers.get("CSeq") == request.headers.get("CSeq")
+                        && invite.headers.from_tag() == from_tag
+                })
+        }) else {
+            return false;
+        };
+        let rings = matches!(call.phase, Phase::Alerting | Phase::Answering);
+        let answered = call.phase == Phase::Accepted && call.pending_ok.is_some();
+        if !(rings || answered) || call.came_over.is_none_or(|socket| self.flow.listens_to(socket)) {
+            return false;
+        }
+        let (Some(old), Some(mut dialog)) = (&call.dialog, Dialog::from_request(request, &call.local_tag))
+        else {
+            return false;
+        };
+        dialog.local_seq = old.local_seq;
+        call.dialog = Some(dialog);
+        call.invite = Some(request.clone());
+        call.came_over = self.flow.heard_over;
+        call.reliable = None;
+        let id = call.id;
+        let early = call.early_answer.clone();
+        let former = call.invite_tx.take();
+        let pending = call.pending_ok.take();
+        if rings {
+            call.invite_tx = Some(tx);
+        }
+        self.timers.clear(TimerKey::Call(id, CallTimer::Reliable1xx));
+        if let Some(former) = former {
+            self.timers.clear(TimerKey::Server(former));
+            self.transactions.remove_server(former);
+        }
+        if let Some(entry) = self.transactions.server(tx) {
+            entry.call = Some(id);
+        }
+        match pending {
+            Some(pending) => {
+                let sdp = pending.text.split_once("\r\n\r\n").map(|(_, body)| body.to_owned());
+                let sdp = sdp.filter(|body| !body.is_empty());
+                let text = self.respond_in_dialog(id, tx, 200, sdp);
+                self.await_ack(id, pending.seq, text, pending.offered);
+            }
+            None => {
+                let status = if early.is_some() { 183 } else { 180 };
+                self.respond_provisional(id, tx, status, early);
+            }
+        }
+        true
+    }
+
     // ---- an INVITE that leads nowhere
+
+    /// 503: the next server is asked (RFC 3261, section 21.5.4, RFC 3263, section 4.3), if there is one and no other call
+    /// would notice. `true`: the call goes on there.
+    pub(super) fn invite_elsewhere(&mut self, id: CallId, response: &Response) -> bool {
+        if response.status != 503 || self.config.servers.len() < 2 || self.live_calls() != [id] {
+            return false;
+        }
+        self.server_is_busy(retry_after(response).unwrap_or(BUSY).min(MAX_RETRY_AFTER));
+        let error = refused(response);
+        if !self.leave_for_free_server(&error) {
+            return false;
+        }
+        if let Some(call) = self.calls.get_mut(&id) {
+            call.resent = true;
+        }
+        self.renew_invite(id)
+    }
 
     /// The INVITE went over a socket that was lost and has come to nothing since: `true` where a new one has taken its
     /// place.

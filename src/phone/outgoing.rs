@@ -149,6 +149,10 @@ impl Phone {
                     if response.status == 482 && self.renew_invite(id) {
                         return;
                     }
+                    if self.redirected(id, response) || self.invite_elsewhere(id, response) {
+                        return;
+                    }
+                    self.learn_reason(id, &response.headers);
                     let error = super::registration::refused(response);
                     self.fail_outgoing(id, error, EndedBy::Remote);
                 }

@@ -1,10 +1,148 @@
 //! 3xx: where else the called side can be reached (RFC 3261, section 8.1.3.4).
+//!
+//! Whoever can answer an INVITE could send the user's call anywhere, so nothing is followed unless the configuration says
+//! so, and what is followed is an address only: nothing else of the Contact becomes part of the next INVITE.
 
-use super::{CallId, Phone};
+use super::call::Phase;
+use super::config::RedirectPolicy;
+use super::transactions::Owner;
+use super::{CallId, EndedBy, Event, Phone};
 use crate::error::{Error, ErrorCode};
+use crate::sip::auth::Attempt;
+use crate::sip::header::NameAddr;
+use crate::sip::message::Response;
+use crate::sip::uri::Uri;
+use crate::text::concat;
+
+/// So many addresses of one response are looked at.
+const MAX_TARGETS: usize = 8;
+
+/// Where a call has been sent to.
+#[derive(Debug, Default)]
+pub(super) struct Redirects {
+    /// Those that have not been tried, best first.
+    targets: Vec<String>,
+    /// Those that have, the first included: nobody is asked twice (RFC 3261, section 8.1.3.4).
+    tried: Vec<String>,
+    /// The application has been asked, and has not said where to go.
+    asked: bool,
+}
 
 impl Phone {
-    pub(super) fn take_redirect(&mut self, _id: CallId, _target: usize) -> Result<(), Error> {
-        Err(Error::new(ErrorCode::InvalidState, "Not in this version"))
+    /// A final response other than 2xx to the INVITE that makes a call: whether the call goes on to somewhere else, or
+    /// waits to be told where.
+    pub(super) fn redirected(&mut self, id: CallId, response: &Response) -> bool {
+        let limit = match self.config.redirects {
+            RedirectPolicy::Off => return false,
+            RedirectPolicy::Ask => MAX_TARGETS,
+            RedirectPolicy::Follow(limit) => usize::from(limit),
+        };
+        let Some(call) = self.calls.get_mut(&id) else { return false };
+        let Some(invite) = call.invite.as_ref() else { return false };
+        let first = Uri::parse(&invite.uri).map(|uri| uri.to_string()).unwrap_or_default();
+        let secure = first.starts_with("sips:");
+        // 305 names a proxy: which one this phone uses is not for others to say. 380 is about other services.
+        let moves = matches!(response.status, 300..=302);
+        if call.redirects.is_none() && !moves {
+            return false;
+        }
+        let redirects = call.redirects.get_or_insert_default();
+        if redirects.tried.is_empty() {
+            redirects.tried.push(first);
+        }
+        if moves {
+            redirects.targets = targets(response, secure, &redirects.tried);
+        } else if response.status >= 600 {
+            // The same everywhere (RFC 3261, section 21.6).
+            redirects.targets.clear();
+        }
+        if redirects.targets.is_empty() || redirects.tried.len() > limit {
+            return false;
+        }
+        if self.config.redirects == RedirectPolicy::Ask {
+            if !moves {
+                return false;
+            }
+            redirects.asked = true;
+            let targets = redirects.targets.clone();
+            self.event(Event::Redirected { call: id, targets });
+            return true;
+        }
+        self.go_to(id, 0)
     }
+
+    pub(super) fn take_redirect(&mut self, id: CallId, target: usize) -> Result<(), Error> {
+        let redirects = self
+            .calls
+            .get_mut(&id)
+            .filter(|call| call.phase == Phase::Inviting)
+            .and_then(|call| call.redirects.as_mut())
+            .filter(|redirects| redirects.asked && target < redirects.targets.len());
+        let Some(redirects) = redirects else {
+            return Err(Error::new(ErrorCode::InvalidState, "There is no such address to go to"));
+        };
+        redirects.asked = false;
+        self.go_to(id, target);
+        Ok(())
+    }
+
+    /// The INVITE goes to another address: the same To, From and Call-ID, a higher CSeq.
+    fn go_to(&mut self, id: CallId, target: usize) -> bool {
+        let Some(call) = self.calls.get_mut(&id) else { return false };
+        let (Some(redirects), Some(invite)) = (call.redirects.as_mut(), call.invite.as_mut()) else {
+            return false;
+        };
+        if target >= redirects.targets.len() {
+            return false;
+        }
+        let target = redirects.targets.remove(target);
+        redirects.tried.push(target.clone());
+        invite.uri = target;
+        for name in ["Authorization", "Proxy-Authorization"] {
+            invite.headers.remove(name);
+        }
+        let seq = invite.headers.seq().unwrap_or(0).saturating_add(1);
+        invite.headers.set("CSeq", concat(&[&seq.to_string(), " INVITE"]));
+        let invite = invite.clone();
+        call.early.clear();
+        call.early_heard = None;
+        if let Err(error) = self.send_request(Owner::Invite(id), invite, Attempt::default()) {
+            self.fail_outgoing(id, error, EndedBy::Network);
+        }
+        true
+    }
+}
+
+/// The addresses of a 3xx that may be called, best first: SIP only, `sips:` where the call was to be `sips:`, and without
+/// the headers and the method that a URI can ask for (RFC 3261, section 19.1.5).
+fn targets(response: &Response, secure: bool, tried: &[String]) -> Vec<String> {
+    let mut found: Vec<(u16, String)> = Vec::new();
+    for contact in response.headers.values("Contact").into_iter().take(MAX_TARGETS) {
+        let Ok(contact) = NameAddr::parse(contact) else { continue };
+        let Ok(mut uri) = Uri::parse(&contact.uri) else { continue };
+        uri.headers = None;
+        uri.params.remove("method");
+        let text = uri.to_string();
+        if (secure && uri.scheme != "sips") || tried.contains(&text) {
+            continue;
+        }
+        if found.iter().all(|(_, known)| *known != text) {
+            found.push((contact.params.get("q").map_or(1000, thousandths), text));
+        }
+    }
+    // Stable: equals stay in the order of the response.
+    found.sort_by(|(one, _), (other, _)| other.cmp(one));
+    found.into_iter().map(|(_, target)| target).collect()
+}
+
+/// A `q` of 0 to 1 with up to three decimals (RFC 3261, section 25.1).
+fn thousandths(q: &str) -> u16 {
+    let (whole, decimals) = q.split_once('.').unwrap_or((q, ""));
+    if whole.trim_ascii() != "0" {
+        return 1000;
+    }
+    let digit = |at: usize| {
+        decimals.as_bytes().get(at).filter(|b| b.is_ascii_digit()).map_or(0, |b| u16::from(b - b'0'))
+    };
+    digit(0) * 100 + digit(1) * 10 + digit(2)
 }

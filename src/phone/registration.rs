@@ -22,6 +22,8 @@ const MAX_TOO_BRIEF: u8 = 2;
 const MAX_EXPIRES: u32 = 86_400;
 /// A hostile or mistaken Retry-After must not silence the phone for good.
 pub(super) const MAX_RETRY_AFTER: u32 = 600;
+/// A timer's delay in a tab in the background at the worst, and the time for an answer; milliseconds.
+const THROTTLED: u64 = 75_000;
 /// More proxies than any service sends its users through.
 const MAX_SERVICE_ROUTES: usize = 8;
 
@@ -105,6 +107,7 @@ impl Phone {
         self.registration.too_brief = 0;
         self.registration.removing = false;
         self.timers.clear(TimerKey::Register);
+        self.forget_clients_of(Owner::Register);
         self.send_register();
     }
 
@@ -218,10 +221,11 @@ impl Phone {
         self.registration.bound = true;
         self.registration.failures = 0;
         self.learn_addresses(response);
-        // Between 50 % and 70 % of the lifetime: two more tries fit in before it runs out, even when a
-        // background tab lets timers fire only once a minute.
+        // Between 50 % and 70 % of the lifetime: two more tries fit in before it runs out. And where it is short, early
+        // enough for a tab in the background whose timers fire once a minute.
         let millis = u64::from(granted).saturating_mul(1000);
-        let delay = millis / 2 + below(&mut *self.entropy, millis / 5);
+        let late = millis.saturating_sub(THROTTLED).max(millis / 2);
+        let delay = (millis / 2 + below(&mut *self.entropy, millis / 5)).min(late);
         self.timers.set(TimerKey::Register, self.now + Duration::from_millis(delay));
         self.set_registration(RegistrationState::Registered, None);
         self.connected();
@@ -373,7 +377,7 @@ fn register_error(response: &Response) -> Error {
 }
 
 /// Seconds of Retry-After (RFC 3261, section 20.33), whose comment and parameters are for people.
-fn retry_after(response: &Response) -> Option<u32> {
+pub(super) fn retry_after(response: &Response) -> Option<u32> {
     let value = response.headers.get("Retry-After")?;
     parse_u32(before(before(value, b';'), b'(').trim_ascii())
 }

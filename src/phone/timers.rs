@@ -1,5 +1,7 @@
 //! The deadlines of a phone: set, cleared and taken by name, the earliest first.
 
+use core::time::Duration;
+
 use super::sorted_map::SortedMap;
 use crate::time::Instant;
 
@@ -24,6 +26,15 @@ impl<K: Ord + Copy> Timers<K> {
 
     pub(super) fn is_set(&self, key: K) -> bool {
         self.0.get(&key).is_some()
+    }
+
+    /// Moves those that fit to a later time.
+    pub(super) fn put_off(&mut self, by: Duration, fits: impl Fn(&K) -> bool) {
+        for (key, at) in self.0.iter_mut() {
+            if fits(key) {
+                *at = *at + by;
+            }
+        }
     }
 
     /// The earliest.

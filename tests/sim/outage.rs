@@ -266,6 +266,70 @@ fn a_200_without_its_ack_gets_its_full_time_on_the_next_socket() {
     assert_eq!(bench.phone.call(call).unwrap().state, CallState::Active);
 }
 
+// ---- a server that has forgotten everything
+
+/// The caller's phone has sent its INVITE again, and the restarted server knows of no earlier one.
+#[test]
+fn a_call_that_rings_goes_on_ringing_over_the_way_that_is_there_now() {
+    for answered in [false, true] {
+        let mut bench = Bench::online();
+        let (call, mut caller, _) = ringing(&mut bench);
+        if answered {
+            bench.answer(call);
+            bench.take_response(200);
+        }
+        let tag = caller.to_tag.take();
+        let copy = caller.build("INVITE", caller.seq, Some(OFFER)).to_text().unwrap();
+        caller.to_tag = tag;
+        let again = copy.replace("branch=z9hG4bK", "branch=z9hG4bKother");
+        // While the first way is there, it is a copy.
+        bench.receive(&again.replace("other", "early"));
+        bench.take_response(482);
+        bench.cut();
+        bench.lines();
+        bench.receive(&again);
+        let status = if answered { 200 } else { 180 };
+        let response = bench.take_response(status);
+        assert!(response.headers.get("Via").unwrap().contains("z9hG4bKother"));
+        assert_eq!(response.headers.to_tag(), caller.to_tag);
+        if !answered {
+            bench.answer(call);
+            let ok = bench.take_response(200);
+            assert!(ok.headers.get("Via").unwrap().contains("z9hG4bKother"));
+        }
+        send(&mut bench, &caller.ack(caller.seq, None));
+        assert_eq!(bench.phone.call(call).unwrap().state, CallState::Active);
+        let incoming = bench.events.iter().filter(|event| matches!(event, Event::Incoming(_))).count();
+        assert_eq!(incoming, 1, "it rings once");
+    }
+}
+
+#[test]
+fn what_comes_again_over_the_next_socket_is_not_done_twice() {
+    let mut bench = Bench::online();
+    let (_, mut caller) = answered(&mut bench);
+    let mut info = caller.request("INFO", None);
+    info.headers.push("Content-Type", "application/dtmf");
+    info.body = b"5".to_vec();
+    let message = "MESSAGE sip:a@b SIP/2.0\r\nVia: SIP/2.0/WSS x;branch=z9hG4bKm\r\nFrom: <sip:b@c>;tag=1\r\n\
+                   To: <sip:a@b>\r\nCall-ID: m\r\nCSeq: 1 MESSAGE\r\nContent-Type: text/plain\r\n\
+                   Content-Length: 3\r\n\r\nhej";
+    let info = info.to_text().unwrap();
+    for round in 0..3 {
+        // A restarted proxy gives it another branch.
+        for text in [message, &info] {
+            bench.receive(&text.replace("branch=z9hG4bK", &format!("branch=z9hG4bK{round}")));
+            bench.take_response(200);
+        }
+        bench.cut();
+        come_back(&mut bench);
+        bench.lines();
+    }
+    let told = |fits: fn(&Event) -> bool| bench.events.iter().filter(|event| fits(event)).count();
+    assert_eq!(told(|event| matches!(event, Event::Message { .. })), 1);
+    assert_eq!(told(|event| matches!(event, Event::Dtmf(..))), 1);
+}
+
 // ---- within calls
 
 #[test]

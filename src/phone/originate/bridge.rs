@@ -42,6 +42,7 @@ impl Phone {
         call.invite_tx = Some(tx);
         call.dialog = Some(dialog);
         call.phase = Phase::Answering;
+        call.came_over = self.flow.heard_over;
         match offer {
             Some(offer) => self.media_job(id, Job::Answer, MediaCommand::CreateAnswer { offer }),
             None => self.media_job(id, Job::Answer, MediaCommand::CreateOffer),
