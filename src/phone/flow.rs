@@ -191,6 +191,7 @@ impl Phone {
     pub(super) fn connected(&mut self) {
         self.flow.established = true;
         self.resume_subscriptions();
+        self.acknowledge_for_before();
         self.signalling_back();
         self.offers_after_reconnect();
         if core::mem::take(&mut self.flow.connect_pending) {

@@ -61,6 +61,7 @@ impl Phone {
         call.invite_tx = Some(tx);
         call.dialog = Some(dialog);
         call.replaces = replaces;
+        call.replaceable = request.headers.contains_token("Supported", "replaces");
         self.calls.insert(id, Box::new(call));
         if let Some(entry) = self.transactions.server(tx) {
             entry.call = Some(id);

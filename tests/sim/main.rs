@@ -40,6 +40,7 @@ mod registration;
 mod registration_extensions;
 mod reliable;
 mod replaces;
+mod resume;
 mod scenarios;
 mod session_timer;
 mod subscription;
