@@ -263,7 +263,9 @@ impl MediaSession {
         seq: MediaSeq,
         command: MediaCommand,
     ) -> Result<Option<MediaValue>, Stop> {
-        let first = matches!(command, MediaCommand::CreateOffer | MediaCommand::CreateAnswer { .. });
+        let resumes = matches!(command, MediaCommand::Resume { .. });
+        let first =
+            resumes || matches!(command, MediaCommand::CreateOffer | MediaCommand::CreateAnswer { .. });
         let alone = command == MediaCommand::OpenMicrophone;
         let prepared = self.parts.borrow().prepared;
         let mut microphone = None;
@@ -300,9 +302,15 @@ impl MediaSession {
                 _ => None,
             };
             let restart = matches!(command, MediaCommand::RestartIce { .. });
-            if restart || matches!(command, MediaCommand::CreateOffer | MediaCommand::Reoffer { .. }) {
+            if restart
+                || resumes
+                || matches!(command, MediaCommand::CreateOffer | MediaCommand::Reoffer { .. })
+            {
                 if first {
                     pc.add_audio(!matches!(self.setup.audio, Audio::Off)).map_err(unavailable)?;
+                }
+                if let MediaCommand::Resume { direction } = &command {
+                    self.set_direction(&pc, *direction);
                 }
                 offer = Some(pc.create_offer(restart));
             }
