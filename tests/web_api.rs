@@ -568,9 +568,11 @@ async fn freeing_a_call_ends_it() {
 }
 
 #[wasm_bindgen_test]
-async fn what_this_version_lacks_is_said() {
+async fn what_a_call_cannot_do_now_is_said() {
     let phone = registered("alice").await;
-    let call = answered(phone.dial(&number("600"), &JsValue::UNDEFINED)).await;
+    let ringing = phone.dial(&number("603"), &JsValue::UNDEFINED);
+    until("the call", || phone.calls().length() == 1).await;
+    let call: Call = phone.calls().get(0).unchecked_into();
     for method in ["hold", "unhold", "transfer"] {
         let function: Function = Reflect::get(&call, &method.into()).unwrap().unchecked_into();
         let promise = function.call1(&call, &"sip:bob@sandbox.test".into()).unwrap();
@@ -578,6 +580,8 @@ async fn what_this_version_lacks_is_said() {
     }
     assert_eq!(code_of(call.answer()).await, "invalid_state");
     assert_eq!(code_of(call.reject()).await, "invalid_state");
-    assert_eq!(call.state(), "active");
+    assert_ne!(call.state(), "ended");
+    ok(call.hangup()).await;
+    assert_eq!(code(&failed(ringing).await), "aborted");
     bye(phone).await;
 }

@@ -47,7 +47,7 @@ const transferView = new TransferView((target) => phone.transfer(completeAddress
 const otherCallsView = new OtherCallsView({
   switchTo: (call) => phone.switchTo(call),
   merge: () => phone.mergeAll(),
-  transferTo: (call) => phone.transfer(call),
+  transferTo: (call) => phone.connectBoth(call),
   hangup: (call) => call.hangup(),
 });
 const peopleView = new PeopleView({ call: dial, error: (error) => errorView.show(error) });

@@ -33,7 +33,7 @@ export class MessagesView {
 
   #add(who, text) {
     // As text: it is a stranger's.
-    this.#list.append(element('li', {}, element('b', {}, `${who}: `), text));
+    this.#list.append(element('p', {}, element('b', {}, `${who}: `), text));
     while (this.#list.children.length > KEPT) this.#list.firstElementChild.remove();
     this.#list.scrollTop = this.#list.scrollHeight;
   }

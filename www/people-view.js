@@ -39,11 +39,11 @@ export class PeopleView {
     if (!phone) return;
     for (const uri of uris) this.#lamp(uri);
     const mailbox = watchMessageSummary(phone, config.uri, ({ waiting, messages }) => {
-      const count = messages?.['voice-message']?.new ?? 0;
+      const count = messages.voice?.new ?? 0;
       byId('mailbox').textContent = waiting ? `Messages wait: ${count || 'some'}` : 'No message waits.';
       byId('mailbox-clear').hidden = !waiting;
     });
-    this.#stops.push(() => mailbox.unsubscribe());
+    this.#stops.push(() => mailbox.stop());
   }
 
   #lamp(uri) {
@@ -59,22 +59,19 @@ export class PeopleView {
       dot.dataset.state = state;
       word.textContent = WORDS[state] + (present ? ', here' : '');
     };
-    const dialogs = watchDialogs(this.#phone, uri, (list) => {
-      const states = list.map((dialog) => dialog.state);
-      if (states.includes('confirmed')) state = 'busy';
-      else state = states.some((one) => one !== 'terminated') ? 'ringing' : 'idle';
+    const dialogs = watchDialogs(this.#phone, uri, (lamp) => {
+      state = lamp.state;
       show();
     });
-    const presence = watchPresence(this.#phone, uri, ({ status }) => {
-      present = status === 'open';
+    const presence = watchPresence(this.#phone, uri, ({ open }) => {
+      present = open;
       show();
     });
-    this.#stops.push(() => dialogs.unsubscribe(), () => presence.unsubscribe());
+    this.#stops.push(() => dialogs.stop(), () => presence.stop());
   }
 
   async #publish() {
-    const status = this.#open.checked ? 'open' : 'closed';
-    const document = presenceDocument({ entity: this.#config.uri, status });
+    const document = presenceDocument({ entity: this.#config.uri, open: this.#open.checked });
     try {
       if (this.#published) await this.#published.update(document);
       else this.#published = this.#phone.publish('presence', document, { contentType: 'application/pidf+xml' });

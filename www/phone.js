@@ -161,10 +161,16 @@ export class Phone extends EventTarget {
     });
   }
 
-  /** Blind to an address, attended to another call. */
+  /** Blind: whoever is on the phone is handed over to an address. */
   async transfer(target) {
     const call = this.#current;
     if (call) await this.#report(() => call.transfer(target));
+  }
+
+  /** Attended: who waits is handed over to whom the user talks with. */
+  async connectBoth(waiting) {
+    const call = this.#current;
+    if (call) await this.#report(() => waiting.transfer(call));
   }
 
   async sendMessage(to, text) {

@@ -836,6 +836,47 @@ mod tests {
         them.session.close();
     }
 
+    /// ICE restarted by one side; the other one answers an offer like any other.
+    #[test]
+    async fn a_restart_brings_new_candidates_on_both_sides_and_the_audio_goes_on() {
+        let (us, them) = talking().await;
+        let stream = us.session.remote_stream().unwrap();
+        let before = us.session.pc().ok().and_then(|pc| pc.local_sdp()).unwrap();
+        us.run(MediaCommand::RestartIce { direction: Direction::SendOnly });
+        let offer = us.local().await;
+        assert_ne!(ice_ufrag(&offer), ice_ufrag(&before));
+        assert!(offer.contains("a=candidate:"), "{offer}");
+        assert_eq!(line(&offer), "a=sendonly");
+        let before = them.session.pc().ok().and_then(|pc| pc.local_sdp()).unwrap();
+        them.run(MediaCommand::Renegotiate { offer, direction: Direction::SendRecv });
+        let answer = them.local().await;
+        assert_ne!(ice_ufrag(&answer), ice_ufrag(&before));
+        assert!(answer.contains("a=candidate:"), "{answer}");
+        us.run(MediaCommand::SetAnswer { answer, provisional: false });
+        until("the answer", || us.has(&Ok(MediaValue::Applied))).await;
+        let (offer, _) = renegotiate(&us, Direction::SendRecv, &them, Direction::SendRecv).await;
+        assert_eq!(line(&offer), "a=sendrecv");
+        assert!(talk(&us, &them).await);
+        assert!(us.session.remote_stream().unwrap() == stream, "the application's stream stays the same");
+        us.session.close();
+        them.session.close();
+    }
+
+    #[test]
+    async fn a_restart_that_comes_to_nothing_leaves_the_path_as_it_was() {
+        let (us, them) = talking().await;
+        us.run(MediaCommand::RestartIce { direction: Direction::SendRecv });
+        us.local().await;
+        us.run(MediaCommand::Rollback);
+        pause(200).await;
+        assert!(talk(&us, &them).await);
+        let (_, answer) = renegotiate(&them, Direction::SendRecv, &us, Direction::SendRecv).await;
+        assert!(answer.contains("a=candidate:"));
+        assert!(talk(&us, &them).await);
+        us.session.close();
+        them.session.close();
+    }
+
     #[test]
     async fn an_answer_agrees_to_no_more_than_it_may() {
         let (us, them) = talking().await;

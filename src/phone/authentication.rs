@@ -100,9 +100,11 @@ impl Phone {
             | Owner::Update(id)
             | Owner::Prack(id)
             | Owner::Refer(id)
-            | Owner::ReferNotify(id) => self.next_seq_in(id, &request),
+            | Owner::ReferNotify(id)
+            | Owner::Caller(id) => self.next_seq_in(id, &request),
             Owner::Invite(_)
             | Owner::Nobody
+            | Owner::Ping
             | Owner::Subscription(_)
             | Owner::Publication(_)
             | Owner::Request(_) => next_seq_of(&request),
@@ -157,7 +159,8 @@ impl Phone {
             | Owner::Update(call)
             | Owner::Prack(call)
             | Owner::Refer(call)
-            | Owner::ReferNotify(call) => call != id,
+            | Owner::ReferNotify(call)
+            | Owner::Caller(call) => call != id,
             _ => true,
         });
     }
@@ -186,7 +189,7 @@ impl Phone {
             Owner::Subscription(id) => self.subscription_failed(id, error),
             Owner::Publication(id) => self.publication_failed(id, error),
             Owner::Request(id) => self.event(Event::RequestDone(id, Err(error))),
-            Owner::LateReinvite(_) | Owner::Nobody => {}
+            Owner::LateReinvite(_) | Owner::Caller(_) | Owner::Ping | Owner::Nobody => {}
         }
     }
 }

@@ -184,6 +184,10 @@ pub(super) struct Call {
     pub(super) hold_waiting: u32,
     /// The ACK of our last re-INVITE, with its CSeq number.
     pub(super) reinvite_ack: Option<(u32, String)>,
+    /// Outgoing: its INVITE has been sent again over a new socket.
+    pub(super) resent: bool,
+    /// Outgoing: how often it has been made anew.
+    pub(super) renewals: u8,
     /// `DialDone` has been reported.
     pub(super) dial_done: bool,
     /// `answer` has been called and not been reported.
@@ -257,6 +261,8 @@ impl Call {
             glares: 0,
             hold_waiting: 0,
             reinvite_ack: None,
+            resent: false,
+            renewals: 0,
             dial_done: false,
             answer_pending: false,
             own_timeout: false,

@@ -43,6 +43,10 @@ pub struct SessionTimers {
 pub struct PhoneConfig {
     /// WebSocket URLs, tried in order.
     pub servers: Vec<String>,
+    /// Priority and weight of each server, as in RFC 2782: those of the lowest priority first, among alike ones at random in
+    /// proportion to their weights. Empty: one after the other. Whoever is at a lesser server goes back to a better one in
+    /// time, when there is no call.
+    pub weights: Vec<(u32, u32)>,
     /// Address of record.
     pub uri: Uri,
     /// Name shown to the other side.
@@ -92,6 +96,7 @@ impl PhoneConfig {
     pub fn new(servers: Vec<String>, uri: Uri) -> Self {
         Self {
             servers,
+            weights: Vec::new(),
             uri,
             display_name: None,
             credentials: CredentialSource::None,

@@ -1,32 +1,42 @@
-//! The connection to the SIP server: which server, when to try again, keep-alive (RFC 7118, RFC 5626).
+//! The connection to the SIP server: which server, when to try again, and how one connection takes the place of another
+//! (RFC 7118, RFC 5626). `liveness` finds out whether it is still there, `outage` keeps what waits for the next one.
+//!
+//! While a connection lives, a new one is opened and registered beside it, and only then the old one is closed: when the
+//! network has changed, or the preferred server is back.
 
 use core::time::Duration;
 
 use super::config::check_server_url;
+use super::liveness::Liveness;
 use super::transactions::Owner;
 use super::{ConnectionState, Event, LogLevel, Output, Phone, SocketId, TimerKey};
 use crate::entropy::below;
 use crate::error::{Error, ErrorCode};
+use crate::sip::message::Method;
 use crate::sip::transaction::T64;
 use crate::time::Instant;
 
 /// A server that has not opened the WebSocket by then is passed over.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Keep-alives go out at 80 % to 100 % of this (RFC 5626, section 4.4.1 has the same spread); proxies and NATs
-/// drop idle connections after 30 s and more.
-pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(25);
-/// RFC 5626, section 4.4.1.
-pub(super) const PONG_TIMEOUT: Duration = Duration::from_secs(10);
 /// Back-off between rounds of attempts: full jitter below min(cap, base · 2ⁿ), so that phones do not come back
 /// in step, and soon enough to be of use.
-pub(super) const BACKOFF_BASE: Duration = Duration::from_secs(1);
-pub(super) const BACKOFF_CAP: Duration = Duration::from_secs(8);
+const BACKOFF_BASE: Duration = Duration::from_secs(1);
+const BACKOFF_CAP: Duration = Duration::from_secs(8);
+/// Of all phones few are in a call at a time.
+const BACKOFF_CAP_IN_CALL: Duration = Duration::from_secs(2);
 /// What `disconnect` waits for answers to BYE and REGISTER.
-pub(super) const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const MAX_QUEUE: usize = 64;
 /// A connection that is lost again so soon after the last loss counts as a failed attempt: a proxy in front of a
 /// dead server takes every WebSocket and closes it at once.
 const FLAPPING: Duration = Duration::from_secs(60);
+/// How long the socket of before is kept for what was asked over it.
+const PREVIOUS: Duration = Duration::from_secs(16);
+/// From a connection to a lesser server until the preferred one is tried: half to all of min(cap, base · 2ⁿ).
+const RETURN_BASE: Duration = Duration::from_secs(60);
+const RETURN_CAP: Duration = Duration::from_secs(600);
+/// The user may be on the phone.
+const RETURN_LATER: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum FlowState {
@@ -40,18 +50,37 @@ pub(super) enum FlowState {
     Waiting,
 }
 
+/// A socket beside the one that is open, and its server.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Beside {
+    socket: SocketId,
+    server: usize,
+    /// It is not needed if the one that is open turns out to be well.
+    optional: bool,
+}
+
 #[derive(Debug)]
 pub(super) struct Flow {
     pub(super) state: FlowState,
     last_socket: u32,
-    /// The server of the current or next attempt.
+    /// The servers in the order in which they are tried.
+    order: Vec<usize>,
+    /// Place in `order` of the current or next attempt.
     server: usize,
     /// Servers tried in this round.
     tried: usize,
     /// Rounds in which every server failed.
     rounds: u32,
+    /// Being opened while another is open.
+    next: Option<Beside>,
+    /// Open until what was asked over it is answered, or the next one fails.
+    previous: Option<Beside>,
+    /// How often the preferred server was tried in vain.
+    returns: u32,
     /// `connect` has succeeded once: from now on the connection is kept up.
     pub(super) established: bool,
+    /// The socket is open, and the registrar knows it where that is wanted.
+    pub(super) settled: bool,
     /// `connect` waits for its outcome.
     pub(super) connect_pending: bool,
     /// `disconnect` is under way.
@@ -60,13 +89,12 @@ pub(super) struct Flow {
     busy: Vec<(usize, Instant)>,
     /// Nobody reads along between here and the server.
     pub(super) secure: bool,
-    /// This server has answered a ping: no answer now means that it is gone.
-    server_pongs: bool,
-    /// When the server last sent anything.
-    pub(super) heard: Instant,
+    pub(super) liveness: Liveness,
+    /// When the current attempt began.
+    pub(super) began: Instant,
     /// When an open socket was last lost.
     lost: Option<Instant>,
-    /// ACKs, BYEs and responses that wait for the next socket.
+    /// ACKs and responses that wait for the next socket.
     queue: Vec<(Instant, String)>,
 }
 
@@ -75,16 +103,21 @@ impl Flow {
         Self {
             state: FlowState::Idle,
             last_socket: 0,
+            order: Vec::new(),
             server: 0,
             tried: 0,
             rounds: 0,
+            next: None,
+            previous: None,
+            returns: 0,
             established: false,
+            settled: false,
             connect_pending: false,
             closing: false,
             busy: Vec::new(),
             secure: false,
-            server_pongs: false,
-            heard: Instant::ZERO,
+            liveness: Liveness::new(),
+            began: Instant::ZERO,
             lost: None,
             queue: Vec::new(),
         }
@@ -95,6 +128,26 @@ impl Flow {
             FlowState::Open(socket) => Some(socket),
             _ => None,
         }
+    }
+
+    /// Whether what comes over this socket is for us.
+    pub(super) fn listens_to(&self, socket: SocketId) -> bool {
+        self.open_socket() == Some(socket) || self.previous.is_some_and(|beside| beside.socket == socket)
+    }
+
+    /// The server of the current or next attempt.
+    pub(super) fn server(&self) -> Option<usize> {
+        self.order.get(self.server.checked_rem(self.order.len())?).copied()
+    }
+
+    /// The connection is lost, and wanted.
+    pub(super) const fn is_interrupted(&self) -> bool {
+        self.established && !matches!(self.state, FlowState::Open(_) | FlowState::Idle)
+    }
+
+    /// Whether such a request waits where there is no socket now.
+    pub(super) fn keeps(&self, method: &Method) -> bool {
+        self.state != FlowState::Idle && (self.established || matches!(method, Method::Bye | Method::Cancel))
     }
 
     pub(super) const fn connection(&self) -> ConnectionState {
@@ -121,10 +174,9 @@ impl Phone {
             self.event(Event::ConnectDone(Err(error)));
             return;
         }
-        self.flow.tried = 0;
         self.flow.rounds = 0;
-        self.flow.server = 0;
         self.flow.busy.clear();
+        self.begin_round();
         self.open_next(None);
     }
 
@@ -142,45 +194,145 @@ impl Phone {
         }
     }
 
-    fn open_next(&mut self, error: Option<Error>) {
-        let count = self.config.servers.len();
+    // ---- which server
+
+    /// Lower is better. Without weights the order of the list counts.
+    fn priority(&self, server: usize) -> u32 {
+        match self.config.weights.get(server) {
+            Some((priority, _)) => *priority,
+            None => u32::try_from(server).unwrap_or(u32::MAX),
+        }
+    }
+
+    /// Its share among the servers of this priority.
+    fn weight(&self, server: usize, priority: u32) -> u64 {
+        if self.priority(server) != priority {
+            return 0;
+        }
+        self.config.weights.get(server).map_or(1, |(_, weight)| u64::from(*weight))
+    }
+
+    /// All servers, best first; among those of one priority at random by weight (RFC 2782).
+    fn begin_round(&mut self) {
+        let mut left: Vec<usize> = (0..self.config.servers.len()).collect();
+        let mut order = Vec::new();
+        while let Some(best) = left.iter().map(|server| self.priority(*server)).min() {
+            let mut total = 0_u64;
+            for server in &left {
+                total = total.saturating_add(self.weight(*server, best));
+            }
+            let mut chosen = below(&mut *self.entropy, total.max(1));
+            let mut at = None;
+            for (place, server) in left.iter().enumerate() {
+                if self.priority(*server) == best {
+                    at = Some(place);
+                    match chosen.checked_sub(self.weight(*server, best)) {
+                        Some(rest) => chosen = rest,
+                        None => break,
+                    }
+                }
+            }
+            let Some(at) = at else { break };
+            order.push(left.remove(at));
+        }
+        self.flow.order = order;
+        self.flow.server = 0;
+        self.flow.tried = 0;
+    }
+
+    fn is_busy(&self, server: usize) -> bool {
+        self.flow.busy.iter().any(|(busy, until)| *busy == server && *until > self.now)
+    }
+
+    fn has_free_server(&self) -> bool {
+        (0..self.config.servers.len()).any(|server| !self.is_busy(server))
+    }
+
+    /// 503: this server is left alone for as long as it asks (RFC 3261, section 21.5.4).
+    pub(super) fn server_is_busy(&mut self, retry_after: u32) {
+        let Some(server) = self.flow.server() else { return };
+        let until = self.now + Duration::from_secs(retry_after.into());
+        self.flow.busy.retain(|(busy, _)| *busy != server);
+        self.flow.busy.push((server, until));
+    }
+
+    /// On to a server that has time, if there is one and no call would notice. `false`: it stays as it is.
+    pub(super) fn leave_busy_server(&mut self, error: &Error) -> bool {
+        let Some(socket) = self.flow.open_socket() else { return false };
+        if !self.flow.established
+            || self.flow.closing
+            || !self.live_calls().is_empty()
+            || !self.has_free_server()
+        {
+            return false;
+        }
+        self.drop_socket();
+        self.flow.tried = 0;
+        self.attempt_failed(error.clone());
+        self.registration_interrupted();
+        self.everything_interrupted(socket, error);
+        true
+    }
+
+    // ---- attempts
+
+    fn new_socket(&mut self, server: usize) -> SocketId {
+        self.flow.last_socket = self.flow.last_socket.wrapping_add(1);
+        let socket = SocketId(self.flow.last_socket);
+        let url = self.config.servers.get(server).cloned().unwrap_or_default();
+        self.log(LogLevel::Info, format_args!("connecting to {url}"));
+        self.out.push(Output::OpenSocket { socket, url });
+        socket
+    }
+
+    /// What depends on the server that is used from now on.
+    fn use_server(&mut self) {
+        let Some(server) = self.flow.server() else { return };
+        self.flow.liveness.meet(server);
+        let url = self.config.servers.get(server).map(String::as_str).unwrap_or_default();
+        self.flow.secure = check_server_url(url).is_ok();
+        let tls = url.get(..4).is_some_and(|scheme| scheme.eq_ignore_ascii_case("wss:"));
+        self.via_transport = if tls { "WSS" } else { "WS" };
+    }
+
+    pub(super) fn open_next(&mut self, error: Option<Error>) {
         // Where all are busy, the next one after all: to wait is for `attempt_failed`.
-        for _ in 0..count {
-            if !self.is_busy(self.flow.server) {
+        for _ in 0..self.flow.order.len() {
+            if !self.flow.server().is_some_and(|server| self.is_busy(server)) {
                 break;
             }
             self.flow.server = self.flow.server.wrapping_add(1);
             self.flow.tried = self.flow.tried.saturating_add(1);
         }
-        let Some(url) = self.flow.server.checked_rem(count).and_then(|i| self.config.servers.get(i)).cloned()
-        else {
+        let Some(server) = self.flow.server() else {
             self.set_flow(FlowState::Idle, error);
             return;
         };
         let before = self.flow.connection();
         self.flow.tried = self.flow.tried.saturating_add(1);
-        self.flow.last_socket = self.flow.last_socket.wrapping_add(1);
-        let socket = SocketId(self.flow.last_socket);
-        self.flow.state = FlowState::Opening(socket);
-        self.flow.server_pongs = false;
-        self.flow.secure = check_server_url(&url).is_ok();
-        self.via_transport =
-            if url.get(..4).is_some_and(|scheme| scheme.eq_ignore_ascii_case("wss:")) { "WSS" } else { "WS" };
+        self.flow.began = self.now;
+        self.flow.state = FlowState::Opening(self.new_socket(server));
+        self.use_server();
         self.timers.set(TimerKey::Connect, self.now + CONNECT_TIMEOUT);
-        self.log(LogLevel::Info, format_args!("connecting to {url}"));
-        self.out.push(Output::OpenSocket { socket, url });
         self.report_connection(before, error);
     }
 
     pub(super) fn on_socket_opened(&mut self, socket: SocketId) {
-        if self.flow.state != FlowState::Opening(socket) {
-            return;
+        match self.flow.next {
+            Some(next) if next.socket == socket => self.change_over(next),
+            _ if self.flow.state == FlowState::Opening(socket) => {
+                self.set_flow(FlowState::Open(socket), None);
+            }
+            _ => return,
         }
         self.timers.clear(TimerKey::Connect);
-        self.set_flow(FlowState::Open(socket), None);
+        self.flow.settled = false;
         self.schedule_keep_alive();
-        self.flush_queue(socket);
-        if self.config.register {
+        self.say_what_waits();
+        if self.flow.closing {
+            self.say_goodbye(socket);
+            self.start_unregistering();
+        } else if self.config.register {
             self.start_registering();
         } else {
             self.connected();
@@ -190,26 +342,46 @@ impl Phone {
     /// Calls can be made and received.
     pub(super) fn connected(&mut self) {
         self.flow.established = true;
-        self.resume_subscriptions();
-        self.acknowledge_for_before();
-        self.signalling_back();
-        self.offers_after_reconnect();
+        if !core::mem::replace(&mut self.flow.settled, true) {
+            self.resume_transactions();
+            self.acknowledge_for_before();
+            if self.flow.previous.is_some() {
+                self.refresh_subscriptions();
+                self.signalling_moved();
+            } else {
+                self.resume_calls();
+                self.resume_subscriptions();
+                self.signalling_back();
+            }
+            self.offers_after_reconnect();
+            self.close_previous();
+            self.meet_server();
+            self.plan_return();
+        }
         if core::mem::take(&mut self.flow.connect_pending) {
             self.event(Event::ConnectDone(Ok(())));
         }
     }
 
     pub(super) fn on_socket_closed(&mut self, socket: SocketId) {
-        match self.flow.state {
-            FlowState::Opening(current) if current == socket => {
-                self.attempt_failed(Error::new(ErrorCode::Transport, "The SIP server could not be reached"))
-            }
-            FlowState::Open(current) if current == socket => self.connection_lost("The connection was lost"),
-            _ => {}
+        if self.flow.next.is_some_and(|next| next.socket == socket) {
+            self.move_failed();
+        } else if self.flow.previous.is_some_and(|previous| previous.socket == socket) {
+            self.flow.previous = None;
+            self.previous_is_over(socket);
+        } else if self.flow.state == FlowState::Opening(socket) {
+            self.attempt_failed(Error::new(ErrorCode::Transport, "The SIP server could not be reached"));
+        } else if self.flow.state == FlowState::Open(socket) {
+            self.connection_lost("The connection was lost");
         }
     }
 
     pub(super) fn drop_socket(&mut self) {
+        let beside = [self.flow.next.take(), self.flow.previous.take()];
+        for beside in beside.into_iter().flatten() {
+            self.out.push(Output::CloseSocket(beside.socket));
+        }
+        self.clear_timers(&[TimerKey::Move, TimerKey::Previous]);
         if let FlowState::Open(socket) | FlowState::Opening(socket) = self.flow.state {
             self.out.push(Output::CloseSocket(socket));
         }
@@ -222,7 +394,8 @@ impl Phone {
 
     /// This server is of no use now: the next one, or the end of the round.
     pub(super) fn attempt_failed(&mut self, error: Error) {
-        self.clear_timers(&[TimerKey::Connect, TimerKey::KeepAlive, TimerKey::Pong]);
+        self.clear_timers(&[TimerKey::Connect, TimerKey::KeepAlive, TimerKey::Pong, TimerKey::Return]);
+        self.flow.settled = false;
         if self.flow.closing {
             self.finish_disconnect();
             return;
@@ -232,7 +405,7 @@ impl Phone {
             self.open_next(Some(error));
             return;
         }
-        self.flow.tried = 0;
+        self.begin_round();
         if !self.flow.established {
             self.give_up(error);
             return;
@@ -240,9 +413,10 @@ impl Phone {
         if core::mem::take(&mut self.flow.connect_pending) {
             self.event(Event::ConnectDone(Err(error.clone())));
         }
+        let cap = if self.in_call() { BACKOFF_CAP_IN_CALL } else { BACKOFF_CAP };
         let shift = self.flow.rounds.min(8);
         self.flow.rounds = self.flow.rounds.saturating_add(1);
-        let limit = BACKOFF_CAP.min(BACKOFF_BASE.saturating_mul(1 << shift));
+        let limit = cap.min(BACKOFF_BASE.saturating_mul(1 << shift));
         let delay = below(&mut *self.entropy, u64::try_from(limit.as_millis()).unwrap_or(u64::MAX));
         let mut at = self.now + Duration::from_millis(delay);
         if !self.has_free_server() {
@@ -253,38 +427,8 @@ impl Phone {
         self.set_flow(FlowState::Waiting, Some(error));
     }
 
-    fn is_busy(&self, server: usize) -> bool {
-        let index = server.checked_rem(self.config.servers.len());
-        self.flow.busy.iter().any(|(busy, until)| Some(*busy) == index && *until > self.now)
-    }
-
-    fn has_free_server(&self) -> bool {
-        (0..self.config.servers.len()).any(|server| !self.is_busy(server))
-    }
-
-    /// 503: this server is left alone for as long as it asks (RFC 3261, section 21.5.4).
-    pub(super) fn server_is_busy(&mut self, retry_after: u32) {
-        let Some(index) = self.flow.server.checked_rem(self.config.servers.len()) else { return };
-        let until = self.now + Duration::from_secs(retry_after.into());
-        self.flow.busy.retain(|(busy, _)| *busy != index);
-        self.flow.busy.push((index, until));
-    }
-
-    /// On to a server that has time, if there is one and no call would notice. `false`: it stays as it is.
-    pub(super) fn leave_busy_server(&mut self, error: &Error) -> bool {
-        if !self.flow.established
-            || self.flow.closing
-            || !self.live_calls().is_empty()
-            || !self.has_free_server()
-        {
-            return false;
-        }
-        self.drop_socket();
-        self.flow.tried = 0;
-        self.attempt_failed(error.clone());
-        self.registration_interrupted();
-        self.transactions_interrupted(error);
-        true
+    pub(super) fn in_call(&self) -> bool {
+        !self.live_calls().is_empty()
     }
 
     /// The first `connect` has failed for good.
@@ -306,22 +450,40 @@ impl Phone {
     }
 
     /// An open socket is gone, or as good as gone.
-    fn connection_lost(&mut self, message: &'static str) {
+    pub(super) fn connection_lost(&mut self, message: &'static str) {
+        let Some(socket) = self.flow.open_socket() else { return };
         let error = Error::new(ErrorCode::Transport, message);
         self.log(LogLevel::Warn, format_args!("{message}"));
-        self.clear_timers(&[TimerKey::KeepAlive, TimerKey::Pong, TimerKey::Register]);
         if self.flow.closing {
             self.finish_disconnect();
             return;
         }
+        if !self.flow.settled && self.flow.previous.is_some() {
+            self.go_back(&error);
+            return;
+        }
+        self.clear_timers(&[TimerKey::KeepAlive, TimerKey::Pong, TimerKey::Register, TimerKey::Return]);
         if !self.flow.established {
             self.registration_interrupted();
             self.attempt_failed(error.clone());
-            self.transactions_interrupted(&error);
+            self.everything_interrupted(socket, &error);
             return;
         }
+        self.flow.settled = false;
+        if let Some(previous) = self.flow.previous.take() {
+            self.out.push(Output::CloseSocket(previous.socket));
+            self.requests_interrupted(previous.socket, &error);
+        }
+        self.clear_timers(&[TimerKey::Move, TimerKey::Previous]);
         let last = self.flow.lost.replace(self.now);
-        if last.is_some_and(|last| self.now.saturating_since(last) < FLAPPING) {
+        if let Some(next) = self.flow.next.take() {
+            // The next one is under way already.
+            self.flow.server = next.server;
+            self.flow.tried = 1;
+            self.use_server();
+            self.timers.set(TimerKey::Connect, self.now + CONNECT_TIMEOUT);
+            self.set_flow(FlowState::Opening(next.socket), Some(error.clone()));
+        } else if last.is_some_and(|last| self.now - last < FLAPPING) {
             self.attempt_failed(error.clone());
         } else {
             // The first attempt comes at once and at the same server: most losses are short.
@@ -331,16 +493,156 @@ impl Phone {
         }
         self.registration_interrupted();
         self.signalling_lost();
-        self.transactions_interrupted(&error);
+        self.everything_interrupted(socket, &error);
     }
 
-    /// A request got no answer in 32 s. If nothing else has come either, the socket is dead though nobody has
-    /// closed it; with a server that answers no pings there is no other sign of that.
-    pub(super) fn leave_silent_server(&mut self) {
-        let silent = self.now.saturating_since(self.flow.heard) >= T64;
-        if silent && self.flow.established && !self.flow.closing && self.flow.open_socket().is_some() {
-            self.drop_socket();
-            self.connection_lost("The server no longer answers");
+    /// The socket is left for another.
+    pub(super) fn leave_connection(&mut self, message: &'static str) {
+        if let Some(socket) = self.flow.open_socket() {
+            self.out.push(Output::CloseSocket(socket));
+            self.connection_lost(message);
+        }
+    }
+
+    // ---- from one connection to another
+
+    /// Opens another connection beside the one that is open.
+    pub(super) fn begin_move(&mut self, optional: bool) {
+        self.begin_move_to(self.flow.server, optional);
+    }
+
+    fn begin_move_to(&mut self, server: usize, optional: bool) {
+        if !self.flow.settled || self.flow.closing || self.flow.previous.is_some() {
+            return;
+        }
+        if let Some(next) = &mut self.flow.next {
+            next.optional &= optional;
+            return;
+        }
+        let Some(index) = server.checked_rem(self.flow.order.len()).and_then(|at| self.flow.order.get(at))
+        else {
+            return;
+        };
+        let socket = self.new_socket(*index);
+        self.flow.next = Some(Beside { socket, server, optional });
+        self.timers.set(TimerKey::Move, self.now + CONNECT_TIMEOUT);
+    }
+
+    /// The connection is well: another one is not needed.
+    pub(super) fn stay(&mut self) {
+        if self.flow.next.is_some_and(|next| next.optional) {
+            self.on_move_timer();
+        }
+    }
+
+    /// The other server does not open.
+    pub(super) fn on_move_timer(&mut self) {
+        if let Some(next) = self.flow.next {
+            self.out.push(Output::CloseSocket(next.socket));
+            self.move_failed();
+        }
+    }
+
+    fn move_failed(&mut self) {
+        self.flow.next = None;
+        self.timers.clear(TimerKey::Move);
+        self.plan_return();
+    }
+
+    fn change_over(&mut self, next: Beside) {
+        let Some(socket) = self.flow.open_socket() else { return };
+        self.flow.next = None;
+        self.flow.previous = Some(Beside { socket, server: self.flow.server, optional: false });
+        self.flow.server = next.server;
+        self.flow.state = FlowState::Open(next.socket);
+        self.use_server();
+        self.clear_timers(&[TimerKey::Move, TimerKey::Pong, TimerKey::Return]);
+        self.timers.set(TimerKey::Previous, self.now + PREVIOUS);
+    }
+
+    /// The new connection is of no use: the one of before is still there.
+    pub(super) fn go_back(&mut self, error: &Error) -> bool {
+        let Some(socket) = self.flow.open_socket().filter(|_| !self.flow.settled) else { return false };
+        let Some(previous) = self.flow.previous.take() else { return false };
+        self.out.push(Output::CloseSocket(socket));
+        self.flow.server = previous.server;
+        self.flow.state = FlowState::Open(previous.socket);
+        self.flow.settled = true;
+        self.use_server();
+        self.clear_timers(&[TimerKey::Previous, TimerKey::Pong]);
+        self.requests_interrupted(socket, error);
+        self.schedule_keep_alive();
+        self.resume_transactions();
+        if self.config.register {
+            // Whether the registrar knows the other one is not certain.
+            self.forget_clients_of(Owner::Register);
+            self.start_registering();
+        }
+        self.plan_return();
+        true
+    }
+
+    /// Closes the socket of before once everything that was asked over it is answered.
+    pub(super) fn close_previous(&mut self) {
+        let Some(previous) = self.flow.previous.filter(|_| self.flow.settled) else { return };
+        let waits = self
+            .transactions
+            .clients()
+            .any(|(_, entry)| entry.tx.is_open() && entry.socket == Some(previous.socket));
+        if !waits {
+            self.on_previous_timer();
+        }
+    }
+
+    pub(super) fn on_previous_timer(&mut self) {
+        let error = Error::new(ErrorCode::Timeout, "The server did not answer");
+        if self.go_back(&error) {
+            return;
+        }
+        if let Some(previous) = self.flow.previous.take() {
+            self.out.push(Output::CloseSocket(previous.socket));
+            self.previous_is_over(previous.socket);
+        }
+    }
+
+    fn previous_is_over(&mut self, socket: SocketId) {
+        self.timers.clear(TimerKey::Previous);
+        let error = Error::new(ErrorCode::Transport, "The connection was lost");
+        self.requests_interrupted(socket, &error);
+        if self.flow.settled {
+            self.resume_transactions();
+        }
+    }
+
+    /// A lesser server is left for the preferred one in time.
+    fn plan_return(&mut self) {
+        let best = (0..self.config.servers.len()).map(|server| self.priority(server)).min();
+        let here = self.flow.server().map(|server| self.priority(server));
+        if here == best || !self.flow.settled {
+            self.flow.returns = 0;
+            self.timers.clear(TimerKey::Return);
+            return;
+        }
+        let limit = RETURN_CAP.min(RETURN_BASE.saturating_mul(1 << self.flow.returns.min(6)));
+        let half = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX) / 2;
+        let wait = Duration::from_millis(half + below(&mut *self.entropy, half));
+        self.timers.set(TimerKey::Return, self.now + wait);
+    }
+
+    pub(super) fn on_return_timer(&mut self) {
+        let busy = self.transactions.clients().any(|(_, entry)| entry.tx.is_open());
+        if busy || self.in_call() {
+            self.timers.set(TimerKey::Return, self.now + RETURN_LATER);
+            return;
+        }
+        self.flow.returns = self.flow.returns.saturating_add(1);
+        let best = (0..self.config.servers.len()).map(|server| self.priority(server)).min();
+        let order = self.flow.order.clone();
+        let place =
+            order.iter().position(|server| Some(self.priority(*server)) == best && !self.is_busy(*server));
+        match place {
+            Some(place) => self.begin_move_to(place, false),
+            None => self.plan_return(),
         }
     }
 
@@ -366,53 +668,18 @@ impl Phone {
         }
     }
 
-    fn flush_queue(&mut self, socket: SocketId) {
-        // What is older than any transaction is of no use to anyone.
-        let oldest = self.now;
+    pub(super) fn flush_queue(&mut self, socket: SocketId) {
+        let (now, limit) = (self.now, self.config.signalling_grace.max(T64));
         for (since, text) in core::mem::take(&mut self.flow.queue) {
-            if oldest.saturating_since(since) < T64 {
+            if now.saturating_since(since) < limit {
                 self.out.push(Output::Send { socket, text });
             }
         }
     }
 
-    fn clear_timers(&mut self, keys: &[TimerKey]) {
+    pub(super) fn clear_timers(&mut self, keys: &[TimerKey]) {
         for key in keys {
             self.timers.clear(*key);
-        }
-    }
-
-    // ---- keep-alive
-
-    fn schedule_keep_alive(&mut self) {
-        let max = u64::try_from(KEEP_ALIVE.as_millis()).unwrap_or(u64::MAX);
-        let delay = max - below(&mut *self.entropy, max / 5);
-        self.timers.set(TimerKey::KeepAlive, self.now + Duration::from_millis(delay));
-    }
-
-    pub(super) fn on_keep_alive_timer(&mut self) {
-        let Some(socket) = self.flow.open_socket() else { return };
-        self.out.push(Output::Send { socket, text: "\r\n\r\n".to_owned() });
-        self.timers.set(TimerKey::Pong, self.now + PONG_TIMEOUT);
-        self.schedule_keep_alive();
-    }
-
-    pub(super) fn on_ping(&mut self) {
-        if let Some(socket) = self.flow.open_socket() {
-            self.out.push(Output::Send { socket, text: "\r\n".to_owned() });
-        }
-    }
-
-    pub(super) const fn on_pong(&mut self) {
-        self.flow.server_pongs = true;
-    }
-
-    pub(super) fn on_pong_timeout(&mut self) {
-        // Many servers (Kamailio among them) never answer a ping over WebSocket. Silence means something only
-        // from a server that has answered before.
-        if self.flow.server_pongs {
-            self.drop_socket();
-            self.connection_lost("The server no longer answers");
         }
     }
 
@@ -441,9 +708,11 @@ impl Phone {
         }
         self.clear_timers(&[TimerKey::Register, TimerKey::Reconnect]);
         self.end_subscriptions(false);
+        self.timers.set(TimerKey::Disconnect, self.now + DISCONNECT_TIMEOUT);
         if self.flow.open_socket().is_some() {
             self.start_unregistering();
-            self.timers.set(TimerKey::Disconnect, self.now + DISCONNECT_TIMEOUT);
+        } else if self.flow.state == FlowState::Waiting && self.has_goodbyes() {
+            self.begin_anew();
         }
         self.check_disconnected();
     }
@@ -453,16 +722,33 @@ impl Phone {
         if !self.flow.closing {
             return;
         }
-        let waiting = self.flow.open_socket().is_some()
-            && (self.transactions.clients().any(|(_, entry)| {
-                use crate::sip::transaction::ClientState::{Calling, Proceeding};
-                matches!(entry.tx.state, Calling | Proceeding)
-            }) || !self.questions.is_empty()
-                // A BYE that waits for the caller's ACK.
-                || self.calls.values().any(|call| call.pending_ok.is_some()));
+        let waiting = match self.flow.state {
+            FlowState::Open(_) => {
+                self.transactions.clients().any(|(_, entry)| entry.tx.is_open())
+                    || !self.questions.is_empty()
+                    // A BYE that waits for the caller's ACK.
+                    || self.calls.values().any(|call| call.pending_ok.is_some())
+            }
+            _ => self.has_goodbyes(),
+        };
         if !waiting {
             self.finish_disconnect();
         }
+    }
+
+    /// While there is no socket: whether somebody would go on waiting for us.
+    fn has_goodbyes(&mut self) -> bool {
+        self.flow.is_interrupted()
+            && (self.registration.is_bound()
+                || !self.flow.queue.is_empty()
+                || self.transactions.clients().any(|(_, entry)| entry.tx.is_open()))
+    }
+
+    /// Another round of attempts, now.
+    pub(super) fn begin_anew(&mut self) {
+        self.flow.rounds = 0;
+        self.begin_round();
+        self.open_next(None);
     }
 
     pub(super) fn finish_disconnect(&mut self) {
@@ -479,46 +765,18 @@ impl Phone {
             TimerKey::Reconnect,
             TimerKey::Register,
             TimerKey::Disconnect,
+            TimerKey::Outage,
+            TimerKey::Return,
         ]);
         let before = self.flow.connection();
         self.flow = Flow { last_socket, ..Flow::new() };
         self.report_connection(before, None);
         self.registration_interrupted();
+        self.registration.forget_binding();
         self.event(Event::DisconnectDone);
         if again {
             self.flow.connect_pending = true;
             self.start_connecting();
-        }
-    }
-
-    /// What becomes of client transactions when the socket is lost: a call that is not answered yet fails, since
-    /// its responses may be lost for good; BYE and CANCEL go out again on the next socket.
-    pub(super) fn transactions_interrupted(&mut self, error: &Error) {
-        self.subscriptions_interrupted(error);
-        let mut failed = Vec::new();
-        let mut again = Vec::new();
-        for (id, entry) in self.transactions.clients() {
-            use crate::sip::transaction::ClientState::{Calling, Proceeding};
-            if !matches!(entry.tx.state, Calling | Proceeding) {
-                continue;
-            }
-            match entry.owner {
-                Owner::Bye(_) | Owner::Nobody => again.extend(entry.tx.request.to_text().ok()),
-                owner => failed.push((id, owner)),
-            }
-        }
-        for text in again {
-            self.transmit(text, true);
-        }
-        for (id, owner) in failed {
-            match owner {
-                Owner::Invite(call) => self.outgoing_interrupted(call, error.clone()),
-                Owner::Register => self.remove_client(id),
-                _ => {
-                    self.remove_client(id);
-                    self.on_request_failed(owner, error.clone());
-                }
-            }
         }
     }
 }

@@ -36,7 +36,7 @@ impl Phone {
             Method::Notify => self.on_refer_notify(id, tx, request),
             Method::Subscribe => self.on_refer_subscribe(id, tx, request),
             Method::Message => self.on_message(tx, request),
-            _ => self.method_not_allowed(tx),
+            _ => self.method_not_allowed(tx, &request.method),
         }
     }
 

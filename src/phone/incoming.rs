@@ -230,6 +230,11 @@ impl Phone {
     }
 
     pub(super) fn on_ack_timeout(&mut self, id: CallId) {
+        if self.flow.is_interrupted() {
+            // It could not have come.
+            self.timers.set(TimerKey::Call(id, CallTimer::Ack), self.now + T64);
+            return;
+        }
         self.timers.clear(TimerKey::Call(id, CallTimer::Retransmit2xx));
         let Some(call) = self.calls.get_mut(&id) else { return };
         call.pending_ok = None;

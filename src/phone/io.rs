@@ -94,6 +94,23 @@ pub enum Input {
     Lock(LockId, bool),
     /// The page is being closed or left: what is to be sent must be sent now.
     PageHide,
+    /// The connection may be dead, or may be had again.
+    Hint(Hint),
+}
+
+/// What the browser tells of the network and the page. It is a reason to look, and never believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hint {
+    /// There is a network again.
+    Online,
+    /// There is none.
+    Offline,
+    /// There is another one: the connection moves to it.
+    NetworkChanged,
+    /// The page is looked at again.
+    Visible,
+    /// The page or the whole machine has slept.
+    Woken,
 }
 
 /// What is to be done outside, in this order. `Debug` shows no secret.
@@ -559,6 +576,12 @@ pub enum Why {
     Pong,
     /// The next attempt to connect.
     Reconnect,
+    /// Another socket has not opened in time.
+    Move,
+    /// The socket of before is closed.
+    Previous,
+    /// The preferred server is tried.
+    Return,
     /// The registration is to be refreshed or tried again.
     Register,
     /// A transaction times out (RFC 3261, timers B, F, H, L, M).
@@ -611,6 +634,8 @@ pub enum Why {
     MaxDuration,
     /// The provider does not call for an abandoned dial any more.
     Tombstone,
+    /// What waits for a connection has waited for too long.
+    Outage,
     /// Disconnecting takes too long.
     Disconnect,
 }

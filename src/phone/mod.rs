@@ -4,7 +4,9 @@
 //! |---|---|
 //! | `io` | inputs, outputs, events |
 //! | `config` | settings |
-//! | `flow` | the WebSocket: servers in order, back-off, keep-alive, the queue for the next socket |
+//! | `flow` | the WebSocket: servers in order, back-off, from one to another |
+//! | `liveness` | keep-alive, hints of the browser |
+//! | `outage` | what is under way when a socket is lost, and what waits for the next one |
 //! | `registration` | REGISTER |
 //! | `outgoing` | INVITE out, its forks and races |
 //! | `incoming` | INVITE in, answer, refusal |
@@ -33,10 +35,12 @@ mod identity;
 mod in_dialog;
 mod incoming;
 pub mod io;
+mod liveness;
 mod media;
 mod messaging;
 mod negotiation;
 mod originate;
+mod outage;
 mod outgoing;
 mod publication;
 mod recovery;
@@ -67,12 +71,13 @@ use self::transactions::{Owner, Transactions, TxId};
 use crate::entropy::{Entropy, token};
 use crate::error::{Error, ErrorCode};
 use crate::sip::auth::{Attempt, Authenticator};
+use crate::sip::dialog::Dialog;
 use crate::sip::header::name_addr;
 use crate::sip::message::{Headers, Message, Method, Request, Response, redact};
 use crate::sip::transaction::{Client, ClientAction, Server, ServerAction};
-use crate::sip::uri::Uri;
+use crate::sip::uri::{Uri, UriError};
 use crate::sip::wire::{self, Frame};
-use crate::text::{self, concat};
+use crate::text::concat;
 use crate::time::Instant;
 
 /// The methods that this phone answers (RFC 3261, section 20.5).
@@ -246,8 +251,12 @@ enum TimerKey {
     KeepAlive,
     Pong,
     Reconnect,
+    Move,
+    Previous,
+    Return,
     Register,
     Disconnect,
+    Outage,
     Client(TxId),
     Server(TxId),
     Call(CallId, CallTimer),
@@ -263,8 +272,12 @@ impl TimerKey {
             Self::KeepAlive => Why::KeepAlive,
             Self::Pong => Why::Pong,
             Self::Reconnect => Why::Reconnect,
+            Self::Move => Why::Move,
+            Self::Previous => Why::Previous,
+            Self::Return => Why::Return,
             Self::Register => Why::Register,
             Self::Disconnect => Why::Disconnect,
+            Self::Outage => Why::Outage,
             Self::Client(_) | Self::Server(_) => Why::Transaction,
             Self::Call(_, timer) => match timer {
                 CallTimer::IceGather => Why::IceGather,
@@ -400,8 +413,8 @@ impl Phone {
             Input::Timer => {}
             Input::SocketOpened(socket) => self.on_socket_opened(socket),
             Input::SocketData(socket, data) => {
-                if self.flow.open_socket() == Some(socket) {
-                    self.on_data(&data);
+                if self.flow.listens_to(socket) {
+                    self.on_data(socket, &data);
                 }
             }
             Input::SocketClosed(socket) => self.on_socket_closed(socket),
@@ -411,8 +424,11 @@ impl Phone {
             Input::Proxy(id, answer) => self.on_proxy(id, &answer),
             Input::Lock(id, held) => self.on_lock(id, held),
             Input::PageHide => self.on_page_hide(),
+            Input::Hint(hint) => self.on_hint(hint),
         }
         self.run_timers();
+        self.pace_keep_alive();
+        self.close_previous();
         self.check_disconnected();
     }
 
@@ -736,8 +752,12 @@ impl Phone {
                 TimerKey::KeepAlive => self.on_keep_alive_timer(),
                 TimerKey::Pong => self.on_pong_timeout(),
                 TimerKey::Reconnect => self.on_reconnect_timer(),
+                TimerKey::Move => self.on_move_timer(),
+                TimerKey::Previous => self.on_previous_timer(),
+                TimerKey::Return => self.on_return_timer(),
                 TimerKey::Register => self.on_register_timer(),
                 TimerKey::Disconnect => self.finish_disconnect(),
+                TimerKey::Outage => self.on_outage_timer(),
                 TimerKey::Client(id) => self.on_client_timer(id),
                 TimerKey::Server(id) => self.on_server_timer(id),
                 TimerKey::Call(id, timer) => match timer {
@@ -915,15 +935,14 @@ impl Phone {
 
     // ---- messages in
 
-    fn on_data(&mut self, data: &[u8]) {
-        let pinged = self.timers.is_set(TimerKey::Pong);
-        self.timers.clear(TimerKey::Pong);
-        self.flow.heard = self.now;
-        match wire::parse(data) {
-            Ok(Frame::Ping) => self.on_ping(),
-            // A lone CRLF out of nowhere is a server's own keep-alive: it does not promise answers to ours.
-            Ok(Frame::Pong) if pinged => self.on_pong(),
-            Ok(Frame::Pong) => {}
+    fn on_data(&mut self, socket: SocketId, data: &[u8]) {
+        let frame = wire::parse(data);
+        if !matches!(frame, Ok(Frame::Pong)) {
+            self.heard_from(socket, matches!(frame, Ok(Frame::Message(Message::Response(_)))));
+        }
+        match frame {
+            Ok(Frame::Ping) => self.on_ping(socket),
+            Ok(Frame::Pong) => self.on_pong(socket),
             Ok(Frame::Message(message)) => {
                 if self.config.trace {
                     self.trace("received", wire::leading_text(data));
@@ -991,7 +1010,7 @@ impl Phone {
             },
             // A BYE or INFO without a To-tag belongs to no dialog (RFC 3261, section 15.1.2).
             (Method::Bye | Method::Info, None, _) => self.respond(tx, 481),
-            _ => self.method_not_allowed(tx),
+            _ => self.method_not_allowed(tx, &request.method),
         }
     }
 
@@ -1031,6 +1050,11 @@ impl Phone {
     }
 
     fn on_response(&mut self, response: &Response) {
+        if response.headers.get_all("Via").count() > 1 {
+            // It was for somebody behind us, and nobody is (RFC 3261, section 8.1.3.3).
+            self.log(LogLevel::Warn, format_args!("misrouted response {}", response.status));
+            return;
+        }
         let Some(id) = self.transactions.find_client(response) else {
             // A 2xx that comes after its transaction is gone is no concern of ours any more: its ACK was sent
             // for 32 s (RFC 6026, section 8.5).
@@ -1086,6 +1110,14 @@ impl Phone {
                 self.on_subscription_response(id, &request, response);
             }
             Owner::Request(id) => self.on_request_response(id, response),
+            Owner::Caller(call) => self.on_caller_response(call, response),
+            Owner::Ping => self.on_ping_response(),
+            // An INVITE whose place another has taken.
+            Owner::Nobody if request.method == Method::Invite && (200..300).contains(&response.status) => {
+                if let Some(mut dialog) = Dialog::from_response(&request, response) {
+                    self.ack_and_bye(&request, &mut dialog);
+                }
+            }
             Owner::Nobody => {}
         }
     }
@@ -1126,13 +1158,18 @@ impl Phone {
         let text = request.to_text().map_err(|error| {
             Error::new(ErrorCode::InvalidConfig, format!("The request cannot be sent: {error}"))
         })?;
-        let keep = matches!(request.method, Method::Bye | Method::Cancel);
-        if !self.transmit(text, keep) {
+        let socket = self.flow.open_socket();
+        let waits = socket.is_none() && self.flow.keeps(&request.method);
+        if !waits && !self.transmit(text, false) {
             return Err(Error::new(ErrorCode::Transport, "There is no connection to the SIP server"));
         }
-        let tx = Client::new(request, self.now);
+        let mut tx = Client::new(request, self.now);
+        if waits {
+            // Its time runs from when it is sent.
+            tx.deadline = None;
+        }
         let deadline = tx.deadline;
-        let id = self.transactions.add_client(owner, tx, attempt);
+        let id = self.transactions.add_client(owner, tx, attempt, socket);
         if let Some(at) = deadline {
             self.timers.set(TimerKey::Client(id), at);
         }
@@ -1186,8 +1223,16 @@ impl Phone {
     fn on_client_timer(&mut self, id: TxId) {
         let now = self.now;
         let Some(entry) = self.transactions.client(id) else { return };
-        let timed_out = entry.tx.on_timeout(now);
         let owner = entry.owner;
+        if let Owner::Invite(call) = owner
+            && entry.again
+            && entry.tx.is_open()
+            && self.renew_invite(call)
+        {
+            return;
+        }
+        let Some(entry) = self.transactions.client(id) else { return };
+        let timed_out = entry.tx.on_timeout(now);
         self.tidy_client(id);
         if !timed_out {
             return;
@@ -1296,8 +1341,10 @@ impl Phone {
         text
     }
 
-    fn method_not_allowed(&mut self, tx: TxId) {
-        self.respond_with(tx, 405, None, &[("Allow", ALLOW)], None);
+    /// One that is not for this phone (405), or of which nobody here has heard (RFC 3261, section 21.5.2).
+    fn method_not_allowed(&mut self, tx: TxId, method: &Method) {
+        let status = if matches!(method, Method::Other(_)) { 501 } else { 405 };
+        self.respond_with(tx, status, None, &[("Allow", ALLOW)], None);
     }
 
     /// What this phone can do (RFC 3261, section 11.2).
@@ -1310,11 +1357,13 @@ impl Phone {
         self.respond_with(tx, status, None, header.as_slice(), None);
     }
 
-    /// What cannot be done for any request: an extension that we lack (420), a URI that is not SIP (416).
+    /// What cannot be done for any request: an extension that we lack (420), a URI that is not SIP (416) or none at all
+    /// (400; RFC 5118, section 4.2).
     fn unsupported(&self, request: &Request) -> Option<(u16, Option<(&'static str, String)>)> {
-        let scheme = text::before(&request.uri, b':');
-        if !scheme.eq_ignore_ascii_case("sip") && !scheme.eq_ignore_ascii_case("sips") {
-            return Some((416, None));
+        match Uri::parse(&request.uri) {
+            Ok(_) => {}
+            Err(UriError::Scheme) => return Some((416, None)),
+            Err(_) => return Some((400, None)),
         }
         let mut required = request.headers.values("Require");
         required.retain(|tag| !SUPPORTED.iter().any(|known| known.eq_ignore_ascii_case(tag)));

@@ -163,7 +163,7 @@ impl Phone {
     }
 
     /// Nobody waits for our re-INVITE any more: it is cancelled, where that is possible and the call is not over.
-    fn abandon_reinvite(&mut self, id: CallId) {
+    pub(super) fn abandon_reinvite(&mut self, id: CallId) {
         let up = self.calls.get(&id).is_some_and(|call| call.phase == Phase::Confirmed);
         let now = self.now;
         let mut cancel = None;
@@ -321,7 +321,7 @@ impl Phone {
         if refresh && !recovers {
             self.refresh_failed(id, &error);
         }
-        if lost || (recovers && offer.hold == agreed) {
+        if lost || recovers {
             // The wish stays; it is made again over the next socket.
             return;
         }

@@ -145,6 +145,10 @@ impl Phone {
                     if response.status == 422 && self.ask_for_longer_session(id, response) {
                         return;
                     }
+                    // There twice (RFC 3261, section 8.2.2.2): over the socket that was lost, and over this one.
+                    if response.status == 482 && self.renew_invite(id) {
+                        return;
+                    }
                     let error = super::registration::refused(response);
                     self.fail_outgoing(id, error, EndedBy::Remote);
                 }
@@ -409,17 +413,13 @@ impl Phone {
 
     /// The cancelled INVITE got no final response: its transaction is over all the same (RFC 3261, section 9.1).
     pub(super) fn on_cancelled_timeout(&mut self, id: CallId) {
+        if self.flow.is_interrupted() {
+            // The CANCEL has yet to be sent. Its time is that of everything that waits.
+            self.timers.set(TimerKey::Call(id, CallTimer::Cancelled), self.now + T64);
+            return;
+        }
         self.forget_clients_of(Owner::Invite(id));
         self.bury(id);
-    }
-
-    /// The socket was lost before the answer. The far end must not ring on for nothing: CANCEL is kept for the
-    /// next socket.
-    pub(super) fn outgoing_interrupted(&mut self, id: CallId, error: Error) {
-        let Some(call) = self.calls.get(&id) else { return };
-        if call.phase == Phase::Inviting {
-            self.give_up_call(id, Some(error), EndedBy::Network);
-        }
     }
 
     pub(super) fn fail_outgoing(&mut self, id: CallId, error: Error, by: EndedBy) {
@@ -429,7 +429,7 @@ impl Phone {
     }
 
     /// Acknowledges a 2xx that nobody wants and ends its dialog. Returns the ACK.
-    fn ack_and_bye(&mut self, request: &Request, dialog: &mut Dialog) -> Option<String> {
+    pub(super) fn ack_and_bye(&mut self, request: &Request, dialog: &mut Dialog) -> Option<String> {
         let ack = ack_text(request, dialog, &self.via());
         if let Some(ack) = ack.clone() {
             self.transmit(ack, true);

@@ -188,6 +188,23 @@ impl Phone {
         }
     }
 
+    /// Another connection has taken the place of one that was well.
+    pub(super) fn signalling_moved(&mut self) {
+        for id in self.live_calls() {
+            self.set_signalling(id, Signalling::Moved);
+        }
+    }
+
+    /// The network may be another one: what is disturbed is not waited for.
+    pub(super) fn media_doubted(&mut self) {
+        for id in self.live_calls() {
+            if self.calls.get(&id).is_some_and(|call| call.recovery.path == Path::Disturbed) {
+                self.timers.clear(TimerKey::Call(id, CallTimer::Recovery));
+                self.on_recovery_timer(id);
+            }
+        }
+    }
+
     fn set_signalling(&mut self, id: CallId, signalling: Signalling) {
         let now = self.now;
         let Some(call) = self.calls.get_mut(&id).filter(|call| call.needs_connection() && call.is_up())
@@ -247,7 +264,7 @@ impl Phone {
         );
         if moved && refused && !restart {
             self.reached(id);
-            return true;
+            return false;
         }
         if !(moved || restart) {
             return false;

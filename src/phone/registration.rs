@@ -74,6 +74,15 @@ impl Registration {
         }
     }
 
+    /// The registrar may have a binding of ours.
+    pub(super) const fn is_bound(&self) -> bool {
+        self.bound
+    }
+
+    pub(super) const fn forget_binding(&mut self) {
+        self.bound = false;
+    }
+
     pub(super) fn next_seq(&mut self) -> u32 {
         self.seq = self.seq.saturating_add(1);
         self.seq
@@ -297,6 +306,9 @@ impl Phone {
 
     /// The REGISTER got no answer, or one that cannot be used.
     pub(super) fn registration_failed(&mut self, error: Error, retry: bool, retry_after: Option<u32>) {
+        if !self.registration.removing && self.go_back(&error) {
+            return;
+        }
         if self.registration.removing {
             self.removed();
             return;
@@ -305,9 +317,12 @@ impl Phone {
         self.set_registration(RegistrationState::Failed, Some(error.clone()));
         if !self.flow.established {
             if retry {
+                let socket = self.flow.open_socket();
                 self.drop_socket();
                 self.attempt_failed(error.clone());
-                self.transactions_interrupted(&error);
+                if let Some(socket) = socket {
+                    self.everything_interrupted(socket, &error);
+                }
             } else {
                 self.give_up(error);
             }
@@ -332,12 +347,14 @@ impl Phone {
         }
     }
 
-    /// The socket is gone: what the registrar knows of us leads nowhere.
+    /// The socket is gone: what the registrar knows of us leads nowhere. It knows it all the same.
     pub(super) fn registration_interrupted(&mut self) {
         self.forget_clients_of(Owner::Register);
         self.timers.clear(TimerKey::Register);
         self.registration.plain = false;
+        let bound = self.registration.bound;
         self.removed();
+        self.registration.bound = bound;
     }
 }
 

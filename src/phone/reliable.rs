@@ -180,6 +180,10 @@ impl Phone {
         let now = self.now;
         let pending = self.calls.get_mut(&id).and_then(|call| call.reliable.as_mut()?.pending.as_mut());
         let Some(pending) = pending else { return };
+        if self.flow.is_interrupted() {
+            // Its PRACK could not have come.
+            pending.until = now + T64;
+        }
         if now >= pending.until {
             let error = Error::new(ErrorCode::Timeout, "The caller did not acknowledge the ringing");
             self.refuse(id, 504, EndCause::Failed(error), EndedBy::Network);

@@ -258,7 +258,9 @@ impl Phone {
             return;
         }
         let again = self.now + AGAIN;
-        self.timers.set(TimerKey::Call(id, CallTimer::SessionRefresh), again);
+        if self.calls.get(&id).is_some_and(|call| call.session.expires.is_some()) {
+            self.timers.set(TimerKey::Call(id, CallTimer::SessionRefresh), again);
+        }
     }
 
     pub(super) fn on_session_expired(&mut self, id: CallId) {

@@ -213,6 +213,14 @@ impl Phone {
         }
     }
 
+    /// The notifiers are told of the new way to us (RFC 6665, section 4.1.2.2).
+    pub(super) fn refresh_subscriptions(&mut self) {
+        let ids: Vec<SubscriptionId> = self.subscriptions.keys().copied().collect();
+        for id in ids {
+            self.send_subscription(id);
+        }
+    }
+
     pub(super) fn resume_subscriptions(&mut self) {
         let mut ids = Vec::new();
         for (id, known) in self.subscriptions.iter_mut() {

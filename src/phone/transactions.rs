@@ -1,6 +1,6 @@
 //! The transactions under way, found by their wire keys (RFC 3261, sections 17.1.3 and 17.2.3).
 
-use super::io::{CallId, RequestId, SubscriptionId};
+use super::io::{CallId, RequestId, SocketId, SubscriptionId};
 use super::sorted_map::SortedMap;
 use crate::sip::auth::Attempt;
 use crate::sip::message::{Method, Request, Response};
@@ -32,6 +32,10 @@ pub(super) enum Owner {
     Publication(SubscriptionId),
     /// MESSAGE or OPTIONS.
     Request(RequestId),
+    /// OPTIONS to the caller of a call that rings.
+    Caller(CallId),
+    /// OPTIONS to the server, as a sign of life.
+    Ping,
     /// CANCEL, the BYE of an extra fork, requests of calls that are gone: nobody.
     Nobody,
 }
@@ -41,6 +45,10 @@ pub(super) struct ClientEntry {
     pub(super) owner: Owner,
     pub(super) tx: Client,
     pub(super) attempt: Attempt,
+    /// The socket that it was last sent over; `None`: it waits for the next one.
+    pub(super) socket: Option<SocketId>,
+    /// It was sent before, over a socket that is lost.
+    pub(super) again: bool,
     key: String,
 }
 
@@ -66,12 +74,13 @@ fn client_key(branch: &str, method: &str) -> String {
     concat(&[branch, " ", method])
 }
 
-/// Branch, sent-by and method, where ACK belongs to INVITE. For a peer without the magic cookie the old key of
-/// RFC 2543 (section 17.2.3) is close to Call-ID and CSeq.
+/// Branch, sent-by and method, where ACK belongs to INVITE. For a peer without the magic cookie, or with nothing
+/// behind it (RFC 4475, section 3.2.1), the old key of RFC 2543 (section 17.2.3) is close to Call-ID and CSeq.
 fn server_key(request: &Request, method: &Method) -> Option<String> {
     let via = request.headers.top_via()?;
     let method = if *method == Method::Ack { "INVITE" } else { method.as_str() };
-    let branch = via.branch().filter(|branch| branch.starts_with("z9hG4bK"));
+    let unique = |branch: &&str| branch.strip_prefix("z9hG4bK").is_some_and(|id| !id.is_empty());
+    let branch = via.branch().filter(unique);
     Some(match branch {
         Some(branch) => concat(&[branch, " ", &via.sent_by, " ", method]),
         None => {
@@ -87,13 +96,19 @@ impl Transactions {
         TxId(self.last)
     }
 
-    pub(super) fn add_client(&mut self, owner: Owner, tx: Client, attempt: Attempt) -> TxId {
+    pub(super) fn add_client(
+        &mut self,
+        owner: Owner,
+        tx: Client,
+        attempt: Attempt,
+        socket: Option<SocketId>,
+    ) -> TxId {
         let id = self.next_id();
         let branch = tx.request.headers.top_via();
         let branch = branch.as_ref().and_then(|via| via.branch()).unwrap_or_default();
         let key = client_key(branch, tx.request.method.as_str());
         self.clients_by_key.insert(key.clone(), id);
-        self.clients.insert(id, Box::new(ClientEntry { owner, tx, attempt, key }));
+        self.clients.insert(id, Box::new(ClientEntry { owner, tx, attempt, socket, again: false, key }));
         id
     }
 

@@ -71,6 +71,12 @@ impl Client {
         self.request.method == Method::Invite
     }
 
+    /// No final response has come.
+    #[must_use]
+    pub const fn is_open(&self) -> bool {
+        matches!(self.state, ClientState::Calling | ClientState::Proceeding)
+    }
+
     /// A response with our branch and method has come.
     pub fn on_response(&mut self, response: &Response, now: Instant) -> ClientAction {
         match (self.state, response.status) {

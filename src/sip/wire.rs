@@ -55,8 +55,8 @@ pub enum ParseError {
 pub struct Rejected {
     /// What is wrong.
     pub error: ParseError,
-    /// The answer, when it was a request other than ACK and its Via, From, To, Call-ID and CSeq are there; the
-    /// tag of To is still to be added.
+    /// The answer, when it was a request other than ACK and its Via and CSeq are there; the tag of To is still to be
+    /// added.
     pub reply: Option<Response>,
     /// The first line for the log: no control characters, at most 80 characters, secrets hidden.
     pub first_line: String,
@@ -233,7 +233,8 @@ fn check<'a>(start: &Start<'_>, headers: &Headers, body: &'a [u8]) -> Result<&'a
         let mut values = headers.get_all(name);
         let value = values.next().ok_or(ParseError::Missing(name))?;
         let good = match name {
-            "Via" => Via::parse(value).is_ok(),
+            // All of them: the answer goes back over each (RFC 4475, section 3.1.2.1).
+            "Via" => headers.get_all(name).all(|via| Via::parse(via).is_ok()),
             "Call-ID" => is_word(value),
             "CSeq" => match (CSeq::parse(value), start) {
                 (Ok(cseq), Start::Request(method, _)) if *method != cseq.method => {
@@ -268,7 +269,9 @@ fn reply(first_line: &str, headers: Headers, error: ParseError) -> Option<Respon
     if method == "ACK" || !is_token(method) || !is_version(last_word(rest).1) {
         return None;
     }
-    if !CORE.into_iter().all(|name| headers.get(name).is_some_and(|value| !value.is_empty())) {
+    // What an answer needs to find its way and its transaction (RFC 3261, section 17.1.3); whatever else is missing,
+    // a 400 is better than silence (RFC 4475, section 3.3.1).
+    if !["Via", "CSeq"].into_iter().all(|name| headers.get(name).is_some_and(|value| !value.is_empty())) {
         return None;
     }
     let request =
@@ -648,12 +651,13 @@ mod tests {
     }
 
     #[test]
-    fn broken_messages_without_an_answer() {
+    fn broken_messages_of_which_something_is_missing() {
         let plain = invite("", "");
         for name in CORE {
             let text: String = plain.split_inclusive('\n').filter(|line| !line.starts_with(name)).collect();
             let rejected = rejected(&text);
-            assert_eq!((rejected.error, rejected.reply), (ParseError::Missing(name), None));
+            let reply = (!["Via", "CSeq"].contains(&name)).then_some(400);
+            assert_eq!((rejected.error, status(&rejected)), (ParseError::Missing(name), reply));
         }
         // An ACK is never answered (RFC 3261, section 17.2.1).
         let ack = rejected(invite("l: 9\r\n", "").replace("INVITE", "ACK"));
@@ -704,7 +708,7 @@ mod tests {
         assert_eq!((head.error, status(&head)), (ParseError::TooLong, Some(513)));
         for cut in [format!("To: <sip:b@h>;x={long}"), format!("To: <sip:b@h>\r\n ;x={long}")] {
             let head = rejected(invite("", "").replace("To: <sip:b@h>", &cut));
-            assert_eq!((head.error, head.reply), (ParseError::TooLong, None));
+            assert_eq!((head.error, status(&head)), (ParseError::TooLong, None));
         }
         assert_eq!(rejected(vec![0xff; 1 << 20]).error, ParseError::TooLong);
     }

@@ -14,7 +14,7 @@ const AUDIBLE_DBFS = -60;
 /** The level that the newest call of a page receives near this frequency, dBFS. */
 function levelAt(page, frequency) {
   return page.evaluate((frequency) => {
-    const track = globalThis.peerConnections.at(-1)?.getReceivers()[0]?.track;
+    const track = globalThis.peerConnections.findLast((one) => one.signalingState !== 'closed')?.getReceivers()[0]?.track;
     if (!track) return null;
     if (globalThis.ear?.track !== track) {
       const context = new AudioContext();
@@ -146,7 +146,7 @@ describe('call control on the demo page', { timeout: 300_000 }, () => {
     await alice.page.getByLabel('Transfer to').fill('604');
     await alice.button('Transfer').click();
     await alice.page.getByText('Not transferred; the call is on hold.').waitFor();
-    assert.equal((await alice.error()).code, 'declined');
+    assert.equal((await alice.error()).code, 'declined · SIP 603');
     await alice.button('Hold').click();
     await Promise.all([hears(bob, 'alice'), hears(alice, 'bob')]);
     await alice.hangUp();
@@ -214,6 +214,6 @@ describe('call control on the demo page', { timeout: 300_000 }, () => {
     await bob.page.getByLabel('To', { exact: true }).fill('nobody');
     await bob.page.getByLabel('Message', { exact: true }).fill('hello');
     await bob.button('Send').click();
-    assert.equal((await bob.error()).code, 'not_found');
+    assert.equal((await bob.error()).code, 'not_found · SIP 404');
   });
 });

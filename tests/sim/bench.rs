@@ -39,6 +39,12 @@ pub struct Bench {
     pub sent: Vec<Message>,
     /// Keep-alives sent.
     pub pings: usize,
+    /// OPTIONS to the server as a keep-alive.
+    pub option_pings: usize,
+    /// The server answers keep-alives by CRLF.
+    pub answers_crlf: bool,
+    /// The server answers keep-alives by OPTIONS.
+    pub answers_options: bool,
     pub pongs: usize,
     pub events: Vec<Event>,
     pub jobs: Vec<(CallId, MediaSeq, MediaCommand)>,
@@ -53,7 +59,10 @@ pub struct Bench {
     pub locks: Vec<LockId>,
     /// Whether locks are to be had; `None`: the test answers.
     pub lock_free: Option<bool>,
+    /// The socket that was opened last, if it is open.
     pub socket: Option<SocketId>,
+    /// All that are open.
+    pub sockets: Vec<SocketId>,
     /// Open sockets at once when asked.
     pub reachable: bool,
 }
@@ -94,6 +103,9 @@ impl Bench {
             config,
             sent: Vec::new(),
             pings: 0,
+            option_pings: 0,
+            answers_crlf: true,
+            answers_options: true,
             pongs: 0,
             events: Vec::new(),
             jobs: Vec::new(),
@@ -105,6 +117,7 @@ impl Bench {
             locks: Vec::new(),
             lock_free: Some(true),
             socket: None,
+            sockets: Vec::new(),
             reachable: true,
         }
     }
@@ -169,8 +182,29 @@ impl Bench {
     }
 
     pub fn cut(&mut self) {
-        let socket = self.socket.take().expect("no socket is open");
+        let socket = self.socket.expect("no socket is open");
+        self.cut_one(socket);
+    }
+
+    /// The network or the server closes this socket.
+    pub fn cut_one(&mut self, socket: SocketId) {
+        self.closed_one(socket);
         self.input(Input::SocketClosed(socket));
+    }
+
+    fn closed_one(&mut self, socket: SocketId) {
+        self.sockets.retain(|open| *open != socket);
+        if self.socket == Some(socket) {
+            self.socket = self.sockets.last().copied();
+        }
+    }
+
+    /// A socket that was not reachable at once is open now.
+    pub fn open_late(&mut self) {
+        let socket = self.opened.last().expect("no socket was asked for").1;
+        self.socket = Some(socket);
+        self.sockets.push(socket);
+        self.input(Input::SocketOpened(socket));
     }
 
     /// Lets time pass, waking the phone exactly when it asks for it.
@@ -198,14 +232,30 @@ impl Bench {
                     self.opened.push((self.now, socket, url));
                     if self.reachable {
                         self.socket = Some(socket);
+                        self.sockets.push(socket);
                         self.phone.handle_input(self.now, Input::SocketOpened(socket));
                     }
                 }
                 Output::Send { socket, text } => {
-                    assert_eq!(Some(socket), self.socket, "sent over a socket that is not open: {text}");
+                    let open = self.sockets.contains(&socket) || self.socket == Some(socket);
+                    assert!(open, "sent over a socket that is not open: {text}");
                     match wire::parse(text.as_bytes()) {
-                        Ok(Frame::Ping) => self.pings += 1,
+                        Ok(Frame::Ping) => {
+                            self.pings += 1;
+                            if self.answers_crlf {
+                                self.phone
+                                    .handle_input(self.now, Input::SocketData(socket, b"\r\n".to_vec()));
+                            }
+                        }
                         Ok(Frame::Pong) => self.pongs += 1,
+                        Ok(Frame::Message(Message::Request(request))) if is_ping(&request) => {
+                            self.option_pings += 1;
+                            if self.answers_options {
+                                let text = request.response(483, None).to_text().unwrap();
+                                let data = Input::SocketData(socket, text.into_bytes());
+                                self.phone.handle_input(self.now, data);
+                            }
+                        }
                         Ok(Frame::Message(message)) => self.sent.push(message),
                         // A 400, 505 or 513 repeats the headers that were broken.
                         Err(_) if ["400", "505", "513"].contains(&&text[8..11]) => {}
@@ -214,9 +264,7 @@ impl Bench {
                 }
                 Output::CloseSocket(socket) => {
                     self.closed.push(socket);
-                    if self.socket == Some(socket) {
-                        self.socket = None;
-                    }
+                    self.closed_one(socket);
                 }
                 Output::Media { call, seq, command } => match self.media {
                     Media::Prompt => self.prompt(call, seq, command),
@@ -397,6 +445,11 @@ impl Bench {
     pub fn registration(&self) -> RegistrationState {
         self.phone.registration()
     }
+}
+
+/// OPTIONS that goes no further than the first server.
+fn is_ping(request: &Request) -> bool {
+    request.method.as_str() == "OPTIONS" && request.headers.get("Max-Forwards") == Some("0")
 }
 
 pub fn line(message: &Message) -> String {

@@ -141,7 +141,7 @@ fn two_xx_after_hang_up() {
         assert_eq!(bench.lines(), ["ACK"], "a repetition gets its ACK and no second BYE");
     }
     assert_eq!(bench.end_of(call).unwrap().cause, EndCause::Cancelled);
-    bench.pass(secs(40));
+    bench.pass(secs(80));
     assert!(bench.phone.call(call).is_none());
 }
 

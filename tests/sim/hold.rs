@@ -207,12 +207,14 @@ fn a_socket_lost_with_a_re_invite_pending_keeps_call_and_wish() {
     let mut bench = Bench::online();
     let (id, _) = call(&mut bench);
     hold(&mut bench, id, true);
-    bench.take_request("INVITE");
+    let lost = bench.take_request("INVITE");
     bench.cut();
     assert!(bench.end_of(id).is_none());
     assert!(bench.phone.call(id).unwrap().local_hold);
     bench.pass(secs(10));
     assert!(bench.end_of(id).is_none());
+    // Whoever has agreed to it stops repeating that (RFC 3261, section 13.3.1.4).
+    assert_eq!(bench.take_request("ACK").headers.seq(), lost.headers.seq());
     agree(&mut bench, "recvonly");
     assert_eq!(done(&bench), [Ok(())]);
     assert_eq!(bench.phone.call(id).unwrap().state, CallState::Active);

@@ -179,7 +179,7 @@ fn requests_out_of_order_get_500() {
 fn other_requests_within_a_call_are_answered() {
     let mut bench = Bench::online();
     let (call, mut caller) = answered(&mut bench);
-    for (method, status) in [("OPTIONS", 200), ("INFO", 200), ("UPDATE", 200), ("REFER", 400), ("FOO", 405)] {
+    for (method, status) in [("OPTIONS", 200), ("INFO", 200), ("UPDATE", 200), ("REFER", 400), ("FOO", 501)] {
         let request = caller.request(method, None);
         send(&mut bench, &request);
         bench.take_response(status);

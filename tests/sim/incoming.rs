@@ -340,7 +340,7 @@ fn requests_outside_calls_are_answered() {
     let mut bench = Bench::online();
     for (method, status) in [
         ("OPTIONS", 200),
-        ("FOO", 405),
+        ("FOO", 501),
         ("SUBSCRIBE", 405),
         ("PUBLISH", 405),
         ("UPDATE", 481),
@@ -351,7 +351,7 @@ fn requests_outside_calls_are_answered() {
         let request = Caller::new(method).request(method, None);
         send(&mut bench, &request);
         let response = bench.take_response(status);
-        if matches!(status, 200 | 405) {
+        if matches!(status, 200 | 405 | 501) {
             assert!(response.headers.get("Allow").unwrap().contains("INVITE"));
         }
     }
@@ -410,6 +410,9 @@ fn a_ringing_call_outlives_the_socket() {
     let mut bench = Bench::online();
     let (call, mut caller, _) = ringing(&mut bench);
     bench.cut();
+    // The caller's CANCEL may have gone to the other socket.
+    let options = bench.take_request("OPTIONS");
+    bench.reply(&answer(&options, 200, ""));
     bench.answer(call);
     bench.take_response(200);
     let ack = caller.ack(1, None);

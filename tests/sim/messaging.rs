@@ -60,8 +60,17 @@ fn every_message_has_an_outcome_whatever_becomes_of_the_connection() {
     bench.pass(secs(2));
     assert_eq!(done(&bench, silent), [Err("timeout")]);
     let cut = post(&mut bench, message()).unwrap();
+    let sent = bench.sent.clone();
+    bench.sent.clear();
     bench.cut();
+    assert_eq!(done(&bench, cut), []);
+    assert_eq!(bench.sent, sent[sent.len() - 1..], "the same transaction again");
+    bench.reachable = false;
+    bench.cut();
+    bench.pass(secs(61));
     assert_eq!(done(&bench, cut), [Err("transport")]);
+    bench.reachable = true;
+    bench.pass(secs(14));
     let last = post(&mut bench, message()).unwrap();
     bench.disconnect();
     bench.pass(secs(3));

@@ -257,12 +257,12 @@ REFER | 3515 2.4.2 | 403>connecting | 481>connecting | 481>ringing | 481>early |
 NOTIFY | 6665 4.1.3 | 481>connecting | 481>connecting | 481>ringing | 481>early | 481>ended | 481>connecting | 481>active | 481>ended
 MESSAGE | 3428 7 | 200>connecting | 481>connecting | 200>ringing | 200>early | 200>ended | 200>connecting | 200>active | 200>ended
 SUBSCRIBE | 3261 8.2.1 | 405>connecting | 481>connecting | 489>ringing | 489>early | 489>ended | 489>connecting | 489>active | 489>ended
-FOO | 3261 8.2.1 | 405>connecting | 481>connecting | 405>ringing | 405>early | 405>ended | 405>connecting | 405>active | 405>ended
+FOO | 3261 21.5.2 | 501>connecting | 481>connecting | 501>ringing | 501>early | 501>ended | 501>connecting | 501>active | 501>ended
 re-INVITE | 3261 14.2 | 180>connecting | 481>connecting | 491>ringing | 491>early | 481>ended | 491>connecting | 200>active | 481>ended
 CANCEL | 3261 9.2 | 481>connecting | 481>connecting | 481>ringing | 481>early | 481>ended | 481>connecting | 481>active | 481>ended
 ACK | 3261 13.3.1.4 | ->connecting | ->connecting | ->ringing | ->early | ->ended | ->connecting | ->active | ->ended
 40 s | 3261 17.1.1.2 | ->connecting | ->ended | ->ringing | ->early | ->ended | BYE>ended | ->active | ->ended
-socket lost | 5626 4.3 | ->connecting | ->ended | ->ended | ->ended | ->ended | ->connecting | ->reconnecting | ->ended
+socket lost | 5626 4.3 | ->connecting | ->connecting | ->ringing | ->early | ->ended | ->connecting | ->reconnecting | ->ended
 hangup | 3261 15 | ->ended | ->ended | CANCEL>ended | CANCEL>ended | ->ended | BYE>ended | BYE>ended | ->ended
 answer | 3261 13.3.1.4 | invalid_state:->connecting | invalid_state:->connecting | invalid_state:->ringing | invalid_state:->early | ended:->ended | invalid_state:->connecting | invalid_state:->active | ended:->ended
 reject | 3261 13.3.1.3 | invalid_state:->connecting | invalid_state:->connecting | invalid_state:->ringing | invalid_state:->early | ok:->ended | invalid_state:->connecting | invalid_state:->active | ok:->ended
@@ -290,7 +290,7 @@ REFER | 3515 2.4.2 | 481>ringing | 481>connecting | 491>connecting | 202+NOTIFY>
 NOTIFY | 6665 4.1.3 | 481>ringing | 481>connecting | 481>connecting | 481>active | 481>ended
 MESSAGE | 3428 7 | 200>ringing | 200>connecting | 200>connecting | 200>active | 200>ended
 SUBSCRIBE | 3261 8.2.1 | 489>ringing | 489>connecting | 489>connecting | 489>active | 489>ended
-FOO | 3261 8.2.1 | 405>ringing | 405>connecting | 405>connecting | 405>active | 405>ended
+FOO | 3261 21.5.2 | 501>ringing | 501>connecting | 501>connecting | 501>active | 501>ended
 re-INVITE | 3261 14.2 | 500>ringing | 500>connecting | 500>connecting | 200>active | 481>ended
 CANCEL | 3261 9.2 | 200+487>ended | 200+487>ended | 200>connecting | 481>active | 481>ended
 ACK | 3261 13.3.1.4 | ->ringing | ->connecting | ->active | ->active | ->ended

@@ -305,10 +305,16 @@ fn hanging_up_in_every_state_of_a_transfer_ends_it() {
 }
 
 #[test]
-fn losing_the_connection_during_a_refer_fails_it() {
+fn losing_the_connection_during_a_refer_fails_it_when_it_does_not_come_back() {
     let mut bench = Bench::online();
-    referring(&mut bench);
+    let (_, _, refer) = referring(&mut bench);
     bench.cut();
+    assert_eq!(bench.take_request("REFER"), refer, "the same transaction again");
+    bench.reachable = false;
+    bench.cut();
+    bench.pass(secs(59));
+    assert_eq!(told(&bench).1, []);
+    bench.pass(secs(2));
     assert_eq!(told(&bench).1, [Err("transport")]);
 }
 

@@ -48,6 +48,9 @@ fn config(user: &str) -> PhoneConfig {
     PhoneConfig {
         register: false,
         user_agent: "46elks".to_owned(),
+        // The provider's calls have neither.
+        session_timers: None,
+        reliable_provisional: false,
         ..PhoneConfig::new(vec!["ws://127.0.0.1/w1/websocket".to_owned()], uri)
     }
 }

@@ -2,7 +2,8 @@ import JsSIP from 'jssip';
 
 import { offer } from './party.js';
 
-const MEDIA = { mediaConstraints: { audio: true, video: false }, pcConfig: { iceServers: [] } };
+// A new object each time: JsSIP keeps the Replaces header of a transfer in it, for every call that follows.
+const media = () => ({ mediaConstraints: { audio: true, video: false }, pcConfig: { iceServers: [] } });
 
 let ua;
 
@@ -22,9 +23,9 @@ const party = offer({
   },
   unregister: () => ua.stop(),
   dial: (target) => {
-    ua.call(target, MEDIA);
+    ua.call(target, media());
   },
-  answer: ({ handle }) => handle.answer(MEDIA),
+  answer: ({ handle }) => handle.answer(media()),
   hangup: ({ handle }) => handle.terminate(),
   hold: ({ handle }) => done((callback) => handle.hold({}, callback)),
   unhold: ({ handle }) => done((callback) => handle.unhold({}, callback)),
@@ -77,8 +78,8 @@ function begin(session, originator, request) {
   session.on('newDTMF', ({ originator, dtmf }) => {
     if (originator === 'remote') call.dtmf += dtmf.tone;
   });
-  session.on('refer', ({ accept }) => accept(null, MEDIA));
+  session.on('refer', ({ accept }) => accept(null, media()));
   session.on('replaces', ({ accept }) => accept());
   // The user has answered the call that this one replaces (RFC 3891, section 3).
-  if (originator === 'remote' && request.hasHeader('replaces')) queueMicrotask(() => session.answer(MEDIA));
+  if (originator === 'remote' && request.hasHeader('replaces')) queueMicrotask(() => session.answer(media()));
 }

@@ -10,6 +10,8 @@ const party = offer({
     manager = new Web.SessionManager(server, {
       aor: `sip:${user}@${domain}`,
       maxSimultaneousSessions: 0,
+      // With a GRUU: its own contact is an address that no proxy can route to, and that is where it sends transfers to.
+      registererOptions: { regId: 1, instanceId: crypto.randomUUID() },
       media: { constraints: { audio: true, video: false } },
       userAgentOptions: {
         authorizationUsername: user,

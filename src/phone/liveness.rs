@@ -1,0 +1,253 @@
+//! Whether the connection still leads to the server: a WebSocket that nobody has closed may be dead all the same.
+//!
+//! Every server is asked by CRLF (RFC 5626, section 3.5.1), and one that does not answer that, as many do not over
+//! WebSocket, by OPTIONS. What it has once answered it must go on answering; from one that answers neither, silence says
+//! nothing. A connection that is dead is found out within
+//!
+//! | when | interval + time to answer |
+//! |---|---|
+//! | idle | 25 s + 10 s |
+//! | in a call, ringing included | 10 s + 4 s |
+//! | after a hint of the browser | 0 s + 2 s |
+
+use core::time::Duration;
+
+use super::flow::FlowState;
+use super::transactions::Owner;
+use super::{Hint, Output, Phone, SocketId, TimerKey};
+use crate::entropy::below;
+use crate::sip::auth::Attempt;
+use crate::sip::message::Method;
+use crate::sip::transaction::T64;
+use crate::text::concat;
+use crate::time::Instant;
+
+/// Keep-alives go out at 80 % to 100 % of this (RFC 5626, section 4.4.1 has the same spread); proxies and NATs
+/// drop idle connections after 30 s and more.
+const KEEP_ALIVE: Duration = Duration::from_secs(25);
+const KEEP_ALIVE_IN_CALL: Duration = Duration::from_secs(10);
+/// RFC 5626, section 4.4.1.
+const ANSWER: Duration = Duration::from_secs(10);
+const ANSWER_IN_CALL: Duration = Duration::from_secs(4);
+/// There is reason to think that the connection is dead, and a mistake costs no more than a new one.
+const ANSWER_TO_HINT: Duration = Duration::from_secs(2);
+/// Hints come in swarms.
+const HINTS_APART: Duration = Duration::from_secs(1);
+
+/// What a server is known to answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Answers {
+    Unknown,
+    Crlf,
+    Options,
+    Nothing,
+}
+
+#[derive(Debug)]
+pub(super) struct Liveness {
+    answers: Answers,
+    /// The server that this is known of.
+    of: Option<usize>,
+    /// The interval is the short one.
+    in_call: bool,
+    /// The browser has given a hint: only an answer counts now, not what may have been on its way before.
+    doubted: bool,
+    /// When the server last sent anything.
+    heard: Instant,
+    /// When a hint was last acted on.
+    hinted: Option<Instant>,
+}
+
+impl Liveness {
+    pub(super) const fn new() -> Self {
+        Self {
+            answers: Answers::Unknown,
+            of: None,
+            in_call: false,
+            doubted: false,
+            heard: Instant::ZERO,
+            hinted: None,
+        }
+    }
+
+    /// The server that is spoken to from now on.
+    pub(super) fn meet(&mut self, server: usize) {
+        if self.of != Some(server) {
+            self.of = Some(server);
+            self.answers = Answers::Unknown;
+        }
+        self.doubted = false;
+    }
+}
+
+impl Phone {
+    // ---- in time
+
+    fn interval(&self) -> (Duration, Duration) {
+        if self.flow.liveness.in_call { (KEEP_ALIVE_IN_CALL, ANSWER_IN_CALL) } else { (KEEP_ALIVE, ANSWER) }
+    }
+
+    pub(super) fn schedule_keep_alive(&mut self) {
+        let max = u64::try_from(self.interval().0.as_millis()).unwrap_or(u64::MAX);
+        let delay = max - below(&mut *self.entropy, max / 5);
+        self.timers.set(TimerKey::KeepAlive, self.now + Duration::from_millis(delay));
+    }
+
+    /// A call has begun, or the last one is over.
+    pub(super) fn pace_keep_alive(&mut self) {
+        let in_call = self.in_call();
+        if core::mem::replace(&mut self.flow.liveness.in_call, in_call) != in_call
+            && self.timers.is_set(TimerKey::KeepAlive)
+        {
+            self.schedule_keep_alive();
+        }
+    }
+
+    pub(super) fn on_keep_alive_timer(&mut self) {
+        let answer = self.interval().1;
+        self.ping(answer);
+        self.schedule_keep_alive();
+    }
+
+    /// A server that is new gets to show what it answers, before that is needed.
+    pub(super) fn meet_server(&mut self) {
+        if self.flow.liveness.answers == Answers::Unknown {
+            self.ping(ANSWER);
+        }
+    }
+
+    fn ping(&mut self, answer: Duration) {
+        let Some(socket) = self.flow.open_socket() else { return };
+        if self.flow.liveness.answers == Answers::Options {
+            self.ping_by_options();
+        } else {
+            self.out.push(Output::Send { socket, text: "\r\n\r\n".to_owned() });
+        }
+        self.timers.set(TimerKey::Pong, self.now + answer);
+    }
+
+    /// With no hop to go any server answers by itself (RFC 3261, section 16.3), and whatever it answers is enough.
+    fn ping_by_options(&mut self) {
+        let domain = self.config.uri.domain();
+        let mut request = self.request_outside(Method::Options, &domain, &concat(&["<", &domain, ">"]));
+        request.headers.set("Max-Forwards", "0");
+        self.forget_clients_of(Owner::Ping);
+        if let Err(error) = self.send_request(Owner::Ping, request, Attempt::default()) {
+            self.log(super::LogLevel::Warn, format_args!("OPTIONS could not be sent: {error}"));
+        }
+    }
+
+    // ---- what comes back
+
+    /// Something has come over this socket; an answer to something of ours, or not.
+    pub(super) fn heard_from(&mut self, socket: SocketId, answer: bool) {
+        if self.flow.open_socket() != Some(socket) {
+            return;
+        }
+        self.flow.liveness.heard = self.now;
+        if answer || !self.flow.liveness.doubted {
+            self.flow.liveness.doubted = false;
+            self.timers.clear(TimerKey::Pong);
+            self.stay();
+        }
+    }
+
+    pub(super) fn on_ping(&mut self, socket: SocketId) {
+        self.out.push(Output::Send { socket, text: "\r\n".to_owned() });
+    }
+
+    /// A lone CRLF out of nowhere is a server's own keep-alive: it does not promise answers to ours.
+    pub(super) fn on_pong(&mut self, socket: SocketId) {
+        let pinged = self.timers.is_set(TimerKey::Pong) && self.flow.liveness.answers != Answers::Options;
+        if pinged && self.flow.open_socket() == Some(socket) {
+            self.flow.liveness.answers = Answers::Crlf;
+        }
+        self.heard_from(socket, pinged);
+    }
+
+    pub(super) fn on_ping_response(&mut self) {
+        if self.flow.liveness.answers != Answers::Crlf {
+            self.flow.liveness.answers = Answers::Options;
+        }
+        self.forget_clients_of(Owner::Ping);
+    }
+
+    pub(super) fn on_pong_timeout(&mut self) {
+        match self.flow.liveness.answers {
+            Answers::Crlf | Answers::Options => self.leave_connection("The server no longer answers"),
+            Answers::Unknown if self.transactions.clients().any(|(_, entry)| entry.owner == Owner::Ping) => {
+                self.forget_clients_of(Owner::Ping);
+                self.flow.liveness.answers = Answers::Nothing;
+            }
+            Answers::Unknown => {
+                self.ping_by_options();
+                self.timers.set(TimerKey::Pong, self.now + ANSWER);
+            }
+            Answers::Nothing => {}
+        }
+    }
+
+    /// A request got no answer in 32 s. If nothing else has come either, the socket is dead though nobody has
+    /// closed it; with a server that answers no pings there is no other sign of that.
+    pub(super) fn leave_silent_server(&mut self) {
+        let silent = self.now - self.flow.liveness.heard >= T64;
+        if silent && self.flow.established && !self.flow.closing {
+            self.leave_connection("The server no longer answers");
+        }
+    }
+
+    // ---- hints
+
+    pub(super) fn on_hint(&mut self, hint: Hint) {
+        let now = self.now;
+        if self.flow.closing || (hint == Hint::Offline && self.flow.open_socket().is_none()) {
+            return;
+        }
+        let apart = |last: Instant| now - last >= HINTS_APART;
+        match self.flow.state {
+            FlowState::Idle => {}
+            FlowState::Waiting => {
+                if apart(self.flow.began) {
+                    self.timers.clear(TimerKey::Reconnect);
+                    self.begin_anew();
+                }
+            }
+            FlowState::Opening(_) => {
+                // Begun on a network that may be gone.
+                if hint != Hint::Visible && apart(self.flow.began) {
+                    self.drop_socket();
+                    self.begin_anew();
+                }
+            }
+            FlowState::Open(_) => {
+                if hint == Hint::Visible && self.flow.liveness.hinted.is_some_and(|last| !apart(last)) {
+                    return;
+                }
+                self.flow.liveness.hinted = Some(now);
+                self.doubt();
+                match hint {
+                    Hint::NetworkChanged => self.begin_move(false),
+                    Hint::Online | Hint::Woken => self.begin_move(true),
+                    Hint::Offline | Hint::Visible => {}
+                }
+                if hint == Hint::Woken {
+                    // The registration may have run out, and its response is a sign of life from any server.
+                    self.on_register_timer();
+                }
+                if matches!(hint, Hint::NetworkChanged | Hint::Online | Hint::Woken) {
+                    self.media_doubted();
+                }
+            }
+        }
+    }
+
+    fn doubt(&mut self) {
+        if self.flow.settled {
+            self.flow.liveness.doubted = true;
+            self.ping(ANSWER_TO_HINT);
+            if self.flow.liveness.answers == Answers::Unknown {
+                self.ping_by_options();
+            }
+        }
+    }
+}

@@ -1,0 +1,321 @@
+//! What is under way when a socket is lost, and what is said while there is none.
+//!
+//! | what | on the next socket |
+//! |---|---|
+//! | responses, ACK | sent as soon as it is open |
+//! | BYE, CANCEL | the same transaction again, as soon as it is open |
+//! | INVITE that makes a call, INFO, REFER, NOTIFY, UPDATE without SDP, PRACK, MESSAGE, OPTIONS | the same transaction again, once registered: whoever has it absorbs it (RFC 3261, section 17.2.3) |
+//! | re-INVITE | acknowledged and cancelled, whatever became of it; then a new offer |
+//! | REGISTER, SUBSCRIBE, PUBLISH | made anew |
+//!
+//! A proxy that has the INVITE may send its responses to the socket that is gone (RFC 3261, section 18.2.2), and one
+//! that was restarted has forgotten it. So where the INVITE brings no response on the new socket, or one that says that
+//! it is there twice (482), its place is taken by a new one, after CANCEL and BYE for the old.
+
+use core::time::Duration;
+
+use super::call::Phase;
+use super::outgoing::ack_text;
+use super::transactions::{Owner, TxId};
+use super::{CallId, CallTimer, Direction, EndCause, EndedBy, LogLevel, Phone, SocketId, TimerKey};
+use crate::entropy::token;
+use crate::error::{Error, ErrorCode};
+use crate::sip::auth::Attempt;
+use crate::sip::message::{Method, Request, Response};
+use crate::sip::transaction::T64;
+use crate::text::concat;
+
+/// From an INVITE on a new socket to its first response. A server that has it answers at once (RFC 3261, section
+/// 17.2.1).
+const FIRST_RESPONSE: Duration = Duration::from_secs(4);
+/// So often may one call's INVITE be made anew.
+const MAX_RENEWALS: u8 = 3;
+
+impl Phone {
+    // ---- the loss
+
+    /// The connection is lost, and with it this socket.
+    pub(super) fn everything_interrupted(&mut self, lost: SocketId, error: &Error) {
+        self.subscriptions_interrupted(error);
+        self.requests_interrupted(lost, error);
+        if self.flow.established && !self.timers.is_set(TimerKey::Outage) {
+            self.timers.set(TimerKey::Outage, self.now + self.config.signalling_grace);
+        }
+    }
+
+    /// What becomes of the requests that were sent over this socket.
+    pub(super) fn requests_interrupted(&mut self, lost: SocketId, error: &Error) {
+        let established = self.flow.established;
+        let mut failed = Vec::new();
+        let mut over = Vec::new();
+        for (id, entry) in self.transactions.clients() {
+            if !entry.tx.is_open() || entry.socket != Some(lost) {
+                continue;
+            }
+            match entry.owner {
+                Owner::Register | Owner::Ping => over.push(id),
+                // A 2xx to what nobody waits for is still acknowledged, should it come.
+                Owner::LateReinvite(_) => {}
+                Owner::Nobody if entry.tx.request.method == Method::Invite => {}
+                Owner::Reinvite(_) => failed.push((id, entry.owner)),
+                owner => {
+                    entry.socket = None;
+                    entry.again = true;
+                    entry.tx.deadline = None;
+                    self.timers.clear(TimerKey::Client(id));
+                    if !established && !matches!(owner, Owner::Bye(_) | Owner::Nobody) {
+                        failed.push((id, owner));
+                    }
+                }
+            }
+        }
+        for id in over {
+            self.remove_client(id);
+        }
+        for (id, owner) in failed {
+            self.give_up_request(id, owner, error);
+        }
+    }
+
+    fn give_up_request(&mut self, id: TxId, owner: Owner, error: &Error) {
+        match owner {
+            Owner::Reinvite(call) => self.reinvite_lost(call, error),
+            Owner::Invite(call)
+                if self.calls.get(&call).is_some_and(|call| call.phase == Phase::Inviting) =>
+            {
+                self.give_up_call(call, Some(error.clone()), EndedBy::Network);
+            }
+            Owner::Invite(_) if !self.flow.established => {}
+            _ => {
+                self.remove_client(id);
+                self.on_request_failed(owner, error.clone());
+            }
+        }
+    }
+
+    /// Our offer within a call is on its way, or has been agreed to, and the response is lost: an ACK ends the
+    /// repetition of a 2xx that never comes here, and would end the call after 32 s (RFC 3261, section 13.3.1.4).
+    /// Anybody else ignores it.
+    fn reinvite_lost(&mut self, id: CallId, error: &Error) {
+        let via = self.via();
+        let request = self
+            .transactions
+            .clients()
+            .find_map(|(_, entry)| (entry.owner == Owner::Reinvite(id)).then(|| entry.tx.request.clone()));
+        let ack = request.and_then(|request| {
+            let dialog = self.calls.get_mut(&id)?.dialog.as_mut()?;
+            ack_text(&request, dialog, &via)
+        });
+        if let Some(ack) = ack {
+            self.transmit(ack, true);
+        }
+        self.abandon_reinvite(id);
+        self.offer_failed(id, error.clone());
+    }
+
+    /// What has waited for a connection for too long is given up. What is said from now on waits anew.
+    pub(super) fn on_outage_timer(&mut self) {
+        let error =
+            Error::new(ErrorCode::Transport, "The connection was lost, and did not come back in time");
+        let waiting: Vec<(TxId, Owner)> = self
+            .transactions
+            .clients()
+            .filter(|(_, entry)| entry.socket.is_none() && entry.tx.is_open())
+            .map(|(id, entry)| (id, entry.owner))
+            .collect();
+        for (id, owner) in waiting {
+            self.give_up_request(id, owner, &error);
+        }
+        for id in self.live_calls() {
+            let ringing = self.calls.get(&id).is_some_and(|call| {
+                call.direction == Direction::Incoming
+                    && matches!(call.phase, Phase::Alerting | Phase::Answering)
+            });
+            if ringing {
+                self.refuse(id, 480, EndCause::Failed(error.clone()), EndedBy::Network);
+            }
+        }
+        self.timers.set(TimerKey::Outage, self.now + self.config.signalling_grace);
+    }
+
+    // ---- the next socket
+
+    /// It is open: what needs no registration goes out.
+    pub(super) fn say_what_waits(&mut self) {
+        let Some(socket) = self.flow.open_socket() else { return };
+        self.flush_queue(socket);
+        self.send_waiting(socket, |owner| matches!(owner, Owner::Bye(_) | Owner::Nobody));
+    }
+
+    /// The same, and nothing follows.
+    pub(super) fn say_goodbye(&mut self, socket: SocketId) {
+        self.send_waiting(socket, |owner| matches!(owner, Owner::Invite(_)));
+    }
+
+    /// The registrar knows it: everything else.
+    pub(super) fn resume_transactions(&mut self) {
+        self.timers.clear(TimerKey::Outage);
+        if let Some(socket) = self.flow.open_socket() {
+            self.send_waiting(socket, |_| true);
+        }
+    }
+
+    pub(super) fn resume_calls(&mut self) {
+        for id in self.live_calls() {
+            self.resume_call(id);
+        }
+    }
+
+    fn send_waiting(&mut self, socket: SocketId, fits: fn(Owner) -> bool) {
+        let (mut cancels, mut unsent) = (Vec::new(), Vec::new());
+        let mut texts = Vec::new();
+        let now = self.now;
+        for (id, entry) in self.transactions.clients() {
+            if entry.socket.is_some() || !entry.tx.is_open() || !fits(entry.owner) {
+                continue;
+            }
+            let mut wait = T64;
+            let mut text = entry.tx.request.to_text().ok();
+            if let Owner::Invite(call) = entry.owner {
+                let call = self.calls.get_mut(&call);
+                match call {
+                    Some(call) if call.phase == Phase::Inviting => {
+                        call.resent |= entry.again;
+                        if entry.again {
+                            wait = FIRST_RESPONSE;
+                        }
+                    }
+                    // Given up meanwhile. RFC 3261, section 9.1, wants a 1xx before the CANCEL, lest it overtake the
+                    // INVITE: over another socket, and so much later, it does not.
+                    Some(call) if entry.again => {
+                        text = None;
+                        if core::mem::take(&mut call.cancelled) {
+                            cancels.push(entry.tx.cancel());
+                        }
+                        self.timers.set(TimerKey::Call(call.id, CallTimer::Cancelled), now + T64);
+                    }
+                    // It never left.
+                    call => {
+                        unsent.push((id, call.map(|call| call.id)));
+                        continue;
+                    }
+                }
+            }
+            entry.socket = Some(socket);
+            entry.tx.deadline = Some(now + wait);
+            self.timers.set(TimerKey::Client(id), now + wait);
+            texts.extend(text);
+        }
+        for text in texts {
+            self.transmit(text, false);
+        }
+        for (id, call) in unsent {
+            self.remove_client(id);
+            if let Some(call) = call {
+                self.bury(call);
+            }
+        }
+        for cancel in cancels {
+            self.send_or_log(cancel);
+        }
+    }
+
+    fn send_or_log(&mut self, request: Request) {
+        let method = request.method.clone();
+        if let Err(error) = self.send_request(Owner::Nobody, request, Attempt::default()) {
+            self.log(LogLevel::Warn, format_args!("{} could not be sent: {error}", method.as_str()));
+        }
+    }
+
+    /// Calls that are being made: a 200 whose ACK is missing gets its full time, and a caller who may have given up is
+    /// asked.
+    fn resume_call(&mut self, id: CallId) {
+        let now = self.now;
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        if let Some(pending) = &call.pending_ok {
+            let text = pending.text.clone();
+            self.timers.set(TimerKey::Call(id, CallTimer::Ack), now + T64);
+            self.transmit(text, false);
+            return;
+        }
+        if call.direction == Direction::Incoming && matches!(call.phase, Phase::Alerting | Phase::Answering) {
+            // The CANCEL may have gone to the socket that was lost (RFC 3261, section 12.2.1.2: 481 where the caller has
+            // given up).
+            let Some(dialog) = call.dialog.as_mut() else { return };
+            let mut options = dialog.request(Method::Options, None);
+            options.headers.push("Contact", self.contact());
+            if let Err(error) = self.send_request(Owner::Caller(id), options, Attempt::default()) {
+                self.log(LogLevel::Warn, format_args!("OPTIONS could not be sent: {error}"));
+            }
+        }
+    }
+
+    pub(super) fn on_caller_response(&mut self, id: CallId, response: &Response) {
+        if response.status == 481
+            && self
+                .calls
+                .get(&id)
+                .is_some_and(|call| matches!(call.phase, Phase::Alerting | Phase::Answering))
+        {
+            self.refuse(id, 487, EndCause::Cancelled, EndedBy::Remote);
+        }
+    }
+
+    // ---- an INVITE that leads nowhere
+
+    /// The INVITE went over a socket that was lost and has come to nothing since: `true` where a new one has taken its
+    /// place.
+    pub(super) fn renew_invite(&mut self, id: CallId) -> bool {
+        let now = self.now;
+        let tag = token(&mut *self.entropy, 12);
+        let from = concat(&[&self.caller_address(), ";tag=", &tag]);
+        let Some(call) = self.calls.get_mut(&id).filter(|call| call.phase == Phase::Inviting && call.resent)
+        else {
+            return false;
+        };
+        call.resent = false;
+        if call.renewals >= MAX_RENEWALS {
+            return false;
+        }
+        call.renewals += 1;
+        let Some(invite) = call.invite.as_mut() else { return false };
+        // The same call of the same caller, and a dialog of its own.
+        invite.headers.set("From", from);
+        let seq = invite.headers.seq().unwrap_or(0).saturating_add(1);
+        invite.headers.set("CSeq", concat(&[&seq.to_string(), " INVITE"]));
+        for name in ["Authorization", "Proxy-Authorization"] {
+            invite.headers.remove(name);
+        }
+        let invite = invite.clone();
+        call.local_tag = tag;
+        call.early_heard = None;
+        call.provisional = false;
+        call.invite_tx = None;
+        // Whoever has answered meanwhile has a dialog that nobody acknowledges; whoever rings is cancelled.
+        let byes: Vec<Request> = core::mem::take(&mut call.early)
+            .into_iter()
+            .map(|mut early| early.dialog.request(Method::Bye, None))
+            .collect();
+        let mut cancel = None;
+        for (tx, entry) in self.transactions.clients() {
+            if entry.owner == Owner::Invite(id) {
+                entry.owner = Owner::Nobody;
+                if entry.tx.is_open() {
+                    cancel = Some(entry.tx.cancel());
+                    entry.tx.deadline = Some(now + T64);
+                    self.timers.set(TimerKey::Client(tx), now + T64);
+                }
+            }
+        }
+        for request in cancel.into_iter().chain(byes) {
+            self.send_or_log(request);
+        }
+        match self.send_request(Owner::Invite(id), invite, Attempt::default()) {
+            Ok(_) => true,
+            Err(error) => {
+                self.fail_outgoing(id, error, EndedBy::Network);
+                true
+            }
+        }
+    }
+}
