@@ -67,7 +67,7 @@ function hearTone(hertz) {
     ear.analyser.getFloatFrequencyData(bins);
     const bin = Math.round((hertz * ear.analyser.fftSize) / context.sampleRate);
     const level = Math.max(...bins.subarray(bin - 1, bin + 2));
-    if (level < -50) return;
+    if (level < -35) return;
     const now = Date.now();
     hearing.first ||= now;
     if (hearing.last) hearing.gap = Math.max(hearing.gap, now - hearing.last);

@@ -1,7 +1,7 @@
 /** Calls that outlive their page: a reload during a call, what is kept meanwhile, and what is not. */
 
 import assert from 'node:assert/strict';
-import { after, before, describe, test } from 'node:test';
+import { after, afterEach, before, describe, test } from 'node:test';
 
 import { launchBrowser } from '../support/browser.mjs';
 import { useSandbox } from '../support/sandbox.mjs';
@@ -36,6 +36,8 @@ describe('a page that is reloaded', { timeout: 180_000 }, () => {
     profiles = [];
   }
 
+  afterEach(closeAll);
+
   const active = (phone) => until('the call is active', async () => {
     const calls = await phone.calls();
     return calls.length === 1 && calls[0].state === 'active' && calls[0];
@@ -46,8 +48,8 @@ describe('a page that is reloaded', { timeout: 180_000 }, () => {
 
   /** Alice has called Bob, and both hear each other. */
   async function talking(config = { resume: true }) {
-    const alice = await PhonePage.open(await profile('alice', { config }), sandbox.url);
-    const bob = await PhonePage.open(await profile('bob'), sandbox.url);
+    const alice = await PhonePage.open(await profile('alice', { config }), sandbox.url, [/404/]);
+    const bob = await PhonePage.open(await profile('bob'), sandbox.url, [/404/]);
     await bob.run((phone) => {
       phone.on('incoming', ({ call }) => call.answer());
     });
@@ -118,12 +120,11 @@ describe('a page that is reloaded', { timeout: 180_000 }, () => {
     await alice.ready();
     assert.deepEqual(await alice.calls(), []);
     assert.deepEqual([alice.problems, bob.problems], [[], []]);
-    await closeAll();
   });
 
   test('a call that came in, on hold and muted, is so after the reload', async () => {
     const alice = await PhonePage.open(await profile('alice', { config: { resume: true } }), sandbox.url);
-    const bob = await PhonePage.open(await profile('bob'), sandbox.url);
+    const bob = await PhonePage.open(await profile('bob'), sandbox.url, [/404/]);
     await alice.run((phone) => {
       phone.on('incoming', ({ call }) => call.answer());
     });
@@ -148,7 +149,6 @@ describe('a page that is reloaded', { timeout: 180_000 }, () => {
     await alice.run((phone, call) => call.unmute());
     await hears(bob);
     await alice.run((phone, call) => call.hangup());
-    await closeAll();
   });
 
   test('nothing secret is kept, and the key can be read by nobody', async () => {
@@ -182,7 +182,6 @@ describe('a page that is reloaded', { timeout: 180_000 }, () => {
       assert.ok(!opened.record.includes(secret), `the record holds "${secret}"`);
     }
     assert.ok(entries.every(([, value]) => value.length < 24_000));
-    await closeAll();
   });
 
   test('without `resume` nothing is kept', async () => {
@@ -192,7 +191,6 @@ describe('a page that is reloaded', { timeout: 180_000 }, () => {
     await alice.ready();
     assert.deepEqual(await alice.calls(), []);
     await bob.run((phone, call) => call.hangup());
-    await closeAll();
   });
 
   test('disconnect() and free() leave nothing behind', async () => {
@@ -207,22 +205,19 @@ describe('a page that is reloaded', { timeout: 180_000 }, () => {
   });
 
   test('a record that is old or damaged is ignored, and the log says so', async () => {
-    const spoilers = {
-      record_expired: (name, value) => [`${name}:seen`, String(Date.now() - 120_000), name, value],
-      record_damaged: (name, value) => [name, value.slice(0, 40) + (value[40] === 'A' ? 'B' : 'A') + value.slice(41)],
-      record_garbage: (name) => [name, '\u0000%%%'],
-    };
-    for (const [what, spoil] of Object.entries(spoilers)) {
+    for (const what of ['expired', 'damaged', 'garbage']) {
       const { alice, bob } = await talking();
       await until('the record', async () => (await kept(alice)).length === 2);
       // Behind the page's back, as it leaves.
-      await alice.page.evaluate((spoil) => {
+      await alice.page.evaluate((what) => {
         addEventListener('pagehide', () => {
           const name = Object.keys(sessionStorage).find((key) => key.startsWith('wasm-softphone:calls:') && !key.endsWith(':seen'));
-          const entries = new Function(`return (${spoil})`)()(name, sessionStorage.getItem(name));
-          for (let at = 0; at < entries.length; at += 2) sessionStorage.setItem(entries[at], entries[at + 1]);
+          const value = sessionStorage.getItem(name);
+          const spoilt = { damaged: value.slice(0, 40) + (value[40] === 'A' ? 'B' : 'A') + value.slice(41), garbage: '\u0000%%%' };
+          if (what === 'expired') sessionStorage.setItem(`${name}:seen`, Date.now() - 120_000);
+          else sessionStorage.setItem(name, spoilt[what]);
         });
-      }, spoil.toString());
+      }, what);
       await alice.page.reload();
       await alice.ready();
       assert.deepEqual(await alice.calls(), [], what);
@@ -248,7 +243,6 @@ describe('a page that is reloaded', { timeout: 180_000 }, () => {
     assert.equal((await kept(alice)).length, 0);
     assert.equal((await bob.calls()).length, 0, 'nobody is rung');
     assert.equal(await bob.run(() => globalThis.run.incoming), 1);
-    await closeAll();
   });
 
   test('a tab that is duplicated does not take the call away', async () => {
@@ -268,6 +262,5 @@ describe('a page that is reloaded', { timeout: 180_000 }, () => {
     await Promise.all([hears(alice), hears(bob)]);
     await copy.close();
     await alice.run((phone, call) => call.hangup());
-    await closeAll();
   });
 });
