@@ -349,6 +349,7 @@ impl Phone {
         self.flow.established = true;
         if !core::mem::replace(&mut self.flow.settled, true) {
             self.resume_transactions();
+            self.acknowledge_for_before();
             if self.flow.previous.is_some() {
                 self.refresh_subscriptions();
                 self.signalling_moved();

@@ -44,6 +44,7 @@ mod registration;
 mod registration_extensions;
 mod reliable;
 mod replaces;
+mod resume;
 mod scenarios;
 mod sequence;
 mod session_timer;

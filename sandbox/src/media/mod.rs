@@ -254,7 +254,7 @@ impl Peer {
     /// `false`: that was the last.
     fn job(&mut self, seq: MediaSeq, command: MediaCommand) -> bool {
         match command {
-            MediaCommand::CreateOffer => {
+            MediaCommand::CreateOffer | MediaCommand::Resume { .. } => {
                 let offer = self.offer();
                 self.report_local(seq, offer);
             }
