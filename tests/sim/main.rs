@@ -45,6 +45,7 @@ mod registration_extensions;
 mod reliable;
 mod replaces;
 mod scenarios;
+mod servers;
 mod session_timer;
 mod subscription;
 mod tables;
