@@ -76,6 +76,11 @@ export interface DialStrategyConfig {
   instanceId?: string;
   /** Hides who calls or sends messages (RFC 3323): `Privacy: id`, an anonymous From. Default false. */
   anonymous?: boolean;
+  /** Calls outlive a reload of the page: what is needed to take them up again is kept in sessionStorage, encrypted with a key that no
+   *  script can read, without credentials. The next page makes a phone with the same configuration, and connect() takes them up: each
+   *  appears in `calls` and in a "call" event as `reconnecting`, and is `active` when the other side has agreed. No longer than a minute may
+   *  pass in between. Answered SIP calls only. Default false. */
+  resume?: boolean;
   /** Emits "log" events for everything, the SIP messages included, secrets redacted by construction.
    *  Warnings and errors are emitted without it too. */
   debug?: boolean;
@@ -135,7 +140,7 @@ export type ErrorCode =
   | 'media_denied' | 'media_unavailable' | 'ice_failed'
   | 'busy' | 'declined' | 'no_answer' | 'not_found' | 'forbidden' | 'unsupported_by_provider' | 'server_error'
   | 'proxy_required' | 'proxy_unreachable' | 'proxy_denied' | 'proxy_rate_limited' | 'proxy_error' | 'provider_error'
-  | 'redirected' | 'not_acceptable' | 'invalid_state' | 'fatal' | 'not_initialized'
+  | 'redirected' | 'not_acceptable' | 'invalid_record' | 'invalid_state' | 'fatal' | 'not_initialized'
   | 'bridge_missing' | 'unverified_bridge' | 'ended' | (string & {});
 
 /** What a provider can do; built in: "custom" and "46elks". Throws `invalid_config` for a taken id. */
@@ -178,6 +183,15 @@ export class DialStrategy {
   connect(): Promise<void>;
   /** Ends calls, unregisters, closes the socket. */
   disconnect(): Promise<void>;
+  /** With `resume`: what another page needs to take up the calls of this one; `null` when there is nothing. No credentials, but who talks
+   *  to whom: for pages of the same origin only. connect() keeps it and hands it on by itself; this is for those that do so in other ways. */
+  readonly record: string | null;
+  /** Takes up the calls of a record that another page had `age` milliseconds ago, and must have let go of; connect() goes on with them.
+   *  Returns how many there are. Throws `invalid_record` for one that is damaged, older than a minute, or of another account,
+   *  `invalid_state` while there is a connection or a call. */
+  resumeCalls(record: string, age: number): number;
+  /** Like free(), but nobody is told: calls stay as they are for another page to take them up, and so does the registration. */
+  abandon(): void;
   /** Only one dial runs at a time: another gets `already_dialing`, and the running one is not disturbed. */
   dial(destination: string, options?: DialOptions): Promise<DialResult>;
   /** Sends a text message (RFC 3428); resolves when it has been taken on (2xx). `target` as for dial(), as a SIP address. Default type
@@ -222,6 +236,8 @@ export interface DialStrategyEvents {
   call: { call: Call; state: CallState };
   /** A message has come (RFC 3428) and has been answered. `from`: the URI that the sender gives. */
   message: { from: string; displayName?: string; contentType: string; body: string };
+  /** With `resume`: `record` is another one. */
+  record: { record: string | null };
   log: { level: 'debug' | 'info' | 'warn' | 'error'; time: number; text: string };
   /** The module can't go on (a defect): make a new instance. */
   fatal: { error: SoftphoneError };

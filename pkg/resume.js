@@ -176,6 +176,13 @@ export class RecordStore {
   }
 }
 
+/** What this page has kept for an account is not its own any more: another tab has the calls. */
+export async function forgetCalls(account) {
+  const slot = await slotOf(account);
+  sessionStorage.removeItem(slot);
+  sessionStorage.removeItem(`${slot}:seen`);
+}
+
 /** Keeps the calls of a phone, and hands it those of the page before. Never rejects: a phone without this is one all the same. */
 export async function keepCalls(phone) {
   const report = (error) => phone.warn(`resume: ${error.code ?? error.name}: ${error.message}`);
@@ -186,6 +193,7 @@ export async function keepCalls(phone) {
       return null;
     });
     phone.on('record', ({ record }) => store.put(record));
+    if (phone.record !== null) store.put(phone.record);
     if (kept && phone.connection === 'disconnected') {
       try {
         phone.resumeCalls(kept.record, kept.age);

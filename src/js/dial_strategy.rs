@@ -98,6 +98,13 @@ impl DialStrategy {
         self.try_resume(record, age).map_err(|error| error::to_js(&error))
     }
 
+    /// What is to be kept of the calls for another page; `null`: nothing, or no `resume`.
+    #[wasm_bindgen(getter)]
+    #[must_use]
+    pub fn record(&self) -> JsValue {
+        self.driver.peek(State::record).unwrap_or(JsValue::NULL)
+    }
+
     /// Ends here, with nobody told of it: another page has taken the calls up.
     pub fn abandon(&self) {
         self.driver.abandon();

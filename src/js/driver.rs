@@ -90,6 +90,10 @@ pub(crate) struct State {
 }
 
 impl State {
+    pub(crate) fn record(&self) -> JsValue {
+        self.record.as_deref().map_or(JsValue::NULL, JsValue::from)
+    }
+
     #[cfg(test)]
     pub(super) fn watches_page(&self) -> bool {
         self.page_hide.is_some()

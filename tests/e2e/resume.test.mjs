@@ -245,6 +245,20 @@ describe('a page that is reloaded', { timeout: 180_000 }, () => {
     assert.equal(await bob.run(() => globalThis.run.incoming), 1);
   });
 
+  test('a call to a number that nobody sits at', async () => {
+    const made = await phoneProfile(browser, { user: 'alice', tone: ALICE_HZ, hears: ALICE_HZ, config: { resume: true } });
+    profiles.push(made);
+    const alice = await PhonePage.open(made, sandbox.url, [/404/]);
+    // It plays back what it hears.
+    await alice.run((phone) => phone.dial('sip:600@sandbox.test').then(() => {}));
+    await hears(alice);
+    await alice.page.reload();
+    await alice.ready();
+    await active(alice);
+    await hears(alice);
+    await alice.run((phone, call) => call.hangup());
+  });
+
   test('a tab that is duplicated does not take the call away', async () => {
     const { alice, bob } = await talking();
     await until('the record', async () => (await kept(alice)).length === 2);
