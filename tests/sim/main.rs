@@ -46,11 +46,8 @@ mod reliable;
 mod replaces;
 mod resume;
 mod scenarios;
-<<<<<<< HEAD
 mod sequence;
-=======
 mod servers;
->>>>>>> wt-p
 mod session_timer;
 mod subscription;
 mod tables;
