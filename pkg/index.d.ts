@@ -208,7 +208,8 @@ export class DialStrategy {
   readonly calls: readonly Call[];
   /** Returns a function that removes the listener. */
   on<K extends keyof DialStrategyEvents>(type: K, listener: (event: DialStrategyEvents[K]) => void): () => void;
-  /** Ends everything: the microphone is off at once, promises settle with `aborted`, goodbyes are sent. Listeners hear no more. */
+  /** Ends everything: the microphone is off at once, promises of the phone settle with `aborted`, those of its calls with `ended`, and
+   *  goodbyes are sent. Listeners hear no more. */
   free(): void;
   [Symbol.dispose](): void;
 }
