@@ -82,6 +82,11 @@ export interface DialStrategyConfig {
   /** Hides who calls or sends messages (RFC 3323): `Privacy: id`, an anonymous From. The server is told who it is
    *  (P-Preferred-Identity, RFC 3325) and has to take that out. Default false. */
   anonymous?: boolean;
+  /** Calls outlive a reload of the page: what is needed to take them up again is kept in sessionStorage, encrypted with a key that no
+   *  script can read, without credentials. The next page makes a phone with the same configuration, and connect() takes them up: each
+   *  appears in `calls` and in a "call" event as `reconnecting`, and is `active` when the other side has agreed. No longer than a minute may
+   *  pass in between. Answered SIP calls only. Default false. */
+  resume?: boolean;
   /** Emits "log" events for everything, the SIP messages included, secrets redacted by construction.
    *  Warnings and errors are emitted without it too. */
   debug?: boolean;
@@ -158,7 +163,7 @@ export type ErrorCode =
   | 'media_denied' | 'media_unavailable' | 'ice_failed'
   | 'busy' | 'declined' | 'no_answer' | 'not_found' | 'forbidden' | 'unsupported_by_provider' | 'server_error'
   | 'proxy_required' | 'proxy_unreachable' | 'proxy_denied' | 'proxy_rate_limited' | 'proxy_error' | 'provider_error'
-  | 'redirected' | 'not_acceptable' | 'invalid_state' | 'fatal' | 'not_initialized'
+  | 'redirected' | 'not_acceptable' | 'invalid_record' | 'invalid_state' | 'fatal' | 'not_initialized'
   | 'bridge_missing' | 'unverified_bridge' | 'ended' | (string & {});
 
 /** Adds a provider to those built in, "custom" and "46elks". Throws `invalid_config` naming the field, and for a taken id. */
@@ -209,6 +214,15 @@ export class DialStrategy {
   /** Ends calls, subscriptions and publications, unregisters, closes the socket. Resolves when that is done, or soon; never rejects but with
    *  `fatal`. */
   disconnect(): Promise<void>;
+  /** With `resume`: what another page needs to take up the calls of this one; `null` when there is nothing. No credentials, but who talks
+   *  to whom: for pages of the same origin only. connect() keeps it and hands it on by itself; this is for those that do so in other ways. */
+  readonly record: string | null;
+  /** Takes up the calls of a record that another page had `age` milliseconds ago, and must have let go of; connect() goes on with them.
+   *  Returns how many there are. Throws `invalid_record` for one that is damaged, older than a minute, or of another account,
+   *  `invalid_state` while there is a connection or a call. */
+  resumeCalls(record: string, age: number): number;
+  /** Like free(), but nobody is told: calls stay as they are for another page to take them up, and so does the registration. */
+  abandon(): void;
   /** `destination`: `sip:`, `sips:`, `tel:`, +E.164, or with `defaultCountry` a national number; anything else is `invalid_destination` before
    *  anything is sent. Only one dial runs at a time: another gets `already_dialing`, and the running one is not disturbed. */
   dial(destination: string, options?: DialOptions): Promise<DialResult>;
@@ -220,8 +234,8 @@ export class DialStrategy {
   sendOptions(target: string): Promise<void>;
   /** Subscribes to an event package of a resource (RFC 6665), such as `message-summary`, `dialog` or `presence`. Refreshed, also over
    *  reconnects, until unsubscribe(). `accept`: media types that are understood (default: that of the event package);
-   *  `expires`: seconds, 1 to 86400, default 3600. Throws `not_configured`, `not_connected`, `invalid_destination`, `invalid_config`, `invalid_state` beyond 256 of
-   *  them; what the notifier answers comes as `state`. */
+   *  `expires`: seconds, 1 to 86400, default 3600. Throws `not_configured`, `not_connected`, `invalid_destination`, `invalid_config`,
+   *  `invalid_state` beyond 256 of them; what the notifier answers comes as `state`. */
   subscribe(target: string, event: string, options?: { accept?: string | string[]; expires?: number }): Subscription;
   /** Publishes event state of this account (RFC 3903), and refreshes it until unpublish(). Default type `application/pidf+xml`; `expires` in
    *  seconds, 1 to 86400, default 3600. Throws like subscribe(). What the server answers comes as `state`. */
@@ -264,6 +278,8 @@ export interface DialStrategyEvents {
   /** A text message has come (RFC 3428), 60 KiB at most, and has been answered. `from`: the URI that the sender gives. Everything in it is a
    *  stranger's: show it as text, also where `contentType` is `text/html`. */
   message: { from: string; displayName?: string; contentType: string; body: string };
+  /** With `resume`: `record` is another one. */
+  record: { record: string | null };
   /** `time`: milliseconds since 1970. */
   log: { level: 'debug' | 'info' | 'warn' | 'error'; time: number; text: string };
   /** The module can't go on (a defect): make a new instance. */

@@ -105,6 +105,17 @@ pub(super) struct Recovery {
 }
 
 impl Recovery {
+    /// Of a call that another page has begun: neither way is there yet.
+    pub(super) fn resumed(now: Instant) -> Self {
+        Self {
+            signalling: Signalling::Lost,
+            signalling_since: now,
+            path: Path::Broken,
+            ill_since: now,
+            ..Self::default()
+        }
+    }
+
     /// An offer is wanted though nothing else has changed.
     pub(super) const fn wants_offer(&self) -> bool {
         self.restart

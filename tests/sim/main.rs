@@ -44,8 +44,13 @@ mod registration;
 mod registration_extensions;
 mod reliable;
 mod replaces;
+mod resume;
 mod scenarios;
+<<<<<<< HEAD
 mod sequence;
+=======
+mod servers;
+>>>>>>> wt-p
 mod session_timer;
 mod subscription;
 mod tables;
