@@ -45,6 +45,7 @@ mod registration_extensions;
 mod reliable;
 mod replaces;
 mod scenarios;
+mod sequence;
 mod servers;
 mod session_timer;
 mod subscription;
