@@ -84,8 +84,8 @@ export interface DialStrategyConfig {
   anonymous?: boolean;
   /** Calls outlive a reload of the page: what is needed to take them up again is kept in sessionStorage, encrypted with a key that no
    *  script can read, without credentials. The next page makes a phone with the same configuration, and connect() takes them up: each
-   *  appears in `calls` and in a "call" event as `reconnecting`, and is `active` when the other side has agreed. No longer than a minute may
-   *  pass in between. Answered SIP calls only. Default false. */
+   *  appears in `calls` and in a "call" event as `reconnecting`, and is `active` when the other side has agreed. No longer than
+   *  `signallingGrace` may pass in between. Answered SIP calls only. Default false. */
   resume?: boolean;
   /** Emits "log" events for everything, the SIP messages included, secrets redacted by construction.
    *  Warnings and errors are emitted without it too. */
@@ -218,7 +218,7 @@ export class DialStrategy {
    *  to whom: for pages of the same origin only. connect() keeps it and hands it on by itself; this is for those that do so in other ways. */
   readonly record: string | null;
   /** Takes up the calls of a record that another page had `age` milliseconds ago, and must have let go of; connect() goes on with them.
-   *  Returns how many there are. Throws `invalid_record` for one that is damaged, older than a minute, or of another account,
+   *  Returns how many there are. Throws `invalid_record` for one that is damaged, older than `signallingGrace`, or of another account,
    *  `invalid_state` while there is a connection or a call. */
   resumeCalls(record: string, age: number): number;
   /** Like free(), but nobody is told: calls stay as they are for another page to take them up, and so does the registration. */

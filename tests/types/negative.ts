@@ -1,4 +1,5 @@
 // What must not compile: `tsc` fails on a `@ts-expect-error` without an error.
+import { PhoneTabs, TabCall } from '../../pkg/tabs.js';
 import init, { Call, DialStrategy, originateCall, registerProvider } from '../../pkg/index.js';
 
 // @ts-expect-error null is no source of a module
@@ -78,3 +79,22 @@ phone.subscribe('sip:bob@example.com');
 
 // @ts-expect-error a publication is not notified
 phone.publish('presence', '').on('notify', () => {});
+
+// @ts-expect-error yes or no
+phone.configure({ resume: 'sessionStorage' });
+
+// @ts-expect-error how old it is must be said
+phone.resumeCalls('wasm-softphone-calls/1');
+
+// @ts-expect-error read-only
+phone.record = null;
+
+const tabs = new PhoneTabs({ servers: 'wss://sip.example.com', uri: 'sip:a@example.com' });
+// @ts-expect-error only tabs make these calls
+new TabCall();
+// @ts-expect-error a signal does not go from tab to tab
+void tabs.dial('sip:bob@example.com', { signal: AbortSignal.timeout(1) });
+// @ts-expect-error of the call itself, in the tab that has the phone
+void tabs.calls[0]?.transfer('sip:bob@example.com');
+// @ts-expect-error there may be no phone here
+void tabs.phone.connect();

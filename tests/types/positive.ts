@@ -15,6 +15,7 @@ import init, {
   type StrategyName,
 } from '../../pkg/index.js';
 import { Conference } from '../../pkg/conference.js';
+import { PhoneTabs, type TabCall, type TabDialResult, type TabRole } from '../../pkg/tabs.js';
 
 await init();
 await init('/assets/wasm_softphone_bg.wasm');
@@ -161,3 +162,33 @@ await phone.dial('+46101234567', {
 await phone.disconnect();
 phone.free();
 void [strategy, reason, calls, last, error, phone.isDialing];
+
+phone.configure({ resume: true });
+phone.on('record', ({ record }) => record?.length);
+const record: string | null = phone.record;
+if (record !== null) {
+  const taken: number = new DialStrategy(config).resumeCalls(record, 0);
+  void taken;
+}
+phone.abandon();
+const tabs = new PhoneTabs(config, { name: 'desk' });
+tabs.on('role', ({ role }) => {
+  const now: TabRole = role;
+  void now;
+});
+tabs.on('incoming', ({ call }) => void call.reject({ status: 486 }));
+tabs.on('error', ({ error }) => console.error(error.code));
+await tabs.join();
+const tabbed: TabDialResult = await tabs.dial('sip:bob@example.com', { timeout: 10_000, audio: false });
+if (tabbed.success) {
+  const id: string = tabbed.callId;
+  void id;
+}
+const shared: TabCall | undefined = tabs.calls[0];
+shared?.on('mute', ({ muted }) => muted);
+shared?.on('ended', ({ code, by }) => [code, by]);
+await shared?.sendDtmf('1', { method: 'info' });
+const own: Call | null | undefined = shared?.call;
+const here: DialStrategy | null = tabs.phone;
+await tabs.leave();
+void [own, here];
