@@ -1,4 +1,4 @@
-//! `docs/rfc.md` names tests: each of them is there.
+//! `docs/rfc.md` and `docs/reliability.md` name tests: each of them is there.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -30,18 +30,21 @@ fn collect(path: &Path, found: &mut BTreeSet<String>) {
 }
 
 #[test]
-fn every_test_that_the_table_names_exists() {
+fn every_test_that_the_tables_name_exists() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut found = BTreeSet::new();
     for folder in ["tests/sim", "tests", "src"] {
         collect(&root.join(folder), &mut found);
     }
-    let table = fs::read_to_string(root.join("docs/rfc.md")).unwrap();
     // Names stand in backquotes and have a `::`.
-    let named: Vec<&str> = table.split('`').skip(1).step_by(2).filter(|name| name.contains("::")).collect();
-    assert!(named.len() > 50, "{}", named.len());
-    let missing: Vec<_> = named.iter().filter(|name| !found.contains(**name)).collect();
-    assert!(missing.is_empty(), "docs/rfc.md names tests that are not there: {missing:#?}");
+    for (page, least) in [("docs/rfc.md", 50), ("docs/reliability.md", 20)] {
+        let table = fs::read_to_string(root.join(page)).unwrap();
+        let named: Vec<&str> =
+            table.split('`').skip(1).step_by(2).filter(|name| name.contains("::")).collect();
+        assert!(named.len() > least, "{}", named.len());
+        let missing: Vec<_> = named.iter().filter(|name| !found.contains(**name)).collect();
+        assert!(missing.is_empty(), "{page} names tests that are not there: {missing:#?}");
+    }
 }
 
 /// Each row says yes, partly or no; what is not a plain yes has a reason.
