@@ -111,6 +111,8 @@ export type DialResult =
 export interface SoftphoneError extends Error {
   readonly code: ErrorCode;
   readonly sipStatus?: number;
+  /** Seconds after which the server asks to try again (Retry-After; RFC 3261, section 20.33). */
+  readonly retryAfter?: number;
   readonly retryable: boolean;
   /** What to do about it, in one sentence. */
   readonly hint?: string;
@@ -283,8 +285,9 @@ export interface CallEvents {
   /** The other side asks this phone to call somebody else (RFC 3515). `target` is a SIP URI and `referredBy` is not authenticated: ask the
    *  user. accept() resolves with the new call at once; its outcome is in its own events. */
   transferRequest: { target: string; referredBy?: string; accept(): Promise<Call>; reject(): Promise<void> };
-  /** With `redirects: "ask"`: where else the other side can be reached, best first. The call waits for follow() or hangup(). */
-  redirect: { targets: string[]; follow(index: number): Promise<void> };
+  /** With `redirects: "ask"`: where else the other side can be reached, best first. The call waits for follow(), decline() (it ends as
+   *  `redirected`) or hangup(), for as long as it may ring. Without a listener it is declined at once. */
+  redirect: { targets: string[]; follow(index: number): Promise<void>; decline(): Promise<void> };
   /** Another call takes the place of this one (RFC 3891), which ends. */
   replaced: { call: Call };
   ended: NonNullable<Call['endReason']>;

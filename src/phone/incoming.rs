@@ -348,10 +348,10 @@ impl Phone {
 
     /// CANCEL for an INVITE that has no final response yet.
     pub(super) fn on_cancelled(&mut self, id: CallId, cancel: &Request) {
-        self.learn_reason(id, &cancel.headers);
         let waiting =
             self.calls.get(&id).is_some_and(|call| matches!(call.phase, Phase::Alerting | Phase::Answering));
         if waiting {
+            self.learn_reason(id, &cancel.headers);
             let cause = if self.calls.get(&id).is_some_and(|call| call.rest.is_some()) {
                 EndCause::Failed(Error::new(
                     ErrorCode::BridgeMissing,

@@ -618,6 +618,12 @@ impl Phone {
         self.take_redirect(call, target)
     }
 
+    /// Goes nowhere: the call ends as `redirected`. Nothing where [`Event::Redirected`] waits for no answer.
+    pub fn decline_redirect(&mut self, now: Instant, call: CallId) {
+        self.begin(now);
+        self.refuse_redirect(call);
+    }
+
     /// Sends a message (RFC 3428); ends in [`Event::RequestDone`].
     ///
     /// # Errors
@@ -1105,7 +1111,7 @@ impl Phone {
             // An INVITE whose place another has taken.
             Owner::Nobody if request.method == Method::Invite && (200..300).contains(&response.status) => {
                 if let Some(mut dialog) = Dialog::from_response(&request, response) {
-                    self.ack_and_bye(&request, &mut dialog);
+                    self.ack_and_bye(&request, &mut dialog, false);
                 }
             }
             Owner::Nobody => {}

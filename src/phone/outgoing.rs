@@ -11,7 +11,7 @@ use crate::error::{Error, ErrorCode};
 use crate::sip::auth::Attempt;
 use crate::sip::dialog::Dialog;
 use crate::sip::header::name_addr;
-use crate::sip::message::{Method, Request, Response, check_extra_header};
+use crate::sip::message::{Headers, Method, Request, Response, check_extra_header};
 use crate::sip::transaction::{ClientState, T64};
 use crate::sip::uri::Uri;
 use crate::text::concat;
@@ -149,7 +149,9 @@ impl Phone {
                     if response.status == 482 && self.renew_invite(id) {
                         return;
                     }
-                    if self.redirected(id, response) || self.invite_elsewhere(id, response) {
+                    if self.redirected(id, response.status, &response.headers)
+                        || self.invite_elsewhere(id, response)
+                    {
                         return;
                     }
                     self.learn_reason(id, &response.headers);
@@ -264,7 +266,7 @@ impl Phone {
         };
         let via = self.via();
         let Some(call) = self.calls.get_mut(&id) else {
-            self.ack_and_bye(request, &mut dialog);
+            self.ack_and_bye(request, &mut dialog, false);
             return;
         };
         // A repeated 2xx: its ACK was lost (RFC 3261, section 13.2.2.4).
@@ -280,7 +282,8 @@ impl Phone {
             // Another fork answered too, or the answer crossed our CANCEL: acknowledged and ended on its own
             // dialog; the call that goes on is not touched. The record of a cancelled call stays for as long as
             // 2xx may be repeated, so that a repetition gets the same ACK and no second BYE.
-            let ack = self.ack_and_bye(request, &mut dialog);
+            let elsewhere = call.is_up();
+            let ack = self.ack_and_bye(request, &mut dialog, elsewhere);
             if let Some(call) = self.calls.get_mut(&id) {
                 call.acks.extend(ack.map(|ack| (dialog.remote_tag, ack)));
             }
@@ -337,7 +340,7 @@ impl Phone {
         call.invite_tx = None;
         if call.phase == Phase::Terminating {
             self.bury(id);
-        } else if call.phase == Phase::Inviting {
+        } else if call.phase == Phase::Inviting && !self.redirected(id, 408, &Headers::default()) {
             let error = Error::new(ErrorCode::Timeout, "The server did not answer").with_status(408);
             self.fail_outgoing(id, error, EndedBy::Network);
         }
@@ -347,6 +350,8 @@ impl Phone {
         let Some(call) = self.calls.get(&id) else { return };
         let error = if call.own_timeout {
             Error::new(ErrorCode::Timeout, "The call was not answered in time")
+        } else if let Some(error) = call.redirects.as_ref().and_then(|redirects| redirects.unanswered()) {
+            error
         } else {
             Error::new(ErrorCode::NoAnswer, "Nobody answered")
         };
@@ -429,12 +434,21 @@ impl Phone {
     }
 
     /// Acknowledges a 2xx that nobody wants and ends its dialog. Returns the ACK.
-    pub(super) fn ack_and_bye(&mut self, request: &Request, dialog: &mut Dialog) -> Option<String> {
+    pub(super) fn ack_and_bye(
+        &mut self,
+        request: &Request,
+        dialog: &mut Dialog,
+        elsewhere: bool,
+    ) -> Option<String> {
         let ack = ack_text(request, dialog, &self.via());
         if let Some(ack) = ack.clone() {
             self.transmit(ack, true);
         }
-        let bye = dialog.request(Method::Bye, None);
+        let mut bye = dialog.request(Method::Bye, None);
+        if elsewhere {
+            // Who has answered for nothing is told that it was no mishap.
+            bye.headers.push("Reason", "SIP;cause=200;text=\"Call completed elsewhere\"");
+        }
         if let Err(error) = self.send_request(Owner::Nobody, bye, Attempt::default()) {
             self.log(super::LogLevel::Warn, format_args!("BYE could not be sent: {error}"));
         }
