@@ -17,8 +17,8 @@ export default function init(source?: InitSource | Promise<InitSource> | { modul
 export type StrategyName = 'sip-invite' | 'rest-originate';
 
 export interface DialStrategyConfig {
-  /** SIP-over-WebSocket URLs, tried in order. `wss:`; plain `ws:` only to a loopback host. */
-  servers: string | string[];
+  /** SIP-over-WebSocket URLs, tried in order, or with priorities and weights. `wss:`; plain `ws:` only to a loopback host. */
+  servers: string | (string | Server)[];
   /** Address of record: "sip:alice@example.com". */
   uri: string;
   displayName?: string;
@@ -47,6 +47,11 @@ export interface DialStrategyConfig {
   /** Longest wait for ICE candidates before an offer or answer is sent, milliseconds; default 500. It leaves earlier,
    *  as soon as what is there is useful. */
   iceGatherTimeout?: number;
+  /** How long a call may be `reconnecting` for want of media while the other side can be reached, milliseconds; default 30000. */
+  mediaGrace?: number;
+  /** How long a call may be without media while there is no connection to a server, and how long everything else waits for one: a call
+   *  that is being made, a goodbye, a message; milliseconds; default 60000. As long as the two hear each other, no call ends. */
+  signallingGrace?: number;
   /** Codec names in order of preference, e.g. ["PCMA", "PCMU"]; the rest follow. */
   codecs?: string[];
   /** The microphone; `false` opens none and only listens. */
@@ -74,6 +79,15 @@ export interface DialStrategyConfig {
   /** Emits "log" events for everything, the SIP messages included, secrets redacted by construction.
    *  Warnings and errors are emitted without it too. */
   debug?: boolean;
+}
+
+/** A server among several (RFC 2782): the lowest priority first, those of one priority at random in proportion to their weights. */
+export interface Server {
+  url: string;
+  /** 0 to 65535; default: its place in the list. */
+  priority?: number;
+  /** 0 to 65535; default 1. */
+  weight?: number;
 }
 
 /** `password`, or `ha1`: the hash H(username:realm:password) in hex. `username` defaults to the user part of `uri`.

@@ -5,6 +5,14 @@ import load, * as core from './wasm_softphone.js';
 let loading;
 let loaded = false;
 
+// A file of the package and no blob: it is let in by the policies that let the package in, Trusted Types among them.
+let policy;
+function timerWorker() {
+  const url = new URL('./timer.js', import.meta.url);
+  policy ??= globalThis.trustedTypes?.createPolicy('wasm-softphone', { createScriptURL: () => url.href });
+  return new Worker(policy ? policy.createScriptURL('') : url);
+}
+
 /**
  * Loads the WebAssembly module. Calls made while it loads, and later ones, get the same promise; after a failure
  * the next call tries again.
@@ -17,6 +25,7 @@ export default function init(source) {
         : { module_or_path: source };
     loading = load(wrapped).then(
       () => {
+        core.useTimerWorkers(timerWorker);
         loaded = true;
       },
       (error) => {

@@ -1,40 +1,90 @@
 //! The clock and the one timer.
 
-use core::cell::Cell;
+use core::cell::{Cell, RefCell};
 
+use js_sys::{Date, Function};
+use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsCast, JsValue};
 use web_sys::{Performance, Window};
 
 use super::listener::{Callback, callback, drop_later};
+use super::object::set;
 use crate::time::Instant;
 
 /// Browsers keep the delay in 32 signed bits; a longer one would fire at once.
 const LONGEST_DELAY_MS: u64 = i32::MAX as u64;
+/// Nobody's clock is set forward by so much in small steps.
+const JUMP_MS: f64 = 3000.0;
 
 /// The monotonic clock of the page.
-pub(crate) struct Clock(Performance);
+pub(crate) struct Clock {
+    performance: Performance,
+    /// What the clock on the wall was ahead by.
+    ahead: Cell<f64>,
+}
 
 impl Clock {
     /// `None` where there is no `performance`.
     pub(crate) fn new(window: &Window) -> Option<Self> {
-        window.performance().map(Self)
+        let performance = window.performance()?;
+        let ahead = Cell::new(Date::now() - performance.now());
+        Some(Self { performance, ahead })
     }
 
     /// Milliseconds since the page was loaded.
     pub(crate) fn now(&self) -> Instant {
         // A float-to-integer `as` saturates, and the time is never negative.
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-        Instant::from_millis(self.0.now() as u64)
+        Instant::from_millis(self.performance.now() as u64)
+    }
+
+    /// Whether the clock on the wall has jumped ahead since this was last asked: the machine has slept, in which time
+    /// this clock stands still on most systems, or somebody has set the other one.
+    pub(crate) fn has_slept(&self) -> bool {
+        let ahead = Date::now() - self.performance.now();
+        ahead - self.ahead.replace(ahead) > JUMP_MS
     }
 }
 
-/// At most one `setTimeout` at a time.
+#[wasm_bindgen]
+extern "C" {
+    type Worker;
+
+    #[wasm_bindgen(method, js_name = postMessage)]
+    fn post(this: &Worker, delay: f64);
+
+    #[wasm_bindgen(method)]
+    fn terminate(this: &Worker);
+}
+
+thread_local! {
+    static MAKE_WORKER: RefCell<Option<Function>> = const { RefCell::new(None) };
+}
+
+/// The page can make workers that answer each number with a message so many milliseconds later, or never for a negative
+/// one.
+pub(crate) fn use_workers(make: Function) {
+    MAKE_WORKER.set(Some(make));
+}
+
+/// A worker that is ended with this.
+struct Helper(Worker);
+
+impl Drop for Helper {
+    fn drop(&mut self) {
+        self.0.terminate();
+    }
+}
+
+/// At most one `setTimeout` at a time. While the page is hidden, a worker keeps the time too: its timers are not
+/// throttled. Where there can be none, as the page's policy may want it, the timeout is late.
 #[must_use = "dropping it clears the timeout"]
 pub(crate) struct Timer {
     window: Window,
     callback: Option<Callback>,
     handle: Cell<Option<i32>>,
     due: Cell<Option<Instant>>,
+    helper: RefCell<Option<Helper>>,
 }
 
 impl Timer {
@@ -45,6 +95,7 @@ impl Timer {
             callback: Some(callback(function)),
             handle: Cell::new(None),
             due: Cell::new(None),
+            helper: RefCell::new(None),
         }
     }
 
@@ -55,6 +106,7 @@ impl Timer {
         }
         self.clear();
         self.due.set(due);
+        self.tell_helper(now);
         let (Some(due), Some(callback)) = (due, &self.callback) else { return };
         let delay = (due - now).as_millis().min(u128::from(LONGEST_DELAY_MS));
         self.handle.set(
@@ -67,9 +119,36 @@ impl Timer {
         );
     }
 
+    /// The page is hidden, or is not.
+    pub(crate) fn set_hidden(&self, now: Instant, hidden: bool) {
+        if !hidden {
+            let old = self.helper.take();
+            drop(old);
+        } else if self.helper.borrow().is_none() {
+            let make = MAKE_WORKER.with_borrow(Option::clone);
+            // A page without workers, or without this one, is woken late.
+            let made = make.and_then(|make| make.call0(&JsValue::UNDEFINED).ok());
+            let (Some(worker), Some(callback)) = (made.filter(JsValue::is_object), &self.callback) else {
+                return;
+            };
+            set(&worker, "onmessage", callback.as_ref());
+            self.helper.replace(Some(Helper(worker.unchecked_into())));
+            self.tell_helper(now);
+        }
+    }
+
+    fn tell_helper(&self, now: Instant) {
+        if let Some(Helper(worker)) = &*self.helper.borrow() {
+            let delay =
+                self.due.get().map_or(-1, |due| i32::try_from((due - now).as_millis()).unwrap_or(i32::MAX));
+            worker.post(delay.into());
+        }
+    }
+
     /// To be called when the callback runs: the timeout is spent.
     pub(crate) fn fired(&self) {
-        self.handle.set(None);
+        // The other one may still run.
+        self.clear();
         self.due.set(None);
     }
 
@@ -83,6 +162,7 @@ impl Timer {
 impl Drop for Timer {
     fn drop(&mut self) {
         self.clear();
+        drop(self.helper.take());
         if let Some(callback) = self.callback.take() {
             drop_later(callback);
         }

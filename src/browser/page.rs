@@ -1,11 +1,78 @@
-//! The page's life.
+//! The page's life, and the network under it.
 
-use web_sys::Window;
+use std::rc::Rc;
+
+use wasm_bindgen::{JsCast, JsValue};
+use web_sys::{EventTarget, Window};
 
 use super::listener::Listener;
+use super::object::{get, string};
+use crate::phone::Hint;
 
 /// Calls back when the page is closed, left, or put aside (`pagehide`: unlike `unload` it is fired on telephones
 /// too, and does not keep a page from coming back as it was).
 pub(crate) fn on_hide(window: &Window, hidden: Box<dyn Fn()>) -> Listener {
     Listener::new(window, "pagehide", Box::new(move |_| hidden()))
+}
+
+/// Whether nobody looks at the page.
+pub(crate) fn is_hidden(window: &Window) -> bool {
+    window.document().is_some_and(|document| get(&document, "visibilityState") == "hidden")
+}
+
+/// Calls back with what the browser tells of the network and of the page, for as long as the listeners are kept.
+/// `changed`: the page is hidden, or looked at again.
+pub(crate) fn on_hint(window: &Window, hint: Rc<dyn Fn(Hint)>, changed: Box<dyn Fn()>) -> Vec<Listener> {
+    let mut listeners = Vec::new();
+    let mut listen = |target: &EventTarget, kind: &'static str, handler: Box<dyn Fn(JsValue)>| {
+        listeners.push(Listener::new(target, kind, handler));
+    };
+    let tells = |what: Hint| {
+        let hint = hint.clone();
+        Box::new(move |_: JsValue| hint(what))
+    };
+    listen(window, "online", tells(Hint::Online));
+    listen(window, "offline", tells(Hint::Offline));
+    // Back from where pages are kept that may be gone back to.
+    let shown = hint.clone();
+    listen(
+        window,
+        "pageshow",
+        Box::new(move |event| {
+            if get(&event, "persisted") == true {
+                shown(Hint::Woken);
+            }
+        }),
+    );
+    if let Some(document) = window.document() {
+        // After a freeze (Page Lifecycle).
+        listen(&document, "resume", tells(Hint::Woken));
+        let (window, seen) = (window.clone(), hint.clone());
+        listen(
+            &document,
+            "visibilitychange",
+            Box::new(move |_| {
+                changed();
+                if !is_hidden(&window) {
+                    seen(Hint::Visible);
+                }
+            }),
+        );
+    }
+    // Not in every browser. It is fired for mere estimates of the throughput too.
+    let network = get(&window.navigator(), "connection");
+    if let Some(target) = network.dyn_ref::<EventTarget>() {
+        let kind = core::cell::RefCell::new(string(&network, "type"));
+        let network = network.clone();
+        listen(
+            target,
+            "change",
+            Box::new(move |_| {
+                let now = string(&network, "type");
+                let before = kind.replace(now.clone());
+                hint(if now == before { Hint::Visible } else { Hint::NetworkChanged });
+            }),
+        );
+    }
+    listeners
 }

@@ -25,6 +25,10 @@ use crate::text::{before, has_control, has_space_or_control, split, split_once};
 
 /// A day; longer registrations are no use to a page.
 const REGISTER_EXPIRES: RangeInclusive<u32> = 1..=86_400;
+/// Priority and weight of each server.
+type Weights = Vec<(u32, u32)>;
+/// How long a call may be without media, or without a connection, milliseconds.
+const GRACE: RangeInclusive<u32> = 1_000..=600_000;
 const ICE_GATHER_TIMEOUT: RangeInclusive<u32> = 0..=60_000;
 /// As RFC 4028, section 4.2, recommends.
 const SESSION_EXPIRES: Duration = Duration::from_secs(1800);
@@ -176,6 +180,35 @@ impl Options {
         }
     }
 
+    /// `servers`: URLs in order, or with priority and weight.
+    fn servers(&self) -> Option<(Vec<String>, Weights)> {
+        let value = self.field("servers")?;
+        if !Array::is_array(&value) {
+            return self.string_or_strings("servers").map(|urls| (urls, Vec::new()));
+        }
+        let (mut urls, mut weights) = (Vec::new(), Vec::new());
+        for (place, item) in value.unchecked_ref::<Array>().iter().enumerate() {
+            let place = u32::try_from(place).unwrap_or(u32::MAX);
+            let (url, weight) = match item.as_string() {
+                Some(url) => (Some(url), (place, 1)),
+                None => {
+                    let options = self.keep(Self::new("servers", &item))?;
+                    let priority = options.integer("priority", 0..=65_535).unwrap_or(place);
+                    let weight = options.integer("weight", 0..=65_535).unwrap_or(1);
+                    let url = options.string("url");
+                    self.keep(options.finish())?;
+                    (url, (priority, weight))
+                }
+            };
+            match url {
+                Some(url) => urls.push(url),
+                None => self.refuse("servers", "expected URLs, or objects with a url"),
+            }
+            weights.push(weight);
+        }
+        Some((urls, weights))
+    }
+
     fn function(&self, name: &str) -> Option<Function> {
         let value = self.field(name)?;
         if value.is_function() {
@@ -316,6 +349,7 @@ impl core::fmt::Debug for ProxyHeaders {
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
     servers: Vec<String>,
+    weights: Weights,
     uri: Option<Uri>,
     display_name: Option<String>,
     pub(crate) credentials: CredentialsSetting,
@@ -329,6 +363,8 @@ pub(crate) struct Settings {
     pub(crate) ice_servers: JsValue,
     pub(crate) ice_transport_policy: JsValue,
     ice_gather_timeout: Duration,
+    media_grace: Duration,
+    signalling_grace: Duration,
     codecs: Vec<String>,
     pub(crate) audio: Audio,
     pub(crate) playback: Playback,
@@ -348,6 +384,7 @@ impl Settings {
     pub(crate) fn new(provider: Rc<Provider>) -> Self {
         Self {
             servers: Vec::new(),
+            weights: Vec::new(),
             uri: None,
             display_name: None,
             credentials: CredentialsSetting::None,
@@ -361,6 +398,8 @@ impl Settings {
             ice_servers: JsValue::UNDEFINED,
             ice_transport_policy: JsValue::UNDEFINED,
             ice_gather_timeout: Duration::from_millis(500),
+            media_grace: Duration::from_secs(30),
+            signalling_grace: Duration::from_secs(60),
             codecs: Vec::new(),
             audio: Audio::Default,
             playback: Playback::Own,
@@ -388,7 +427,7 @@ impl Settings {
         let options = Options::new("config", config)?;
         let mut new = self.clone();
 
-        if let Some(servers) = options.string_or_strings("servers") {
+        if let Some((servers, weights)) = options.servers() {
             if servers.is_empty() {
                 options.refuse("servers", "at least one is needed");
             }
@@ -396,6 +435,7 @@ impl Settings {
                 options.keep(check_server_url(url));
             }
             new.servers = servers;
+            new.weights = weights;
         }
         if let Some(uri) = options.string("uri") {
             new.uri = Uri::parse(&uri)
@@ -441,6 +481,8 @@ impl Settings {
             new.ice_transport_policy = policy.into();
         }
         update(&mut new.ice_gather_timeout, options.milliseconds("iceGatherTimeout", ICE_GATHER_TIMEOUT));
+        update(&mut new.media_grace, options.milliseconds("mediaGrace", GRACE));
+        update(&mut new.signalling_grace, options.milliseconds("signallingGrace", GRACE));
         update(&mut new.codecs, options.strings("codecs"));
         update(&mut new.audio, options.audio());
         let element = options.raw("audioElement");
@@ -489,6 +531,11 @@ impl Settings {
         config.register = self.register;
         config.register_expires = self.register_expires;
         config.ice_gather_timeout = self.ice_gather_timeout;
+        config.media_grace = self.media_grace;
+        config.signalling_grace = self.signalling_grace;
+        if !self.servers.is_empty() {
+            config.weights.clone_from(&self.weights);
+        }
         config.session_timers = self.session_timers.filter(|_| self.provider.session_timers);
         if self.provider.redirects {
             config.redirects = self.redirects;
@@ -988,6 +1035,24 @@ mod tests {
     }
 
     #[test]
+    fn servers_come_in_order_or_with_priorities_and_weights() {
+        let server = |url: &str, priority: u32, weight: u32| {
+            object([("url", url.into()), ("priority", priority.into()), ("weight", weight.into())])
+        };
+        let servers = Array::of3(
+            &server("wss://a.example.com", 1, 10),
+            &server("wss://b.example.com", 1, 0),
+            &"wss://c.example.com".into(),
+        );
+        let uri = ("uri", "sip:alice@example.com".into());
+        let config = merge(&object([("servers", servers.into()), uri])).unwrap().phone_config().unwrap();
+        assert_eq!(config.servers.len(), 3);
+        assert_eq!(config.weights, [(1, 10), (1, 0), (2, 1)]);
+        let bad = object([("url", "wss://a.example.com".into()), ("weight", (-1).into())]);
+        assert!(refused(&object([("servers", Array::of1(&bad).into())])).message.starts_with("weight"));
+    }
+
+    #[test]
     fn every_error_names_its_field() {
         for (field, value) in [
             ("servers", JsValue::from("https://sip.example.com")),
@@ -1026,6 +1091,10 @@ mod tests {
             ("iceServers", Array::of1(&object([("urls", "turn:turn.example.com".into())])).into()),
             ("iceTransportPolicy", "none".into()),
             ("iceGatherTimeout", (-1).into()),
+            ("servers", Array::of1(&1.into()).into()),
+            ("servers", Array::of1(&object([("priority", 1.into())])).into()),
+            ("mediaGrace", 0.into()),
+            ("signallingGrace", "long".into()),
             ("codecs", "PCMA".into()),
             ("audio", "yes".into()),
             ("audioElement", Object::new().into()),

@@ -38,6 +38,12 @@ pub fn register_provider(provider: &JsValue) -> Result<(), JsValue> {
     PROVIDERS.with_borrow_mut(|providers| providers.register(provider)).map_err(|error| error::to_js(&error))
 }
 
+/// For the entry of the package: how it makes the workers that keep the time while the page is hidden.
+#[wasm_bindgen(js_name = useTimerWorkers, skip_typescript)]
+pub fn use_timer_workers(make: js_sys::Function) {
+    crate::browser::clock::use_workers(make);
+}
+
 /// A SIP phone for one account.
 #[wasm_bindgen]
 pub struct DialStrategy {

@@ -33,8 +33,8 @@ use crate::browser::websocket::{Socket, SocketEvent};
 use crate::dial::strategy::StrategyName;
 use crate::error::{Error, ErrorCode};
 use crate::phone::{
-    CallId, CallState, ConnectionState, CredentialsId, DialStage, EndReason, Event, Input, LockId, LogLevel,
-    MediaCommand, MediaSeq, Output, Phone, ProxyId, RegistrationState, RequestId, SocketId,
+    CallId, CallState, ConnectionState, CredentialsId, DialStage, EndReason, Event, Hint, Input, LockId,
+    LogLevel, MediaCommand, MediaSeq, Output, Phone, ProxyId, RegistrationState, RequestId, SocketId,
 };
 use crate::time::Instant;
 
@@ -66,6 +66,7 @@ pub(crate) struct State {
     /// The headers that the application last gave for the proxy, for requests that cannot wait. In memory only.
     pub(super) last_headers: Option<Vec<(String, String)>>,
     page_hide: Option<Listener>,
+    hints: Vec<Listener>,
     /// Nobody needs this driver any more once its last request is answered.
     pub(super) over: bool,
     pub(super) originated: Option<Originated>,
@@ -145,6 +146,7 @@ impl Driver {
                 asked: Vec::new(),
                 last_headers: None,
                 page_hide: None,
+                hints: Vec::new(),
                 over: false,
                 originated: None,
                 calls: Vec::new(),
@@ -254,6 +256,9 @@ impl Driver {
 
     /// Hands in what happened outside, and does what follows.
     pub(super) fn feed(&self, input: Input) {
+        if self.clock.has_slept() {
+            self.with_phone(|phone, now| phone.handle_input(now, Input::Hint(Hint::Woken)));
+        }
         self.with_phone(|phone, now| phone.handle_input(now, input));
         self.drain();
     }
@@ -288,6 +293,7 @@ impl Driver {
         self.draining.set(false);
         self.arm_timer();
         self.watch_page();
+        self.watch_hints();
         self.let_go();
     }
 
@@ -521,6 +527,41 @@ impl Driver {
             web_sys::window().filter(|_| wanted).map(|window| page::on_hide(&window, Box::new(hidden)));
         let old = self.with(|state| core::mem::replace(&mut state.page_hide, listener));
         drop(old);
+    }
+
+    /// Listens for what the browser tells as long as there is a connection, or is to be one.
+    fn watch_hints(&self) {
+        let (wanted, watching) =
+            self.with(|state| (state.connection != ConnectionState::Disconnected, !state.hints.is_empty()));
+        if wanted == watching {
+            return;
+        }
+        let hint = {
+            let me = self.me.clone();
+            move |hint| {
+                if let Some(driver) = Self::alive(&me) {
+                    driver.feed(Input::Hint(hint));
+                }
+            }
+        };
+        let me = self.me.clone();
+        let changed = move || {
+            if let Some(driver) = Self::alive(&me) {
+                driver.keep_time(true);
+            }
+        };
+        let window = web_sys::window().filter(|_| wanted);
+        let hints =
+            window.map(|window| page::on_hint(&window, Rc::new(hint), Box::new(changed))).unwrap_or_default();
+        let old = self.with(|state| core::mem::replace(&mut state.hints, hints));
+        drop(old);
+        self.keep_time(wanted);
+    }
+
+    /// Timers of hidden pages are throttled.
+    fn keep_time(&self, wanted: bool) {
+        let hidden = web_sys::window().is_some_and(|window| page::is_hidden(&window));
+        self.timer.set_hidden(self.clock.now(), wanted && hidden);
     }
 
     // ---- tones

@@ -26,6 +26,6 @@ mod proxy;
 mod subscription;
 
 pub use call::Call;
-pub use dial_strategy::{DialStrategy, register_provider};
+pub use dial_strategy::{DialStrategy, register_provider, use_timer_workers};
 pub use originated_call::{OriginatedCall, originate_call};
 pub use subscription::Subscription;

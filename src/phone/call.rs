@@ -60,6 +60,8 @@ pub(super) enum Job {
     Reinvite,
     /// Set the answer that came in an ACK.
     AckAnswer,
+    /// Set the answer that came in a PRACK.
+    PrackAnswer,
     /// The offer of our re-INVITE.
     OurOffer,
     /// Set the answer to our re-INVITE.

@@ -166,8 +166,9 @@ impl Flow {
 
 impl Phone {
     pub(super) fn start_connecting(&mut self) {
-        if let Some((servers, uri, register)) = self.next_account.take() {
+        if let Some(((servers, weights), uri, register)) = self.next_account.take() {
             self.config.servers = servers;
+            self.config.weights = weights;
             self.config.uri = uri;
             self.config.register = register;
             self.authenticator.forget_realms();

@@ -149,11 +149,30 @@ impl Phone {
     pub(super) fn start_progress(&mut self, id: CallId) -> Result<(), Error> {
         let call = self.incoming_call(id)?;
         let offer = call.invite.as_ref().and_then(|invite| super::sdp_body(&invite.headers, &invite.body));
-        let Some(offer) = offer.filter(|_| call.job.is_none() && call.early_answer.is_none()) else {
-            return Err(Error::new(ErrorCode::InvalidState, "The call has no offer to answer early"));
+        let free = call.job.is_none() && call.early_answer.is_none();
+        let command = match offer {
+            Some(offer) if free => MediaCommand::CreateAnswer { offer },
+            None if free && self.is_late_offer(id) && self.takes_reliable(id) => MediaCommand::CreateOffer,
+            _ => {
+                let error = Error::new(ErrorCode::InvalidState, "The call has no offer to answer early");
+                return Err(error);
+            }
         };
-        self.media_job(id, Job::Progress, MediaCommand::CreateAnswer { offer });
+        self.media_job(id, Job::Progress, command);
         Ok(())
+    }
+
+    /// The answer to the offer of our 183 is set.
+    pub(super) fn prack_answer_applied(&mut self, id: CallId) {
+        let Some(call) = self.calls.get(&id) else { return };
+        match call.phase {
+            Phase::Alerting if call.answer_wanted => {
+                self.set_call_state(id, CallState::Connecting);
+                self.continue_answer(id);
+            }
+            Phase::Confirmed => self.continue_offer(id),
+            _ => {}
+        }
     }
 
     /// The 183's answer is ready.
@@ -317,6 +336,11 @@ impl Phone {
             EndCause::Failed(error) => error.clone(),
             _ => super::call_ended(),
         };
+        // An offer before the answer that has not been answered.
+        let reinvite = call.reinvite.take();
+        if let Some(reinvite) = reinvite {
+            self.respond_in_dialog(id, reinvite.tx, 487, None);
+        }
         if let Some(tx) = tx {
             self.respond_in_dialog(id, tx, status, None);
         }

@@ -93,6 +93,7 @@ impl Phone {
                     | Job::EarlyAnswer
                     | Job::FinalAnswer
                     | Job::AckAnswer
+                    | Job::PrackAnswer
                     | Job::OurAnswer => {}
                 }
             }
@@ -106,6 +107,7 @@ impl Phone {
                         self.incoming_up(id);
                         self.continue_offer(id);
                     }
+                    Job::PrackAnswer => self.prack_answer_applied(id),
                     Job::OurAnswer => self.our_answer_applied(id),
                     Job::Microphone
                     | Job::Offer
@@ -126,7 +128,11 @@ impl Phone {
     pub(super) fn on_media_error(&mut self, id: CallId, job: Job, error: &MediaError) {
         match job {
             Job::Offer | Job::Microphone => self.fail_outgoing(id, media_error(error), EndedBy::Local),
-            Job::Answer | Job::Progress => self.answer_failed(id, error),
+            Job::PrackAnswer if self.calls.get(&id).is_some_and(|call| call.is_up()) => {
+                let cause = EndCause::Failed(media_error(error));
+                self.end_with_bye(id, cause, EndedBy::Local, Some("SIP;cause=488"));
+            }
+            Job::Answer | Job::Progress | Job::PrackAnswer => self.answer_failed(id, error),
             // Early media that cannot be played is no reason to give up the call.
             Job::EarlyAnswer => {
                 self.log(LogLevel::Warn, format_args!("the early media could not be set"));

@@ -306,6 +306,9 @@ impl TimerKey {
     }
 }
 
+/// URLs with their priorities and weights.
+type Servers = (Vec<String>, Vec<(u32, u32)>);
+
 /// A challenged request that waits for the application's credentials.
 #[derive(Debug)]
 struct Question {
@@ -324,7 +327,7 @@ struct Question {
 pub struct Phone {
     config: PhoneConfig,
     /// `servers`, `uri` and `register` that wait for the end of the connection.
-    next_account: Option<(Vec<String>, Uri, bool)>,
+    next_account: Option<(Servers, Uri, bool)>,
     entropy: Box<dyn Entropy>,
     now: Instant,
     out: Vec<Output>,
@@ -461,10 +464,11 @@ impl Phone {
         // The names of the connection change places, so that the new ones wait and the old ones stay.
         let mut config = config;
         core::mem::swap(&mut config.servers, &mut self.config.servers);
+        core::mem::swap(&mut config.weights, &mut self.config.weights);
         core::mem::swap(&mut config.uri, &mut self.config.uri);
         core::mem::swap(&mut config.register, &mut self.config.register);
         let new = core::mem::replace(&mut self.config, config);
-        self.next_account = Some((new.servers, new.uri, new.register));
+        self.next_account = Some(((new.servers, new.weights), new.uri, new.register));
     }
 
     /// Opens the connection and registers; ends in [`Event::ConnectDone`]. While connected it reports success

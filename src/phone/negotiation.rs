@@ -380,7 +380,7 @@ impl Phone {
         self.take_offer(id, tx, request, seq);
     }
 
-    fn take_offer(&mut self, id: CallId, tx: TxId, request: &Request, seq: u32) {
+    pub(super) fn take_offer(&mut self, id: CallId, tx: TxId, request: &Request, seq: u32) {
         let Some(call) = self.calls.get_mut(&id) else { return };
         let offer = super::sdp_body(&request.headers, &request.body);
         let info = offer.as_deref().and_then(sdp::parse);
@@ -423,12 +423,36 @@ impl Phone {
     pub(super) fn on_update(&mut self, id: CallId, tx: TxId, request: &Request, seq: u32) {
         let Some(call) = self.calls.get_mut(&id) else { return };
         if request.body.is_empty() {
-            if let Some(dialog) = call.dialog.as_mut() {
+            // Of this fork, where there are several.
+            let tag = request.headers.from_tag().unwrap_or_default();
+            if let Some(dialog) = call.dialog_to(&tag) {
                 dialog.refresh_target(&request.headers);
             }
             self.respond_in_dialog(id, tx, 200, None);
             return;
         }
+        // Our INVITE's offer is open. Where a reliable 1xx has answered it, the browser holds that answer as a
+        // provisional one until the call is answered, and cannot take another offer.
+        let inviting = match call.phase {
+            Phase::Preparing | Phase::Inviting | Phase::Applying => {
+                let tag = request.headers.from_tag().unwrap_or_default();
+                let mut forks = call.early.iter();
+                let answered = forks.any(|early| {
+                    early.dialog.remote_tag == tag && early.rseq.is_some() && early.sdp.is_some()
+                });
+                Some(if answered { 488 } else { 491 })
+            }
+            _ => None,
+        };
+        if let Some(status) = inviting {
+            self.respond_in_dialog(id, tx, status, None);
+            return;
+        }
+        if call.phase != Phase::Confirmed && self.takes_early_offer(id) {
+            self.take_offer(id, tx, request, seq);
+            return;
+        }
+        let Some(call) = self.calls.get_mut(&id) else { return };
         let offered = call.pending_ok.as_ref().is_some_and(|ok| ok.offered);
         if offered || call.our_offer.is_some_and(|offer| offer.open.is_some()) {
             self.respond_in_dialog(id, tx, 491, None);
@@ -454,10 +478,11 @@ impl Phone {
         let Some(call) = self.calls.get_mut(&id) else { return };
         let Some(reinvite) = call.reinvite.take() else { return };
         call.agreed_hold = reinvite.local_hold;
+        // UPDATE or PRACK: nothing acknowledges its 200.
         let update = self
             .transactions
             .server(reinvite.tx)
-            .is_some_and(|entry| entry.tx.request.method == Method::Update);
+            .is_some_and(|entry| entry.tx.request.method != Method::Invite);
         let text = self.respond_in_dialog(id, reinvite.tx, 200, Some(sdp));
         self.set_remote_hold(id, reinvite.remote_hold);
         if update {

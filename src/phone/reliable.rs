@@ -2,8 +2,9 @@
 
 use core::time::Duration;
 
+use super::call::{Job, Phase};
 use super::transactions::{Owner, TxId};
-use super::{CallId, CallTimer, EndCause, EndedBy, LogLevel, Phone, TimerKey};
+use super::{CallId, CallTimer, EndCause, EndedBy, LogLevel, MediaCommand, Phone, TimerKey};
 use crate::error::{Error, ErrorCode};
 use crate::sip::auth::Attempt;
 use crate::sip::header::parse_u32;
@@ -25,7 +26,7 @@ pub(super) struct Reliable {
     next: Option<(u16, Option<String>)>,
     /// The 200 that waits: its description, and whether that is an offer.
     ok: Option<(String, bool)>,
-    /// An answer has been acknowledged.
+    /// Offer and answer have been exchanged, and that has been acknowledged.
     answered: bool,
 }
 
@@ -36,6 +37,8 @@ struct Pending {
     until: Instant,
     /// It holds an answer.
     answers: bool,
+    /// It holds our offer: the PRACK holds the answer.
+    offers: bool,
 }
 
 impl Phone {
@@ -106,11 +109,12 @@ impl Phone {
         let Some(reliable) = self.calls.get_mut(&id).and_then(|call| call.reliable.as_mut()) else { return };
         reliable.rseq = reliable.rseq.saturating_add(1);
         let rseq = reliable.rseq.to_string();
-        let answers = sdp.is_some();
+        let offers = sdp.is_some() && self.is_late_offer(id) && !self.is_answered_reliably(id);
+        let answers = sdp.is_some() && !offers;
         let headers =
             [("Contact", contact.as_str()), ("Allow", super::ALLOW), ("Require", "100rel"), ("RSeq", &rseq)];
         let text = self.respond_with(tx, status, Some(id), &headers, sdp);
-        let pending = Pending { text, interval: T1, until: self.now + T64, answers };
+        let pending = Pending { text, interval: T1, until: self.now + T64, answers, offers };
         if let Some(reliable) = self.calls.get_mut(&id).and_then(|call| call.reliable.as_mut()) {
             reliable.pending = Some(pending);
             self.timers.set(TimerKey::Call(id, CallTimer::Reliable1xx), self.now + T1);
@@ -122,11 +126,25 @@ impl Phone {
         let Some(reliable) = self.calls.get_mut(&id).and_then(|call| call.reliable.as_mut()) else {
             return false;
         };
-        let waits = reliable.pending.as_ref().is_some_and(|pending| pending.answers);
+        let waits = reliable.pending.as_ref().is_some_and(|pending| pending.answers || pending.offers);
         if waits {
             reliable.ok = Some((sdp.to_owned(), offered));
         }
         waits
+    }
+
+    /// The INVITE has no offer: ours is in the 200, or in a reliable 1xx.
+    pub(super) fn is_late_offer(&self, id: CallId) -> bool {
+        self.calls.get(&id).and_then(|call| call.invite.as_ref()).is_some_and(|invite| invite.body.is_empty())
+    }
+
+    /// Whether a 1xx can hold an offer: only a reliable one may (RFC 3262, section 5).
+    pub(super) fn takes_reliable(&self, id: CallId) -> bool {
+        let invite = self.calls.get(&id).and_then(|call| call.invite.as_ref());
+        invite.is_some_and(|invite| {
+            invite.headers.contains_token("Require", "100rel")
+                || (self.config.reliable_provisional && invite.headers.contains_token("Supported", "100rel"))
+        })
     }
 
     /// The answer has been acknowledged already: the 200 does not repeat it (RFC 3262, section 5).
@@ -139,7 +157,11 @@ impl Phone {
         let mut parts = rack.split_ascii_whitespace();
         let (rseq, seq, method) = (parts.next(), parts.next(), parts.next());
         let (rseq, seq) = (rseq.and_then(parse_u32), seq.and_then(parse_u32));
-        let Some(call) = self.calls.get_mut(&id) else { return };
+        let over = self.calls.get(&id).is_none_or(|call| call.phase == Phase::Terminating);
+        let Some(call) = self.calls.get_mut(&id).filter(|_| !over) else {
+            self.respond(tx, 481);
+            return;
+        };
         let invite_tx = call.invite_tx;
         let acknowledged = call
             .reliable
@@ -152,16 +174,47 @@ impl Phone {
             self.respond(tx, 481);
             return;
         };
-        reliable.answered |= pending.answers;
+        let settled = reliable.answered;
+        reliable.answered |= pending.answers || pending.offers;
         let (next, ok) = (reliable.next.take(), reliable.ok.take());
         self.timers.clear(TimerKey::Call(id, CallTimer::Reliable1xx));
-        // An offer in it is not agreed to: the call goes on with what has been agreed.
-        self.respond_with(tx, if request.body.is_empty() { 200 } else { 488 }, Some(id), &[], None);
+        if pending.offers {
+            self.respond_with(tx, 200, Some(id), &[], None);
+            match super::sdp_body(&request.headers, &request.body) {
+                Some(answer) => {
+                    let command = MediaCommand::SetAnswer { answer, provisional: false };
+                    self.media_job(id, Job::PrackAnswer, command);
+                }
+                None => {
+                    let error = Error::new(ErrorCode::NotAcceptable, "The caller sent no media answer");
+                    self.refuse(id, 488, EndCause::Failed(error), EndedBy::Network);
+                    return;
+                }
+            }
+        } else if request.body.is_empty() {
+            self.respond_with(tx, 200, Some(id), &[], None);
+        } else if (settled || pending.answers) && self.takes_early_offer(id) {
+            self.take_offer(id, tx, request, request.headers.seq().unwrap_or(0));
+        } else {
+            // It is not agreed to: the call goes on with what has been agreed.
+            self.respond_with(tx, 488, Some(id), &[], None);
+        }
         match (ok, next, invite_tx) {
             (Some((sdp, offered)), ..) => self.send_ok(id, sdp, offered),
             (None, Some((status, sdp)), Some(invite)) => self.send_reliably(id, invite, status, sdp),
             _ => {}
         }
+    }
+
+    /// Before the call is answered another offer can be agreed to once the first exchange is over, which only a PRACK
+    /// tells (RFC 3262, section 5, RFC 3311, section 5.2).
+    pub(super) fn takes_early_offer(&self, id: CallId) -> bool {
+        self.is_answered_reliably(id)
+            && self.calls.get(&id).is_some_and(|call| {
+                matches!(call.phase, Phase::Alerting | Phase::Accepted)
+                    && call.job.is_none()
+                    && call.reinvite.is_none()
+            })
     }
 
     /// Whatever it is, the final response to the INVITE decides.

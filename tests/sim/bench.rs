@@ -482,7 +482,7 @@ pub struct Caller {
     pub tag: String,
     pub to_tag: Option<String>,
     pub seq: u32,
-    branch: u32,
+    pub branch: u32,
 }
 
 impl Caller {

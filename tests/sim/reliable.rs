@@ -3,8 +3,8 @@
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
-use crate::bench::{ANSWER, Bench, Caller, OFFER, answer, ms, secs, send, with_sdp};
-use wasm_softphone::phone::{CallId, CallState};
+use crate::bench::{ANSWER, Bench, Caller, Media, OFFER, answer, ms, secs, send, with_sdp};
+use wasm_softphone::phone::{CallId, CallState, MediaCommand};
 use wasm_softphone::sip::message::{Request, Response};
 
 /// A reliable 1xx of the far end.
@@ -187,4 +187,172 @@ fn cancelled_while_a_prack_is_awaited() {
     assert!(bench.end_of(id).is_some());
     bench.pass(secs(60));
     bench.nothing_sent();
+}
+
+// ---- offers and answers before the answer to the call
+
+/// A call that we answer early and reliably; that has been acknowledged, if `with` says how.
+fn answered_early(with: Option<&str>) -> (Bench, Caller, CallId) {
+    let (mut bench, mut caller, id) = called("Supported");
+    bench.take_response(180);
+    bench.phone.progress(bench.now, id).unwrap();
+    bench.drain();
+    let early = bench.take_response(183);
+    caller.to_tag = early.headers.to_tag();
+    if let Some(body) = with {
+        let mut prack = prack(&mut caller, &early);
+        if !body.is_empty() {
+            prack.headers.push("Content-Type", "application/sdp");
+            prack.body = body.into();
+        }
+        send(&mut bench, &prack);
+    }
+    (bench, caller, id)
+}
+
+fn renegotiated(bench: &Bench) -> usize {
+    let is = |command: &MediaCommand| matches!(command, MediaCommand::Renegotiate { .. });
+    bench.jobs.iter().filter(|(_, _, command)| is(command)).count()
+}
+
+#[test]
+fn an_offer_in_an_update_before_the_answer_is_agreed_to_once_the_first_is_settled() {
+    let (mut bench, mut caller, _) = answered_early(None);
+    let early = caller.request("UPDATE", Some(OFFER));
+    send(&mut bench, &early);
+    let lines = bench.lines();
+    assert_eq!(lines, ["500 UPDATE"], "our answer has not been acknowledged");
+
+    let (mut bench, mut caller, id) = answered_early(Some(""));
+    assert_eq!(bench.lines(), ["200 PRACK"]);
+    let update = caller.request("UPDATE", Some(OFFER));
+    send(&mut bench, &update);
+    let ok = bench.take_response(200);
+    assert_eq!(
+        (ok.headers.cseq().unwrap().method.as_str(), ok.body.as_slice()),
+        ("UPDATE", ANSWER.as_bytes())
+    );
+    assert_eq!(renegotiated(&bench), 1);
+    assert_eq!(bench.phone.call(id).unwrap().state, CallState::EarlyMedia);
+    bench.answer(id);
+    assert!(bench.take_response(200).body.is_empty());
+    send(&mut bench, &caller.ack(1, None));
+    assert_eq!(bench.phone.call(id).unwrap().state, CallState::Active);
+    bench.pass(secs(40));
+    bench.nothing_sent();
+}
+
+#[test]
+fn an_offer_in_a_prack_is_answered_in_its_200() {
+    let (mut bench, mut caller, id) = answered_early(Some(OFFER));
+    let ok = bench.take_response(200);
+    assert_eq!(
+        (ok.headers.cseq().unwrap().method.as_str(), ok.body.as_slice()),
+        ("PRACK", ANSWER.as_bytes())
+    );
+    assert_eq!(renegotiated(&bench), 1);
+    bench.answer(id);
+    bench.take_response(200);
+    send(&mut bench, &caller.ack(1, None));
+    assert_eq!(bench.phone.call(id).unwrap().state, CallState::Active);
+}
+
+#[test]
+fn cancelled_while_an_update_is_answered() {
+    let (mut bench, mut caller, id) = answered_early(Some(""));
+    bench.lines();
+    bench.media = Media::Manual;
+    let update = caller.request("UPDATE", Some(OFFER));
+    send(&mut bench, &update);
+    bench.nothing_sent();
+    (caller.seq, caller.branch, caller.to_tag) = (1, 1, None);
+    send(&mut bench, &caller.cancel());
+    assert_eq!(bench.lines(), ["200 CANCEL", "487 UPDATE", "487 INVITE"]);
+    assert!(bench.end_of(id).is_some() && bench.media_closed(id));
+}
+
+/// An INVITE without an offer, from a caller who takes reliable 1xx.
+fn called_late() -> (Bench, Caller, CallId) {
+    let mut bench = Bench::online();
+    let mut caller = Caller::new("late");
+    let mut invite = caller.request("INVITE", None);
+    invite.headers.push("Supported", "100rel");
+    send(&mut bench, &invite);
+    let id = bench.incoming();
+    bench.take_response(180);
+    (bench, caller, id)
+}
+
+#[test]
+fn our_offer_in_a_reliable_1xx_is_answered_in_the_prack() {
+    let (mut bench, mut caller, id) = called_late();
+    bench.phone.progress(bench.now, id).unwrap();
+    bench.drain();
+    let early = bench.take_response(183);
+    assert_eq!((early.body.as_slice(), early.headers.get("Require")), (OFFER.as_bytes(), Some("100rel")));
+    // Answered by the user before the PRACK has come: the 200 follows it.
+    bench.answer(id);
+    bench.nothing_sent();
+    caller.to_tag = early.headers.to_tag();
+    let mut prack = prack(&mut caller, &early);
+    prack.headers.push("Content-Type", "application/sdp");
+    prack.body = ANSWER.into();
+    send(&mut bench, &prack);
+    let set = MediaCommand::SetAnswer { answer: ANSWER.into(), provisional: false };
+    assert!(bench.jobs.iter().any(|(_, _, command)| *command == set));
+    assert_eq!(bench.take_response(200).headers.cseq().unwrap().method.as_str(), "PRACK");
+    assert!(bench.take_response(200).body.is_empty());
+    send(&mut bench, &caller.ack(1, None));
+    assert_eq!(bench.phone.call(id).unwrap().state, CallState::Active);
+}
+
+#[test]
+fn a_prack_without_the_answer_or_with_a_bad_one_ends_the_call() {
+    for body in [None, Some("v=0\r\nnonsense")] {
+        let (mut bench, mut caller, id) = called_late();
+        bench.phone.progress(bench.now, id).unwrap();
+        bench.drain();
+        let early = bench.take_response(183);
+        caller.to_tag = early.headers.to_tag();
+        let mut prack = prack(&mut caller, &early);
+        if let Some(body) = body {
+            prack.headers.push("Content-Type", "application/sdp");
+            prack.body = body.into();
+            bench.media = Media::Fails;
+        }
+        send(&mut bench, &prack);
+        assert_eq!(bench.lines(), ["200 PRACK", "488 INVITE"]);
+        assert_eq!(bench.end_of(id).and_then(|end| end.sip_status), Some(488));
+        assert!(bench.media_closed(id));
+    }
+    // To who cannot take it reliably, no offer goes out in a 1xx.
+    let mut bench = Bench::online();
+    let mut caller = Caller::new("late");
+    let invite = caller.request("INVITE", None);
+    send(&mut bench, &invite);
+    let id = bench.incoming();
+    assert!(bench.phone.progress(bench.now, id).is_err());
+}
+
+/// We are the caller.
+#[test]
+fn an_update_before_the_answer_to_our_call() {
+    let mut bench = Bench::online();
+    bench.dial("sip:bob@example.com");
+    let invite = bench.take_request("INVITE");
+    bench.reply(&answer(&invite, 180, "b"));
+    let mut callee = Caller::callee(&invite, "b");
+    let crossing = callee.request("UPDATE", Some(OFFER));
+    send(&mut bench, &crossing);
+    assert_eq!(bench.lines(), ["491 UPDATE"], "our offer is open (RFC 3311, section 5.2)");
+    let mut moved = callee.request("UPDATE", None);
+    moved.headers.set("Contact", "<sip:bob@moved.example.com>");
+    send(&mut bench, &moved);
+    assert_eq!(bench.lines(), ["200 UPDATE"]);
+    // The fork's target is the new one.
+    bench.reply(&with_sdp(reliable(&invite, 183, "b", 1), ANSWER));
+    assert_eq!(bench.take_request("PRACK").uri, "sip:bob@moved.example.com");
+    let settled = callee.request("UPDATE", Some(OFFER));
+    send(&mut bench, &settled);
+    assert_eq!(bench.lines(), ["488 UPDATE"]);
 }
