@@ -820,7 +820,7 @@ impl Phone {
         call.end_reason = Some(reason.clone());
         call.phase = Phase::Terminating;
         call.job = None;
-        call.reinvite = None;
+        let reinvite = call.reinvite.take();
         let error = error.unwrap_or_else(call_ended);
         let dial_failed =
             call.direction == Direction::Outgoing && !core::mem::replace(&mut call.dial_done, true);
@@ -848,6 +848,9 @@ impl Phone {
                 entry.owner = Owner::Nobody;
                 infos += 1;
             }
+        }
+        if let Some(reinvite) = reinvite {
+            self.respond_in_dialog(id, reinvite.tx, 487, None);
         }
         self.end_transfers(id, sip_status, dial_failed);
         self.hold_ended(id);
@@ -1036,14 +1039,9 @@ impl Phone {
             return;
         };
         // A re-INVITE can be cancelled too; the call goes on.
-        let reinvite =
-            self.calls.get_mut(&id).and_then(|call| call.reinvite.take_if(|pending| pending.tx == invite));
-        if let Some(reinvite) = reinvite {
-            if let Some(call) = self.calls.get_mut(&id) {
-                call.job = None;
-            }
-            self.respond_in_dialog(id, reinvite.tx, 487, None);
-            self.media_order(id, MediaCommand::Rollback);
+        let reinvite = self.calls.get(&id).and_then(|call| call.reinvite);
+        if reinvite.is_some_and(|pending| pending.tx == invite) {
+            self.abandon_offer_of_theirs(id);
         } else {
             self.on_cancelled(id, request);
         }

@@ -181,7 +181,7 @@ impl Phone {
             let tag = dialog.remote_tag.clone();
             let at = call.early.iter().position(|early| early.dialog.remote_tag == tag);
             if at.is_none() && call.early.len() < MAX_FORKS && response.status != 199 {
-                call.early.push(Early { dialog, sdp: None, rseq: None });
+                call.early.push(Early { dialog, sdp: None, rseq: None, answered: false });
             }
             if !self.acknowledge_provisional(id, &tag, response) {
                 return;
@@ -194,6 +194,8 @@ impl Phone {
             if speaks && let Some(at) = call.early.iter().position(|early| early.dialog.remote_tag == tag) {
                 let mut early = call.early.remove(at);
                 early.sdp = sdp;
+                early.answered |=
+                    early.rseq.is_some() && response.headers.contains_token("Require", "100rel");
                 call.early.push(early);
             }
         }
@@ -214,7 +216,7 @@ impl Phone {
         }
         let last = call.early.iter().rev().find_map(|early| early.sdp.as_ref());
         match last {
-            Some(answer) if call.early_heard.as_ref() != Some(answer) => {
+            Some(answer) if call.settled.is_none() && call.early_heard.as_ref() != Some(answer) => {
                 let answer = answer.clone();
                 call.early_heard = Some(answer.clone());
                 self.media_job(id, Job::EarlyAnswer, MediaCommand::SetAnswer { answer, provisional: true });
@@ -304,11 +306,16 @@ impl Phone {
         });
         let ack = ack_text(request, &mut dialog, &via);
         call.acks.extend(ack.clone().map(|ack| (dialog.remote_tag.clone(), ack)));
+        let settled = call.settled.take().map(|tag| tag == dialog.remote_tag);
         call.dialog = Some(dialog);
         self.session_answered(id, response);
         self.timers.clear(TimerKey::Call(id, CallTimer::Ring));
         if let Some(ack) = ack {
             self.transmit(ack, true);
+        }
+        if let Some(with_it) = settled {
+            self.answered_after_offers(id, with_it);
+            return;
         }
         // A 2xx without SDP after a 1xx with it: against RFC 3261, section 13.2.1, but gateways do it.
         match response_sdp(response).or(early_sdp) {
@@ -320,6 +327,20 @@ impl Phone {
                 self.end_with_bye(id, EndCause::Failed(error), EndedBy::Network, Some("SIP;cause=488"));
             }
         }
+    }
+
+    /// The 2xx after an offer of a fork that was taken: offer and answer have been exchanged, if it is of that fork.
+    /// Another one has an answer that cannot be used, and gets a new offer.
+    fn answered_after_offers(&mut self, id: CallId, with_it: bool) {
+        if !with_it {
+            self.abandon_offer_of_theirs(id);
+            self.set_remote_hold(id, false);
+            if let Some(call) = self.calls.get_mut(&id) {
+                call.recovery.begin_anew();
+            }
+        }
+        self.outgoing_up(id);
+        self.continue_offer(id);
     }
 
     /// The answer is set: the call is up.
