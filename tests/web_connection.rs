@@ -138,7 +138,8 @@ async fn a_lost_connection_comes_back_and_the_call_lives_on() {
         registrations.field("state").last().map(String::as_str) == Some("registered")
     })
     .await;
-    assert_eq!(call.state(), "active");
+    // The other side has agreed to the new way.
+    until("the call", || call.state() == "active").await;
     ok(call.hangup()).await;
     watch.restore();
     bye(phone).await;

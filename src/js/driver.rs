@@ -48,6 +48,7 @@ pub(crate) struct Driver {
     timer: Timer,
     pub(super) state: RefCell<State>,
     sessions: RefCell<Vec<(CallId, Rc<MediaSession>)>>,
+    sockets: RefCell<Vec<(SocketId, Rc<Socket>)>>,
     locks: RefCell<Vec<(LockId, WebLock)>>,
     pub(crate) listeners: Listeners,
     draining: Cell<bool>,
@@ -60,7 +61,6 @@ pub(crate) struct Driver {
 pub(crate) struct State {
     pub(crate) phone: Option<Phone>,
     pub(crate) settings: Rc<Settings>,
-    sockets: Vec<(SocketId, Rc<Socket>)>,
     /// What is asked of the call proxy and not answered yet.
     pub(super) asked: Vec<(ProxyId, Asked)>,
     /// The headers that the application last gave for the proxy, for requests that cannot wait. In memory only.
@@ -142,7 +142,6 @@ impl Driver {
             state: RefCell::new(State {
                 phone: None,
                 settings: Rc::new(settings),
-                sockets: Vec::new(),
                 asked: Vec::new(),
                 last_headers: None,
                 page_hide: None,
@@ -163,6 +162,7 @@ impl Driver {
                 keep: None,
             }),
             sessions: RefCell::default(),
+            sockets: RefCell::default(),
             locks: RefCell::default(),
             listeners: Listeners::default(),
             draining: Cell::new(false),
@@ -393,16 +393,16 @@ impl Driver {
             }
         };
         match Socket::open(url, Rc::new(report)) {
-            Ok(socket) => self.with(|state| state.sockets.push((id, Rc::new(socket)))),
+            Ok(socket) => self.sockets.borrow_mut().push((id, Rc::new(socket))),
             // A page served over https may not open ws:, for one.
             Err(_) => self.feed(Input::SocketClosed(id)),
         }
     }
 
     fn send(&self, id: SocketId, text: &str) {
-        let socket = self.with(|state| {
-            state.sockets.iter().find(|(socket, _)| *socket == id).map(|(_, socket)| socket.clone())
-        });
+        let sockets = self.sockets.borrow();
+        let socket = sockets.iter().find(|(socket, _)| *socket == id).map(|(_, socket)| socket.clone());
+        drop(sockets);
         if socket.is_some_and(|socket| socket.send(text).is_err()) {
             self.close_socket(id);
             self.feed(Input::SocketClosed(id));
@@ -410,7 +410,7 @@ impl Driver {
     }
 
     fn close_socket(&self, id: SocketId) {
-        let closed = self.with(|state| take_first(&mut state.sockets, |(socket, _)| *socket == id));
+        let closed = take_first(&mut self.sockets.borrow_mut(), |(socket, _)| *socket == id);
         drop(closed);
     }
 
@@ -920,6 +920,10 @@ impl Driver {
                 // Its destructor must not run during a panic.
                 core::mem::forget(session);
             }
+        }
+        // The server would go on calling a phone that answers no more.
+        if let Ok(mut sockets) = self.sockets.try_borrow_mut() {
+            sockets.clear();
         }
         // A new phone, here or on another page, needs them.
         if let Ok(mut locks) = self.locks.try_borrow_mut() {

@@ -112,4 +112,71 @@ mod tests {
         assert_eq!(code(&error), "transport");
         call(&phone, "free", &JsValue::UNDEFINED).unwrap();
     }
+
+    /// Runs this as JavaScript.
+    fn js(body: &str) -> JsValue {
+        Function::new_no_args(body).call0(&JsValue::UNDEFINED).unwrap()
+    }
+
+    async fn registered() -> JsValue {
+        let url =
+            option_env!("SANDBOX_URL").unwrap_or("http://127.0.0.1:8080").replace("http", "ws") + "/sip";
+        let credentials = object([("username", "alice".into()), ("password", "alice-secret".into())]);
+        let config = object([
+            ("servers", url.into()),
+            ("uri", "sip:alice@sandbox.test".into()),
+            ("credentials", credentials),
+        ]);
+        let phone = JsValue::from(DialStrategy::new(&config).unwrap());
+        settle(call(&phone, "connect", &JsValue::UNDEFINED).unwrap()).await.unwrap();
+        phone
+    }
+
+    async fn answered(phone: &JsValue) -> JsValue {
+        let result = settle(call(phone, "dial", &"sip:600@sandbox.test".into()).unwrap()).await.unwrap();
+        assert_eq!(get(&result, "success"), true);
+        get(&result, "call")
+    }
+
+    #[test]
+    async fn a_panic_in_a_call_turns_everything_off_and_the_next_phone_works() {
+        let restore: Function = js("const made = globalThis.made = [];
+            const spy = (name) => {
+                const Native = globalThis[name];
+                globalThis[name] = class extends Native {
+                    constructor(...given) { super(...given); made.push(this); }
+                };
+                return () => { globalThis[name] = Native; };
+            };
+            const undo = [spy('RTCPeerConnection'), spy('WebSocket')];
+            return () => { for (const one of undo) one(); };")
+        .unchecked_into();
+        let phone = registered().await;
+        let talking = answered(&phone).await;
+        let stream: web_sys::MediaStream = get(&talking, "localStream").unchecked_into();
+        let track: web_sys::MediaStreamTrack = stream.get_audio_tracks().get(0).unchecked_into();
+        assert_eq!(track.ready_state(), web_sys::MediaStreamTrackState::Live);
+
+        let driver = DRIVERS.with_borrow(|drivers| drivers.last().and_then(Weak::upgrade)).unwrap();
+        driver.stay_borrowed();
+        fail_all("panicked in a call");
+
+        assert_eq!(track.ready_state(), web_sys::MediaStreamTrackState::Ended);
+        assert_eq!(
+            js("return made.filter((one) => one.connectionState).map((pc) => pc.connectionState).join()"),
+            "closed"
+        );
+        // CLOSING or CLOSED
+        assert_eq!(
+            js("return made.filter((one) => one.url).every((socket) => socket.readyState >= 2)"),
+            true
+        );
+        call(&phone, "free", &JsValue::UNDEFINED).unwrap();
+
+        let phone = registered().await;
+        answered(&phone).await;
+        settle(call(&phone, "disconnect", &JsValue::UNDEFINED).unwrap()).await.unwrap();
+        call(&phone, "free", &JsValue::UNDEFINED).unwrap();
+        restore.call0(&JsValue::UNDEFINED).unwrap();
+    }
 }

@@ -474,9 +474,9 @@ impl Phone {
             return;
         }
         self.flow.settled = false;
-        if let Some(previous) = self.flow.previous.take() {
+        let previous = self.flow.previous.take();
+        if let Some(previous) = previous {
             self.out.push(Output::CloseSocket(previous.socket));
-            self.requests_interrupted(previous.socket, &error);
         }
         self.clear_timers(&[TimerKey::Move, TimerKey::Previous]);
         let last = self.flow.lost.replace(self.now);
@@ -497,6 +497,10 @@ impl Phone {
         }
         self.registration_interrupted();
         self.signalling_lost();
+        // Only now: what follows from it must not go over the socket that is gone.
+        if let Some(previous) = previous {
+            self.requests_interrupted(previous.socket, &error);
+        }
         self.everything_interrupted(socket, &error);
     }
 

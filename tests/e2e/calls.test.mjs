@@ -282,7 +282,7 @@ describe('the demo page', { timeout: 300_000 }, () => {
     await alice.inCall();
     await alice.hangUp();
     await alice.idle();
-    const trace = alice.page.getByRole('log');
+    const trace = alice.page.getByRole('log', { name: 'SIP trace' });
     for (const line of [/REGISTER sip:sandbox\.test SIP\/2\.0/, /SIP\/2\.0 401/, /INVITE sip:600@sandbox\.test/, /BYE /]) {
       await trace.getByText(line).first().waitFor();
     }

@@ -27,8 +27,9 @@ describe('hints of the browser', { timeout: 120_000 }, () => {
     context = await browser.newContext();
     await context.addInitScript(spySockets);
     page = await context.newPage();
+    await page.route('**/favicon.ico', (route) => route.fulfill({ status: 204 }));
     page.problems = watchPage(page, [/WebSocket connection to .* failed/, /net::ERR_/]);
-    await page.goto(sandbox.url);
+    await page.goto(`${sandbox.url}/demo.json`);
     await page.evaluate(async (port) => {
       const { default: init, DialStrategy } = await import('/pkg/index.js');
       await init();
@@ -98,7 +99,7 @@ describe('hints of the browser', { timeout: 120_000 }, () => {
       document.dispatchEvent(new Event('visibilitychange'));
       window.setTimeout = () => 0;
     });
-    assert.equal(page.workers().length, 1);
+    await until('a worker', () => page.workers().length === 1);
     const before = await page.evaluate(() => globalThis.spied.pings);
     // The next timer is the next keep-alive: 25 s at most.
     await until('a keep-alive', () => page.evaluate((count) => globalThis.spied.pings > count, before), { deadline: 40_000 });

@@ -238,7 +238,7 @@ impl Bench {
                 }
                 Output::Send { socket, text } => {
                     let open = self.sockets.contains(&socket) || self.socket == Some(socket);
-                    assert!(open, "sent over a socket that is not open: {text}");
+                    assert!(open, "sent over a socket that is not open: {socket:?} {text}");
                     match wire::parse(text.as_bytes()) {
                         Ok(Frame::Ping) => {
                             self.pings += 1;

@@ -5,63 +5,9 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use crate::bench::{ANSWER, Bench, Caller, OFFER, answer, secs, send, with_sdp};
 use crate::incoming::{answered, ringing};
-use wasm_softphone::entropy::{Entropy, SeededEntropy, below};
+use crate::sequence::{at, mutate};
+use wasm_softphone::entropy::SeededEntropy;
 use wasm_softphone::phone::{Event, Input, MediaState, SocketId};
-
-pub fn at(random: &mut SeededEntropy, len: usize) -> usize {
-    usize::try_from(below(random, u64::try_from(len.max(1)).unwrap())).unwrap()
-}
-
-/// Changes a message in one of the ways in which messages go wrong.
-pub fn mutate(random: &mut SeededEntropy, message: &[u8]) -> Vec<u8> {
-    let mut bytes = message.to_vec();
-    for _ in 0..=below(random, 3) {
-        let position = at(random, bytes.len());
-        match below(random, 6) {
-            0 => {
-                let mut byte = [0];
-                random.fill(&mut byte);
-                if let Some(at) = bytes.get_mut(position) {
-                    *at = byte[0];
-                }
-            }
-            1 => bytes.truncate(position),
-            2 => {
-                let end = (position + at(random, 40)).min(bytes.len());
-                bytes.drain(position..end);
-            }
-            3 => {
-                let end = (position + at(random, 200)).min(bytes.len());
-                let copy = bytes[position..end].to_vec();
-                let to = at(random, bytes.len());
-                bytes.splice(to..to, copy);
-            }
-            4 => {
-                let pieces: [&[u8]; 8] = [
-                    b"\r\n",
-                    b"\0",
-                    b"\"",
-                    b"<>",
-                    b";tag=",
-                    b"4294967296",
-                    b"\xff\xfe",
-                    b"\r\nRequire: x\r\n",
-                ];
-                let piece = pieces[at(random, pieces.len())];
-                bytes.splice(position..position, piece.iter().copied());
-            }
-            _ => {
-                let numbers: [&[u8]; 4] = [b"-1", b"99999999999999999999", b"0", b"2147483648"];
-                let number = numbers[at(random, numbers.len())];
-                if let Some(digit) = bytes.iter().skip(position).position(u8::is_ascii_digit) {
-                    let from = position + digit;
-                    bytes.splice(from..=from, number.iter().copied());
-                }
-            }
-        }
-    }
-    bytes
-}
 
 #[test]
 fn mutated_messages_in_every_state_neither_panic_nor_stick() {

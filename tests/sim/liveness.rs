@@ -467,3 +467,26 @@ fn a_throttled_tab_stays_registered() {
         assert_eq!(bench.opened.len(), 1);
     }
 }
+
+/// An offer that waits over the connection of before is given up when both are gone: its ACK goes out over the connection
+/// that is made next, not over the one that was lost.
+#[test]
+fn an_offer_over_the_old_connection_is_given_up_over_the_next_one() {
+    let mut bench = Bench::online();
+    let call = bench.dial("sip:bob@example.com");
+    let invite = bench.take_request("INVITE");
+    bench.reply(&with_sdp(answer(&invite, 200, "b"), ANSWER));
+    bench.take_request("ACK");
+    bench.phone.hold(bench.now, call).unwrap();
+    bench.drain();
+    let reinvite = bench.take_request("INVITE");
+    bench.input(Input::Hint(Hint::NetworkChanged));
+    assert_eq!(bench.sockets.len(), 2);
+    bench.sent.clear();
+    // The bench panics where anything is sent over a socket that is gone.
+    bench.cut();
+    assert_eq!(bench.opened.len(), 3);
+    let ack = bench.take_request("ACK");
+    assert_eq!(ack.headers.seq(), reinvite.headers.seq());
+    assert_eq!(bench.end_of(call), None);
+}

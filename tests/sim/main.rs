@@ -45,6 +45,7 @@ mod registration_extensions;
 mod reliable;
 mod replaces;
 mod scenarios;
+mod sequence;
 mod session_timer;
 mod subscription;
 mod tables;
