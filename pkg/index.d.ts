@@ -152,6 +152,8 @@ export interface SoftphoneError extends Error {
   readonly code: ErrorCode;
   /** The status of the SIP response that it comes from (RFC 3261, section 21). */
   readonly sipStatus?: number;
+  /** Seconds after which the server asks to try again (Retry-After; RFC 3261, section 20.33). */
+  readonly retryAfter?: number;
   /** The same may succeed later without another configuration. */
   readonly retryable: boolean;
   /** What to do about it, in one sentence. */
@@ -370,8 +372,9 @@ export interface CallEvents {
   /** The other side asks this phone to call somebody else (RFC 3515). `target` is a SIP URI and `referredBy` is not authenticated: ask the
    *  user, within a minute. accept() resolves with the new call at once; its outcome is in its own events. reject(): 603. */
   transferRequest: { target: string; referredBy?: string; accept(): Promise<Call>; reject(): Promise<void> };
-  /** With `redirects: "ask"`: where else the other side can be reached, best first. The call waits for follow() or hangup(). */
-  redirect: { targets: string[]; follow(index: number): Promise<void> };
+  /** With `redirects: "ask"`: where else the other side can be reached, best first. The call waits for follow(), decline() (it ends as
+   *  `redirected`) or hangup(), for as long as it may ring. Without a listener it is declined at once. */
+  redirect: { targets: string[]; follow(index: number): Promise<void>; decline(): Promise<void> };
   /** Another call takes the place of this one (RFC 3891), which ends. */
   replaced: { call: Call };
   /** The last event. */

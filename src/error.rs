@@ -203,6 +203,8 @@ pub struct ErrorParts {
     pub message: Cow<'static, str>,
     /// The SIP status that caused it (RFC 3261, section 21).
     pub sip_status: Option<u16>,
+    /// Seconds after which the server asks to try again (RFC 3261, section 20.33).
+    pub retry_after: Option<u32>,
     /// What to do about it; by default that of the code.
     pub hint: Option<Cow<'static, str>>,
 }
@@ -232,7 +234,7 @@ impl Error {
     #[inline(never)]
     fn build(code: ErrorCode, message: Cow<'static, str>) -> Self {
         let hint = code.hint().map(Cow::Borrowed);
-        Self(Box::new(ErrorParts { code, message, sip_status: None, hint }))
+        Self(Box::new(ErrorParts { code, message, sip_status: None, retry_after: None, hint }))
     }
 
     /// The same error with another hint.

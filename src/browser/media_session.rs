@@ -1132,6 +1132,54 @@ mod tests {
         }
     }
 
+    /// The answer to an offer of this fork.
+    async fn offer_of(fork: &Side, caller: &Side) -> String {
+        let (_, answer) = renegotiate(fork, Direction::SendRecv, caller, Direction::SendRecv).await;
+        answer
+    }
+
+    #[test]
+    async fn a_fork_renegotiates_before_it_answers_and_another_gets_a_new_offer() {
+        let caller = Side::new(Audio::Default);
+        caller.run(MediaCommand::CreateOffer);
+        let offer = caller.local().await;
+        let (first, _) = fork(&caller, &offer, true).await;
+        let answer = offer_of(&first, &caller).await;
+        assert_eq!(line(&answer), "a=sendrecv");
+        assert!(talk(&caller, &first).await);
+        // The same once more: by now nothing is provisional any more.
+        offer_of(&first, &caller).await;
+        assert!(talk(&caller, &first).await);
+        // Another one has answered the first offer, which cannot be taken any more.
+        let second = Side::new(Audio::Default);
+        second.run(MediaCommand::CreateAnswer { offer });
+        second.local().await;
+        caller.run(MediaCommand::RestartIce { direction: Direction::SendRecv });
+        let offer = caller.local().await;
+        second.run(MediaCommand::Renegotiate { offer, direction: Direction::SendRecv });
+        let answer = second.local().await;
+        set_answer(&caller, &answer, false).await;
+        assert!(talk(&caller, &second).await);
+        for side in [caller, first, second] {
+            side.session.close();
+        }
+    }
+
+    #[test]
+    async fn a_fork_that_is_not_heard_renegotiates() {
+        let caller = Side::new(Audio::Default);
+        caller.run(MediaCommand::CreateOffer);
+        let offer = caller.local().await;
+        let (first, _) = fork(&caller, &offer, true).await;
+        assert!(talk(&caller, &first).await);
+        let (second, _) = fork(&caller, &offer, true).await;
+        offer_of(&second, &caller).await;
+        assert!(talk(&caller, &second).await);
+        for side in [caller, first, second] {
+            side.session.close();
+        }
+    }
+
     #[test]
     async fn a_fork_that_is_gone_makes_way_for_the_early_media_of_the_next() {
         let caller = Side::new(Audio::Default);

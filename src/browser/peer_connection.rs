@@ -231,8 +231,18 @@ impl PeerConnection {
         JsFuture::from(self.pc.set_local_description(&description.unchecked_into()))
     }
 
-    /// Sets the peer's description.
+    /// Sets the peer's description. An offer that comes while our own has a provisional answer makes that answer the
+    /// final one: the next exchange begins when the last is over.
     pub(crate) fn set_remote(&self, kind: RtcSdpType, sdp: &str) -> JsFuture {
+        if kind == RtcSdpType::Offer
+            && self.pc.signaling_state() == RtcSignalingState::HaveRemotePranswer
+            && let Some(provisional) = self.pc.remote_description()
+        {
+            let answer = RtcSessionDescriptionInit::new(RtcSdpType::Answer);
+            answer.set_sdp(&provisional.sdp());
+            // The browser does one after the other; should this one fail, so does the next.
+            let _settled = JsFuture::from(self.pc.set_remote_description(&answer));
+        }
         let description = RtcSessionDescriptionInit::new(kind);
         description.set_sdp(&self.ranked(kind, sdp));
         JsFuture::from(self.pc.set_remote_description(&description))

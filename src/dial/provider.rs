@@ -28,6 +28,8 @@ pub struct Provider {
     pub strategies: Vec<StrategyName>,
     /// Offer session timers (RFC 4028).
     pub session_timers: bool,
+    /// Redirections (3xx) may be followed, where the configuration wants that.
+    pub redirects: bool,
     /// Codec names, best first; the rest follow.
     pub codecs: Vec<String>,
     /// WebSocket URLs used where the configuration has none, tried in order.
@@ -45,6 +47,7 @@ impl Provider {
             name: id.to_owned(),
             strategies,
             session_timers: true,
+            redirects: true,
             codecs: Vec::new(),
             servers: Vec::new(),
             number_format: NumberFormat::Global,
@@ -57,11 +60,13 @@ impl Provider {
     }
 
     /// 46elks: accounts may call out by INVITE only where support has enabled it, so REST comes first; calls are
-    /// said to end after a minute where session timers were offered; SIP users are numbers without their "+".
+    /// said to end after a minute where session timers were offered; SIP users are numbers without their "+". Calls
+    /// cost money: a server that is to be trusted with that has no reason to send one elsewhere.
     fn elks46() -> Self {
         Self {
             name: "46elks".to_owned(),
             session_timers: false,
+            redirects: false,
             codecs: vec!["PCMA".to_owned(), "PCMU".to_owned()],
             servers: vec!["wss://voip.46elks.com/w1/websocket".to_owned()],
             number_format: NumberFormat::Digits,
@@ -152,7 +157,7 @@ mod tests {
         assert!(custom.session_timers && custom.servers.is_empty() && custom.codecs.is_empty());
         let elks = registry.get("46elks").unwrap();
         assert_eq!(elks.strategies, [StrategyName::RestOriginate, StrategyName::SipInvite]);
-        assert!(!elks.session_timers);
+        assert!(!elks.session_timers && !elks.redirects && custom.redirects);
         assert_eq!(elks.codecs.first().map(String::as_str), Some("PCMA"));
         assert_eq!(elks.servers, ["wss://voip.46elks.com/w1/websocket"]);
         for provider in [custom, elks] {

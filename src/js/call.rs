@@ -444,6 +444,15 @@ impl Call {
         })
     }
 
+    /// Behind `decline()` of the event `redirect`.
+    #[wasm_bindgen(js_name = declineRedirect)]
+    pub fn decline_redirect(&self) -> Promise {
+        self.command(&mut |driver| {
+            driver.with_phone(|phone, now| phone.decline_redirect(now, self.entry.id));
+            Ok(settled(&Ok(())))
+        })
+    }
+
     /// Sends this track instead of the microphone; `null`: the microphone again.
     #[wasm_bindgen(js_name = replaceAudioTrack)]
     pub fn replace_audio_track(&self, track: &JsValue, options: &JsValue) -> Promise {

@@ -540,7 +540,9 @@ impl Settings {
             config.weights.clone_from(&self.weights);
         }
         config.session_timers = self.session_timers.filter(|_| self.provider.session_timers);
-        config.redirects = self.redirects;
+        if self.provider.redirects {
+            config.redirects = self.redirects;
+        }
         config.trust_identity = self.trust_identity;
         config.auto_answer.clone_from(&self.auto_answer);
         config.instance_id.clone_from(&self.instance_id);

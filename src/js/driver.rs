@@ -791,13 +791,21 @@ impl Driver {
                 }
                 call.listeners.emit("transferRequest", &payload);
             }
+            // Nobody would ever say where to.
+            (Event::Redirected { call: id, .. }, Some(call)) if !call.listeners.has("redirect") => {
+                self.with_phone(|phone, now| phone.decline_redirect(now, id));
+            }
             (Event::Redirected { targets, .. }, Some(call)) => {
                 let list = js_sys::Array::new();
                 for target in targets {
                     list.push(&target.into());
                 }
-                let follow = call.method("followRedirect", &self.me);
-                call.listeners.emit("redirect", &object([("targets", list.into()), ("follow", follow)]));
+                let payload = object([
+                    ("targets", list.into()),
+                    ("follow", call.method("followRedirect", &self.me)),
+                    ("decline", call.method("declineRedirect", &self.me)),
+                ]);
+                call.listeners.emit("redirect", &payload);
             }
             (Event::Replaced { new, .. }, Some(call)) => {
                 if let Some(new) = self.adopt(new, None) {

@@ -14,6 +14,9 @@ pub(crate) fn to_js(error: &Error) -> JsValue {
     if let Some(status) = error.sip_status {
         set(&js, "sipStatus", status);
     }
+    if let Some(seconds) = error.retry_after {
+        set(&js, "retryAfter", seconds);
+    }
     if let Some(hint) = &error.hint {
         set(&js, "hint", hint.as_ref());
     }

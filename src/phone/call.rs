@@ -99,6 +99,8 @@ pub(super) struct Early {
     pub(super) sdp: Option<String>,
     /// RSeq of the last reliable 1xx that was acknowledged (RFC 3262, section 4).
     pub(super) rseq: Option<u32>,
+    /// One of them has answered our offer: another exchange may begin (RFC 3311, section 5.1).
+    pub(super) answered: bool,
 }
 
 /// A re-INVITE of the peer that has no final response yet.
@@ -164,6 +166,9 @@ pub(super) struct Call {
     pub(super) early: Vec<Early>,
     /// Outgoing: the SDP of the fork that is heard before the answer.
     pub(super) early_heard: Option<String>,
+    /// Outgoing: the tag of the fork whose offer before the answer was taken last. The browser has settled with it, and
+    /// takes no answer to the offer of the INVITE any more.
+    pub(super) settled: Option<String>,
     /// The ACKs sent, by the other side's tag, to be repeated with a repeated 2xx.
     pub(super) acks: Vec<(String, String)>,
     /// Outgoing: a 1xx has come, so that CANCEL may be sent (RFC 3261, section 9.1).
@@ -263,6 +268,7 @@ impl Call {
             dialog: None,
             early: Vec::new(),
             early_heard: None,
+            settled: None,
             acks: Vec::new(),
             provisional: false,
             cancelled: false,

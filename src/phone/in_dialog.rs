@@ -134,9 +134,6 @@ impl Phone {
         }
         let unacknowledged = call.phase == Phase::Accepted && call.pending_ok.is_some();
         call.phase = Phase::Terminating;
-        if let Some(reinvite) = call.reinvite.take() {
-            self.respond_in_dialog(id, reinvite.tx, 487, None);
-        }
         let error = match &cause {
             EndCause::Failed(error) => error.clone(),
             _ => Error::new(ErrorCode::Aborted, "The call was hung up"),

@@ -163,8 +163,8 @@ impl Phone {
         Ok(())
     }
 
-    /// The answer to the offer of our 183 is set.
-    pub(super) fn prack_answer_applied(&mut self, id: CallId) {
+    /// Offer and answer of before the answer to the call have been exchanged: what has waited for that goes on.
+    pub(super) fn early_job_done(&mut self, id: CallId) {
         let Some(call) = self.calls.get(&id) else { return };
         match call.phase {
             Phase::Alerting if call.answer_wanted => {
@@ -337,11 +337,6 @@ impl Phone {
             EndCause::Failed(error) => error.clone(),
             _ => super::call_ended(),
         };
-        // An offer before the answer that has not been answered.
-        let reinvite = call.reinvite.take();
-        if let Some(reinvite) = reinvite {
-            self.respond_in_dialog(id, reinvite.tx, 487, None);
-        }
         if let Some(tx) = tx {
             self.respond_in_dialog(id, tx, status, None);
         }
@@ -373,10 +368,10 @@ impl Phone {
 
     /// CANCEL for an INVITE that has no final response yet.
     pub(super) fn on_cancelled(&mut self, id: CallId, cancel: &Request) {
-        self.learn_reason(id, &cancel.headers);
         let waiting =
             self.calls.get(&id).is_some_and(|call| matches!(call.phase, Phase::Alerting | Phase::Answering));
         if waiting {
+            self.learn_reason(id, &cancel.headers);
             let cause = if self.calls.get(&id).is_some_and(|call| call.rest.is_some()) {
                 EndCause::Failed(Error::new(
                     ErrorCode::BridgeMissing,

@@ -108,7 +108,7 @@ impl Phone {
                         self.incoming_up(id);
                         self.continue_offer(id);
                     }
-                    Job::PrackAnswer => self.prack_answer_applied(id),
+                    Job::PrackAnswer => self.early_job_done(id),
                     Job::OurAnswer => self.our_answer_applied(id),
                     Job::Microphone
                     | Job::Offer

@@ -626,6 +626,12 @@ impl Phone {
         self.take_redirect(call, target)
     }
 
+    /// Goes nowhere: the call ends as `redirected`. Nothing where [`Event::Redirected`] waits for no answer.
+    pub fn decline_redirect(&mut self, now: Instant, call: CallId) {
+        self.begin(now);
+        self.refuse_redirect(call);
+    }
+
     /// Sends a message (RFC 3428); ends in [`Event::RequestDone`].
     ///
     /// # Errors
@@ -838,7 +844,7 @@ impl Phone {
         call.end_reason = Some(reason.clone());
         call.phase = Phase::Terminating;
         call.job = None;
-        call.reinvite = None;
+        let reinvite = call.reinvite.take();
         let error = error.unwrap_or_else(call_ended);
         let dial_failed =
             call.direction == Direction::Outgoing && !core::mem::replace(&mut call.dial_done, true);
@@ -866,6 +872,9 @@ impl Phone {
                 entry.owner = Owner::Nobody;
                 infos += 1;
             }
+        }
+        if let Some(reinvite) = reinvite {
+            self.respond_in_dialog(id, reinvite.tx, 487, None);
         }
         self.end_transfers(id, sip_status, dial_failed);
         self.replacement_over(id);
@@ -1055,14 +1064,9 @@ impl Phone {
             return;
         };
         // A re-INVITE can be cancelled too; the call goes on.
-        let reinvite =
-            self.calls.get_mut(&id).and_then(|call| call.reinvite.take_if(|pending| pending.tx == invite));
-        if let Some(reinvite) = reinvite {
-            if let Some(call) = self.calls.get_mut(&id) {
-                call.job = None;
-            }
-            self.respond_in_dialog(id, reinvite.tx, 487, None);
-            self.media_order(id, MediaCommand::Rollback);
+        let reinvite = self.calls.get(&id).and_then(|call| call.reinvite);
+        if reinvite.is_some_and(|pending| pending.tx == invite) {
+            self.abandon_offer_of_theirs(id);
         } else {
             self.on_cancelled(id, request);
         }
@@ -1134,7 +1138,7 @@ impl Phone {
             // An INVITE whose place another has taken.
             Owner::Nobody if request.method == Method::Invite && (200..300).contains(&response.status) => {
                 if let Some(mut dialog) = Dialog::from_response(&request, response) {
-                    self.ack_and_bye(&request, &mut dialog);
+                    self.ack_and_bye(&request, &mut dialog, false);
                 }
             }
             Owner::Nobody => {}

@@ -74,7 +74,7 @@ impl Phone {
         self.event(Event::Hold { call: id, local, remote });
     }
 
-    fn set_remote_hold(&mut self, id: CallId, on: bool) {
+    pub(super) fn set_remote_hold(&mut self, id: CallId, on: bool) {
         let Some(call) = self.calls.get_mut(&id).filter(|call| call.remote_hold != on) else { return };
         call.remote_hold = on;
         self.hold_changed(id);
@@ -409,8 +409,12 @@ impl Phone {
         let told_hold = if tells { local_hold } else { call.agreed_hold };
         call.reinvite =
             Some(PendingReinvite { tx, seq, offered: offer.is_none(), remote_hold, local_hold: told_hold });
-        if let Some(dialog) = call.dialog.as_mut() {
+        let tag = request.headers.from_tag().unwrap_or_default();
+        if let Some(dialog) = call.dialog_to(&tag) {
             dialog.refresh_target(&request.headers);
+        }
+        if call.phase == Phase::Inviting {
+            call.settled = Some(tag);
         }
         let invite = request.method == Method::Invite;
         if let Some(entry) = self.transactions.server(tx) {
@@ -432,45 +436,22 @@ impl Phone {
     /// RFC 3311, section 5.2.
     pub(super) fn on_update(&mut self, id: CallId, tx: TxId, request: &Request, seq: u32) {
         let Some(call) = self.calls.get_mut(&id) else { return };
+        let tag = request.headers.from_tag().unwrap_or_default();
         if request.body.is_empty() {
             // Of this fork, where there are several.
-            let tag = request.headers.from_tag().unwrap_or_default();
             if let Some(dialog) = call.dialog_to(&tag) {
                 dialog.refresh_target(&request.headers);
             }
             self.respond_in_dialog(id, tx, 200, None);
             return;
         }
-        // Our INVITE's offer is open. Where a reliable 1xx has answered it, the browser holds that answer as a
-        // provisional one until the call is answered, and cannot take another offer.
-        let inviting = match call.phase {
-            Phase::Preparing | Phase::Inviting | Phase::Applying => {
-                let tag = request.headers.from_tag().unwrap_or_default();
-                let mut forks = call.early.iter();
-                let answered = forks.any(|early| {
-                    early.dialog.remote_tag == tag && early.rseq.is_some() && early.sdp.is_some()
-                });
-                Some(if answered { 488 } else { 491 })
-            }
-            _ => None,
-        };
-        if let Some(status) = inviting {
-            self.respond_in_dialog(id, tx, status, None);
-            return;
-        }
-        if call.phase != Phase::Confirmed && self.takes_early_offer(id) {
-            self.take_offer(id, tx, request, seq);
-            return;
-        }
-        let Some(call) = self.calls.get_mut(&id) else { return };
-        let offered = call.pending_ok.as_ref().is_some_and(|ok| ok.offered);
-        if offered || call.our_offer.is_some_and(|offer| offer.open.is_some()) {
+        let offered = call.pending_ok.as_ref().is_some_and(|ok| ok.offered)
+            || call.our_offer.is_some_and(|offer| offer.open.is_some())
+            || call.offers_early(&tag);
+        let ready = call.phase == Phase::Confirmed || call.takes_early_offer(&tag);
+        if offered {
             self.respond_in_dialog(id, tx, 491, None);
-        } else if !matches!(call.phase, Phase::Confirmed)
-            || call.our_offer.is_some()
-            || call.reinvite.is_some()
-            || call.job.is_some()
-        {
+        } else if !ready || call.our_offer.is_some() || call.reinvite.is_some() || call.job.is_some() {
             self.retry_later(id, tx);
         } else {
             self.take_offer(id, tx, request, seq);
@@ -496,7 +477,7 @@ impl Phone {
         let text = self.respond_in_dialog(id, reinvite.tx, 200, Some(sdp));
         self.set_remote_hold(id, reinvite.remote_hold);
         if update {
-            self.continue_offer(id);
+            self.early_job_done(id);
         } else {
             self.await_ack(id, reinvite.seq, text, reinvite.offered);
         }
@@ -504,10 +485,25 @@ impl Phone {
 
     /// It cannot be agreed to: the call stays as it was.
     pub(super) fn reinvite_failed(&mut self, id: CallId) {
-        let Some(reinvite) = self.calls.get_mut(&id).and_then(|call| call.reinvite.take()) else { return };
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        let Some(reinvite) = call.reinvite.take() else { return };
+        if let Some(tag) = &mut call.settled {
+            // With which fork the browser is now is not certain.
+            tag.clear();
+        }
         self.respond_in_dialog(id, reinvite.tx, 488, None);
         self.media_order(id, MediaCommand::Rollback);
-        self.continue_offer(id);
+        self.early_job_done(id);
+    }
+
+    /// Their offer is of no interest any more: it was cancelled, or whoever made it has not got the call.
+    pub(super) fn abandon_offer_of_theirs(&mut self, id: CallId) {
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        if let Some(reinvite) = call.reinvite.take() {
+            call.job = None;
+            self.respond_in_dialog(id, reinvite.tx, 487, None);
+            self.media_order(id, MediaCommand::Rollback);
+        }
     }
 }
 

@@ -387,7 +387,8 @@ impl Phone {
         if response.status != 503 || self.config.servers.len() < 2 || self.live_calls() != [id] {
             return false;
         }
-        self.server_is_busy(retry_after(response).unwrap_or(BUSY).min(MAX_RETRY_AFTER));
+        // For a while at least, so that this call asks nobody twice.
+        self.server_is_busy(retry_after(response).unwrap_or(BUSY).clamp(BUSY, MAX_RETRY_AFTER));
         let error = refused(response);
         if !self.leave_for_free_server(&error) {
             return false;

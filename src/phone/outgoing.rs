@@ -11,7 +11,7 @@ use crate::error::{Error, ErrorCode};
 use crate::sip::auth::Attempt;
 use crate::sip::dialog::Dialog;
 use crate::sip::header::name_addr;
-use crate::sip::message::{Method, Request, Response, check_extra_header};
+use crate::sip::message::{Headers, Method, Request, Response, check_extra_header};
 use crate::sip::transaction::{ClientState, T64};
 use crate::sip::uri::Uri;
 use crate::text::concat;
@@ -149,7 +149,9 @@ impl Phone {
                     if response.status == 482 && self.renew_invite(id) {
                         return;
                     }
-                    if self.redirected(id, response) || self.invite_elsewhere(id, response) {
+                    if self.redirected(id, response.status, &response.headers)
+                        || self.invite_elsewhere(id, response)
+                    {
                         return;
                     }
                     self.learn_reason(id, &response.headers);
@@ -179,7 +181,7 @@ impl Phone {
             let tag = dialog.remote_tag.clone();
             let at = call.early.iter().position(|early| early.dialog.remote_tag == tag);
             if at.is_none() && call.early.len() < MAX_FORKS && response.status != 199 {
-                call.early.push(Early { dialog, sdp: None, rseq: None });
+                call.early.push(Early { dialog, sdp: None, rseq: None, answered: false });
             }
             if !self.acknowledge_provisional(id, &tag, response) {
                 return;
@@ -192,6 +194,8 @@ impl Phone {
             if speaks && let Some(at) = call.early.iter().position(|early| early.dialog.remote_tag == tag) {
                 let mut early = call.early.remove(at);
                 early.sdp = sdp;
+                early.answered |=
+                    early.rseq.is_some() && response.headers.contains_token("Require", "100rel");
                 call.early.push(early);
             }
         }
@@ -212,7 +216,7 @@ impl Phone {
         }
         let last = call.early.iter().rev().find_map(|early| early.sdp.as_ref());
         match last {
-            Some(answer) if call.early_heard.as_ref() != Some(answer) => {
+            Some(answer) if call.settled.is_none() && call.early_heard.as_ref() != Some(answer) => {
                 let answer = answer.clone();
                 call.early_heard = Some(answer.clone());
                 self.media_job(id, Job::EarlyAnswer, MediaCommand::SetAnswer { answer, provisional: true });
@@ -264,7 +268,7 @@ impl Phone {
         };
         let via = self.via();
         let Some(call) = self.calls.get_mut(&id) else {
-            self.ack_and_bye(request, &mut dialog);
+            self.ack_and_bye(request, &mut dialog, false);
             return;
         };
         // A repeated 2xx: its ACK was lost (RFC 3261, section 13.2.2.4).
@@ -280,7 +284,8 @@ impl Phone {
             // Another fork answered too, or the answer crossed our CANCEL: acknowledged and ended on its own
             // dialog; the call that goes on is not touched. The record of a cancelled call stays for as long as
             // 2xx may be repeated, so that a repetition gets the same ACK and no second BYE.
-            let ack = self.ack_and_bye(request, &mut dialog);
+            let elsewhere = call.is_up();
+            let ack = self.ack_and_bye(request, &mut dialog, elsewhere);
             if let Some(call) = self.calls.get_mut(&id) {
                 call.acks.extend(ack.map(|ack| (dialog.remote_tag, ack)));
             }
@@ -302,11 +307,16 @@ impl Phone {
         });
         let ack = ack_text(request, &mut dialog, &via);
         call.acks.extend(ack.clone().map(|ack| (dialog.remote_tag.clone(), ack)));
+        let settled = call.settled.take().map(|tag| tag == dialog.remote_tag);
         call.dialog = Some(dialog);
         self.session_answered(id, response);
         self.timers.clear(TimerKey::Call(id, CallTimer::Ring));
         if let Some(ack) = ack {
             self.transmit(ack, true);
+        }
+        if let Some(with_it) = settled {
+            self.answered_after_offers(id, with_it);
+            return;
         }
         // A 2xx without SDP after a 1xx with it: against RFC 3261, section 13.2.1, but gateways do it.
         match response_sdp(response).or(early_sdp) {
@@ -318,6 +328,20 @@ impl Phone {
                 self.end_with_bye(id, EndCause::Failed(error), EndedBy::Network, Some("SIP;cause=488"));
             }
         }
+    }
+
+    /// The 2xx after an offer of a fork that was taken: offer and answer have been exchanged, if it is of that fork.
+    /// Another one has an answer that cannot be used, and gets a new offer.
+    fn answered_after_offers(&mut self, id: CallId, with_it: bool) {
+        if !with_it {
+            self.abandon_offer_of_theirs(id);
+            self.set_remote_hold(id, false);
+            if let Some(call) = self.calls.get_mut(&id) {
+                call.recovery.begin_anew();
+            }
+        }
+        self.outgoing_up(id);
+        self.continue_offer(id);
     }
 
     /// The answer is set: the call is up.
@@ -341,7 +365,7 @@ impl Phone {
         call.invite_tx = None;
         if call.phase == Phase::Terminating {
             self.bury(id);
-        } else if call.phase == Phase::Inviting {
+        } else if call.phase == Phase::Inviting && !self.redirected(id, 408, &Headers::default()) {
             let error = Error::new(ErrorCode::Timeout, "The server did not answer").with_status(408);
             self.fail_outgoing(id, error, EndedBy::Network);
         }
@@ -351,6 +375,8 @@ impl Phone {
         let Some(call) = self.calls.get(&id) else { return };
         let error = if call.own_timeout {
             Error::new(ErrorCode::Timeout, "The call was not answered in time")
+        } else if let Some(error) = call.redirects.as_ref().and_then(|redirects| redirects.unanswered()) {
+            error
         } else {
             Error::new(ErrorCode::NoAnswer, "Nobody answered")
         };
@@ -433,12 +459,21 @@ impl Phone {
     }
 
     /// Acknowledges a 2xx that nobody wants and ends its dialog. Returns the ACK.
-    pub(super) fn ack_and_bye(&mut self, request: &Request, dialog: &mut Dialog) -> Option<String> {
+    pub(super) fn ack_and_bye(
+        &mut self,
+        request: &Request,
+        dialog: &mut Dialog,
+        elsewhere: bool,
+    ) -> Option<String> {
         let ack = ack_text(request, dialog, &self.via());
         if let Some(ack) = ack.clone() {
             self.transmit(ack, true);
         }
-        let bye = dialog.request(Method::Bye, None);
+        let mut bye = dialog.request(Method::Bye, None);
+        if elsewhere {
+            // Who has answered for nothing is told that it was no mishap.
+            bye.headers.push("Reason", "SIP;cause=200;text=\"Call completed elsewhere\"");
+        }
         if let Err(error) = self.send_request(Owner::Nobody, bye, Attempt::default()) {
             self.log(super::LogLevel::Warn, format_args!("BYE could not be sent: {error}"));
         }

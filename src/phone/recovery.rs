@@ -121,6 +121,11 @@ impl Recovery {
         self.restart
     }
 
+    /// The media go another way from now on.
+    pub(super) const fn begin_anew(&mut self) {
+        self.restart = true;
+    }
+
     /// The other side may not know where we are: its silence is no end.
     pub(super) fn is_unreached(&self) -> bool {
         self.signalling != Signalling::Well

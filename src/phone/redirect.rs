@@ -6,11 +6,11 @@
 use super::call::Phase;
 use super::config::RedirectPolicy;
 use super::transactions::Owner;
-use super::{CallId, EndedBy, Event, Phone};
+use super::{CallId, CallState, EndedBy, Event, Phone};
 use crate::error::{Error, ErrorCode};
 use crate::sip::auth::Attempt;
 use crate::sip::header::NameAddr;
-use crate::sip::message::Response;
+use crate::sip::message::Headers;
 use crate::sip::uri::Uri;
 use crate::text::concat;
 
@@ -24,14 +24,21 @@ pub(super) struct Redirects {
     targets: Vec<String>,
     /// Those that have, the first included: nobody is asked twice (RFC 3261, section 8.1.3.4).
     tried: Vec<String>,
-    /// The application has been asked, and has not said where to go.
-    asked: bool,
+    /// The application has been asked, and has not said where to go: the status that the question is about.
+    asked: Option<u16>,
+}
+
+impl Redirects {
+    /// What comes of a question that nobody answers.
+    pub(super) fn unanswered(&self) -> Option<Error> {
+        self.asked.map(|status| Error::from_status(status, ""))
+    }
 }
 
 impl Phone {
-    /// A final response other than 2xx to the INVITE that makes a call: whether the call goes on to somewhere else, or
-    /// waits to be told where.
-    pub(super) fn redirected(&mut self, id: CallId, response: &Response) -> bool {
+    /// A final response other than 2xx to the INVITE that makes a call, or none (408): whether the call goes on to
+    /// somewhere else, or waits to be told where.
+    pub(super) fn redirected(&mut self, id: CallId, status: u16, headers: &Headers) -> bool {
         let limit = match self.config.redirects {
             RedirectPolicy::Off => return false,
             RedirectPolicy::Ask => MAX_TARGETS,
@@ -42,7 +49,7 @@ impl Phone {
         let first = Uri::parse(&invite.uri).map(|uri| uri.to_string()).unwrap_or_default();
         let secure = first.starts_with("sips:");
         // 305 names a proxy: which one this phone uses is not for others to say. 380 is about other services.
-        let moves = matches!(response.status, 300..=302);
+        let moves = matches!(status, 300..=302);
         if call.redirects.is_none() && !moves {
             return false;
         }
@@ -51,8 +58,15 @@ impl Phone {
             redirects.tried.push(first);
         }
         if moves {
-            redirects.targets = targets(response, secure, &redirects.tried);
-        } else if response.status >= 600 {
+            // Before those of an earlier response that are left: whoever was asked knows better.
+            let mut found = targets(headers, secure, &redirects.tried);
+            for left in core::mem::take(&mut redirects.targets) {
+                if found.len() < MAX_TARGETS && !found.contains(&left) {
+                    found.push(left);
+                }
+            }
+            redirects.targets = found;
+        } else if status >= 600 {
             // The same everywhere (RFC 3261, section 21.6).
             redirects.targets.clear();
         }
@@ -63,7 +77,7 @@ impl Phone {
             if !moves {
                 return false;
             }
-            redirects.asked = true;
+            redirects.asked = Some(status);
             let targets = redirects.targets.clone();
             self.event(Event::Redirected { call: id, targets });
             return true;
@@ -77,13 +91,20 @@ impl Phone {
             .get_mut(&id)
             .filter(|call| call.phase == Phase::Inviting)
             .and_then(|call| call.redirects.as_mut())
-            .filter(|redirects| redirects.asked && target < redirects.targets.len());
+            .filter(|redirects| redirects.asked.is_some() && target < redirects.targets.len());
         let Some(redirects) = redirects else {
             return Err(Error::new(ErrorCode::InvalidState, "There is no such address to go to"));
         };
-        redirects.asked = false;
+        redirects.asked = None;
         self.go_to(id, target);
         Ok(())
+    }
+
+    pub(super) fn refuse_redirect(&mut self, id: CallId) {
+        let call = self.calls.get(&id).filter(|call| call.phase == Phase::Inviting);
+        if let Some(error) = call.and_then(|call| call.redirects.as_ref()?.unanswered()) {
+            self.fail_outgoing(id, error, EndedBy::Local);
+        }
     }
 
     /// The INVITE goes to another address: the same To, From and Call-ID, a higher CSeq.
@@ -106,6 +127,8 @@ impl Phone {
         let invite = invite.clone();
         call.early.clear();
         call.early_heard = None;
+        call.resent = false;
+        self.set_call_state(id, CallState::Connecting);
         if let Err(error) = self.send_request(Owner::Invite(id), invite, Attempt::default()) {
             self.fail_outgoing(id, error, EndedBy::Network);
         }
@@ -115,9 +138,9 @@ impl Phone {
 
 /// The addresses of a 3xx that may be called, best first: SIP only, `sips:` where the call was to be `sips:`, and without
 /// the headers and the method that a URI can ask for (RFC 3261, section 19.1.5).
-fn targets(response: &Response, secure: bool, tried: &[String]) -> Vec<String> {
+fn targets(headers: &Headers, secure: bool, tried: &[String]) -> Vec<String> {
     let mut found: Vec<(u16, String)> = Vec::new();
-    for contact in response.headers.values("Contact").into_iter().take(MAX_TARGETS) {
+    for contact in headers.values("Contact").into_iter().take(MAX_TARGETS) {
         let Ok(contact) = NameAddr::parse(contact) else { continue };
         let Ok(mut uri) = Uri::parse(&contact.uri) else { continue };
         uri.headers = None;

@@ -370,7 +370,7 @@ pub(super) fn is_instance(id: &str) -> bool {
 }
 
 fn register_error(response: &Response) -> Error {
-    let mut error = Error::from_status(response.status, &response.reason);
+    let mut error = refused(response);
     if error.code != ErrorCode::AuthFailed {
         error.code = ErrorCode::RegistrationFailed;
         error.hint = error.code.hint().map(Into::into);
@@ -386,11 +386,11 @@ pub(super) fn retry_after(response: &Response) -> Option<u32> {
 
 /// The error of a refused request, with what the server says of when to try again.
 pub(super) fn refused(response: &Response) -> Error {
-    let error = Error::from_status(response.status, &response.reason);
-    match retry_after(response) {
-        Some(seconds) => {
-            error.with_hint(concat(&["The server asks to try again after ", &seconds.to_string(), " s."]))
-        }
-        None => error,
+    let mut error = Error::from_status(response.status, &response.reason);
+    error.retry_after = retry_after(response);
+    if let Some(seconds) = error.retry_after {
+        error =
+            error.with_hint(concat(&["The server asks to try again after ", &seconds.to_string(), " s."]));
     }
+    error
 }

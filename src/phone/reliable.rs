@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use super::call::{Job, Phase};
+use super::call::{Call, Job, Phase};
 use super::transactions::{Owner, TxId};
 use super::{CallId, CallTimer, EndCause, EndedBy, LogLevel, MediaCommand, Phone, TimerKey};
 use crate::error::{Error, ErrorCode};
@@ -39,6 +39,37 @@ struct Pending {
     answers: bool,
     /// It holds our offer: the PRACK holds the answer.
     offers: bool,
+}
+
+impl Call {
+    /// Before the call is answered another offer can be agreed to once the first exchange is over, which only a PRACK
+    /// tells (RFC 3262, section 5, RFC 3311, section 5.2). `tag`: of the fork that makes it, where we call.
+    pub(super) fn takes_early_offer(&self, tag: &str) -> bool {
+        let settled = match self.phase {
+            Phase::Inviting => {
+                self.early.iter().any(|early| early.answered && early.dialog.remote_tag == tag)
+            }
+            Phase::Alerting | Phase::Accepted => {
+                self.reliable.as_ref().is_some_and(|reliable| reliable.answered)
+            }
+            _ => false,
+        };
+        settled && self.job.is_none() && self.reinvite.is_none()
+    }
+
+    /// Our offer has not been answered: that of the INVITE by this fork, or that of a reliable 1xx.
+    pub(super) fn offers_early(&self, tag: &str) -> bool {
+        match self.phase {
+            Phase::Preparing => true,
+            Phase::Inviting => {
+                !self.early.iter().any(|early| early.answered && early.dialog.remote_tag == tag)
+            }
+            _ => {
+                let pending = self.reliable.as_ref().and_then(|reliable| reliable.pending.as_ref());
+                pending.is_some_and(|pending| pending.offers)
+            }
+        }
+    }
 }
 
 impl Phone {
@@ -92,6 +123,13 @@ impl Phone {
             self.respond_in_dialog(id, tx, status, sdp);
             return;
         }
+        if sdp.is_none() && self.is_late_offer(id) && !self.is_answered_reliably(id) {
+            // The first that is reliable would have to hold our offer (RFC 3262, section 5), and with it goes the
+            // microphone: not before somebody wants to answer.
+            self.respond(tx, 100);
+            return;
+        }
+        let Some(call) = self.calls.get_mut(&id) else { return };
         let first = u32::try_from(first).unwrap_or(0).saturating_add(1);
         let reliable = call
             .reliable
@@ -193,7 +231,9 @@ impl Phone {
             }
         } else if request.body.is_empty() {
             self.respond_with(tx, 200, Some(id), &[], None);
-        } else if (settled || pending.answers) && self.takes_early_offer(id) {
+        } else if (settled || pending.answers)
+            && self.calls.get(&id).is_some_and(|call| call.takes_early_offer(""))
+        {
             self.take_offer(id, tx, request, request.headers.seq().unwrap_or(0));
         } else {
             // It is not agreed to: the call goes on with what has been agreed.
@@ -204,17 +244,6 @@ impl Phone {
             (None, Some((status, sdp)), Some(invite)) => self.send_reliably(id, invite, status, sdp),
             _ => {}
         }
-    }
-
-    /// Before the call is answered another offer can be agreed to once the first exchange is over, which only a PRACK
-    /// tells (RFC 3262, section 5, RFC 3311, section 5.2).
-    pub(super) fn takes_early_offer(&self, id: CallId) -> bool {
-        self.is_answered_reliably(id)
-            && self.calls.get(&id).is_some_and(|call| {
-                matches!(call.phase, Phase::Alerting | Phase::Accepted)
-                    && call.job.is_none()
-                    && call.reinvite.is_none()
-            })
     }
 
     /// Whatever it is, the final response to the INVITE decides.

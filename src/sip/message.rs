@@ -555,7 +555,7 @@ fn is_line(text: &str) -> bool {
 
 /// Headers whose content is the stack's: an application that could set them would break transactions, dialogs,
 /// or the framing.
-const OWNED: [&str; 40] = [
+const OWNED: [&str; 43] = [
     "Via",
     "From",
     "To",
@@ -590,7 +590,10 @@ const OWNED: [&str; 40] = [
     "RAck",
     "Session-Expires",
     "Min-SE",
+    "Accept",
+    "Accept-Encoding",
     "Replaces",
+    "Join",
     "Refer-To",
     "Path",
     "Service-Route",
@@ -990,6 +993,8 @@ mod tests {
             "Proxy-Authorization",
             "l",
             "refer-to",
+            "join",
+            "accept",
             "r",
             &"x".repeat(65),
         ] {

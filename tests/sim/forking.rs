@@ -70,9 +70,11 @@ fn second_2xx_from_a_fork() {
     bench.take_request("ACK");
     bench.jobs.clear();
     bench.reply(&with_sdp(answer(&invite, 200, "b2"), &sdp(1002)));
-    for method in ["ACK", "BYE"] {
+    for (method, reason) in [("ACK", None), ("BYE", Some("SIP;cause=200;text=\"Call completed elsewhere\""))]
+    {
         let request = bench.take_request(method);
         assert_eq!(request.headers.get("To"), Some("<sip:bob@example.com>;tag=b2"));
+        assert_eq!(request.headers.get("Reason"), reason);
     }
     bench.nothing_sent();
     assert_eq!(set(&bench), [], "the media of the call that goes on is not touched");

@@ -7,7 +7,7 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 use crate::bench::{ANSWER, Bench, Caller, OFFER, answer, config, secs, send, with_sdp};
 use crate::incoming::answered;
 use wasm_softphone::phone::{
-    CallId, CallState, ConnectionState, EndCause, Event, PhoneConfig, RedirectPolicy,
+    CallId, CallState, ConnectionState, DialRequest, EndCause, Event, PhoneConfig, RedirectPolicy,
 };
 use wasm_softphone::sip::message::{Request, Response};
 
@@ -155,11 +155,108 @@ fn who_asks_is_told_of_the_addresses_and_may_choose_or_hang_up() {
     let now = bench.now;
     assert!(bench.phone.follow_redirect(now, id, 0).is_err());
 
-    // Nobody decides: it ends like a call that nobody answers.
+    // Nobody decides, or somebody decides against it.
+    for declines in [false, true] {
+        let (mut bench, id, invite) = dialled(RedirectPolicy::Ask);
+        bench.reply(&moved(&invite, 302, &["<sip:one@example.com>"]));
+        if declines {
+            bench.phone.decline_redirect(bench.now, id);
+            bench.drain();
+            assert_eq!(bench.end_of(id).unwrap().sip_status, Some(302));
+        } else {
+            bench.pass(secs(179));
+            assert_eq!(bench.end_of(id), None);
+            bench.pass(secs(1));
+        }
+        assert_eq!(bench.dial_error(id), "redirected");
+        assert_eq!(bench.lines(), ["ACK"]);
+        assert!(bench.phone.follow_redirect(bench.now, id, 0).is_err());
+    }
+    // There is nothing to decline.
+    let (mut bench, id, _) = dialled(RedirectPolicy::Ask);
+    bench.phone.decline_redirect(bench.now, id);
+    bench.drain();
+    assert_eq!(bench.end_of(id), None);
+}
+
+#[test]
+fn what_the_application_and_the_user_have_said_goes_along() {
+    let mut bench =
+        Bench::new(PhoneConfig { redirects: RedirectPolicy::Follow(1), anonymous: true, ..config() });
+    bench.connect();
+    let request = DialRequest {
+        target: "sip:bob@example.com".into(),
+        extra_headers: vec![("X-Ticket".into(), "4711".into())],
+        ..DialRequest::default()
+    };
+    let id = bench.phone.dial(bench.now, request).unwrap();
+    bench.drain();
+    let invite = bench.take_request("INVITE");
+    let second = next(&mut bench, &moved(&invite, 302, &["<sip:carol@example.com>"]));
+    for name in ["X-Ticket", "Privacy", "P-Preferred-Identity", "Contact", "Supported"] {
+        assert!(second.headers.get(name).is_some(), "{name}");
+        assert_eq!(second.headers.get(name), invite.headers.get(name), "{name}");
+    }
+    // The new one is challenged like any other.
+    let mut challenge = answer(&second, 407, "proxy");
+    challenge.headers.push("Proxy-Authenticate", "Digest realm=\"example.com\", nonce=\"n\", algorithm=MD5");
+    let third = next(&mut bench, &challenge);
+    assert_eq!(third.uri, "sip:carol@example.com");
+    let digest = third.headers.get("Proxy-Authorization").unwrap();
+    assert!(digest.contains("uri=\"sip:carol@example.com\""), "{digest}");
+    bench.reply(&with_sdp(answer(&third, 200, "c"), ANSWER));
+    assert_eq!(bench.phone.call(id).unwrap().state, CallState::Active);
+}
+
+#[test]
+fn an_address_where_nobody_answers_at_all_is_followed_by_the_next() {
+    let (mut bench, id, invite) = dialled(RedirectPolicy::Follow(5));
+    bench.reply(&answer(&invite, 180, "proxy"));
+    assert_eq!(bench.phone.call(id).unwrap().state, CallState::Ringing);
+    let targets = &["<sip:one@example.com>, <sip:two@example.com>"];
+    let one = next(&mut bench, &moved(&invite, 300, targets));
+    assert_eq!(bench.phone.call(id).unwrap().state, CallState::Connecting);
+    // One knows somebody else; what is left of the first list comes after.
+    let carol = next(&mut bench, &moved(&one, 302, &["<sip:carol@example.com>"]));
+    assert_eq!(carol.uri, "sip:carol@example.com");
+    bench.pass(secs(33));
+    let two = bench.take_request("INVITE");
+    assert_eq!(two.uri, "sip:two@example.com");
+    assert_eq!(bench.end_of(id), None);
+}
+
+#[test]
+fn given_up_before_the_redirection_comes() {
+    for provisional in [false, true] {
+        let (mut bench, id, invite) = dialled(RedirectPolicy::Follow(3));
+        if provisional {
+            bench.reply(&answer(&invite, 180, "proxy"));
+        }
+        bench.hangup(id);
+        bench.lines();
+        bench.reply(&moved(&invite, 302, &["<sip:carol@example.com>"]));
+        assert_eq!(bench.lines(), ["ACK"]);
+        assert_eq!(bench.end_of(id).unwrap().cause, EndCause::Cancelled);
+        bench.pass(secs(80));
+        bench.nothing_sent();
+    }
+}
+
+#[test]
+fn a_connection_that_is_lost_while_somebody_is_asked() {
     let (mut bench, id, invite) = dialled(RedirectPolicy::Ask);
-    bench.reply(&moved(&invite, 302, &["<sip:one@example.com>"]));
-    bench.pass(secs(200));
-    assert_eq!(bench.dial_error(id), "no_answer");
+    bench.reply(&moved(&invite, 302, &["<sip:carol@example.com>"]));
+    bench.lines();
+    bench.reachable = false;
+    bench.cut();
+    bench.phone.follow_redirect(bench.now, id, 0).unwrap();
+    bench.drain();
+    bench.nothing_sent();
+    bench.open_late();
+    let second = bench.take_request("INVITE");
+    assert_eq!(second.uri, "sip:carol@example.com");
+    bench.reply(&with_sdp(answer(&second, 200, "c"), ANSWER));
+    assert_eq!(bench.phone.call(id).unwrap().state, CallState::Active);
 }
 
 #[test]
@@ -210,17 +307,64 @@ fn a_server_that_is_overloaded_is_left_and_the_call_goes_on_at_the_next() {
     assert_eq!(bench.phone.call(id).unwrap().state, CallState::Active);
     assert_eq!(bench.phone.connection(), ConnectionState::Connected);
 
-    // Where all say so, that is the outcome.
+    // Where all say so, that is the outcome, whatever they say of when to come back.
+    for after in [None, Some("0"), Some("60"), Some("4294967295")] {
+        let mut bench = Bench::new(two_servers());
+        bench.connect();
+        let id = bench.dial("sip:bob@example.com");
+        for _ in 0..2 {
+            let invite = bench.take_request("INVITE");
+            let mut response = answer(&invite, 503, "one");
+            if let Some(after) = after {
+                response.headers.push("Retry-After", after);
+            }
+            bench.reply(&response);
+            bench.take_request("ACK");
+        }
+        bench.nothing_sent();
+        assert_eq!(bench.dial_error(id), "server_error");
+        let Some(Err(error)) = bench.dial_result(id) else { panic!("it succeeded") };
+        assert_eq!(error.retry_after, after.map(|after| after.parse().unwrap()));
+        assert_eq!(bench.phone.connection(), ConnectionState::Connected);
+    }
+}
+
+#[test]
+fn hung_up_on_the_way_to_the_next_server() {
     let mut bench = Bench::new(two_servers());
     bench.connect();
     let id = bench.dial("sip:bob@example.com");
-    for _ in 0..2 {
-        let invite = bench.take_request("INVITE");
-        bench.reply(&busy(&invite));
-        bench.take_request("ACK");
-    }
-    assert_eq!(bench.dial_error(id), "server_error");
-    assert_eq!(bench.phone.connection(), ConnectionState::Connected);
+    let invite = bench.take_request("INVITE");
+    bench.reachable = false;
+    bench.reply(&busy(&invite));
+    assert_eq!(bench.lines(), ["ACK"]);
+    assert_eq!(bench.end_of(id), None);
+    bench.hangup(id);
+    assert_eq!(bench.end_of(id).unwrap().cause, EndCause::Cancelled);
+    bench.reachable = true;
+    bench.open_late();
+    bench.pass(secs(60));
+    bench.nothing_sent();
+    assert!(bench.phone.calls().is_empty());
+}
+
+#[test]
+fn the_next_server_is_asked_once_it_knows_the_phone() {
+    let mut bench = Bench::new(PhoneConfig { register: true, ..two_servers() });
+    bench.connect();
+    let register = bench.take_request("REGISTER");
+    bench.reply(&answer(&register, 200, "r"));
+    let id = bench.dial("sip:bob@example.com");
+    let invite = bench.take_request("INVITE");
+    bench.reply(&busy(&invite));
+    bench.take_request("ACK");
+    let register = bench.take_request("REGISTER");
+    bench.nothing_sent();
+    bench.reply(&answer(&register, 200, "r"));
+    let second = bench.take_request("INVITE");
+    bench.reply(&with_sdp(answer(&second, 200, "b"), ANSWER));
+    bench.take_request("ACK");
+    assert_eq!(bench.phone.call(id).unwrap().state, CallState::Active);
 }
 
 #[test]
@@ -262,6 +406,18 @@ fn the_other_sides_reason_is_told() {
     bench.reply(&refused);
     let end = bench.end_of(id).unwrap();
     assert_eq!((end.q850, end.reason_text.as_ref().map(String::len)), (Some(17), Some(128)));
+
+    // A CANCEL that crossed the 200 has ended nothing: what it says is not why the call ends later.
+    let mut bench = Bench::online();
+    let (id, caller) = answered(&mut bench);
+    let mut cancel = caller.build("CANCEL", 1, None);
+    cancel.headers.remove("To");
+    cancel.headers.push("To", "<sip:alice@example.com>");
+    cancel.headers.push("Reason", "Q.850;cause=16;text=\"changed my mind\"");
+    send(&mut bench, &cancel);
+    bench.hangup(id);
+    let end = bench.end_of(id).unwrap();
+    assert_eq!((end.q850, end.reason_text.as_deref()), (None, None));
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use crate::bench::{ANSWER, Bench, Caller, Media, OFFER, answer, ms, secs, send, with_sdp};
-use wasm_softphone::phone::{CallId, CallState, MediaCommand};
+use wasm_softphone::phone::{CallId, CallState, MediaCommand, MediaError, MediaValue};
 use wasm_softphone::sip::message::{Request, Response};
 
 /// A reliable 1xx of the far end.
@@ -267,7 +267,7 @@ fn cancelled_while_an_update_is_answered() {
     bench.nothing_sent();
     (caller.seq, caller.branch, caller.to_tag) = (1, 1, None);
     send(&mut bench, &caller.cancel());
-    assert_eq!(bench.lines(), ["200 CANCEL", "487 UPDATE", "487 INVITE"]);
+    assert_eq!(bench.lines(), ["200 CANCEL", "487 INVITE", "487 UPDATE"]);
     assert!(bench.end_of(id).is_some() && bench.media_closed(id));
 }
 
@@ -354,5 +354,174 @@ fn an_update_before_the_answer_to_our_call() {
     assert_eq!(bench.take_request("PRACK").uri, "sip:bob@moved.example.com");
     let settled = callee.request("UPDATE", Some(OFFER));
     send(&mut bench, &settled);
+    assert_eq!(bench.take_response(200).body, ANSWER.as_bytes());
+    // A description that was not acknowledged is no answer yet, whatever was acknowledged before it.
+    let mut bench = Bench::online();
+    bench.dial("sip:bob@example.com");
+    let invite = bench.take_request("INVITE");
+    bench.reply(&reliable(&invite, 180, "b", 1));
+    bench.reply(&with_sdp(answer(&invite, 183, "b"), ANSWER));
+    bench.lines();
+    let mut callee = Caller::callee(&invite, "b");
+    send(&mut bench, &callee.request("UPDATE", Some(OFFER)));
+    assert_eq!(bench.lines(), ["491 UPDATE"]);
+}
+
+/// A call of ours of which two forks have answered early and reliably.
+fn two_forks() -> (Bench, CallId, Request) {
+    let mut bench = Bench::online();
+    let id = bench.dial("sip:bob@example.com");
+    let invite = bench.take_request("INVITE");
+    for tag in ["b1", "b2"] {
+        bench.reply(&with_sdp(reliable(&invite, 183, tag, 1), ANSWER));
+        bench.take_request("PRACK");
+    }
+    (bench, id, invite)
+}
+
+/// What the media half was asked for.
+fn last_job(bench: &Bench) -> &MediaCommand {
+    &bench.jobs.last().unwrap().2
+}
+
+#[test]
+fn a_fork_that_renegotiates_before_it_answers_needs_no_further_answer() {
+    for with_sdp_again in [false, true] {
+        let (mut bench, id, invite) = two_forks();
+        let mut fork = Caller::callee(&invite, "b1");
+        for _ in 0..2 {
+            let offer = OFFER.replace("sendrecv", "sendonly");
+            send(&mut bench, &fork.request("UPDATE", Some(&offer)));
+            let ok = bench.take_response(200);
+            assert_eq!((ok.body.as_slice(), ok.headers.to_tag()), (ANSWER.as_bytes(), fork.to_tag.clone()));
+        }
+        assert_eq!(renegotiated(&bench), 2);
+        assert!(bench.phone.call(id).unwrap().remote_hold);
+        let ok = answer(&invite, 200, "b1");
+        bench.reply(&if with_sdp_again { with_sdp(ok, ANSWER) } else { ok });
+        assert_eq!(bench.lines(), ["ACK"]);
+        assert_eq!(bench.phone.call(id).unwrap().state, CallState::Active);
+        assert_eq!(bench.dial_result(id), Some(&Ok(())));
+        let is_final =
+            |command: &MediaCommand| matches!(command, MediaCommand::SetAnswer { provisional: false, .. });
+        assert!(!bench.jobs.iter().any(|(_, _, command)| is_final(command)));
+        // The dialog goes on with its numbers, and takes offers of either side.
+        send(&mut bench, &fork.request("UPDATE", Some(OFFER)));
+        assert_eq!(bench.lines(), ["200 UPDATE"]);
+        assert!(!bench.phone.call(id).unwrap().remote_hold);
+        bench.phone.hold(bench.now, id).unwrap();
+        bench.drain();
+        assert_eq!(bench.take_request("INVITE").headers.seq(), Some(3));
+    }
+}
+
+#[test]
+fn another_fork_that_answers_gets_a_new_offer() {
+    let (mut bench, id, invite) = two_forks();
+    let mut fork = Caller::callee(&invite, "b1");
+    bench.media = Media::Manual;
+    let offer = OFFER.replace("sendrecv", "sendonly");
+    send(&mut bench, &fork.request("UPDATE", Some(&offer)));
+    bench.nothing_sent();
+    bench.media = Media::Prompt;
+    bench.reply(&with_sdp(answer(&invite, 200, "b2"), ANSWER));
+    let ack = bench.take_request("ACK");
+    assert_eq!(bench.take_response(487).headers.cseq().unwrap().method.as_str(), "UPDATE");
+    assert!(matches!(last_job(&bench), MediaCommand::RestartIce { .. }), "{:?}", last_job(&bench));
+    assert!(bench.jobs.iter().any(|(_, _, command)| *command == MediaCommand::Rollback));
+    let again = bench.take_request("INVITE");
+    assert_eq!(again.headers.get("To"), ack.headers.get("To"));
+    assert!(again.headers.seq() > invite.headers.seq());
+    assert_eq!(bench.phone.call(id).unwrap().state, CallState::Active);
+    bench.reply(&with_sdp(answer(&again, 200, ""), ANSWER));
+    assert_eq!(bench.lines(), ["ACK"]);
+    assert!(!bench.phone.call(id).unwrap().remote_hold);
+    bench.pass(secs(60));
+    bench.nothing_sent();
+    assert_eq!(bench.phone.call(id).unwrap().state, CallState::Active);
+}
+
+#[test]
+fn answered_or_given_up_while_the_offer_of_a_fork_is_answered() {
+    let pending = || {
+        let (mut bench, id, invite) = two_forks();
+        let mut fork = Caller::callee(&invite, "b1");
+        bench.media = Media::Manual;
+        bench.jobs.clear();
+        send(&mut bench, &fork.request("UPDATE", Some(OFFER)));
+        bench.nothing_sent();
+        (bench, id, invite, fork)
+    };
+    let (mut bench, id, invite, mut fork) = pending();
+    send(&mut bench, &fork.request("UPDATE", Some(OFFER)));
+    assert_eq!(bench.lines(), ["500 UPDATE"], "one after the other");
+    bench.reply(&answer(&invite, 200, "b1"));
+    assert_eq!(bench.lines(), ["ACK"]);
+    assert_eq!(bench.phone.call(id).unwrap().state, CallState::Active);
+    bench.finish_job(Ok(MediaValue::Local(ANSWER.into())));
+    assert_eq!(bench.lines(), ["200 UPDATE"]);
+
+    let (mut bench, id, invite, _) = pending();
+    bench.finish_job(Err(MediaError::Description));
     assert_eq!(bench.lines(), ["488 UPDATE"]);
+    bench.reply(&with_sdp(answer(&invite, 200, "b1"), ANSWER));
+    assert_eq!(bench.lines(), ["ACK"]);
+    assert!(matches!(last_job(&bench), MediaCommand::RestartIce { .. }), "{:?}", last_job(&bench));
+    assert_eq!(bench.phone.call(id).unwrap().state, CallState::Active);
+
+    let (mut bench, id, ..) = pending();
+    bench.hangup(id);
+    assert_eq!(bench.lines(), ["487 UPDATE", "CANCEL"]);
+    assert!(bench.media_closed(id));
+}
+
+/// We are called.
+#[test]
+fn answered_by_the_user_while_an_update_is_answered() {
+    for good in [true, false] {
+        let (mut bench, mut caller, id) = answered_early(Some(""));
+        bench.lines();
+        bench.media = Media::Manual;
+        bench.jobs.clear();
+        send(&mut bench, &caller.request("UPDATE", Some(OFFER)));
+        bench.answer(id);
+        bench.nothing_sent();
+        bench.finish_job(if good {
+            Ok(MediaValue::Local(ANSWER.into()))
+        } else {
+            Err(MediaError::Description)
+        });
+        assert_eq!(bench.lines(), [if good { "200 UPDATE" } else { "488 UPDATE" }, "200 INVITE"]);
+        send(&mut bench, &caller.ack(1, None));
+        assert_eq!(bench.phone.call(id).unwrap().state, CallState::Active);
+    }
+}
+
+#[test]
+fn an_update_that_crosses_our_offer_in_a_reliable_1xx_is_refused() {
+    let (mut bench, mut caller, id) = called_late();
+    bench.phone.progress(bench.now, id).unwrap();
+    bench.drain();
+    caller.to_tag = bench.take_response(183).headers.to_tag();
+    send(&mut bench, &caller.request("UPDATE", Some(OFFER)));
+    assert_eq!(bench.lines(), ["491 UPDATE"]);
+}
+
+#[test]
+fn no_microphone_opens_because_a_caller_demands_an_offer_in_the_first_reliable_1xx() {
+    let mut bench = Bench::online();
+    let mut caller = Caller::new("late");
+    let mut invite = caller.request("INVITE", None);
+    invite.headers.push("Require", "100rel");
+    send(&mut bench, &invite);
+    let id = bench.incoming();
+    // A 180 would have to hold it.
+    assert_eq!(bench.lines(), ["100 INVITE"]);
+    assert!(bench.jobs.is_empty());
+    bench.answer(id);
+    let ok = bench.take_response(200);
+    assert_eq!(ok.body, OFFER.as_bytes());
+    caller.to_tag = ok.headers.to_tag();
+    send(&mut bench, &caller.ack(1, Some(ANSWER)));
+    assert_eq!(bench.phone.call(id).unwrap().state, CallState::Active);
 }

@@ -96,7 +96,12 @@ if (result.success) {
     const next: Call | void = referredBy ? await accept() : await reject();
     void [target, next];
   });
-  call.on('redirect', ({ targets, follow }) => targets.length > 0 && follow(0));
+  const ticket: string | undefined = call.headers['X-Ticket'];
+  const cause: number | undefined = call.endReason?.q850;
+  const text: string | undefined = call.endReason?.reasonText;
+  const retry: number | undefined = phone.error?.retryAfter;
+  void [ticket, cause, text, retry];
+  call.on('redirect', ({ targets, follow, decline }) => (targets.length > 0 ? follow(0) : decline()));
   call.on('replaced', ({ call: next }) => next.mute());
   call.on('transfer', ({ state, sipStatus }) => state === 'failed' && sipStatus);
   await call.hold();
