@@ -7,13 +7,16 @@ const STORE = 'keys';
 const KEY = 'calls';
 const PREFIX = 'wasm-softphone:';
 const PAGE = `${PREFIX}page`;
-// No record of the module is longer; base64 makes it a third longer.
-const LONGEST = 24_000;
+// No record of the module is longer than 16 KiB, with its nonce and tag; in hex that is twice as long.
+const LONGEST = 2 * (16 * 1024 + 64);
 const NONCE = 12;
 // A page that crashes leaves no word: how old its record is can be told to this.
 const HEARTBEAT_MS = 10_000;
 // A page that was reloaded still holds its lock for a moment.
 const LOCK_MS = 2_000;
+
+const hex = (bytes) => Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
+const unhex = (text) => Uint8Array.from(text.match(/[0-9a-f]{2}/g) ?? [], (byte) => Number.parseInt(byte, 16));
 
 const done = (request) =>
   new Promise((resolve, reject) => {
@@ -47,7 +50,7 @@ async function key() {
 
 async function slotOf(account) {
   const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', new TextEncoder().encode(account)));
-  return `${PREFIX}calls:${[...digest.subarray(0, 8)].map((byte) => byte.toString(16).padStart(2, '0')).join('')}`;
+  return `${PREFIX}calls:${hex(digest.subarray(0, 8))}`;
 }
 
 /** Holds a lock until this page is gone; `false`: it cannot be had in this time. */
@@ -114,7 +117,7 @@ export class RecordStore {
     if (text === null) return null;
     this.clear();
     if (!(await owned)) return null;
-    const bytes = Uint8Array.from(atob(text.slice(0, LONGEST)), (char) => char.charCodeAt(0));
+    const bytes = unhex(text.slice(0, LONGEST));
     const opened = await crypto.subtle.decrypt(this.#cipher(bytes.subarray(0, NONCE)), this.#key, bytes.subarray(NONCE));
     // A clock that was put back is no proof of youth.
     return { record: new TextDecoder().decode(opened), age: Math.abs(Date.now() - seen) };
@@ -164,7 +167,7 @@ export class RecordStore {
         const iv = crypto.getRandomValues(new Uint8Array(NONCE));
         const sealed = new Uint8Array(await crypto.subtle.encrypt(this.#cipher(iv), this.#key, new TextEncoder().encode(record)));
         if (this.#record === null) break;
-        sessionStorage.setItem(this.#slot, btoa(String.fromCharCode(...iv, ...sealed)));
+        sessionStorage.setItem(this.#slot, hex(iv) + hex(sealed));
         this.#kept = record;
       }
     } catch (error) {
