@@ -229,9 +229,10 @@ describe('with Kamailio, rtpengine and baresip', { timeout: 300_000 }, () => {
       const now = await phone.exchanges(1);
       return now.sent > sent + 25 && now.received > received + 25;
     });
-    assert.equal(await phone.get('state'), 'active');
+    assert.equal(await phone.get('state'), 'reconnecting');
     await network.startRegistrar();
     await phone.registration('registered', 20_000);
+    await phone.state('active');
     await phone.hears(440);
     await phone.do('hangup');
     await desk.event('CALL_CLOSED');
