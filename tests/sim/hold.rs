@@ -9,7 +9,7 @@ use wasm_softphone::phone::{CallId, CallState, Event, MediaCommand};
 use wasm_softphone::sip::message::Request;
 use wasm_softphone::sip::sdp::Direction;
 
-fn with(sdp: &str, direction: &str) -> String {
+pub fn with(sdp: &str, direction: &str) -> String {
     sdp.replace("sendrecv", direction)
 }
 
@@ -21,7 +21,7 @@ fn flows(bench: &Bench) -> Vec<Direction> {
     bench.jobs.iter().filter_map(|(_, _, command)| flow(command)).collect()
 }
 
-fn done(bench: &Bench) -> Vec<Result<(), &'static str>> {
+pub fn done(bench: &Bench) -> Vec<Result<(), &'static str>> {
     let of = |event: &Event| match event {
         Event::HoldDone(_, result) => Some(outcome(result)),
         _ => None,
@@ -29,13 +29,13 @@ fn done(bench: &Bench) -> Vec<Result<(), &'static str>> {
     bench.events.iter().filter_map(of).collect()
 }
 
-fn hold(bench: &mut Bench, call: CallId, on: bool) {
+pub fn hold(bench: &mut Bench, call: CallId, on: bool) {
     let now = bench.now;
     if on { bench.phone.hold(now, call) } else { bench.phone.unhold(now, call) }.unwrap();
     bench.drain();
 }
 
-fn call(bench: &mut Bench) -> (CallId, Caller) {
+pub fn call(bench: &mut Bench) -> (CallId, Caller) {
     let (call, caller) = answered(bench);
     bench.jobs.clear();
     bench.events.clear();

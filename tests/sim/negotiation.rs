@@ -4,36 +4,10 @@
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
-use crate::bench::{ANSWER, Bench, Caller, Media, OFFER, answer, ms, outcome, secs, send, with_sdp};
-use crate::incoming::answered;
-use wasm_softphone::phone::{CallId, CallState, Event, MediaCommand, MediaValue};
+use crate::bench::{ANSWER, Bench, Media, OFFER, answer, ms, secs, send, with_sdp};
+use crate::hold::{call, done, hold, with};
+use wasm_softphone::phone::{CallState, MediaCommand, MediaValue};
 use wasm_softphone::sip::sdp::Direction;
-
-fn with(sdp: &str, direction: &str) -> String {
-    sdp.replace("sendrecv", direction)
-}
-
-fn done(bench: &Bench) -> Vec<Result<(), &'static str>> {
-    let of = |event: &Event| match event {
-        Event::HoldDone(_, result) => Some(outcome(result)),
-        _ => None,
-    };
-    bench.events.iter().filter_map(of).collect()
-}
-
-fn hold(bench: &mut Bench, call: CallId, on: bool) {
-    let now = bench.now;
-    if on { bench.phone.hold(now, call) } else { bench.phone.unhold(now, call) }.unwrap();
-    bench.drain();
-}
-
-fn call(bench: &mut Bench) -> (CallId, Caller) {
-    let (call, caller) = answered(bench);
-    bench.jobs.clear();
-    bench.events.clear();
-    bench.lines();
-    (call, caller)
-}
 
 fn agree(bench: &mut Bench, direction: &str) {
     let invite = bench.take_request("INVITE");
