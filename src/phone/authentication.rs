@@ -197,3 +197,13 @@ impl Phone {
 fn next_seq_of(request: &Request) -> u32 {
     request.headers.seq().map_or(1, |seq| seq.saturating_add(1))
 }
+
+/// Makes another request of one that has been sent: the next CSeq, and no answer to a challenge of before.
+pub(super) fn renew(request: &mut Request) {
+    let seq = next_seq_of(request).to_string();
+    let cseq = concat(&[&seq, " ", request.method.as_str()]);
+    request.headers.set("CSeq", cseq);
+    for name in ["Authorization", "Proxy-Authorization"] {
+        request.headers.remove(name);
+    }
+}

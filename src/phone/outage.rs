@@ -16,6 +16,7 @@
 
 use core::time::Duration;
 
+use super::authentication::renew;
 use super::call::Phase;
 use super::outgoing::ack_text;
 use super::registration::{MAX_RETRY_AFTER, refused, retry_after};
@@ -417,11 +418,7 @@ impl Phone {
         let Some(invite) = call.invite.as_mut() else { return false };
         // The same call of the same caller, and a dialog of its own.
         invite.headers.set("From", from);
-        let seq = invite.headers.seq().unwrap_or(0).saturating_add(1);
-        invite.headers.set("CSeq", concat(&[&seq.to_string(), " INVITE"]));
-        for name in ["Authorization", "Proxy-Authorization"] {
-            invite.headers.remove(name);
-        }
+        renew(invite);
         let invite = invite.clone();
         call.local_tag = tag;
         call.early_heard = None;

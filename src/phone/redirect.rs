@@ -3,6 +3,7 @@
 //! Whoever can answer an INVITE could send the user's call anywhere, so nothing is followed unless the configuration says
 //! so, and what is followed is an address only: nothing else of the Contact becomes part of the next INVITE.
 
+use super::authentication::renew;
 use super::call::Phase;
 use super::config::RedirectPolicy;
 use super::transactions::Owner;
@@ -12,7 +13,6 @@ use crate::sip::auth::Attempt;
 use crate::sip::header::NameAddr;
 use crate::sip::message::Headers;
 use crate::sip::uri::Uri;
-use crate::text::concat;
 
 /// So many addresses of one response are looked at.
 const MAX_TARGETS: usize = 8;
@@ -119,11 +119,7 @@ impl Phone {
         let target = redirects.targets.remove(target);
         redirects.tried.push(target.clone());
         invite.uri = target;
-        for name in ["Authorization", "Proxy-Authorization"] {
-            invite.headers.remove(name);
-        }
-        let seq = invite.headers.seq().unwrap_or(0).saturating_add(1);
-        invite.headers.set("CSeq", concat(&[&seq.to_string(), " INVITE"]));
+        renew(invite);
         let invite = invite.clone();
         call.early.clear();
         call.early_heard = None;

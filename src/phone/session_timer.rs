@@ -3,6 +3,7 @@
 
 use core::time::Duration;
 
+use super::authentication::renew;
 use super::transactions::{Owner, TxId};
 use super::{CallId, CallTimer, EndCause, EndedBy, Phone, TimerKey};
 use crate::error::{Error, ErrorCode};
@@ -91,8 +92,7 @@ impl Phone {
         session.min_se = min;
         session.too_small += 1;
         let Some(mut invite) = call.invite.clone() else { return false };
-        let seq = invite.headers.seq().unwrap_or(0).saturating_add(1);
-        invite.headers.set("CSeq", concat(&[&seq.to_string(), " INVITE"]));
+        renew(&mut invite);
         self.offer_session(id, &mut invite.headers);
         if let Some(call) = self.calls.get_mut(&id) {
             call.invite = Some(invite.clone());
