@@ -4,21 +4,23 @@
  */
 
 import assert from 'node:assert/strict';
-import { after, afterEach, before, describe } from 'node:test';
+import { after, afterEach, before, describe, test } from 'node:test';
 
-import { telephoneHears } from '../stack/browser-phone.mjs';
 import { Network } from '../stack/network.mjs';
 import { launchBrowser } from '../support/browser.mjs';
-import { until } from '../support/until.mjs';
-import { Party, connect, servePages, talk } from './party.mjs';
+import { Party, attended, connect, servePages, talk } from './party.mjs';
 import { PEERS } from './peers.mjs';
 import { Table } from './table.mjs';
+import { TelephoneParty } from './telephone.mjs';
 
 const WE_CALL = 'we call';
 const WE_ARE_CALLED = 'we are called';
 const WE_TRANSFER = 'we transfer';
 const WE_ARE_TRANSFERRED = 'we are transferred';
 const WE_ARE_TARGET = 'we are the target';
+const PEER_IS_TARGET = 'we transfer and are transferred';
+const PEER_IS_TRANSFERRED = 'we transfer and are the target';
+const PEER_TRANSFERS = 'we are transferred and the target';
 const BY_US = 'by us';
 const BY_PEER = 'by the peer';
 
@@ -27,12 +29,11 @@ function unless(failure, work) {
   return Promise.race([work, failure.then(() => work)]);
 }
 
-describe('interoperability', { timeout: 420_000 }, () => {
-  const table = new Table(PEERS);
+describe('interoperability', { timeout: 600_000 }, () => {
+  const table = new Table();
   let network;
   let server;
   let browser;
-  let us;
 
   before(async () => {
     [network, server, browser] = await Promise.all([Network.start(), servePages(), launchBrowser()]);
@@ -41,27 +42,45 @@ describe('interoperability', { timeout: 420_000 }, () => {
     await browser?.close();
     await server?.close();
     await network?.stop();
+    table.check();
     if (!process.execArgv.some((arg) => arg.startsWith('--test-name-pattern'))) await table.write();
   });
 
-  const open = (library, user, tone) => Party.open(browser, server.url, library, { user, tone });
+  const page = (library, user, tone, more) => Party.open(browser, server.url, library, { user, tone, ...more });
 
-  for (const kind of ['jssip', 'sipjs']) {
+  /** A telephone; it takes the next port too. */
+  async function telephone(user, tone, sipPort, rtpPorts) {
+    const started = await network.telephone({ user, sipPort, controlPort: sipPort + 1000, rtpPorts, tone, answers: 'manual', calls: 4 });
+    return new TelephoneParty(started, tone);
+  }
+
+  /** Two of a kind. */
+  const pair = (kind) => Promise.all(
+    kind === 'baresip'
+      ? [telephone('2001', 440, 5080, '20000-20998'), telephone('2002', 660, 5090, '22000-22998')]
+      : [page(kind, '1002', 1400), page(kind, '1003', 1800)],
+  );
+
+  for (const kind of Object.keys(PEERS)) {
     describe(PEERS[kind], () => {
+      let us;
+      let second; // another of us
       let peer;
       let other;
       before(async () => {
-        [us, peer, other] = await Promise.all([open('ours', '1001', 1000), open(kind, '1002', 1400), open(kind, '1003', 1800)]);
+        [us, second, [peer, other]] = await Promise.all([page('ours', '1001', 1000), page('ours', '1004', 1200), pair(kind)]);
       });
-      after(() => Promise.all([us, peer, other].map((party) => party?.close())));
-      afterEach(() => Promise.all([us, peer, other].map((party) => party.clear())));
+      after(() => Promise.all([us, second, peer, other].map((party) => party?.close())));
+      afterEach(() => Promise.all([us, second, peer, other].map((party) => party.clear())));
 
-      const cell = (feature, direction, check) => table.cell(kind, feature, direction, check);
+      const cell = (feature, direction, check) => table.cell(kind, feature, direction, () => ({ us, second, peer, other }), check);
+      /** The one of these calls whose packets are counted. */
+      const ours = (...calls) => calls.find(({ party }) => party === us);
 
       for (const [direction, caller, callee] of [[WE_CALL, () => us, () => peer], [WE_ARE_CALLED, () => peer, () => us]]) {
         cell('call, audio both ways, the caller hangs up', direction, async () => {
           const [outgoing, incoming] = await connect(caller(), callee());
-          await Promise.all([talk(outgoing, incoming), outgoing.exchanges(50), incoming.exchanges(50)]);
+          await Promise.all([talk(outgoing, incoming), ours(outgoing, incoming).exchanges(50)]);
           await outgoing.do('hangup');
           await Promise.all([outgoing.state('ended'), incoming.state('ended')]);
         });
@@ -95,34 +114,38 @@ describe('interoperability', { timeout: 420_000 }, () => {
           cell(`hold and unhold, ${who}`, direction, async () => {
             const calls = await connect(caller(), callee());
             const [holding, waiting] = caller() === holder() ? calls : calls.toReversed();
-            await talk(holding, waiting);
+            await Promise.all([talk(holding, waiting), ours(...calls).exchanges(25)]);
             for (let round = 0; round < 2; round += 1) {
               await holding.do('hold');
               await holding.is({ localHold: true });
               if (held() === us) await waiting.is({ remoteHold: true });
               await Promise.all([holding.hearsNothing(), waiting.hearsNothing()]);
+              // Who holds may well send silence.
+              await (holder() === us ? holding.noPackets() : waiting.noPackets('sent'));
               await holding.do('unhold');
               await holding.is({ localHold: false });
               if (held() === us) await waiting.is({ remoteHold: false });
-              await talk(holding, waiting);
+              await Promise.all([talk(holding, waiting), ours(...calls).exchanges(25)]);
             }
           });
         }
       }
 
-      cell('hold by both sides at once', 'both', async () => {
-        const [ours, theirs] = await connect(us, peer);
-        await talk(ours, theirs);
-        await ours.do('hold');
+      cell('hold by both sides, one within the other', 'both', async () => {
+        const [mine, theirs] = await connect(us, peer);
+        await Promise.all([talk(mine, theirs), mine.exchanges(25)]);
+        await mine.do('hold');
         await theirs.do('hold');
-        await ours.is({ localHold: true, remoteHold: true });
-        await Promise.all([ours.hearsNothing(), theirs.hearsNothing()]);
-        await ours.do('unhold');
-        await ours.is({ localHold: false });
-        await Promise.all([ours.hearsNothing(), theirs.hearsNothing()]);
+        await mine.is({ localHold: true, remoteHold: true });
+        await Promise.all([mine.hearsNothing(), theirs.hearsNothing()]);
+        await mine.noPackets();
+        await mine.do('unhold');
+        await mine.is({ localHold: false });
+        await Promise.all([mine.hearsNothing(), theirs.hearsNothing()]);
+        await mine.noPackets('sent');
         await theirs.do('unhold');
-        await ours.is({ remoteHold: false });
-        await talk(ours, theirs);
+        await mine.is({ remoteHold: false });
+        await Promise.all([talk(mine, theirs), mine.exchanges(25)]);
       });
 
       for (const [direction, sender, receiver] of [[BY_US, () => us, () => peer], [BY_PEER, () => peer, () => us]]) {
@@ -177,20 +200,24 @@ describe('interoperability', { timeout: 420_000 }, () => {
           if ((await kept.report()).localHold) await kept.do('unhold');
           await talk(kept, moved);
         });
+      }
 
+      for (const [role, roles] of [
+        [WE_TRANSFER, () => [us, peer, other]],
+        [WE_ARE_TRANSFERRED, () => [peer, us, other]],
+        [WE_ARE_TARGET, () => [peer, other, us]],
+        [PEER_IS_TARGET, () => [us, second, peer]],
+        [PEER_IS_TRANSFERRED, () => [us, peer, second]],
+        [PEER_TRANSFERS, () => [peer, us, second]],
+      ]) {
         cell('attended transfer', role, async () => {
           const [transferor, transferee, target] = roles();
-          const [kept, moved] = await connect(transferor, transferee);
-          await talk(kept, moved);
-          await kept.do('hold');
-          const [consulting, consulted] = await connect(transferor, target);
-          await talk(consulting, consulted);
-          const done = kept.do('transfer', consulting);
+          const { done, calls } = await attended(transferor, transferee, target);
           const arriving = await unless(done, target.call(target.before + 1, 'active'));
           const leaving = await unless(done, transferee.call(transferee.before + 1, 'active'));
           await done;
           await talk(leaving, arriving);
-          await Promise.all([kept, moved, consulting, consulted].map((call) => call.state('ended')));
+          await Promise.all(calls.map((call) => call.state('ended')));
           await leaving.do('hangup');
           await arriving.state('ended');
         });
@@ -198,113 +225,18 @@ describe('interoperability', { timeout: 420_000 }, () => {
     });
   }
 
-  describe(PEERS.baresip, () => {
-    let desk; // answers by itself
-    let handset; // is answered by hand
-    before(async () => {
-      [us, desk, handset] = await Promise.all([
-        open('ours', '1001', 1000),
-        network.telephone({ user: '2001', sipPort: 5080, controlPort: 4444, rtpPorts: '20000-20998', tone: 440, answers: 'auto' }),
-        network.telephone({ user: '2002', sipPort: 5090, controlPort: 4446, rtpPorts: '22000-22998', tone: 660, answers: 'auto' }),
-      ]);
-    });
-    after(() => us?.close());
-    afterEach(async () => {
-      await us.clear();
-      for (const telephone of [desk, handset]) {
-        await until(`telephone ${telephone.user} is idle`, async () => /^\s*--- (No active calls|Active calls \(0\))/m.test(await telephone.command('listcalls')));
-        telephone.forget();
-        await telephone.forgetRecordings();
-      }
-    });
-
-    const cell = (feature, direction, check) => table.cell('baresip', feature, direction, check);
-
-    /** Our call with the desk telephone, up and with audio both ways. */
-    async function callTheDesk() {
-      await us.dial('sip:2001@pbx.test');
-      const call = await us.call(us.before, 'active');
-      await Promise.all([call.hears(440), telephoneHears(desk, us.tone), call.exchanges(50)]);
-      return call;
-    }
-
-    async function theDeskCalls() {
-      await desk.command('dial', us.uri);
-      const call = await us.call(us.before, 'ringing');
-      await call.do('answer');
-      await Promise.all([call.hears(440), telephoneHears(desk, us.tone), call.exchanges(50)]);
-      return call;
-    }
-
-    for (const [direction, begin, callerHangsUp] of [[WE_CALL, callTheDesk, true], [WE_ARE_CALLED, theDeskCalls, false]]) {
-      cell('call, audio both ways, the caller hangs up', direction, async () => {
-        const call = await begin();
-        await (callerHangsUp ? call.do('hangup') : desk.command('hangup'));
-        await Promise.all([call.state('ended'), desk.event('CALL_CLOSED')]);
-      });
-      cell('call, the callee hangs up', direction, async () => {
-        const call = await begin();
-        await (callerHangsUp ? desk.command('hangup') : call.do('hangup'));
-        await Promise.all([call.state('ended'), desk.event('CALL_CLOSED')]);
-      });
-    }
-
-    for (const [who, begin] of [['of a call it made', callTheDesk], ['of a call it got', theDeskCalls]]) {
-      cell(`hold and unhold, ${who}`, BY_US, async () => {
-        const call = await begin();
-        await call.do('hold');
-        await call.is({ localHold: true });
-        await call.hearsNothing();
-        await until('no packet goes or comes', async () => {
-          const { sent, received } = await call.packetsWithin(300);
-          return sent === 0 && received === 0;
-        });
-        await call.do('unhold');
-        await call.is({ localHold: false });
-        await desk.forgetRecordings();
-        const before = await call.packets();
-        await call.hears(440);
-        await call.exchanges(Math.max(before.sent, before.received) + 25);
-      });
-    }
-    for (const [who, begin] of [['of a call it made', theDeskCalls], ['of a call it got', callTheDesk]]) {
-      cell(`hold and unhold, ${who}`, BY_PEER, async () => {
-        const call = await begin();
-        await desk.command('hold');
-        await call.is({ remoteHold: true });
-        await call.hearsNothing();
-        await until('we send nothing', async () => (await call.packetsWithin(300)).sent === 0);
-        await desk.command('resume');
-        await call.is({ remoteHold: false });
-        const before = await call.packets();
-        await call.hears(440);
-        await call.exchanges(Math.max(before.sent, before.received) + 25);
-      });
-    }
-
-    cell('DTMF in the audio (RFC 4733)', BY_US, async () => {
-      const call = await callTheDesk();
-      await call.do('dtmf', '15#', 'rtp');
-      await until('the telephone has seen 1, 5 and #', () => {
-        const keys = desk.events.filter(({ type }) => type === 'CALL_DTMF_START').map(({ param }) => param);
-        return keys.join('') === '15#';
-      });
-    });
-
-    cell('blind transfer, of a call that the transferor made', WE_TRANSFER, async () => {
-      const call = await callTheDesk();
-      await call.do('transfer', 'sip:2002@pbx.test');
-      await call.state('ended');
-      await Promise.all([telephoneHears(handset, 440), telephoneHears(desk, 660)]);
-      await handset.command('hangup');
-      await desk.event('CALL_CLOSED');
-    });
-
-    cell('blind transfer, of a call that the transferor got', WE_ARE_TRANSFERRED, async () => {
-      const call = await theDeskCalls();
-      await desk.command('transfer', 'sip:2002@pbx.test');
-      const leaving = await us.call(us.before + 1, 'active');
-      await Promise.all([leaving.hears(660), telephoneHears(handset, us.tone), call.state('ended')]);
-    });
+  test(`${PEERS.sipjs} without a GRUU: it transfers to an address that no server knows, and the call goes on`, async () => {
+    const parties = await Promise.all([
+      page('ours', '1001', 1000), page('sipjs', '1002', 1400, { gruu: false }), page('sipjs', '1003', 1800, { gruu: false }),
+    ]);
+    const [us, peer, other] = parties;
+    const { done, calls } = await attended(peer, us, other);
+    await assert.rejects(done, /transfer: 478/);
+    const [kept, moved] = calls;
+    await kept.do('unhold');
+    await moved.is({ state: 'active', localHold: false, remoteHold: false });
+    await talk(kept, moved);
+    await Promise.all(parties.map((party) => party.clear()));
+    await Promise.all(parties.map((party) => party.close()));
   });
 });

@@ -18,7 +18,7 @@ const folder = (path) => fileURLToPath(new URL(path, import.meta.url));
 const TOLERANCE_HZ = 12;
 const AUDIBLE_DBFS = -60;
 /** This long in a row nothing may be heard: longer than what a jitter buffer holds, and than its way of hiding loss. */
-const SILENCE_MS = 300;
+export const SILENCE_MS = 300;
 /** The two frequencies of each DTMF tone used (ITU-T Q.23), hertz. */
 const DTMF = { 1: [697, 1209], 5: [770, 1336], 9: [852, 1477] };
 
@@ -42,8 +42,8 @@ export async function servePages() {
 
 /** A browser page with one of the libraries in it, used as a telephone. Its microphone is a tone. */
 export class Party {
-  /** @param library "ours", "jssip" or "sipjs" */
-  static async open(browser, url, library, { user, tone }) {
+  /** @param library "ours", "jssip" or "sipjs"; what else is told to its page is `more` */
+  static async open(browser, url, library, { user, tone, ...more }) {
     const party = new Party();
     Object.assign(party, { library, user, tone, uri: `sip:${user}@${DOMAIN}` });
     party.context = await browser.newContext();
@@ -61,6 +61,7 @@ export class Party {
       domain: DOMAIN,
       user,
       password: `pw${user}`,
+      ...more,
     });
     return party;
   }
@@ -80,7 +81,7 @@ export class Party {
   /** Waits for the call that comes after the first `count`, and returns it. */
   async call(count, state, deadline) {
     await until(`${this.name} has a call ${count} that is ${state}`, async () => (await this.report())[count]?.state === state, { deadline });
-    return new PartyCall(this, count);
+    return new PageCall(this, count);
   }
 
   /** Ends every call, so that the next test begins with none. */
@@ -109,8 +110,8 @@ export class Party {
   }
 }
 
-/** One call of a party. */
-export class PartyCall {
+/** One call of a party, whatever that is. A subclass has `report()`, `heard()`, `do()` and `hearsDtmf()`. */
+export class Call {
   constructor(party, index) {
     Object.assign(this, { party, index });
   }
@@ -127,12 +128,6 @@ export class PartyCall {
     return (await this.party.report())[this.index];
   }
 
-  /** Does something to it; another call among the arguments may only be of the same party. */
-  do(method, ...args) {
-    const plain = args.map((arg) => (arg instanceof PartyCall ? { call: arg.index } : arg));
-    return this.party.page.evaluate(([name, ...values]) => globalThis.party.run(name, ...values), [method, this.index, ...plain]);
-  }
-
   state(state, deadline) {
     return until(`the call of ${this.name} is ${state}`, async () => (await this.report()).state === state, { deadline });
   }
@@ -145,14 +140,10 @@ export class PartyCall {
     }, { deadline });
   }
 
-  #heard() {
-    return this.party.page.evaluate((index) => globalThis.party.heard(index), this.index);
-  }
-
   hears(frequency, deadline) {
     let heard;
     return until(`${this.name} hears ${frequency} Hz`, async () => {
-      heard = await this.#heard();
+      heard = await this.heard();
       return heard && heard.level > AUDIBLE_DBFS && Math.abs(heard.frequency - frequency) < TOLERANCE_HZ;
     }, { deadline }).catch((error) => {
       throw new Error(`${error.message}; it hears ${JSON.stringify(heard)}`);
@@ -163,13 +154,26 @@ export class PartyCall {
     let since = null;
     let heard;
     await until(`${this.name} hears nothing`, async () => {
-      heard = await this.#heard();
+      heard = await this.heard();
       if (heard && heard.level > AUDIBLE_DBFS) since = null;
       else since ??= performance.now();
       return since !== null && performance.now() - since >= SILENCE_MS;
     }, { deadline }).catch((error) => {
       throw new Error(`${error.message}; it hears ${JSON.stringify(heard)}`);
     });
+  }
+}
+
+/** One call of a page. */
+export class PageCall extends Call {
+  /** Does something to it; another call among the arguments may only be of the same party. */
+  do(method, ...args) {
+    const plain = args.map((arg) => (arg instanceof Call ? { call: arg.index } : arg));
+    return this.party.page.evaluate(([name, ...values]) => globalThis.party.run(name, ...values), [method, this.index, ...plain]);
+  }
+
+  heard() {
+    return this.party.page.evaluate((index) => globalThis.party.heard(index), this.index);
   }
 
   /** Begins to listen for a DTMF tone; the promise says whether it was heard. */
@@ -185,19 +189,26 @@ export class PartyCall {
     return this.party.page.evaluate((index) => globalThis.party.packets(index), this.index);
   }
 
-  exchanges(atLeast) {
-    return until(`${this.name}: ${atLeast} packets each way`, async () => {
+  /** So many more packets leave and arrive. */
+  async exchanges(more) {
+    const before = await this.packets();
+    await until(`${this.name}: ${more} packets each way`, async () => {
       const { sent, received } = await this.packets();
-      return sent >= atLeast && received >= atLeast;
+      return sent - before.sent >= more && received - before.received >= more;
     });
   }
 
-  /** Packets that it has sent and received within this time. */
-  async packetsWithin(milliseconds) {
-    const before = await this.packets();
-    await this.party.page.waitForTimeout(milliseconds);
-    const after = await this.packets();
-    return { sent: after.sent - before.sent, received: after.received - before.received };
+  /** No packet leaves and none arrives (or as named), for long enough: a second of audio is 50. */
+  async noPackets(...directions) {
+    const named = directions.length > 0 ? directions : ['sent', 'received'];
+    let last = null;
+    let since;
+    await until(`${this.name} has no packet ${named.join(' and ')}`, async () => {
+      const packets = await this.packets();
+      const count = named.reduce((sum, direction) => sum + packets[direction], 0);
+      if (count !== last) [last, since] = [count, performance.now()];
+      return performance.now() - since >= SILENCE_MS;
+    });
   }
 }
 
@@ -211,7 +222,18 @@ export async function connect(caller, callee) {
   return [outgoing, incoming];
 }
 
-/** Both hear each other. */
-export function talk(one, other) {
-  return Promise.all([one.hears(other.tone), other.hears(one.tone)]);
+/** Both hear each other; one after the other, since a telephone may have to stop its tone to be asked. */
+export async function talk(one, other) {
+  await one.hears(other.tone);
+  await other.hears(one.tone);
+}
+
+/** `transferor` talks with both and asks `transferee` to take its place with `target`: the calls, and what becomes of it. */
+export async function attended(transferor, transferee, target) {
+  const [kept, moved] = await connect(transferor, transferee);
+  await talk(kept, moved);
+  await kept.do('hold');
+  const [consulting, consulted] = await connect(transferor, target);
+  await talk(consulting, consulted);
+  return { done: kept.do('transfer', consulting), calls: [kept, moved, consulting, consulted] };
 }

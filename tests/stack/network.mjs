@@ -103,16 +103,16 @@ export class Telephone {
 
   /**
    * @param options `user`; `sipPort` (uses the next one too); `controlPort`; `rtpPorts` "from-to"; `tone` in hertz;
-   * `answers`: "auto" or "manual"
+   * `answers`: "auto" or "manual"; `calls`: how many at once
    */
-  static async start(folder, { user, sipPort, controlPort, rtpPorts, tone, answers }) {
+  static async start(folder, { user, sipPort, controlPort, rtpPorts, tone, answers, calls = 1 }) {
     const telephone = new Telephone();
     telephone.user = user;
     telephone.#folder = join(folder, 'recordings');
     await mkdir(telephone.#folder, { recursive: true });
     await writeFile(join(folder, 'contacts'), '');
     await writeFile(join(folder, 'accounts'), `<sip:${user}@${DOMAIN}>;auth_user=${user};auth_pass=pw${user};answermode=${answers};regint=60;audio_codecs=pcmu,pcma;outbound="sip:127.0.0.1:${SIP_PORT};transport=udp"\n`);
-    await writeFile(join(folder, 'config'), settings({ sipPort, controlPort, rtpPorts, tone, recordings: telephone.#folder }));
+    await writeFile(join(folder, 'config'), settings({ sipPort, controlPort, rtpPorts, tone, calls, recordings: telephone.#folder }));
     telephone.#daemon = new Daemon('baresip', ['-f', folder], { cwd: folder });
     try {
       telephone.#control = await until(`the telephone ${user} can be controlled`, () => {
@@ -156,11 +156,14 @@ export class Telephone {
     return data;
   }
 
-  /** What it has heard in its newest call: samples from -1 to 1. */
-  async heard() {
-    const names = (await readdir(this.#folder)).filter((name) => name.endsWith('-dec.wav')).sort();
-    if (names.length === 0) return null;
-    return readWav(await readFile(join(this.#folder, names.at(-1))));
+  /**
+   * What it has heard in its newest call, or with "enc" sent: samples from -1 to 1, and the name of the recording.
+   * baresip 1.0 records what it hears until the first re-INVITE only.
+   */
+  async heard(side = 'dec') {
+    const name = (await readdir(this.#folder)).filter((one) => one.endsWith(`-${side}.wav`)).sort().at(-1);
+    const recording = name && readWav(await readFile(join(this.#folder, name)));
+    return recording ? { name, ...recording } : null;
   }
 
   async forgetRecordings() {
@@ -182,22 +185,23 @@ export class Telephone {
   }
 }
 
-function settings({ sipPort, controlPort, rtpPorts, tone, recordings }) {
+function settings({ sipPort, controlPort, rtpPorts, tone, calls, recordings }) {
   const modules = ['g711', 'ausine', 'aubridge', 'sndfile'];
   return `# Written by the tests.
 poll_method epoll
 sip_listen 127.0.0.1:${sipPort}
 net_interface 127.0.0.1
 call_local_timeout 120
-call_max_calls 1
+call_max_calls ${calls}
 # ausine makes stereo at 48 kHz only
 audio_source ausine,${tone}
 ausrc_srate 48000
 ausrc_channels 2
 audio_player aubridge,null
-audio_alert aubridge,null
-auplay_srate 8000
-auplay_channels 1
+audio_alert aubridge,alert
+# As the source, or aubridge could not play one into the other
+auplay_srate 48000
+auplay_channels 2
 ausrc_format s16
 auplay_format s16
 auenc_format s16

@@ -5,13 +5,13 @@ import { offer } from './party.js';
 let manager;
 
 const party = offer({
-  async register({ server, domain, user, password }) {
+  async register({ server, domain, user, password, gruu = true }) {
     const registered = Promise.withResolvers();
     manager = new Web.SessionManager(server, {
       aor: `sip:${user}@${domain}`,
       maxSimultaneousSessions: 0,
       // With a GRUU: its own contact is an address that no proxy can route to, and that is where it sends transfers to.
-      registererOptions: { regId: 1, instanceId: crypto.randomUUID() },
+      registererOptions: gruu ? { regId: 1, instanceId: crypto.randomUUID() } : {},
       media: { constraints: { audio: true, video: false } },
       userAgentOptions: {
         authorizationUsername: user,
@@ -50,8 +50,8 @@ const party = offer({
   },
   answer: ({ handle }) => manager.answer(handle),
   hangup: ({ handle }) => manager.hangup(handle),
-  hold: ({ handle }) => manager.hold(handle),
-  unhold: ({ handle }) => manager.unhold(handle),
+  hold: ({ handle }) => inTurn(handle, () => manager.hold(handle)),
+  unhold: ({ handle }) => inTurn(handle, () => manager.unhold(handle)),
   async dtmf({ handle }, tones, method) {
     for (const tone of tones) {
       if (method !== 'rtp') await manager.sendDTMF(handle, tone);
@@ -88,6 +88,25 @@ const STATES = {
   [SessionState.Terminating]: 'active',
   [SessionState.Terminated]: 'ended',
 };
+
+/** So long without a re-INVITE, and none is expected. */
+const QUIET_MS = 250;
+
+/**
+ * SIP.js leaves it to the application to keep its offers apart from the other side's: one of its own is an error while it
+ * awaits the ACK of another (and leaves its peer connection in have-local-offer), or when another comes while it makes one.
+ */
+async function inTurn(session, change) {
+  const end = performance.now() + 5000;
+  let quietSince = performance.now();
+  for (;;) {
+    const { reinviteUserAgentClient, reinviteUserAgentServer } = session.dialog ?? {};
+    if (session.pendingReinvite || reinviteUserAgentClient || reinviteUserAgentServer) quietSince = performance.now();
+    if (performance.now() - quietSince >= QUIET_MS) return change();
+    if (performance.now() >= end) throw new Error('a re-INVITE does not come to its end');
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}
 
 function find(session) {
   return party.calls.find(({ handle }) => handle === session);
