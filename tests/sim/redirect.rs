@@ -7,7 +7,8 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 use crate::bench::{ANSWER, Bench, Caller, OFFER, answer, config, secs, send, with_sdp};
 use crate::incoming::answered;
 use wasm_softphone::phone::{
-    CallId, CallState, ConnectionState, DialRequest, EndCause, Event, PhoneConfig, RedirectPolicy,
+    CallId, CallState, ConnectionState, CredentialSource, DialRequest, EndCause, Event, Input, PhoneConfig,
+    RedirectPolicy,
 };
 use wasm_softphone::sip::message::{Request, Response};
 
@@ -274,6 +275,32 @@ fn hung_up_while_the_redirected_call_rings() {
     assert_eq!(bench.lines(), ["ACK"]);
     bench.pass(secs(40));
     bench.nothing_sent();
+}
+
+/// The credentials are the application's each time: what was said for the first address is not said to the next.
+#[test]
+fn the_answer_to_a_challenge_stays_with_the_address_it_was_for() {
+    let mut bench = Bench::new(PhoneConfig {
+        redirects: RedirectPolicy::Follow(2),
+        credentials: CredentialSource::Ask,
+        ..config()
+    });
+    bench.connect();
+    bench.dial("sip:bob@example.com");
+    let invite = bench.take_request("INVITE");
+    let mut challenge = answer(&invite, 407, "proxy");
+    challenge.headers.push("Proxy-Authenticate", "Digest realm=\"example.com\", nonce=\"n\", qop=\"auth\"");
+    bench.reply(&challenge);
+    bench.take_request("ACK");
+    let (question, _) = bench.questions.remove(0);
+    let CredentialSource::Static(password) = config().credentials else { panic!() };
+    bench.input(Input::Credentials(question, Some(password)));
+    let answered = bench.take_request("INVITE");
+    assert!(answered.headers.get("Proxy-Authorization").is_some());
+    let second = next(&mut bench, &moved(&answered, 302, &["<sip:carol@example.net>"]));
+    assert_eq!(second.uri, "sip:carol@example.net");
+    assert_eq!(second.headers.get("Proxy-Authorization"), None);
+    assert!(second.headers.seq() > answered.headers.seq());
 }
 
 // ---- the next server
