@@ -121,7 +121,9 @@ pub fn header(data: &[u8]) {
         let printed = address.to_string();
         let again = NameAddr::parse(&printed).unwrap_or_else(|error| panic!("{printed}: {error}"));
         assert_eq!(again.uri, address.uri);
-        assert_eq!(again.tag(), address.tag(), "{printed}");
+        // `*` stands alone, and control characters are not printed.
+        let clean = address.uri != "*" && !address.tag().unwrap_or_default().chars().any(char::is_control);
+        assert!(again.tag() == address.tag() || !clean, "{printed}");
     }
     if let Ok(list) = NameAddr::parse_list(text) {
         assert!(list.len() <= text.len());
@@ -136,7 +138,11 @@ pub fn header(data: &[u8]) {
     }
     if let Ok(uri) = Uri::parse(text) {
         let printed = uri.to_string();
-        assert_eq!(Uri::parse(&printed).as_ref(), Ok(&uri), "{printed}");
+        let again = Uri::parse(&printed).unwrap_or_else(|error| panic!("{printed}: {error}"));
+        // What a URI may not hold is escaped when it is printed, and stays so.
+        assert_eq!(again.to_string(), printed);
+        assert_eq!((&again.scheme, &again.host, again.port), (&uri.scheme, &uri.host, uri.port), "{printed}");
+        assert_eq!(again.user_decoded(), uri.user_decoded(), "{printed}");
         assert!(Uri::parse(&uri.aor()).is_ok() && Uri::parse(&uri.domain()).is_ok(), "{printed}");
         let user = uri.user_decoded().filter(|user| !user.contains('\u{fffd}'));
         if let Some(user) = user.filter(|user| !user.is_empty()) {
@@ -147,11 +153,12 @@ pub fn header(data: &[u8]) {
     let params = Params::parse(text);
     let again = Params::parse(&params.to_string());
     assert_eq!(again.iter().count(), params.iter().count(), "{params}");
-    for (name, value) in params.iter() {
-        assert_eq!(params.get(name).is_some(), params.contains(name));
+    for (name, _) in params.iter() {
+        let first = params.get(name);
+        assert!(params.contains(name));
         // Control characters are not printed.
-        if !value.unwrap_or_default().chars().any(char::is_control) {
-            assert_eq!(again.get(name), params.get(name), "{params}");
+        if !first.unwrap_or_default().chars().any(char::is_control) {
+            assert_eq!(again.get(name), first, "{params}");
         }
     }
     let items: Vec<&str> = split_list(text).collect();

@@ -2,6 +2,7 @@
 
 mod bench;
 mod demo;
+mod fuzz;
 mod isolation;
 mod logs;
 mod names;
@@ -50,6 +51,17 @@ enum Command {
     Build,
     /// Weigh the download against its budget, and say which crate it comes from
     Size,
+    /// Feed the fuzz targets of fuzz/ with bytes; what breaks one is kept in fuzz/artifacts
+    Fuzz {
+        /// For each target
+        #[arg(long, default_value_t = 1)]
+        minutes: u64,
+        /// Put what reached something new into the corpus, and take out what reaches nothing of its own
+        #[arg(long)]
+        keep: bool,
+        /// All, if none is named
+        targets: Vec<fuzz::Target>,
+    },
     /// Measure, beside others in the same run
     Bench { what: Bench },
     /// Install the tools that the other commands need (they do it by themselves)
@@ -88,6 +100,7 @@ fn run(command: Command) -> Result<bool> {
         Command::Test { suites } => suites::run(&suites),
         Command::Build => package::build().map(|()| true),
         Command::Size => size::run(),
+        Command::Fuzz { minutes, keep, targets } => fuzz::command(minutes, &targets, keep),
         Command::Bench { what: Bench::Proxy } => bench::proxy().map(|()| true),
         Command::Setup => setup::all().map(|()| true),
         Command::Inside { suite, port } => suites::inside(suite, port),

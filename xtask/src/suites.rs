@@ -11,7 +11,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use clap::ValueEnum;
 
 use crate::{
-    isolation, logs, package,
+    fuzz, isolation, logs, package,
     process::{self, Outcome, Task, tail},
     report::{self, Counts, Finished},
     sandbox::{self, Sandbox},
@@ -34,6 +34,8 @@ pub(crate) enum Suite {
     Deny,
     /// Unit, simulation and sandbox tests, on this machine
     Unit,
+    /// libFuzzer on every target of fuzz/, after what its corpus holds; some seconds each
+    Fuzz,
     /// The shipped index.d.ts, by tsc --strict, with what must and what must not compile
     Types,
     /// The download against its budget
@@ -59,6 +61,7 @@ impl Suite {
             Self::Lint => "lint",
             Self::Deny => "deny",
             Self::Unit => "unit",
+            Self::Fuzz => "fuzz",
             Self::Types => "types",
             Self::Size => "size",
             Self::Web => "web",
@@ -78,7 +81,7 @@ impl Suite {
             Self::E2e => 1800,
             Self::Stack | Self::Interop | Self::Web => 900,
             // These compile as they go.
-            Self::Lint | Self::Unit | Self::Size | Self::Proxy => 1800,
+            Self::Lint | Self::Unit | Self::Fuzz | Self::Size | Self::Proxy => 1800,
         })
     }
 
@@ -87,6 +90,7 @@ impl Suite {
             Self::Lint => lint(limit),
             Self::Deny => deny(limit),
             Self::Unit => unit(limit),
+            Self::Fuzz => fuzz::suite().map(|(counts, remark)| Verdict { counts, remark }),
             Self::Types => types(limit),
             Self::Size => Ok(Verdict::ran(Counts::of_check(size::run()?))),
             Self::Web => isolated(self, limit, Counts::in_cargo_output),
