@@ -10,6 +10,7 @@ import { build } from 'esbuild';
 
 import { DOMAIN, WEBSOCKET_URL } from '../stack/network.mjs';
 import { keepPeerConnections, toneMicrophone } from '../support/audio.mjs';
+import { tapWebSockets } from '../support/wire.mjs';
 import { watchPage } from '../support/browser.mjs';
 import { serveStatic } from '../support/static-server.mjs';
 import { until } from '../support/until.mjs';
@@ -42,22 +43,26 @@ export async function servePages() {
 
 /** A browser page with one of the libraries in it, used as a telephone. Its microphone is a tone. */
 export class Party {
-  /** @param library "ours", "jssip" or "sipjs" */
-  static async open(browser, url, library, { user, tone }) {
+  /**
+   * @param library "ours", "jssip" or "sipjs"
+   * @param options `server` and `expected`: where it registers, and what its console may say
+   */
+  static async open(browser, url, library, { user, tone, server = WEBSOCKET_URL, expected = [] }) {
     const party = new Party();
     Object.assign(party, { library, user, tone, uri: `sip:${user}@${DOMAIN}` });
     party.context = await browser.newContext();
     await party.context.addInitScript(keepPeerConnections);
     await party.context.addInitScript(toneMicrophone, tone);
+    await party.context.addInitScript(tapWebSockets);
     party.page = await party.context.newPage();
     // What the other libraries print is their own affair.
-    party.problems = watchPage(party.page, library === 'ours' ? [] : [/^console: /]);
+    party.problems = watchPage(party.page, library === 'ours' ? expected : [/^console: /]);
     await party.page.goto(`${url}/${library}.html`);
     await until(`the page of ${library} is ready`, () => party.page.evaluate(() => Boolean(globalThis.party))).catch((error) => {
       throw new Error(`${error.message}\n${party.problems.join('\n')}`);
     });
     await party.page.evaluate((settings) => globalThis.party.register(settings), {
-      server: WEBSOCKET_URL,
+      server,
       domain: DOMAIN,
       user,
       password: `pw${user}`,
@@ -81,6 +86,14 @@ export class Party {
   async call(count, state, deadline) {
     await until(`${this.name} has a call ${count} that is ${state}`, async () => (await this.report())[count]?.state === state, { deadline });
     return new PartyCall(this, count);
+  }
+
+  /**
+   * The SIP messages since a moment (`Date.now()`), oldest first, whichever library is behind it:
+   * `{ at, sent, first, method }` with the first line, and the method of the transaction.
+   */
+  wire(since = 0) {
+    return this.page.evaluate((from) => globalThis.wire.filter(({ at }) => at >= from), since);
   }
 
   /** Ends every call, so that the next test begins with none. */
@@ -190,6 +203,16 @@ export class PartyCall {
       const { sent, received } = await this.packets();
       return sent >= atLeast && received >= atLeast;
     });
+  }
+
+  /** Begins to count the time in which nothing is heard. */
+  meter() {
+    return this.party.page.evaluate((index) => globalThis.party.meter(index), this.index);
+  }
+
+  /** Seconds since `meter` in which nothing was heard. */
+  lost() {
+    return this.party.page.evaluate((index) => globalThis.party.calls[index].meter.lost / 1000, this.index);
   }
 
   /** Packets that it has sent and received within this time. */
