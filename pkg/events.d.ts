@@ -100,6 +100,9 @@ export interface Watch<S = WatchedSubscription> {
   stop(): void;
 }
 
+/** Messages that wait at `uri` (package `message-summary`, RFC 3842): now and at each change. Throws like `subscribe()`, as do the others. */
 export function watchMessageSummary<S extends WatchedSubscription>(phone: Subscriber<S>, uri: string, callback: (summary: MessageSummary) => void, options?: WatchOptions): Watch<S>;
+/** Whether `uri` is in a call (package `dialog`, RFC 4235): now and at each change. */
 export function watchDialogs<S extends WatchedSubscription>(phone: Subscriber<S>, uri: string, callback: (lamp: { state: 'idle' | 'ringing' | 'busy'; dialogs: DialogState[] }) => void, options?: WatchOptions): Watch<S>;
+/** Whether `uri` is there (package `presence`, RFC 3856): now and at each change. */
 export function watchPresence<S extends WatchedSubscription>(phone: Subscriber<S>, uri: string, callback: (presence: Presence) => void, options?: WatchOptions): Watch<S>;

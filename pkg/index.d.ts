@@ -19,14 +19,15 @@ export type StrategyName = 'sip-invite' | 'rest-originate';
 export interface DialStrategyConfig {
   /** SIP-over-WebSocket URLs, tried in order, or with priorities and weights. `wss:`; plain `ws:` only to a loopback host. */
   servers: string | (string | Server)[];
-  /** Address of record: "sip:alice@example.com". */
+  /** Address of record (RFC 3261, section 10): "sip:alice@example.com". */
   uri: string;
+  /** Shown to the other side. */
   displayName?: string;
   /** SIP credentials (never a REST API's). A function is asked each time they are needed, and nothing is kept. */
   credentials?: SipCredentials | (() => SipCredentials | Promise<SipCredentials>);
-  /** Default true. */
+  /** Register after connecting (RFC 3261, section 10); without it nobody can call this phone. Default true. */
   register?: boolean;
-  /** Seconds; default 600. */
+  /** Lifetime to ask for, seconds, 1 to 86400; default 600. It is refreshed in time. */
   registerExpires?: number;
   /** "custom" (default), "46elks", or one added with registerProvider(). */
   providerId?: string;
@@ -42,19 +43,22 @@ export interface DialStrategyConfig {
   /** Headers of the host app's own session with the proxy, e.g. a short-lived bearer token. `Authorization: Basic` is refused.
    *  A function is asked before each request. Its last answer stays in memory for a request that cannot wait, as the page is being left. */
   proxyHeaders?: Record<string, string> | (() => Record<string, string> | Promise<Record<string, string>>);
+  /** STUN and TURN servers, as for RTCPeerConnection. Default: none. */
   iceServers?: RTCIceServer[];
+  /** Default "all"; "relay" hides this machine's addresses, and needs a TURN server. */
   iceTransportPolicy?: RTCIceTransportPolicy;
-  /** Longest wait for ICE candidates before an offer or answer is sent, milliseconds; default 500. It leaves earlier,
-   *  as soon as what is there is useful. */
+  /** Longest wait for ICE candidates before an offer or answer is sent, milliseconds, 0 to 60000; default 500. It leaves
+   *  earlier, as soon as what is there is useful. */
   iceGatherTimeout?: number;
-  /** How long a call may be `reconnecting` for want of media while the other side can be reached, milliseconds; default 30000. */
+  /** How long a call may be `reconnecting` for want of media while the other side can be reached, milliseconds, 1000 to
+   *  600000; default 30000. */
   mediaGrace?: number;
   /** How long a call may be without media while there is no connection to a server, and how long everything else waits for one: a call
-   *  that is being made, a goodbye, a message; milliseconds; default 60000. As long as the two hear each other, no call ends. */
+   *  that is being made, a goodbye, a message; milliseconds, 1000 to 600000; default 60000. As long as the two hear each other, no call ends. */
   signallingGrace?: number;
-  /** Codec names in order of preference, e.g. ["PCMA", "PCMU"]; the rest follow. */
+  /** Codec names in order of preference, e.g. ["PCMA", "PCMU"]; the rest follow. Default: the provider's. */
   codecs?: string[];
-  /** The microphone; `false` opens none and only listens. */
+  /** The microphone; `false` opens none and only listens. Default true. */
   audio?: boolean | MediaTrackConstraints;
   /** Where remote audio plays; default: an element that the call makes itself. `null`: the app plays `call.remoteStream`. */
   audioElement?: HTMLAudioElement | null;
@@ -70,12 +74,19 @@ export interface DialStrategyConfig {
    *  of callers. Default false. */
   trustIdentity?: boolean;
   /** Callers whose INVITE may ask to be answered at once (RFC 5373, Call-Info, Alert-Info): "bob@example.com", "@example.com" or "*".
-   *  The microphone opens without a question. Default: none. */
+   *  The microphone opens without a question, though never beside another call. The caller is whom the server asserts with `trustIdentity`,
+   *  otherwise the From, which a caller can forge unless the server checks it. Default: none. */
   autoAnswer?: string[];
   /** `+sip.instance` (RFC 5626, section 4.1): a URN, "urn:uuid:...", that stays the same for this installation. Default: a new one each time. */
   instanceId?: string;
-  /** Hides who calls or sends messages (RFC 3323): `Privacy: id`, an anonymous From. Default false. */
+  /** Hides who calls or sends messages (RFC 3323): `Privacy: id`, an anonymous From. The server is told who it is
+   *  (P-Preferred-Identity, RFC 3325) and has to take that out. Default false. */
   anonymous?: boolean;
+  /** Calls outlive a reload of the page: what is needed to take them up again is kept in sessionStorage, encrypted with a key that no
+   *  script can read, without credentials. The next page makes a phone with the same configuration, and connect() takes them up: each
+   *  appears in `calls` and in a "call" event as `reconnecting`, and is `active` when the other side has agreed. No longer than a minute may
+   *  pass in between. Answered SIP calls only. Default false. */
+  resume?: boolean;
   /** Emits "log" events for everything, the SIP messages included, secrets redacted by construction.
    *  Warnings and errors are emitted without it too. */
   debug?: boolean;
@@ -90,23 +101,38 @@ export interface Server {
   weight?: number;
 }
 
-/** `password`, or `ha1`: the hash H(username:realm:password) in hex. `username` defaults to the user part of `uri`.
- *  `bearerToken` is not part of this version: `invalid_config`. */
-export interface SipCredentials { username?: string; password?: string; ha1?: string; realm?: string; bearerToken?: string }
+/** One of the three secrets. */
+export interface SipCredentials {
+  /** Default: the user part of `uri`. */
+  username?: string;
+  /** For digest authentication (RFC 7616, RFC 8760): SHA-512-256, SHA-256 or MD5, whichever is the strongest that is asked for. */
+  password?: string;
+  /** Instead of the password, the hash H(username:realm:password) in hex; it fits challenges of its algorithm. */
+  ha1?: string;
+  /** Where to send it; a challenge of another realm is not answered. Default: whichever the server names. */
+  realm?: string;
+  /** An access token (RFC 8898), with no password beside it. Sent to the registrar and the server only, over TLS or to this
+   *  machine, and never within a call. With a function for `credentials` an expired token is replaced. */
+  bearerToken?: string;
+}
 
 export interface DialOptions {
   /** Aborts the dial until dial() has resolved; after that end the call with hangup(). A signal with a time limit, e.g.
    *  AbortSignal.timeout(), would otherwise cut a conversation off. */
   signal?: AbortSignal;
-  /** Milliseconds until the dial fails with code "timeout". */
+  /** Milliseconds until the dial fails with code "timeout", 1 or more. Without it a call that nobody answers
+   *  fails with "no_answer" after three minutes. */
   timeout?: number;
+  /** Default: that of the configuration. */
   strategy?: 'auto' | StrategyName;
   /** For "rest-originate"; default: that of the configuration. */
   callerId?: string;
-  /** For "sip-invite" only: headers of the INVITE. */
+  /** For "sip-invite" only: headers of the INVITE, 2048 bytes a value. Those that the phone sets itself are refused with `invalid_config`. */
   extraHeaders?: Record<string, string>;
+  /** The microphone of this call; default: that of the configuration. */
   audio?: boolean | MediaTrackConstraints;
-  /** Called for each stage: progress of both strategies in one vocabulary. The call exists from the first stage on. */
+  /** Called for each stage: progress of both strategies in one vocabulary. The call exists from the first stage on. "sip-invite" goes
+   *  through `preparing`, `requesting` (the INVITE is out), `ringing` (180), `early-media` (the far end's audio is heard) and `connected`. */
   onProgress?: (stage: DialStage, call: Call) => void;
 }
 
@@ -124,7 +150,9 @@ export type DialResult =
 /** An Error with a stable machine-readable code; the message is safe to show and holds no secret. */
 export interface SoftphoneError extends Error {
   readonly code: ErrorCode;
+  /** The status of the SIP response that it comes from (RFC 3261, section 21). */
   readonly sipStatus?: number;
+  /** The same may succeed later without another configuration. */
   readonly retryable: boolean;
   /** What to do about it, in one sentence. */
   readonly hint?: string;
@@ -135,19 +163,24 @@ export type ErrorCode =
   | 'media_denied' | 'media_unavailable' | 'ice_failed'
   | 'busy' | 'declined' | 'no_answer' | 'not_found' | 'forbidden' | 'unsupported_by_provider' | 'server_error'
   | 'proxy_required' | 'proxy_unreachable' | 'proxy_denied' | 'proxy_rate_limited' | 'proxy_error' | 'provider_error'
-  | 'redirected' | 'not_acceptable' | 'invalid_state' | 'fatal' | 'not_initialized'
+  | 'redirected' | 'not_acceptable' | 'invalid_record' | 'invalid_state' | 'fatal' | 'not_initialized'
   | 'bridge_missing' | 'unverified_bridge' | 'ended' | (string & {});
 
-/** What a provider can do; built in: "custom" and "46elks". Throws `invalid_config` for a taken id. */
+/** Adds a provider to those built in, "custom" and "46elks". Throws `invalid_config` naming the field, and for a taken id. */
 export function registerProvider(provider: Provider): void;
+/** What a provider can do. */
 export interface Provider {
+  /** For `providerId`: 1 to 64 visible ASCII characters. */
   id: string;
+  /** For people; default: the id. */
   name?: string;
   /** Ways of calling the telephone network, best first; sip: addresses always go by sip-invite. */
   strategies: StrategyName[];
   /** Offer RFC 4028 session timers; default true. */
   sessionTimers?: boolean;
+  /** Codec names in order of preference, where the configuration has none. */
   codecs?: string[];
+  /** SIP-over-WebSocket URLs, where the configuration has none. */
   servers?: string | string[];
 }
 
@@ -170,27 +203,42 @@ export interface OriginatedCall {
 }
 
 export class DialStrategy {
+  /** Does nothing until connect(). Throws `invalid_config` naming the field. */
   constructor(config?: DialStrategyConfig);
-  /** Merges into the configuration. Throws a SoftphoneError: `already_dialing` during a dial, `invalid_config` naming the field. */
+  /** Merges into the configuration; what is missing or `undefined` stays as it is. Throws a SoftphoneError: `already_dialing` during a dial,
+   *  `invalid_config` naming the field; the configuration is then as it was. */
   configure(config: Partial<DialStrategyConfig>): void;
   /** Opens the WebSocket and registers. Resolves when calls can be made and received; rejects with a SoftphoneError
    *  (`auth_failed`, `registration_failed`, `transport`, `not_configured`) after one honest try at every server. Calling it again is safe. */
   connect(): Promise<void>;
-  /** Ends calls, unregisters, closes the socket. */
+  /** Ends calls, subscriptions and publications, unregisters, closes the socket. Resolves when that is done, or soon; never rejects but with
+   *  `fatal`. */
   disconnect(): Promise<void>;
-  /** Only one dial runs at a time: another gets `already_dialing`, and the running one is not disturbed. */
+  /** With `resume`: what another page needs to take up the calls of this one; `null` when there is nothing. No credentials, but who talks
+   *  to whom: for pages of the same origin only. connect() keeps it and hands it on by itself; this is for those that do so in other ways. */
+  readonly record: string | null;
+  /** Takes up the calls of a record that another page had `age` milliseconds ago, and must have let go of; connect() goes on with them.
+   *  Returns how many there are. Throws `invalid_record` for one that is damaged, older than a minute, or of another account,
+   *  `invalid_state` while there is a connection or a call. */
+  resumeCalls(record: string, age: number): number;
+  /** Like free(), but nobody is told: calls stay as they are for another page to take them up, and so does the registration. */
+  abandon(): void;
+  /** `destination`: `sip:`, `sips:`, `tel:`, +E.164, or with `defaultCountry` a national number; anything else is `invalid_destination` before
+   *  anything is sent. Only one dial runs at a time: another gets `already_dialing`, and the running one is not disturbed. */
   dial(destination: string, options?: DialOptions): Promise<DialResult>;
   /** Sends a text message (RFC 3428); resolves when it has been taken on (2xx). `target` as for dial(), as a SIP address. Default type
-   *  `text/plain;charset=UTF-8`; 60 KiB at most. Rejects with `not_connected`, `invalid_destination`, `invalid_config`, or what the answer says. */
+   *  `text/plain;charset=UTF-8`; 60 KiB at most. Rejects with `not_connected`, `invalid_destination`, `invalid_config`, `timeout`, `aborted`
+   *  by disconnect(), or what the answer says. `extraHeaders` as for dial(). */
   sendMessage(target: string, body: string, options?: { contentType?: string; extraHeaders?: Record<string, string> }): Promise<void>;
-  /** Asks whether somebody is there (OPTIONS; RFC 3261, section 11); resolves with a 2xx. */
+  /** Asks whether somebody is there (OPTIONS; RFC 3261, section 11); resolves with a 2xx. Rejects like sendMessage(). */
   sendOptions(target: string): Promise<void>;
   /** Subscribes to an event package of a resource (RFC 6665), such as `message-summary`, `dialog` or `presence`. Refreshed, also over
-   *  reconnects, until unsubscribe(). `expires` in seconds, 1 to 86400, default 3600. Throws `not_connected`, `invalid_destination`,
-   *  `invalid_config`; what the notifier answers comes as `state`. */
+   *  reconnects, until unsubscribe(). `accept`: media types that are understood (default: that of the event package);
+   *  `expires`: seconds, 1 to 86400, default 3600. Throws `not_configured`, `not_connected`, `invalid_destination`, `invalid_config`,
+   *  `invalid_state` beyond 256 of them; what the notifier answers comes as `state`. */
   subscribe(target: string, event: string, options?: { accept?: string | string[]; expires?: number }): Subscription;
   /** Publishes event state of this account (RFC 3903), and refreshes it until unpublish(). Default type `application/pidf+xml`; `expires` in
-   *  seconds, 1 to 86400, default 3600. Throws like subscribe(). */
+   *  seconds, 1 to 86400, default 3600. Throws like subscribe(). What the server answers comes as `state`. */
   publish(event: string, body: string, options?: { contentType?: string; expires?: number }): Publication;
   /** Clears error and lastResult; a no-op while dialing. */
   reset(): void;
@@ -200,28 +248,39 @@ export class DialStrategy {
   strategyReason(destination: string): string;
   /** The strategy that dial() would use now for a telephone number. */
   readonly strategy: StrategyName;
+  /** dial() has not resolved yet. */
   readonly isDialing: boolean;
+  /** Of the last dial. */
   readonly error: SoftphoneError | null;
+  /** Of the last dial. */
   readonly lastResult: DialResult | null;
   readonly connection: 'disconnected' | 'connecting' | 'connected' | 'reconnecting';
   readonly registration: 'unregistered' | 'registering' | 'registered' | 'failed';
+  /** Those that have not ended, oldest first; 8 at most. One more caller gets 486, one more dial `invalid_state`. */
   readonly calls: readonly Call[];
-  /** Returns a function that removes the listener. */
+  /** Returns a function that removes the listener. Throws `invalid_config` for an event that does not exist. */
   on<K extends keyof DialStrategyEvents>(type: K, listener: (event: DialStrategyEvents[K]) => void): () => void;
-  /** Ends everything: the microphone is off at once, promises settle with `aborted`, goodbyes are sent. Listeners hear no more. */
+  /** Ends everything: the microphone is off at once, promises of the phone settle with `aborted`, those of its calls with `ended`, and
+   *  goodbyes are sent. Listeners hear no more. */
   free(): void;
   [Symbol.dispose](): void;
 }
 
 export interface DialStrategyEvents {
+  /** `error`: why it is not connected (any more). */
   connection: { state: DialStrategy['connection']; error?: SoftphoneError };
+  /** `error`: why it has failed. */
   registration: { state: DialStrategy['registration']; error?: SoftphoneError };
   /** A new incoming call that rings. Never fired for the verified bridge leg of a rest-originate dial. */
   incoming: { call: Call };
   /** Every call, both directions, at each change of state, its first included. */
   call: { call: Call; state: CallState };
-  /** A message has come (RFC 3428) and has been answered. `from`: the URI that the sender gives. */
+  /** A text message has come (RFC 3428), 60 KiB at most, and has been answered. `from`: the URI that the sender gives. Everything in it is a
+   *  stranger's: show it as text, also where `contentType` is `text/html`. */
   message: { from: string; displayName?: string; contentType: string; body: string };
+  /** With `resume`: `record` is another one. */
+  record: { record: string | null };
+  /** `time`: milliseconds since 1970. */
   log: { level: 'debug' | 'info' | 'warn' | 'error'; time: number; text: string };
   /** The module can't go on (a defect): make a new instance. */
   fatal: { error: SoftphoneError };
@@ -235,6 +294,7 @@ export class Call {
   /** The SIP Call-ID; for "rest-originate" the UUID by which the proxy knows the call. */
   readonly id: string;
   readonly direction: 'outgoing' | 'incoming';
+  /** `null` for an incoming call. */
   readonly strategy: StrategyName | null;
   readonly state: CallState;
   /** `assertedIdentity`: who the server says it is (RFC 3325); `diversion`: who has sent the call on (RFC 5806, RFC 7044). Both with
@@ -247,39 +307,50 @@ export class Call {
   /** Held by the other side. */
   readonly remoteHold: boolean;
   readonly muted: boolean;
+  /** The microphone, while the call has one. */
   readonly localStream: MediaStream | null;
   /** For "rest-originate": `null` until the call is proved to be the provider's. */
   readonly remoteStream: MediaStream | null;
+  /** When it was answered, milliseconds since 1970. */
   readonly startedAt: number | null;
   /** `null` before the end. `q850`: the ISDN cause (Q.850), `reasonText`: what the other side says of it, both by its Reason header
    *  (RFC 3326); 128 characters at most, and a stranger's words: show them as text. */
   readonly endReason: { code: ErrorCode | 'completed' | 'cancelled' | 'answered_elsewhere'; sipStatus?: number; by: 'local' | 'remote' | 'network'; q850?: number; reasonText?: string } | null;
-  /** Answers an incoming call. Resolves when the call is up, rejects with a SoftphoneError. */
+  /** Answers an incoming call. Resolves when the call is up. Rejects with a SoftphoneError: `ended`, `invalid_state` for a call that does not
+   *  ring, `media_denied`, `media_unavailable`, `ice_failed`, .... */
   answer(options?: { audio?: boolean | MediaTrackConstraints }): Promise<void>;
-  /** Refuses an incoming call; default 603. */
+  /** Refuses an incoming call. `status` 300 to 699 (RFC 3261, section 21), default 603: declined everywhere; 486 lets other phones ring on.
+   *  Rejects with `invalid_state`, `invalid_config`, `ended`. */
   reject(options?: { status?: number }): Promise<void>;
-  /** CANCEL, BYE or reject, whichever the state calls for. */
+  /** CANCEL, BYE or a refusal, whichever the state calls for. Resolves when the call is over here; never rejects but with `fatal`. */
   hangup(): Promise<void>;
   /** Puts the other side on hold (RFC 3264, section 8.4). Nothing is sent or played from the moment of the call on. Resolves when the
-   *  other side has agreed; rejects when it refuses, and then the call stays as it was. `invalid_state` before it is answered. */
+   *  other side has agreed; rejects with what it answers when it refuses, and then the call stays as it was. `invalid_state` before it is
+   *  answered, `ended`. */
   hold(): Promise<void>;
-  /** Takes the other side off hold; what mute() says still counts. */
+  /** Takes the other side off hold; what mute() says still counts. Settles like hold(). */
   unhold(): Promise<void>;
   /** Sends this track instead of the microphone, over hold and renegotiation too; `null`: the microphone again. The track is never
    *  stopped here. While muted it is not sent at all; with `mixed` it is, because it holds more than the microphone (a conference):
    *  mute() then silences the microphone in `localStream` only. Rejects with `invalid_config` for anything but an audio track, `invalid_state`
    *  with `audio: false`. */
   replaceAudioTrack(track: MediaStreamTrack | null, options?: { mixed?: boolean }): Promise<void>;
+  /** Sends silence; needs no agreement of the other side. */
   mute(): void;
+  /** Sends the microphone again. */
   unmute(): void;
-  /** Tones are 0-9, A-D, *, # and a comma for a pause. `duration` 40 to 6000 ms, default 100; `gap` from 30 ms, default 70.
-   *  Resolves when the last tone has been sent. Calls made meanwhile queue up. */
+  /** Tones are 0-9, A-D, *, # and a comma for a pause of two seconds. `duration` 40 to 6000 ms, default 100; `gap` 30 to 6000 ms, default 70.
+   *  `method`: "rtp" (default), in the audio (RFC 4733), or "info", one `application/dtmf-relay` a tone (RFC 6086). Resolves when the last
+   *  tone has been sent. Calls made meanwhile queue up. Rejects with `invalid_config`, `invalid_state` before the call is answered, `ended`. */
   sendDtmf(tones: string, options?: { duration?: number; gap?: number; method?: 'rtp' | 'info' }): Promise<void>;
   /** Blind to an address (read as dial() does); attended to another call of this phone, whose place the other side takes (RFC 5589,
    *  RFC 3891). The call is put on hold first. Resolves when the transfer has succeeded, with the final NOTIFY, and the calls here end;
-   *  on failure this call stays, on hold, and the promise rejects with what the target answered. */
+   *  on failure this call stays, on hold, and the promise rejects with what the target answered. `invalid_state` for a call that is not
+   *  answered, is by REST, or is being transferred; `invalid_destination`, `ended`. */
   transfer(target: string | Call): Promise<void>;
+  /** Rejects with `invalid_state` where the call has no media yet, `ended`. */
   stats(): Promise<CallStats>;
+  /** Returns a function that removes the listener. Throws `invalid_config` for an event that does not exist. */
   on<K extends keyof CallEvents>(type: K, listener: (event: CallEvents[K]) => void): () => void;
   /** Ends the call if it is not over, and releases its memory. */
   free(): void;
@@ -288,19 +359,22 @@ export class Call {
 
 export interface CallEvents {
   state: { state: CallState };
+  /** Hold has changed: by this side, by the other side. */
   hold: { local: boolean; remote: boolean };
+  /** The other side has sent a tone by INFO (RFC 6086); those in the audio are heard. */
   dtmf: { tone: string };
   /** Every two seconds while the call is active and somebody listens. */
   stats: CallStats;
   /** A transfer that this side asked for has come further; `sipStatus`: what the other side reports (RFC 3515, section 2.4.5). */
   transfer: { state: 'trying' | 'ringing' | 'accepted' | 'failed'; sipStatus?: number };
   /** The other side asks this phone to call somebody else (RFC 3515). `target` is a SIP URI and `referredBy` is not authenticated: ask the
-   *  user. accept() resolves with the new call at once; its outcome is in its own events. */
+   *  user, within a minute. accept() resolves with the new call at once; its outcome is in its own events. reject(): 603. */
   transferRequest: { target: string; referredBy?: string; accept(): Promise<Call>; reject(): Promise<void> };
   /** With `redirects: "ask"`: where else the other side can be reached, best first. The call waits for follow() or hangup(). */
   redirect: { targets: string[]; follow(index: number): Promise<void> };
   /** Another call takes the place of this one (RFC 3891), which ends. */
   replaced: { call: Call };
+  /** The last event. */
   ended: NonNullable<Call['endReason']>;
 }
 
@@ -310,6 +384,7 @@ export type SubscriptionState = 'pending' | 'active' | 'terminated';
 export interface Subscription {
   /** For good once it is `terminated` (RFC 6665, section 4.1.2). */
   readonly state: SubscriptionState;
+  /** Returns a function that removes the listener. */
   on<K extends keyof SubscriptionEvents>(type: K, listener: (event: SubscriptionEvents[K]) => void): () => void;
   /** Resolves when it is over; never rejects. */
   unsubscribe(): Promise<void>;
@@ -328,6 +403,7 @@ export interface SubscriptionEvents {
 /** Kept up until its end, whether the application holds it or not. */
 export interface Publication {
   readonly state: SubscriptionState;
+  /** Returns a function that removes the listener. */
   on(type: 'state', listener: (event: SubscriptionEvents['state']) => void): () => void;
   /** Publishes this instead. Throws `ended`, `invalid_config`; what the server answers comes as `state`. */
   update(body: string): void;
@@ -347,7 +423,9 @@ export interface CallStats {
   jitter: number | null;
   /** 0 to 1, over the last interval. */
   packetLoss: number | null;
+  /** "opus", "PCMA", .... */
   codec: string | null;
+  /** Of the payload, since the call began. */
   bytesSent: number;
   bytesReceived: number;
 }

@@ -37,14 +37,15 @@ export default function init(source) {
   return loading;
 }
 
+const failure = (code, message, more) =>
+  Object.assign(new Error(message), { name: 'SoftphoneError', code, retryable: false }, more);
+
 function requireLoaded(what) {
   if (loaded) return;
-  const error = new Error(`${what} was used before the WebAssembly module was loaded`);
-  error.name = 'SoftphoneError';
-  error.code = 'not_initialized';
-  error.retryable = true;
-  error.hint = "First: import init from 'wasm-softphone'; await init();";
-  throw error;
+  throw failure('not_initialized', `${what} was used before the WebAssembly module was loaded`, {
+    retryable: true,
+    hint: "First: import init from 'wasm-softphone'; await init();",
+  });
 }
 
 // A phone that is connected lives on though the application may have kept no reference to it but its listeners,
@@ -52,6 +53,11 @@ function requireLoaded(what) {
 const connected = new Set();
 
 export class DialStrategy extends core.DialStrategy {
+  // With `resume`: a promise of where the calls are kept.
+  #keeping;
+  // `connect()` may wait for that; what came meanwhile counts more.
+  #farewells = 0;
+
   constructor(config) {
     requireLoaded('DialStrategy');
     super(config);
@@ -64,9 +70,38 @@ export class DialStrategy extends core.DialStrategy {
     });
   }
 
+  async connect() {
+    if (this.resumeKey !== null) {
+      const farewells = this.#farewells;
+      this.#keeping ??= import('./resume.js').then(
+        ({ keepCalls }) => keepCalls(this),
+        (error) => this.warn(`resume: ${error.message}`),
+      );
+      await this.#keeping;
+      if (farewells !== this.#farewells) throw failure('aborted', 'Disconnected');
+    }
+    return super.connect();
+  }
+
+  disconnect() {
+    this.#farewells += 1;
+    return super.disconnect();
+  }
+
+  abandon() {
+    this.#end((store) => store.close());
+    super.abandon();
+  }
+
   free() {
-    connected.delete(this);
+    this.#end((store) => store.close());
     super.free();
+  }
+
+  #end(close) {
+    connected.delete(this);
+    this.#farewells += 1;
+    this.#keeping?.then((store) => store && close(store));
   }
 }
 // The generated glue defines Symbol.dispose only where the browser has it.

@@ -72,6 +72,8 @@ pub enum ErrorCode {
     Ended,
     /// What was asked for does not fit the state of the call.
     InvalidState,
+    /// What was kept of calls cannot be used: it is damaged, too old, or of another account.
+    InvalidRecord,
     /// The module cannot go on; make a new instance.
     Fatal,
 }
@@ -113,6 +115,7 @@ impl ErrorCode {
             Self::UnverifiedBridge => "unverified_bridge",
             Self::Ended => "ended",
             Self::InvalidState => "invalid_state",
+            Self::InvalidRecord => "invalid_record",
             Self::Fatal => "fatal",
         }
     }

@@ -79,6 +79,8 @@ pub(crate) struct MediaSession {
 #[derive(Default)]
 struct Parts {
     connection: Option<Rc<PeerConnection>>,
+    /// The one of before, until the other side can have what is said of the new one.
+    previous: Option<Rc<PeerConnection>>,
     microphone: Option<Microphone>,
     speaker: Option<RemoteAudio>,
     remote: Option<MediaStream>,
@@ -263,7 +265,9 @@ impl MediaSession {
         seq: MediaSeq,
         command: MediaCommand,
     ) -> Result<Option<MediaValue>, Stop> {
-        let first = matches!(command, MediaCommand::CreateOffer | MediaCommand::CreateAnswer { .. });
+        let resumes = matches!(command, MediaCommand::Resume { .. });
+        let first =
+            resumes || matches!(command, MediaCommand::CreateOffer | MediaCommand::CreateAnswer { .. });
         let alone = command == MediaCommand::OpenMicrophone;
         let prepared = self.parts.borrow().prepared;
         let mut microphone = None;
@@ -272,8 +276,15 @@ impl MediaSession {
             // everything that needs no microphone is done meanwhile.
             microphone = self.request_microphone()?;
         }
-        if first {
+        let anew = match &command {
+            MediaCommand::Renegotiate { offer, .. } => self.pc()?.is_other_association(offer),
+            _ => false,
+        };
+        if first || anew {
             self.connect()?;
+        }
+        if command == MediaCommand::Rollback {
+            self.go_back();
         }
         let (mut remote, mut offer) = (None, None);
         if !alone {
@@ -300,9 +311,15 @@ impl MediaSession {
                 _ => None,
             };
             let restart = matches!(command, MediaCommand::RestartIce { .. });
-            if restart || matches!(command, MediaCommand::CreateOffer | MediaCommand::Reoffer { .. }) {
+            if restart
+                || resumes
+                || matches!(command, MediaCommand::CreateOffer | MediaCommand::Reoffer { .. })
+            {
                 if first {
                     pc.add_audio(!matches!(self.setup.audio, Audio::Off)).map_err(unavailable)?;
+                }
+                if let MediaCommand::Resume { direction } = &command {
+                    self.set_direction(&pc, *direction);
                 }
                 offer = Some(pc.create_offer(restart));
             }
@@ -325,10 +342,15 @@ impl MediaSession {
         }
         match &command {
             MediaCommand::CreateAnswer { .. } => self.take_line()?,
-            MediaCommand::Renegotiate { direction, .. } => self.set_direction(&*self.pc()?, *direction),
+            MediaCommand::Renegotiate { direction, .. } => {
+                if anew {
+                    self.take_line()?;
+                }
+                self.set_direction(&*self.pc()?, *direction);
+            }
             _ => {}
         }
-        if first {
+        if first || anew {
             self.attach_outgoing();
         }
         let description = match offer {
@@ -452,8 +474,26 @@ impl MediaSession {
         pc.on_useful_candidate(&self.setup.connection, handler(|session, _| session.candidate_came()));
         pc.on("connectionstatechange", handler(|session, _| session.state_changed()));
         pc.on("track", handler(|session, event| session.track_came(event.unchecked_ref())));
-        self.parts.borrow_mut().connection = Some(Rc::new(pc));
+        let mut parts = self.parts.borrow_mut();
+        let old = parts.connection.replace(Rc::new(pc));
+        if parts.previous.is_none() {
+            parts.previous = old;
+        }
         Ok(())
+    }
+
+    /// Nothing comes of a new connection: the one of before is still there.
+    fn go_back(self: &Rc<Self>) {
+        let (new, line) = {
+            let mut parts = self.parts.borrow_mut();
+            let Some(previous) = parts.previous.take() else { return };
+            let line = previous.incoming();
+            (parts.connection.replace(previous), line)
+        };
+        drop(new);
+        if let Some(line) = line {
+            self.hear(&line);
+        }
     }
 
     /// The local description is set.
@@ -499,8 +539,9 @@ impl MediaSession {
                 return;
             }
             parts.gathering = None;
-            (seq, sdp)
+            (seq, sdp, parts.previous.take())
         };
+        drop(ready.2);
         self.done(ready.0, Ok(MediaValue::Local(ready.1)));
     }
 
@@ -516,7 +557,11 @@ impl MediaSession {
     }
 
     fn track_came(self: &Rc<Self>, event: &RtcTrackEvent) {
-        let track = event.track();
+        self.hear(&event.track());
+    }
+
+    /// This is what the other side sends now.
+    fn hear(self: &Rc<Self>, track: &MediaStreamTrack) {
         if track.kind() != "audio" {
             return;
         }
@@ -525,13 +570,20 @@ impl MediaSession {
             // A stream of our own: the browser takes the track out of its own ones while the call is on hold.
             let known = parts.remote.as_ref().or(parts.kept_back.as_ref()).cloned();
             if let Some(stream) = known {
-                stream.add_track(&track);
+                // That of another connection, which is or will be gone.
+                for other in stream.get_audio_tracks().iter() {
+                    let own: &JsValue = track.as_ref();
+                    if other != *own {
+                        stream.remove_track(other.unchecked_ref());
+                    }
+                }
+                stream.add_track(track);
                 drop(parts);
                 enable(&stream, !self.parts.borrow().deaf);
                 return;
             }
             let Ok(stream) = MediaStream::new() else { return };
-            stream.add_track(&track);
+            stream.add_track(track);
             if parts.gated {
                 parts.kept_back = Some(Clone::clone(&stream));
             }
@@ -878,6 +930,72 @@ mod tests {
         let (_, answer) = renegotiate(&them, Direction::SendRecv, &us, Direction::Inactive).await;
         assert_eq!(line(&answer), "a=inactive");
         assert!(!them.grows("bytesReceived").await && !us.grows("bytesReceived").await);
+        us.session.close();
+        them.session.close();
+    }
+
+    /// The other side, as a page that was reloaded: a connection of its own, with other keys.
+    async fn begin_anew(us: &Side, direction: Direction) -> (Side, String) {
+        let anew = Side::new(Audio::Default);
+        anew.run(MediaCommand::Resume { direction });
+        let offer = anew.local().await;
+        us.run(MediaCommand::Renegotiate { offer, direction: Direction::SendRecv });
+        let answer = us.local().await;
+        (anew, answer)
+    }
+
+    #[test]
+    async fn a_side_that_begins_anew_is_heard_soon() {
+        for caller in [true, false] {
+            let (us, them) = match talking().await {
+                (caller_side, callee) if caller => (caller_side, callee),
+                (caller_side, callee) => (callee, caller_side),
+            };
+            let stream = us.session.remote_stream().unwrap();
+            them.session.close();
+            let began = js_sys::Date::now();
+            let (anew, answer) = begin_anew(&us, Direction::SendRecv).await;
+            set_answer(&anew, &answer, false).await;
+            assert!(talk(&us, &anew).await);
+            // Chromium's own way takes six seconds.
+            assert!(js_sys::Date::now() - began < 3_000.0, "it took too long");
+            assert!(us.session.remote_stream().unwrap() == stream, "the application's stream stays the same");
+            assert_eq!(stream.get_audio_tracks().length(), 1);
+            let (offer, _) = renegotiate(&us, Direction::SendOnly, &anew, Direction::SendRecv).await;
+            assert_eq!(line(&offer), "a=sendonly");
+            us.session.close();
+            anew.session.close();
+        }
+    }
+
+    #[test]
+    async fn a_call_on_hold_is_begun_anew_on_hold() {
+        let (us, them) = talking().await;
+        them.session.close();
+        let (anew, answer) = begin_anew(&us, Direction::SendOnly).await;
+        assert_eq!(line(&answer), "a=recvonly");
+        set_answer(&anew, &answer, false).await;
+        until("the media path", || us.connected.get() && anew.connected.get()).await;
+        assert!(!anew.grows("bytesReceived").await);
+        us.session.close();
+        anew.session.close();
+    }
+
+    #[test]
+    async fn nothing_comes_of_a_new_beginning() {
+        let (us, them) = talking().await;
+        let anew = Side::new(Audio::Default);
+        anew.run(MediaCommand::Resume { direction: Direction::SendRecv });
+        let offer = anew.local().await;
+        us.run(MediaCommand::Renegotiate { offer, direction: Direction::SendRecv });
+        us.session.run(MediaSeq(1), MediaCommand::Rollback);
+        pause(300).await;
+        anew.session.close();
+        us.done.borrow_mut().clear();
+        assert!(talk(&us, &them).await);
+        let (_, answer) = renegotiate(&them, Direction::SendRecv, &us, Direction::SendRecv).await;
+        assert_eq!(line(&answer), "a=sendrecv");
+        assert!(talk(&us, &them).await);
         us.session.close();
         them.session.close();
     }

@@ -97,6 +97,12 @@ pub(super) fn ice_ufrag(sdp: &str) -> &str {
     split(sdp, b'\n').find_map(|line| line.strip_prefix("a=ice-ufrag:")).unwrap_or_default()
 }
 
+/// Whose certificate it is (RFC 8122, section 5).
+fn fingerprint(sdp: &str) -> &str {
+    let line = split(sdp, b'\n').find_map(|line| line.strip_prefix("a=fingerprint:"));
+    line.unwrap_or_default().trim_ascii_end()
+}
+
 /// Whether an `icecandidate` event brings a candidate of this kind, over UDP: telephones do not do ICE over TCP.
 fn is_useful(candidate: &str, kind: &str) -> bool {
     let mut words = split(candidate, b' ');
@@ -230,6 +236,21 @@ impl PeerConnection {
         let description = RtcSessionDescriptionInit::new(kind);
         description.set_sdp(&self.ranked(kind, sdp));
         JsFuture::from(self.pc.set_remote_description(&description))
+    }
+
+    /// Whether this offer is for another DTLS association than there is (RFC 8842, section 4): the other side has begun
+    /// anew, as a page does that was reloaded. The browser would make that association over the path that there is, and
+    /// keep to it for seconds after it is dead.
+    pub(crate) fn is_other_association(&self, offer: &str) -> bool {
+        let known = self.pc.current_remote_description().map(|description| description.sdp());
+        let known = known.as_deref().map(fingerprint).unwrap_or_default();
+        let offered = fingerprint(offer);
+        !known.is_empty() && !offered.is_empty() && !known.eq_ignore_ascii_case(offered)
+    }
+
+    /// The track on which the other side is heard.
+    pub(crate) fn incoming(&self) -> Option<MediaStreamTrack> {
+        self.transceiver().map(|transceiver| transceiver.receiver().track())
     }
 
     /// Whether early media of another fork than that of this answer is being heard, or about to be. The browser drops

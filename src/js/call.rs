@@ -20,7 +20,7 @@ use crate::browser::media_session::{MediaSession, Replacement};
 use crate::browser::object::{get, object, set};
 use crate::dial::strategy::StrategyName;
 use crate::error::{Error, ErrorCode};
-use crate::phone::{CallId, CallInfo, CallState, Direction, EndReason, Phone, TransferTarget};
+use crate::phone::{CallId, CallInfo, CallNote, CallState, Direction, EndReason, Phone, TransferTarget};
 use crate::time::Instant;
 
 const EVENTS: &[&str] =
@@ -100,21 +100,26 @@ impl CallEntry {
         strategy: Option<StrategyName>,
     ) -> Rc<Self> {
         let remote = Remote::new(&mut info);
+        // Begun by the page before.
+        let note = info.note;
+        #[allow(clippy::cast_precision_loss)]
+        let started_at = (note.started_at > 0).then_some(note.started_at as f64);
+        let continued = started_at.filter(|_| info.direction == Direction::Outgoing);
         Rc::new(Self {
             id: info.id,
             sip_call_id: info.sip_call_id,
             direction: info.direction,
-            strategy,
+            strategy: strategy.or(continued.map(|_| StrategyName::SipInvite)),
             state: Cell::new(CallState::New),
             headers,
             remote: RefCell::new(remote),
             at_proxy: RefCell::default(),
             hold: Cell::new((info.local_hold, info.remote_hold)),
-            muted: Cell::new(false),
-            started_at: Cell::new(None),
+            muted: Cell::new(note.muted),
+            started_at: Cell::new(started_at),
             end_reason: RefCell::default(),
             listeners: Listeners::default(),
-            audio: RefCell::default(),
+            audio: RefCell::new(note.listens_only.then_some(Audio::Off)),
             replacement: RefCell::default(),
             waiting: RefCell::default(),
             dtmf: RefCell::default(),
@@ -122,6 +127,19 @@ impl CallEntry {
             next_stats: Cell::new(None),
             object: RefCell::default(),
         })
+    }
+
+    /// What is to be kept with the call for another page. `audio`: the microphone of calls that name none.
+    pub(crate) fn note(&self, audio: &Audio) -> CallNote {
+        let own = self.audio.borrow();
+        // Milliseconds since 1970: whole, and far from what a double can't hold.
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        let started_at = self.started_at.get().unwrap_or(0.0) as u64;
+        CallNote {
+            started_at,
+            muted: self.muted.get(),
+            listens_only: matches!(own.as_ref().unwrap_or(audio), Audio::Off),
+        }
     }
 
     /// What the phone knows by now.
@@ -538,6 +556,9 @@ impl Call {
         self.entry.muted.set(muted);
         if let Some(session) = self.session() {
             session.set_muted(muted);
+        }
+        if let Some(driver) = Driver::alive(&self.driver) {
+            driver.drain();
         }
     }
 

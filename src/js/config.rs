@@ -375,6 +375,7 @@ pub(crate) struct Settings {
     auto_answer: Vec<String>,
     instance_id: Option<String>,
     anonymous: bool,
+    pub(crate) resume: bool,
     pub(crate) debug: bool,
 }
 
@@ -410,6 +411,7 @@ impl Settings {
             auto_answer: Vec::new(),
             instance_id: None,
             anonymous: false,
+            resume: false,
             debug: false,
         }
     }
@@ -510,6 +512,7 @@ impl Settings {
             new.instance_id = Some(id);
         }
         update(&mut new.anonymous, options.boolean("anonymous"));
+        update(&mut new.resume, options.boolean("resume"));
         update(&mut new.debug, options.boolean("debug"));
         options.finish()?;
         Ok(new)
@@ -544,6 +547,11 @@ impl Settings {
         config.anonymous = self.anonymous;
         config.trace = self.debug;
         Some(config)
+    }
+
+    /// The address of record, where calls are to outlive the page.
+    pub(crate) fn resumes(&self) -> Option<String> {
+        self.uri.as_ref().filter(|_| self.resume).map(Uri::aor)
     }
 
     /// The domain of the address of record.

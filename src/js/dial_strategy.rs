@@ -1,6 +1,7 @@
 //! The exported class `DialStrategy`, and the functions beside it.
 
 use core::cell::RefCell;
+use core::time::Duration;
 use std::rc::Rc;
 
 use js_sys::{Array, Function, Promise};
@@ -14,10 +15,11 @@ use super::{error, event};
 use crate::dial::provider::{Provider, ProviderRegistry};
 use crate::dial::strategy::{self, StrategyName};
 use crate::error::{Error, ErrorCode};
-use crate::phone::{ConnectionState, MessageRequest, Phone, RegistrationState, RequestId};
+use crate::phone::{ConnectionState, LogLevel, MessageRequest, Phone, RegistrationState, RequestId};
 use crate::time::Instant;
 
-const EVENTS: &[&str] = &["connection", "registration", "incoming", "call", "message", "log", "fatal"];
+const EVENTS: &[&str] =
+    &["connection", "registration", "incoming", "call", "message", "record", "log", "fatal"];
 
 thread_local! {
     static PROVIDERS: RefCell<ProviderRegistry> = RefCell::default();
@@ -85,6 +87,39 @@ impl DialStrategy {
     /// Ends calls, un-registers, closes the socket.
     pub fn disconnect(&self) -> Promise {
         self.when_done(|state| &mut state.disconnects, Phone::disconnect, Ok(()))
+    }
+
+    /// Takes up calls of another page, from a record that is so many milliseconds old. Returns how many there are.
+    ///
+    /// # Errors
+    /// `invalid_state`, `invalid_record`, `not_configured`.
+    #[wasm_bindgen(js_name = resumeCalls)]
+    pub fn resume_calls(&self, record: &JsValue, age: &JsValue) -> Result<u32, JsValue> {
+        self.try_resume(record, age).map_err(|error| error::to_js(&error))
+    }
+
+    /// What is to be kept of the calls for another page; `null`: nothing, or no `resume`.
+    #[wasm_bindgen(getter)]
+    #[must_use]
+    pub fn record(&self) -> JsValue {
+        self.driver.peek(State::record).unwrap_or(JsValue::NULL)
+    }
+
+    /// Ends here, with nobody told of it: another page has taken the calls up.
+    pub fn abandon(&self) {
+        self.driver.abandon();
+    }
+
+    /// For the entry of the package: for which account calls are kept, if they are.
+    #[wasm_bindgen(getter, js_name = resumeKey)]
+    #[must_use]
+    pub fn resume_key(&self) -> JsValue {
+        self.driver.peek(|state| state.settings.resumes()).flatten().map_or(JsValue::NULL, JsValue::from)
+    }
+
+    /// For the entry of the package: a warning for `log` listeners.
+    pub fn warn(&self, text: &JsValue) {
+        self.driver.log(LogLevel::Warn, &text.as_string().unwrap_or_default());
     }
 
     /// Calls somebody. Never rejects.
@@ -267,6 +302,21 @@ impl DialStrategy {
         };
         self.driver.drain();
         promise
+    }
+
+    fn try_resume(&self, record: &JsValue, age: &JsValue) -> Result<u32, Error> {
+        self.driver.check_alive()?;
+        let record = config::text("record", record)?;
+        // What is no time at all counts as too long ago. A float-to-integer `as` saturates.
+        let age = age.as_f64().filter(|age| *age >= 0.0).unwrap_or(f64::MAX);
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        let age = Duration::from_millis(age as u64);
+        let taken = self
+            .driver
+            .with_phone(|phone, now| phone.resume(now, &record, age))
+            .ok_or_else(|| error::new(ErrorCode::NotConfigured, "The phone is not configured"))??;
+        self.driver.drain();
+        Ok(u32::try_from(taken).unwrap_or(u32::MAX))
     }
 
     fn try_configure(&self, config: &JsValue) -> Result<(), Error> {

@@ -70,6 +70,8 @@ pub(crate) struct State {
     /// Nobody needs this driver any more once its last request is answered.
     pub(super) over: bool,
     pub(super) originated: Option<Originated>,
+    /// What was last given out to be kept for another page.
+    record: Option<String>,
     calls: Vec<Rc<CallEntry>>,
     pub(super) subscriptions: Vec<Rc<SubscriptionEntry>>,
     /// MESSAGE and OPTIONS that are not answered yet.
@@ -88,6 +90,10 @@ pub(crate) struct State {
 }
 
 impl State {
+    pub(crate) fn record(&self) -> JsValue {
+        self.record.as_deref().map_or(JsValue::NULL, JsValue::from)
+    }
+
     #[cfg(test)]
     pub(super) fn watches_page(&self) -> bool {
         self.page_hide.is_some()
@@ -148,6 +154,7 @@ impl Driver {
                 hints: Vec::new(),
                 over: false,
                 originated: None,
+                record: None,
                 calls: Vec::new(),
                 subscriptions: Vec::new(),
                 requests: Vec::new(),
@@ -272,6 +279,9 @@ impl Driver {
         loop {
             let outputs = self.collect();
             if outputs.is_empty() {
+                if self.keep_record() {
+                    continue;
+                }
                 break;
             }
             // The wire first, in order: nothing that happens on this page may delay an ACK. Then what the call
@@ -337,6 +347,27 @@ impl Driver {
             }
             outputs
         })
+    }
+
+    /// Gives out what is to be kept of the calls, if that is new.
+    fn keep_record(&self) -> bool {
+        let new = self.with(|state| {
+            let audio = &state.settings.audio;
+            let record = state.phone.as_ref().filter(|_| state.settings.resume).and_then(|phone| {
+                phone.record(&|id| {
+                    let call = state.calls.iter().find(|call| call.id == id);
+                    call.map(|call| call.note(audio)).unwrap_or_default()
+                })
+            });
+            if record == state.record {
+                return None;
+            }
+            state.record.clone_from(&record);
+            Some(record.map_or(JsValue::NULL, JsValue::from))
+        });
+        let Some(record) = new else { return false };
+        self.listeners.emit("record", &object([("record", record)]));
+        true
     }
 
     fn on_timer(&self) {
@@ -425,7 +456,10 @@ impl Driver {
             // Only the first job of a call makes a session: a late one must not open a microphone again.
             matches!(
                 command,
-                MediaCommand::CreateOffer | MediaCommand::CreateAnswer { .. } | MediaCommand::OpenMicrophone
+                MediaCommand::CreateOffer
+                    | MediaCommand::Resume { .. }
+                    | MediaCommand::CreateAnswer { .. }
+                    | MediaCommand::OpenMicrophone
             )
             .then(|| self.open_session(call))
             .flatten()
@@ -876,15 +910,14 @@ impl Driver {
 
     // ---- the end
 
-    /// `free()`: the microphone is off and every promise is settled when this returns; goodbyes go out, and the
-    /// rest follows when the server has answered them, or soon.
-    pub(crate) fn release(&self) {
+    /// Nothing is heard any more, here and by the application. `false`: it was so already.
+    fn fall_silent(&self) -> bool {
         if self.released.replace(true) {
-            return;
+            return false;
         }
         self.listeners.clear();
         if self.poisoned.get() {
-            return;
+            return false;
         }
         for call in self.calls() {
             call.listeners.clear();
@@ -895,6 +928,37 @@ impl Driver {
         }
         self.dial_failed(aborted());
         settle_all(self.take_connects(), &Err(aborted()));
+        true
+    }
+
+    /// Another page has taken over what this one had: nobody is told of the end.
+    pub(crate) fn abandon(&self) {
+        if !self.fall_silent() {
+            return;
+        }
+        let (calls, phone, asked) = self.with(|state| {
+            state.connection = ConnectionState::Disconnected;
+            state.registration = RegistrationState::Unregistered;
+            let (calls, phone) = (core::mem::take(&mut state.calls), state.phone.take());
+            (calls, phone, core::mem::take(&mut state.asked))
+        });
+        let sockets = self.sockets.take();
+        for call in calls {
+            call.state.set(CallState::Ended);
+            call.settle_rest(&aborted());
+            call.release_object();
+        }
+        drop((phone, sockets, asked, self.locks.take()));
+        self.disconnected();
+        self.drain();
+    }
+
+    /// `free()`: the microphone is off and every promise is settled when this returns; goodbyes go out, and the
+    /// rest follows when the server has answered them, or soon.
+    pub(crate) fn release(&self) {
+        if !self.fall_silent() {
+            return;
+        }
         let me = self.me.upgrade();
         self.with(|state| state.keep = me);
         if self.with_phone(|phone, now| phone.disconnect(now)).is_none() {

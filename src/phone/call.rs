@@ -2,7 +2,9 @@
 
 use core::time::Duration;
 
-use super::io::{CallId, CallState, CredentialsId, Direction, EndReason, Identity, MediaSeq, SocketId};
+use super::io::{
+    CallId, CallNote, CallState, CredentialsId, Direction, EndReason, Identity, MediaSeq, SocketId,
+};
 use super::originate::RestCall;
 use super::recovery::Recovery;
 use super::redirect::Redirects;
@@ -10,6 +12,7 @@ use super::reliable::Reliable;
 use super::session_timer::Session;
 use super::transactions::TxId;
 use super::transfer::{Referral, Referrer, Transfer};
+use crate::error::Error;
 use crate::sip::dialog::Dialog;
 use crate::sip::message::Request;
 use crate::time::Instant;
@@ -64,6 +67,8 @@ pub(super) enum Job {
     PrackAnswer,
     /// The offer of our re-INVITE.
     OurOffer,
+    /// The offer of the re-INVITE that takes a call up again: the first media of this page.
+    Resume,
     /// Set the answer to our re-INVITE.
     OurAnswer,
 }
@@ -71,7 +76,7 @@ pub(super) enum Job {
 impl Job {
     /// The user may be asked for the microphone, which takes as long as it takes; the ringing has its own end.
     pub(super) const fn may_ask(self) -> bool {
-        matches!(self, Self::Microphone | Self::Offer | Self::Answer | Self::Progress)
+        matches!(self, Self::Microphone | Self::Offer | Self::Answer | Self::Progress | Self::Resume)
     }
 }
 
@@ -217,6 +222,20 @@ pub(super) struct Call {
     pub(super) redirects: Option<Box<Redirects>>,
     /// What the other side said of why it ends.
     pub(super) said: Option<Box<Said>>,
+    /// What the page keeps of it beyond that.
+    pub(super) note: CallNote,
+    /// The other side takes an INVITE with Replaces.
+    pub(super) replaceable: bool,
+    /// The value of the `o=` line of our last description.
+    pub(super) origin: Option<String>,
+    /// Another page has begun it.
+    pub(super) continued: bool,
+    /// Taken up from a record, and the other side has not agreed to that yet.
+    pub(super) resumed: bool,
+    /// CSeq of a re-INVITE whose 2xx the page before may have missed.
+    pub(super) unacknowledged: Option<u32>,
+    /// The other side does not know the dialog any more; a new call is to take its place.
+    pub(super) lost_dialog: Option<Error>,
     /// What a call by REST has beyond that.
     pub(super) rest: Option<Box<RestCall>>,
 }
@@ -274,6 +293,13 @@ impl Call {
             replaces: None,
             redirects: None,
             said: None,
+            note: CallNote::default(),
+            replaceable: false,
+            origin: None,
+            continued: false,
+            resumed: false,
+            unacknowledged: None,
+            lost_dialog: None,
             rest: None,
         }
     }

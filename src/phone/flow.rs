@@ -23,7 +23,7 @@ pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const BACKOFF_BASE: Duration = Duration::from_secs(1);
 const BACKOFF_CAP: Duration = Duration::from_secs(8);
 /// Of all phones few are in a call at a time.
-const BACKOFF_CAP_IN_CALL: Duration = Duration::from_secs(2);
+const BACKOFF_CAP_IN_CALL: Duration = Duration::from_secs(1);
 /// What `disconnect` waits for answers to BYE and REGISTER.
 const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// What waits for the next socket. A phone with all its calls up has less to say.
@@ -349,6 +349,7 @@ impl Phone {
         self.flow.established = true;
         if !core::mem::replace(&mut self.flow.settled, true) {
             self.resume_transactions();
+            self.acknowledge_for_before();
             if self.flow.previous.is_some() {
                 self.refresh_subscriptions();
                 self.signalling_moved();
@@ -418,7 +419,8 @@ impl Phone {
             self.event(Event::ConnectDone(Err(error.clone())));
         }
         let cap = if self.in_call() { BACKOFF_CAP_IN_CALL } else { BACKOFF_CAP };
-        let shift = self.flow.rounds.min(8);
+        // The first limit counts twice: most restarts are short.
+        let shift = self.flow.rounds.saturating_sub(1).min(8);
         self.flow.rounds = self.flow.rounds.saturating_add(1);
         let limit = cap.min(BACKOFF_BASE.saturating_mul(1 << shift));
         let delay = below(&mut *self.entropy, u64::try_from(limit.as_millis()).unwrap_or(u64::MAX));

@@ -62,6 +62,7 @@ impl Phone {
         call.dialog = Some(dialog);
         call.replaces = replaces;
         call.came_over = self.flow.heard_over;
+        call.replaceable = request.headers.contains_token("Supported", "replaces");
         self.calls.insert(id, Box::new(call));
         if let Some(entry) = self.transactions.server(tx) {
             entry.call = Some(id);

@@ -48,6 +48,17 @@ pub struct Identity {
     pub display_name: Option<String>,
 }
 
+/// What a page knows of a call and this phone does not, to be kept with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct CallNote {
+    /// When it was answered, milliseconds since 1970; 0 where that is not known.
+    pub started_at: u64,
+    /// Its microphone is off.
+    pub muted: bool,
+    /// It has none.
+    pub listens_only: bool,
+}
+
 /// What happened outside. Handling it never fails.
 #[derive(Debug)]
 pub enum Input {
@@ -184,6 +195,11 @@ pub enum MediaCommand {
     /// Open the microphone, make a peer connection and an offer. Report [`MediaValue::Gathering`] when the
     /// local description is set, then [`MediaValue::Local`] when all candidates are in.
     CreateOffer,
+    /// Like `CreateOffer`, for a call that another page has begun: in this direction.
+    Resume {
+        /// The direction to offer, as we see it.
+        direction: MediaDirection,
+    },
     /// Open the microphone and nothing else, behind a closed gate: whatever follows, nothing of it is sent, nothing
     /// of the other side is played or shown to the application, until [`MediaCommand::OpenGate`]. Report
     /// [`MediaValue::Microphone`].

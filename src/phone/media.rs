@@ -83,12 +83,13 @@ impl Phone {
             Ok(MediaValue::Local(sdp)) => {
                 call.job = None;
                 self.clear_call_timers(id, &[CallTimer::IceGather, CallTimer::MediaJob]);
+                let sdp = self.keep_origin(id, sdp);
                 match job {
                     Job::Offer => self.send_invite(id, sdp),
                     Job::Answer => self.answer_ready(id, sdp),
                     Job::Progress => self.progress_ready(id, sdp),
                     Job::Reinvite => self.reinvite_ready(id, sdp),
-                    Job::OurOffer => self.our_offer_ready(id, sdp),
+                    Job::OurOffer | Job::Resume => self.our_offer_ready(id, sdp),
                     Job::Microphone
                     | Job::EarlyAnswer
                     | Job::FinalAnswer
@@ -114,6 +115,7 @@ impl Phone {
                     | Job::Answer
                     | Job::Progress
                     | Job::Reinvite
+                    | Job::Resume
                     | Job::OurOffer => {}
                 }
             }
@@ -137,6 +139,11 @@ impl Phone {
             Job::EarlyAnswer => {
                 self.log(LogLevel::Warn, format_args!("the early media could not be set"));
                 self.hear_fork(id);
+            }
+            // Without a microphone there is no way to go on.
+            Job::Resume => {
+                let cause = EndCause::Failed(media_error(error));
+                self.end_with_bye(id, cause, EndedBy::Local, None);
             }
             Job::FinalAnswer | Job::AckAnswer => {
                 let cause = EndCause::Failed(media_error(error));

@@ -17,6 +17,7 @@
 //! | `auto_answer` | calls that ask to be answered at once |
 //! | `in_dialog` | BYE, INFO |
 //! | `recovery` | calls whose signalling or media path is lost |
+//! | `resume` | calls that outlive their page |
 //! | `negotiation` | re-INVITE and UPDATE, either side's; hold |
 //! | `session_timer` | RFC 4028 |
 //! | `transfer`, `replaces` | REFER (RFC 3515), Replaces (RFC 3891) |
@@ -47,6 +48,7 @@ mod redirect;
 mod registration;
 mod reliable;
 mod replaces;
+mod resume;
 mod session_timer;
 mod sorted_map;
 mod subscription;
@@ -112,6 +114,8 @@ pub struct CallInfo {
     pub diversion: Option<Identity>,
     /// It answers itself (RFC 5373), at once or in a few seconds.
     pub auto_answer: bool,
+    /// What the page before has kept of it.
+    pub note: CallNote,
     /// Held by us.
     pub local_hold: bool,
     /// Held by the other side.
@@ -671,6 +675,26 @@ impl Phone {
         self.start_publication(id, request)
     }
 
+    /// What another page needs to take up the calls of this one, with `notes` of the page itself; `None` when there is no
+    /// such call. It changes only when there is something new to be kept.
+    ///
+    /// It holds no credentials, but who talks to whom: keep it where no other origin can read it.
+    #[must_use]
+    pub fn record(&self, notes: &dyn Fn(CallId) -> CallNote) -> Option<String> {
+        self.write_record(notes)
+    }
+
+    /// Takes up the calls of a record that another page has kept, `age` ago: they are `Reconnecting`, and go on once
+    /// [`Phone::connect`] has brought this phone to its server. Returns how many there are.
+    ///
+    /// # Errors
+    /// `invalid_state` while there is a connection or a call, `invalid_record` for one that is damaged, too old, or of
+    /// another account: nothing is taken up.
+    pub fn resume(&mut self, now: Instant, record: &str, age: Duration) -> Result<usize, Error> {
+        self.begin(now);
+        self.take_record(record, age)
+    }
+
     // ---- getters
 
     /// State of the connection.
@@ -844,6 +868,7 @@ impl Phone {
             }
         }
         self.end_transfers(id, sip_status, dial_failed);
+        self.replacement_over(id);
         self.hold_ended(id);
         self.media_order(id, MediaCommand::Close);
         if dial_failed {
@@ -1448,6 +1473,7 @@ fn info(call: &Call) -> CallInfo {
         asserted_identity: call.asserted_identity.clone(),
         diversion: call.diversion.clone(),
         auto_answer: call.auto_answer,
+        note: call.note,
         local_hold: call.local_hold,
         remote_hold: call.remote_hold,
         end_reason: call.end_reason.clone(),

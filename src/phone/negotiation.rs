@@ -85,7 +85,7 @@ impl Phone {
         let glare = self.timers.is_set(TimerKey::Call(id, CallTimer::Glare));
         let online = self.flow.open_socket().is_some();
         let Some(call) = self.calls.get_mut(&id) else { return };
-        if call.phase != Phase::Confirmed || call.our_offer.is_some() {
+        if call.phase != Phase::Confirmed || call.our_offer.is_some() || call.lost_dialog.is_some() {
             return;
         }
         let restart = call.recovery.wants_offer();
@@ -98,13 +98,19 @@ impl Phone {
             return;
         }
         call.our_offer = Some(OurOffer { hold: call.local_hold, open: None, restart });
-        let direction = direction(call.local_hold, call.remote_hold);
-        let command = if restart {
-            MediaCommand::RestartIce { direction }
+        let (local, remote) = (call.local_hold, call.remote_hold);
+        let direction = direction(local, remote);
+        let (job, command) = if !call.media_open {
+            (Job::Resume, MediaCommand::Resume { direction })
+        } else if restart {
+            (Job::OurOffer, MediaCommand::RestartIce { direction })
         } else {
-            MediaCommand::Reoffer { direction }
+            (Job::OurOffer, MediaCommand::Reoffer { direction })
         };
-        self.media_job(id, Job::OurOffer, command);
+        self.media_job(id, job, command);
+        if job == Job::Resume && (local || remote) {
+            self.media_order(id, MediaCommand::Flow(flow(local, remote)));
+        }
     }
 
     fn hold_done(&mut self, id: CallId, result: &Result<(), Error>) {
@@ -261,6 +267,9 @@ impl Phone {
             // RFC 3261, section 12.2.1.2: there is no such dialog any more.
             481 => {
                 let error = Error::from_status(481, &response.reason);
+                if self.replace_resumed(id, &error) {
+                    return;
+                }
                 self.end_with_bye(id, EndCause::Failed(error), EndedBy::Remote, None);
             }
             status => self.offer_failed(id, Error::from_status(status, &response.reason)),
@@ -291,6 +300,7 @@ impl Phone {
         if let Some(offer) = call.our_offer.take() {
             call.agreed_hold = offer.hold;
             call.glares = 0;
+            call.resumed = false;
             self.recovery_agreed(id, offer);
         }
         self.continue_offer(id);

@@ -262,6 +262,8 @@ impl Phone {
         if let Some(pending) = &call.pending_ok {
             let text = pending.text.clone();
             self.timers.set(TimerKey::Call(id, CallTimer::Ack), now + T64);
+            // The other side begins with its media only now.
+            self.await_media(id);
             self.transmit(text, false);
             return;
         }

@@ -291,6 +291,7 @@ impl Phone {
         let early = at.map(|at| call.early.swap_remove(at));
         self.learn_identity(id, &response.headers);
         let Some(call) = self.calls.get_mut(&id) else { return };
+        call.replaceable = response.headers.contains_token("Supported", "replaces");
         call.phase = Phase::Applying;
         call.early.clear();
         // The dialog goes on; the route set is that of the 2xx (RFC 3261, section 13.2.2.4).
@@ -329,6 +330,9 @@ impl Phone {
         self.event(Event::Stage(id, DialStage::Connected));
         self.event(Event::DialDone(id, Ok(())));
         self.tell_referrer(id, 200);
+        if let Some(old) = self.calls.get_mut(&id).and_then(|call| call.replaces.take()) {
+            self.take_place_of(old, id);
+        }
         self.recover(id);
     }
 

@@ -105,6 +105,17 @@ pub(super) struct Recovery {
 }
 
 impl Recovery {
+    /// Of a call that another page has begun: neither way is there yet.
+    pub(super) fn resumed(now: Instant) -> Self {
+        Self {
+            signalling: Signalling::Lost,
+            signalling_since: now,
+            path: Path::Broken,
+            ill_since: now,
+            ..Self::default()
+        }
+    }
+
     /// An offer is wanted though nothing else has changed.
     pub(super) const fn wants_offer(&self) -> bool {
         self.restart
@@ -362,11 +373,17 @@ impl Phone {
     pub(super) fn on_ice_timeout(&mut self, id: CallId) {
         let now = self.now;
         let Some(call) = self.calls.get_mut(&id) else { return };
+        let call_waits = matches!(call.phase, Phase::Accepted | Phase::Applying);
         if call.recovery.is_unreached() && call.phase == Phase::Confirmed {
             // Not for want of trying: there was no way to the other side. It gets the time that any other call has.
             call.recovery.path = Path::Broken;
             call.recovery.ill_since = now;
             self.recover(id);
+            return;
+        }
+        if self.flow.is_interrupted() && call_waits {
+            // Our answer has not left yet, or its ACK could not come: the other side cannot have begun.
+            self.await_media(id);
             return;
         }
         self.end_unrecovered(id);

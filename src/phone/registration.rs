@@ -44,7 +44,7 @@ pub(super) struct Registration {
     /// The registrar holds a binding that it has confirmed.
     bound: bool,
     /// `+sip.instance` (RFC 5626, section 4.1), the same for the life of the phone.
-    instance: String,
+    pub(super) instance: String,
     /// An edge proxy of this server lacks outbound (439): the contact is registered without `reg-id`.
     plain: bool,
     /// The registrar knows this flow (RFC 5626, section 6).
@@ -232,12 +232,7 @@ impl Phone {
     }
 
     fn make_instance(&mut self) {
-        // Within quotes and angle brackets: what could end either is not taken, nor what is no URN.
-        let given = self.config.instance_id.as_deref().filter(|id| {
-            id.len() > 4
-                && id.get(..4).is_some_and(|scheme| scheme.eq_ignore_ascii_case("urn:"))
-                && id.bytes().all(|b| b.is_ascii_alphanumeric() || b":-._~%+=/()".contains(&b))
-        });
+        let given = self.config.instance_id.as_deref().filter(|id| is_instance(id));
         if let Some(given) = given {
             self.registration.instance = given.to_owned();
         } else if self.registration.instance.is_empty() {
@@ -365,6 +360,13 @@ impl Phone {
         self.removed();
         self.registration.bound = bound;
     }
+}
+
+/// Within quotes and angle brackets: what could end either is not taken, nor what is no URN.
+pub(super) fn is_instance(id: &str) -> bool {
+    id.len() > 4
+        && id.get(..4).is_some_and(|scheme| scheme.eq_ignore_ascii_case("urn:"))
+        && id.bytes().all(|b| b.is_ascii_alphanumeric() || b":-._~%+=/()".contains(&b))
 }
 
 fn register_error(response: &Response) -> Error {

@@ -24,19 +24,24 @@ const MAX_TOO_SMALL: u8 = 2;
 #[derive(Debug, Default)]
 pub(super) struct Session {
     /// Agreed interval, seconds; `None`: the session has no limit.
-    expires: Option<u32>,
+    pub(super) expires: Option<u32>,
     /// We refresh it.
-    ours: bool,
+    pub(super) ours: bool,
     /// The greatest Min-SE that the other side has asked for, seconds.
-    min_se: u32,
+    pub(super) min_se: u32,
     /// How often it has asked for more.
     too_small: u8,
     /// The other side takes UPDATE (RFC 4028, section 7.4: preferred, as it needs no offer).
-    updates: bool,
+    pub(super) updates: bool,
     /// A refresh by re-INVITE is to be made as soon as nothing else goes on.
     pub(super) wanted: bool,
     /// A refresh has been sent and not been answered.
     open: bool,
+}
+
+/// Nonsense must not make us refresh all the time.
+pub(super) fn bounded(seconds: u32) -> u32 {
+    seconds.clamp(MIN_SE, MAX_SE)
 }
 
 /// Session-Expires: seconds, and whether the one who sent the request refreshes, if it says so.
@@ -117,7 +122,7 @@ impl Phone {
             self.arm_session(id);
             return;
         };
-        let seconds = seconds.clamp(MIN_SE, MAX_SE);
+        let seconds = bounded(seconds);
         // Who can't refresh is refreshed by us; who can and leaves it open does it itself.
         let by_them = supported && asked.is_some_and(|(_, by_uac)| by_uac.unwrap_or(true));
         call.session.expires = Some(seconds);
@@ -139,8 +144,7 @@ impl Phone {
         session.wanted = false;
         match session_expires(&response.headers) {
             Some((seconds, by_uac)) => {
-                // A peer's nonsense must not make us refresh all the time.
-                session.expires = Some(seconds.clamp(MIN_SE, MAX_SE));
+                session.expires = Some(bounded(seconds));
                 session.ours = by_uac.unwrap_or(true);
             }
             // The other side knows no timers: what we asked for is ours to keep up, or not.

@@ -134,6 +134,15 @@ impl Transactions {
         self.clients.iter_mut().map(|(id, entry)| (*id, entry.as_mut()))
     }
 
+    /// CSeq of a re-INVITE in this call that has no final response.
+    pub(super) fn open_reinvite(&self, call: CallId) -> Option<u32> {
+        use crate::sip::transaction::ClientState::{Calling, Proceeding};
+        let open = self.clients.values().find(|entry| {
+            entry.owner == Owner::Reinvite(call) && matches!(entry.tx.state, Calling | Proceeding)
+        });
+        open.and_then(|entry| entry.tx.request.headers.seq())
+    }
+
     pub(super) fn remove_client(&mut self, id: TxId) -> Option<ClientEntry> {
         let entry = self.clients.remove(&id)?;
         self.clients_by_key.remove(&entry.key);

@@ -686,6 +686,13 @@ fn refer_sub_is_false(headers: &crate::sip::message::Headers) -> bool {
 
 /// Refer-To for the other side of this call, whose place in it is to be taken (RFC 3891, RFC 5589, section 7).
 fn replacing(call: &Call) -> Option<String> {
+    let (uri, replaces) = place_of(call)?;
+    let headers = Some(concat(&["Replaces=", &escape_header(&replaces)]));
+    Some(concat(&["<", &Uri { headers, ..uri }.to_string(), ">"]))
+}
+
+/// Where the other side of this call is to be called, and the Replaces that takes our place there.
+pub(super) fn place_of(call: &Call) -> Option<(Uri, String)> {
     let dialog = call.dialog.as_ref()?;
     // The Contact of a browser (RFC 7118, section 5) leads nowhere but through its own proxy: then the address of
     // record, and whichever device has the dialog takes the call.
@@ -694,8 +701,7 @@ fn replacing(call: &Call) -> Option<String> {
     // The tags as the target sees them: its own is the To-tag.
     let to_tag = if dialog.remote_tag.is_empty() { "0" } else { dialog.remote_tag.as_str() };
     let replaces = concat(&[&dialog.call_id, ";to-tag=", to_tag, ";from-tag=", &dialog.local_tag]);
-    let headers = Some(concat(&["Replaces=", &escape_header(&replaces)]));
-    Some(concat(&["<", &Uri { headers, ..uri }.to_string(), ">"]))
+    Some((uri, replaces))
 }
 
 #[cold]

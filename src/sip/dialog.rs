@@ -14,20 +14,35 @@ pub struct Dialog {
     /// The other side's tag; empty for a peer that sends none (RFC 2543).
     pub remote_tag: String,
     /// From of our requests, with our tag.
-    local: String,
+    pub(crate) local: String,
     /// To of our requests, with the other side's tag.
-    remote: String,
+    pub(crate) remote: String,
     /// The last CSeq that we used.
     pub local_seq: u32,
     /// The last CSeq that the other side used.
     pub remote_seq: Option<u32>,
     /// Route header values, in the order in which we send them.
-    route_set: Vec<String>,
+    pub(crate) route_set: Vec<String>,
     /// Where our requests go: the other side's Contact.
-    remote_target: String,
+    pub(crate) remote_target: String,
 }
 
 impl Dialog {
+    /// One of which nothing but the Call-ID is known yet.
+    pub(crate) fn named(call_id: &str) -> Self {
+        Self {
+            call_id: call_id.to_owned(),
+            local_tag: String::new(),
+            remote_tag: String::new(),
+            local: String::new(),
+            remote: String::new(),
+            local_seq: 0,
+            remote_seq: None,
+            route_set: Vec::new(),
+            remote_target: String::new(),
+        }
+    }
+
     /// As the caller, from a response with a To-tag to our INVITE (RFC 3261, section 12.1.2).
     /// `None` where the response lacks what a dialog needs.
     #[must_use]

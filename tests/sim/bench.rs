@@ -322,7 +322,10 @@ impl Bench {
             self.phone.handle_input(self.now, Input::MediaDone { call, seq, result: Ok(value) });
         };
         match &command {
-            MediaCommand::CreateOffer | MediaCommand::Reoffer { .. } | MediaCommand::RestartIce { .. } => {
+            MediaCommand::CreateOffer
+            | MediaCommand::Resume { .. }
+            | MediaCommand::Reoffer { .. }
+            | MediaCommand::RestartIce { .. } => {
                 done(MediaValue::Gathering);
                 done(MediaValue::Local(OFFER.into()));
             }

@@ -214,7 +214,9 @@ impl Net {
                 model.offered = Some(Direction::SendRecv);
                 values.push(MediaValue::Local(OFFER.into()));
             }
-            MediaCommand::Reoffer { direction } | MediaCommand::RestartIce { direction } => {
+            MediaCommand::Resume { direction }
+            | MediaCommand::Reoffer { direction }
+            | MediaCommand::RestartIce { direction } => {
                 model.before = model.negotiated;
                 model.offered = Some(*direction);
                 values.push(MediaValue::Local(described(OFFER, *direction)));

@@ -8,7 +8,8 @@ use crate::incoming::{answered, ringing};
 use crate::recovery::{register, registering, talking};
 use wasm_softphone::error::ErrorCode;
 use wasm_softphone::phone::{
-    CallId, CallState, ConnectionState, EndCause, Event, MediaValue, MessageRequest, PhoneConfig,
+    CallId, CallState, ConnectionState, EndCause, Event, Input, MediaState, MediaValue, MessageRequest,
+    PhoneConfig,
 };
 use wasm_softphone::sip::message::Request;
 
@@ -212,6 +213,29 @@ fn answering_while_there_is_no_connection_is_kept() {
         _ => None,
     });
     assert_eq!(done, Some(true));
+}
+
+/// The other side cannot begin with its media before it has our answer.
+#[test]
+fn what_is_answered_without_a_connection_has_its_time_for_the_media_afterwards() {
+    let mut bench = Bench::online();
+    let (call, mut caller, _) = ringing(&mut bench);
+    bench.media = Media::Manual;
+    bench.reachable = false;
+    bench.cut();
+    bench.answer(call);
+    bench.finish_job(Ok(MediaValue::Local(ANSWER.into())));
+    bench.pass(secs(45));
+    assert!(bench.end_of(call).is_none());
+    come_back(&mut bench);
+    bench.take_response(200);
+    bench.pass(secs(15));
+    assert!(bench.end_of(call).is_none());
+    bench.sent.clear();
+    send(&mut bench, &caller.ack(caller.seq, None));
+    bench.input(Input::MediaState { call, state: MediaState::Connected });
+    bench.pass(secs(60));
+    assert_eq!(bench.phone.call(call).unwrap().state, CallState::Active);
 }
 
 #[test]

@@ -140,6 +140,8 @@ struct Peer {
     _readers: JoinSet<()>,
     mid: Option<Mid>,
     pending: Option<SdpPendingOffer>,
+    /// The other side's certificate.
+    fingerprint: String,
     connected: bool,
     /// When a lost path counts as failed.
     lost: Option<Instant>,
@@ -171,6 +173,13 @@ async fn run(
         let changed = tokio::select! {
             job = jobs.recv() => match job {
                 Some((seq, command)) => {
+                    if peer.is_begun_anew(&command) {
+                        peer.close();
+                        peer = match Peer::open(peer.settings, peer.news).await {
+                            Ok(peer) => peer,
+                            Err(news) => return news.send(News::Done(seq, Err(MediaError::Unavailable))),
+                        };
+                    }
                     if !peer.job(seq, command) {
                         return;
                     }
@@ -242,6 +251,7 @@ impl Peer {
             _readers: readers,
             mid: None,
             pending: None,
+            fingerprint: String::new(),
             connected: false,
             lost: None,
             tone,
@@ -251,10 +261,17 @@ impl Peer {
         })
     }
 
+    /// An offer for another DTLS association (RFC 8842, section 4), which str0m does not make.
+    fn is_begun_anew(&self, command: &MediaCommand) -> bool {
+        let MediaCommand::Renegotiate { offer, .. } = command else { return false };
+        let offered = fingerprint(offer);
+        !self.fingerprint.is_empty() && !offered.is_empty() && offered != self.fingerprint
+    }
+
     /// `false`: that was the last.
     fn job(&mut self, seq: MediaSeq, command: MediaCommand) -> bool {
         match command {
-            MediaCommand::CreateOffer => {
+            MediaCommand::CreateOffer | MediaCommand::Resume { .. } => {
                 let offer = self.offer();
                 self.report_local(seq, offer);
             }
@@ -322,6 +339,7 @@ impl Peer {
     }
 
     fn answer(&mut self, offer: &str) -> Option<String> {
+        self.fingerprint = fingerprint(offer);
         let offer = SdpOffer::from_sdp_string(offer).ok()?;
         let answer = self.rtc.sdp_api().accept_offer(offer).ok()?.to_sdp_string();
         self.pending = None;
@@ -330,6 +348,7 @@ impl Peer {
     }
 
     fn apply(&mut self, answer: &str) -> Option<()> {
+        self.fingerprint = fingerprint(answer);
         let answer = SdpAnswer::from_sdp_string(answer).ok()?;
         self.rtc.sdp_api().accept_answer(self.pending.take()?, answer).ok()
     }
@@ -480,6 +499,12 @@ const fn law(codec: Codec) -> Option<Law> {
         Codec::PCMU => Some(Law::Mu),
         _ => None,
     }
+}
+
+/// RFC 8122, section 5.
+fn fingerprint(description: &str) -> String {
+    let line = description.lines().find_map(|line| line.strip_prefix("a=fingerprint:"));
+    line.unwrap_or_default().to_ascii_lowercase()
 }
 
 /// RFC 4733, section 3.2.

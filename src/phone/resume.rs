@@ -1,0 +1,445 @@
+//! Calls that outlive their page: what is written down of them, and how another page takes them up.
+//!
+//! A record holds what a dialog consists of (RFC 3261, section 12) and what an application knows of a call. It holds
+//! no credentials and nothing of the media but the name of the session: whoever takes a call up makes keys and
+//! candidates of its own, in a re-INVITE. It is text, one `key=value` a line, of bounded size, and nothing in it is
+//! believed before it has been checked: it may come from a store that others can write to.
+//!
+//! Numbers that were used must not be used again, though a page may be gone before its last record was kept: CSeq is
+//! written down ahead of what was used, and a gap in it does no harm (RFC 3261, section 12.2.2).
+
+use core::time::Duration;
+
+use super::call::{Call, Phase};
+use super::{
+    CallId, CallNote, CallState, ConnectionState, DialRequest, Direction, EndCause, EndedBy, Event, Identity,
+    LogLevel, MediaCommand, Phone,
+};
+use crate::error::{Error, ErrorCode};
+use crate::sip::dialog::Dialog;
+use crate::sip::header::{NameAddr, is_token};
+use crate::sip::message::Method;
+use crate::sip::sdp::Direction as MediaDirection;
+use crate::sip::uri::Uri;
+use crate::text::{append, concat, has_control, has_space_or_control, number, split, split_once};
+
+/// What a record begins with: its kind and version.
+const VERSION: &str = "wasm-softphone-calls/1";
+/// The longest record, bytes. Calls that do not fit are left out.
+pub(super) const MAX_RECORD: usize = 16_384;
+/// CSeq is kept at the end of a block of these.
+const SEQ_BLOCK: u32 = 16;
+/// RFC 3261, section 8.1.1.5.
+const MAX_SEQ: u32 = (1 << 31) - 1;
+/// More proxies than any call goes through.
+const MAX_ROUTES: usize = 16;
+
+/// The flags of a call, a letter each.
+mod flag {
+    pub(super) const OUTGOING: u8 = b'o';
+    pub(super) const LOCAL_HOLD: u8 = b'l';
+    pub(super) const REMOTE_HOLD: u8 = b'r';
+    pub(super) const REFRESHES: u8 = b's';
+    pub(super) const UPDATES: u8 = b'u';
+    pub(super) const REPLACEABLE: u8 = b'p';
+    pub(super) const MUTED: u8 = b'm';
+    pub(super) const LISTENS_ONLY: u8 = b'a';
+}
+
+/// Lines of a record.
+struct Lines {
+    text: String,
+    /// Every value could be written.
+    good: bool,
+}
+
+impl Lines {
+    fn push(&mut self, key: &str, value: &str) {
+        self.good &= !has_control(value);
+        append(&mut self.text, &[key, "=", value, "\n"]);
+    }
+
+    fn number(&mut self, key: &str, value: Option<u32>) {
+        if let Some(value) = value {
+            self.push(key, &value.to_string());
+        }
+    }
+
+    fn identity(&mut self, key: &str, name: &str, identity: Option<&Identity>) {
+        if let Some(identity) = identity {
+            self.push(key, &identity.uri);
+            self.optional(name, identity.display_name.as_deref());
+        }
+    }
+
+    fn optional(&mut self, key: &str, value: Option<&str>) {
+        if let Some(value) = value {
+            self.push(key, value);
+        }
+    }
+}
+
+impl Phone {
+    // ---- the record
+
+    pub(super) fn write_record(&self, notes: &dyn Fn(CallId) -> CallNote) -> Option<String> {
+        if self.flow.closing {
+            return None;
+        }
+        let mut record = Lines { text: concat(&[VERSION, "\n"]), good: true };
+        record.push("aor", &self.config.uri.aor());
+        record.push("instance", &self.registration.instance);
+        record.push("user", &self.contact_user);
+        record.push("host", &self.host);
+        let mut any = false;
+        for call in self.calls.values() {
+            let Some(lines) = self.write_call(call, notes(call.id)) else { continue };
+            if record.text.len() + lines.len() <= MAX_RECORD {
+                record.text.push_str(&lines);
+                any = true;
+            }
+        }
+        (any && record.good).then_some(record.text)
+    }
+
+    /// A call that can be taken up: answered on both sides, and this phone's own.
+    fn write_call(&self, call: &Call, note: CallNote) -> Option<String> {
+        if call.phase != Phase::Confirmed || call.rest.is_some() {
+            return None;
+        }
+        let dialog = call.dialog.as_ref()?;
+        let mut lines = Lines { text: String::new(), good: true };
+        lines.push("call", &dialog.call_id);
+        let mut flags = String::new();
+        for (flag, set) in [
+            (flag::OUTGOING, call.direction == Direction::Outgoing),
+            (flag::LOCAL_HOLD, call.local_hold),
+            (flag::REMOTE_HOLD, call.remote_hold),
+            (flag::REFRESHES, call.session.ours),
+            (flag::UPDATES, call.session.updates),
+            (flag::REPLACEABLE, call.replaceable),
+            (flag::MUTED, note.muted),
+            (flag::LISTENS_ONLY, note.listens_only),
+        ] {
+            if set {
+                flags.push(char::from(flag));
+            }
+        }
+        lines.push("flags", &flags);
+        lines.push("ltag", &dialog.local_tag);
+        lines.push("rtag", &dialog.remote_tag);
+        lines.push("local", &dialog.local);
+        lines.push("remote", &dialog.remote);
+        lines.push("target", &dialog.remote_target);
+        for route in &dialog.route_set {
+            lines.push("route", route);
+        }
+        lines.number("lseq", Some((dialog.local_seq | (SEQ_BLOCK - 1)).saturating_add(SEQ_BLOCK)));
+        lines.number("rseq", dialog.remote_seq);
+        lines.number("open", self.transactions.open_reinvite(call.id).or(call.unacknowledged));
+        lines.push("uri", &call.remote_uri);
+        lines.optional("name", call.remote_display_name.as_deref());
+        lines.identity("asserted", "asserted-name", call.asserted_identity.as_ref());
+        lines.identity("diversion", "diversion-name", call.diversion.as_ref());
+        lines.number("expires", call.session.expires);
+        lines.number("min-se", Some(call.session.min_se).filter(|min| *min > 0));
+        lines.optional("origin", call.origin.as_deref());
+        let seconds = (note.started_at / 1000).to_string();
+        lines.push("started", &concat(&[&seconds, ".", &(note.started_at % 1000).to_string()]));
+        lines.good.then_some(lines.text)
+    }
+
+    // ---- taking it up
+
+    pub(super) fn take_record(&mut self, text: &str, age: Duration) -> Result<usize, Error> {
+        if self.flow.connection() != ConnectionState::Disconnected || !self.calls.is_empty() {
+            return Err(Error::new(
+                ErrorCode::InvalidState,
+                "Calls can be taken up before connect(), and by a phone without calls",
+            ));
+        }
+        // The other side has given up meanwhile.
+        if age > self.config.signalling_grace {
+            return Err(refused("The record of the calls is too old"));
+        }
+        let record = Record::read(text).ok_or_else(|| refused("The record of the calls is damaged"))?;
+        if record.aor != self.config.uri.aor() {
+            return Err(refused("The record of the calls belongs to another account"));
+        }
+        let mut calls = record.calls;
+        calls.truncate(self.config.max_calls);
+        // Where others look for this phone, the registrar and the other sides of the calls.
+        self.registration.instance = record.instance;
+        self.contact_user = record.user;
+        self.host = record.host;
+        // From now on the connection is one that was lost: it is looked for until the grace is over.
+        self.flow.established = true;
+        let count = calls.len();
+        for mut call in calls {
+            let id = self.new_call_id();
+            call.id = id;
+            call.agreed_hold = call.local_hold;
+            call.recovery = super::recovery::Recovery::resumed(self.now);
+            self.calls.insert(id, Box::new(call));
+            self.event(Event::CallState(id, CallState::Reconnecting));
+            self.recover(id);
+        }
+        Ok(count)
+    }
+
+    /// The page was gone when the 2xx to a re-INVITE came, if one came: without an ACK the other side would end the
+    /// call (RFC 3261, section 13.3.1.4). To another one an ACK says nothing.
+    pub(super) fn acknowledge_for_before(&mut self) {
+        for id in self.live_calls() {
+            let via = self.via();
+            let Some(call) = self.calls.get_mut(&id) else { continue };
+            let (Some(seq), Some(dialog)) = (call.unacknowledged.take(), call.dialog.as_mut()) else {
+                continue;
+            };
+            let mut ack = dialog.request(Method::Ack, Some(seq));
+            ack.headers.push_front("Via", via);
+            if let Ok(text) = ack.to_text() {
+                self.transmit(text, true);
+            }
+        }
+    }
+
+    /// The dialog that we have taken up is not known where the request came to (481). The other side itself may still
+    /// be in it: then a new call takes its place (RFC 3891), if it can. Nobody else is rung by that. `false`: that is
+    /// no way.
+    pub(super) fn replace_resumed(&mut self, id: CallId, error: &Error) -> bool {
+        let Some(call) = self.calls.get(&id).filter(|call| call.resumed && call.replaceable) else {
+            return false;
+        };
+        let Some((target, replaces)) = super::transfer::place_of(call) else { return false };
+        let display_name = call.remote_display_name.clone();
+        let note = call.note;
+        let held = call.local_hold;
+        let dial = DialRequest { target: target.to_string(), display_name, ..DialRequest::default() };
+        match self.start_dial(dial, &[("Replaces", &replaces), ("Require", "replaces")]) {
+            Ok(new) => {
+                if let Some(call) = self.calls.get_mut(&new) {
+                    call.replaces = Some(id);
+                    call.note = note;
+                }
+                if held {
+                    self.media_order(new, MediaCommand::Flow(MediaDirection::Inactive));
+                }
+                if let Some(call) = self.calls.get_mut(&id) {
+                    call.resumed = false;
+                    call.our_offer = None;
+                    call.lost_dialog = Some(error.clone());
+                }
+                true
+            }
+            Err(error) => {
+                self.log(LogLevel::Warn, format_args!("no call could be made in its place: {error}"));
+                false
+            }
+        }
+    }
+
+    /// One of the two is over: the call whose dialog is lost, or the one that was to take its place.
+    pub(super) fn replacement_over(&mut self, id: CallId) {
+        let partner = self.calls.get_mut(&id).and_then(|call| call.replaces.take());
+        let lost = partner.and_then(|old| self.calls.get_mut(&old)).and_then(|old| old.lost_dialog.take());
+        if let (Some(old), Some(error)) = (partner, lost) {
+            self.end_with_bye(old, EndCause::Failed(error), EndedBy::Remote, None);
+        }
+        let new = self.calls.values().find(|call| {
+            call.replaces == Some(id) && call.direction == Direction::Outgoing && call.end_reason.is_none()
+        });
+        if let Some(new) = new.map(|call| call.id) {
+            if let Some(call) = self.calls.get_mut(&new) {
+                call.replaces = None;
+            }
+            self.hang_up(new, None, 480);
+        }
+    }
+
+    /// The session goes on: its descriptions have the name that they had, and the next number (RFC 3264, section 8).
+    pub(super) fn keep_origin(&mut self, id: CallId, sdp: String) -> String {
+        let Some(call) = self.calls.get_mut(&id) else { return sdp };
+        let Some((before, own, after)) = split_origin(&sdp) else { return sdp };
+        match call.origin.as_deref().filter(|_| call.continued).and_then(next_origin) {
+            Some(next) => {
+                let sdp = concat(&[before, &next, after]);
+                call.origin = Some(next);
+                sdp
+            }
+            None => {
+                call.origin = Some(own.to_owned());
+                sdp
+            }
+        }
+    }
+}
+
+/// What stands before the value of the `o=` line, the value, and what stands behind it.
+fn split_origin(sdp: &str) -> Option<(&str, &str, &str)> {
+    // RFC 8866, section 5: the second line.
+    let at = split_once(sdp, b'\n')?.0.len() + 1;
+    let rest = sdp.get(at..)?.strip_prefix("o=")?;
+    let end = rest.bytes().position(|b| b == b'\r' || b == b'\n')?;
+    Some((sdp.get(..at + 2)?, rest.get(..end)?, rest.get(end..)?))
+}
+
+/// The same with the next version (RFC 8866, section 5.2).
+fn next_origin(origin: &str) -> Option<String> {
+    let (user, rest) = split_once(origin, b' ')?;
+    let (session, rest) = split_once(rest, b' ')?;
+    let (version, address) = split_once(rest, b' ')?;
+    let version = number(version)?.checked_add(1)?.to_string();
+    Some(concat(&[user, " ", session, " ", &version, " ", address]))
+}
+
+#[cold]
+fn refused(message: &'static str) -> Error {
+    Error::new(ErrorCode::InvalidRecord, message)
+}
+
+/// A record that has been checked.
+struct Record {
+    aor: String,
+    instance: String,
+    user: String,
+    host: String,
+    calls: Vec<Call>,
+}
+
+impl Record {
+    /// All of it or nothing.
+    fn read(text: &str) -> Option<Self> {
+        if text.len() > MAX_RECORD {
+            return None;
+        }
+        let mut record = Self {
+            aor: String::new(),
+            instance: String::new(),
+            user: String::new(),
+            host: String::new(),
+            calls: Vec::new(),
+        };
+        let mut lines = split(text, b'\n');
+        if lines.next() != Some(VERSION) {
+            return None;
+        }
+        for line in lines {
+            if line.is_empty() {
+                continue;
+            }
+            let (key, value) = split_once(line, b'=')?;
+            if has_control(value) {
+                return None;
+            }
+            record.take(key, value)?;
+        }
+        let calls = core::mem::take(&mut record.calls);
+        for (at, call) in calls.iter().enumerate() {
+            check(call)?;
+            let twice = calls
+                .iter()
+                .skip(at + 1)
+                .any(|other| other.sip_call_id == call.sip_call_id && other.local_tag == call.local_tag);
+            if twice {
+                return None;
+            }
+        }
+        record.calls = calls;
+        // `<token>.invalid`, as this phone makes it (RFC 7118, section 5).
+        let host = record.host.strip_suffix(".invalid")?;
+        let plain = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric());
+        let instance = record.instance.is_empty() || super::registration::is_instance(&record.instance);
+        (plain(host) && plain(&record.user) && instance && !record.calls.is_empty()).then_some(record)
+    }
+
+    fn take(&mut self, key: &str, value: &str) -> Option<()> {
+        let own = match key {
+            "aor" => &mut self.aor,
+            "instance" => &mut self.instance,
+            "user" => &mut self.user,
+            "host" => &mut self.host,
+            "call" => {
+                let mut call = Call::new(CallId(0), Direction::Incoming, Phase::Confirmed);
+                call.state = CallState::Reconnecting;
+                call.sip_call_id = value.to_owned();
+                call.dialog = Some(Dialog::named(value));
+                call.resumed = true;
+                call.continued = true;
+                self.calls.push(call);
+                return Some(());
+            }
+            _ => return take_of_call(self.calls.last_mut()?, key, value),
+        };
+        *own = value.to_owned();
+        Some(())
+    }
+}
+
+/// One line of a call. What is not known is passed over.
+fn take_of_call(call: &mut Call, key: &str, value: &str) -> Option<()> {
+    let dialog = call.dialog.as_mut()?;
+    let text = || value.to_owned();
+    match key {
+        "flags" => {
+            let has = |flag: u8| value.as_bytes().contains(&flag);
+            if has(flag::OUTGOING) {
+                call.direction = Direction::Outgoing;
+                call.dial_done = true;
+            }
+            call.local_hold = has(flag::LOCAL_HOLD);
+            call.remote_hold = has(flag::REMOTE_HOLD);
+            call.session.ours = has(flag::REFRESHES);
+            call.session.updates = has(flag::UPDATES);
+            call.replaceable = has(flag::REPLACEABLE);
+            call.note.muted = has(flag::MUTED);
+            call.note.listens_only = has(flag::LISTENS_ONLY);
+        }
+        "ltag" => {
+            call.local_tag = text();
+            dialog.local_tag = text();
+        }
+        "rtag" => dialog.remote_tag = text(),
+        "local" => dialog.local = text(),
+        "remote" => dialog.remote = text(),
+        "target" => dialog.remote_target = text(),
+        "route" => dialog.route_set.push(text()),
+        "lseq" => dialog.local_seq = number(value)?,
+        "rseq" => dialog.remote_seq = Some(number(value)?),
+        "open" => call.unacknowledged = Some(number(value)?),
+        "uri" => call.remote_uri = text(),
+        "name" => call.remote_display_name = Some(text()),
+        "asserted" => call.asserted_identity = Some(Identity { uri: text(), display_name: None }),
+        "asserted-name" => call.asserted_identity.as_mut()?.display_name = Some(text()),
+        "diversion" => call.diversion = Some(Identity { uri: text(), display_name: None }),
+        "diversion-name" => call.diversion.as_mut()?.display_name = Some(text()),
+        "expires" => call.session.expires = Some(super::session_timer::bounded(number(value)?)),
+        "min-se" => call.session.min_se = super::session_timer::bounded(number(value)?),
+        "origin" => call.origin = Some(text()),
+        "started" => {
+            let (seconds, millis) = split_once(value, b'.')?;
+            call.note.started_at = u64::from(number(seconds)?) * 1000 + u64::from(number(millis)?);
+        }
+        _ => {}
+    }
+    Some(())
+}
+
+/// Whether requests can be made and known with what a record says of a call.
+fn check(call: &Call) -> Option<()> {
+    let dialog = call.dialog.as_ref()?;
+    let is = |good: bool| good.then_some(());
+    is(!dialog.call_id.is_empty() && !has_space_or_control(&dialog.call_id))?;
+    is(is_token(&dialog.local_tag) && (dialog.remote_tag.is_empty() || is_token(&dialog.remote_tag)))?;
+    for (address, tag) in [(&dialog.local, &dialog.local_tag), (&dialog.remote, &dialog.remote_tag)] {
+        let address = NameAddr::parse(address).ok()?;
+        is(address.tag().unwrap_or_default() == tag)?;
+    }
+    Uri::parse(&dialog.remote_target).ok()?;
+    is(dialog.route_set.len() <= MAX_ROUTES)?;
+    for route in &dialog.route_set {
+        Uri::parse(&NameAddr::parse(route).ok()?.uri).ok()?;
+    }
+    is(dialog.local_seq <= MAX_SEQ && dialog.remote_seq.unwrap_or(0) <= MAX_SEQ)?;
+    is(!call.remote_uri.is_empty() && !has_space_or_control(&call.remote_uri))
+}
