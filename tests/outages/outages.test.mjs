@@ -235,9 +235,11 @@ describe('outages', { timeout: 840_000 }, () => {
           } else {
             await until('the call can be answered, or is over', async () => {
               const report = (await callee.report()).findLast(({ state }) => state !== 'ended');
-              if (report) await callee.page.evaluate(() => globalThis.party.run('answer', globalThis.party.calls.findLastIndex(({ state }) => state !== 'ended')));
+              // Refused with an error that says why, after the time that a path for the audio has.
+              const code = report && await callee.page.evaluate(() => globalThis.party.run('answer', globalThis.party.calls.findLastIndex(({ state }) => state !== 'ended')).then(() => null, (error) => error.code));
+              assert.ok([undefined, null, 'ended', 'ice_failed', 'timeout'].includes(code), code);
               return true;
-            }, { deadline: 20_000 });
+            }, { deadline: 40_000 });
           }
           const latest = { report: async () => (await callee.report()).at(-1), party: callee, tone: callee.tone, hears: async (tone) => (await callee.call((await callee.report()).length - 1, 'active')).hears(tone) };
           const outcome = await settled([outgoing, latest], PATIENCE, killed);
