@@ -880,6 +880,49 @@ mod tests {
         them.session.close();
     }
 
+    /// Whether audio goes out to be played, not only comes in.
+    async fn plays(side: &Side) -> bool {
+        let samples = async || {
+            let pc = side.session.pc().ok().unwrap();
+            let report: web_sys::RtcStatsReport = pc.stats().await.unwrap().unchecked_into();
+            let stats: Vec<JsValue> = js_sys::Array::from(&report.values()).to_vec();
+            stats.iter().find_map(|stat| number(stat, "totalSamplesReceived")).unwrap_or_default()
+        };
+        let before = samples().await;
+        pause(700).await;
+        samples().await > before
+    }
+
+    /// A hold that the other side refuses, or that cannot reach it.
+    #[test]
+    async fn an_offer_of_hold_that_is_taken_back_leaves_the_other_side_heard() {
+        let (us, them) = talking().await;
+        assert!(plays(&us).await && plays(&them).await);
+        let offer = async |direction: Direction| {
+            us.run(MediaCommand::Flow(Direction::Inactive));
+            us.run(MediaCommand::Reoffer { direction });
+            let offer = us.local().await;
+            assert_ne!(line(&offer), "a=sendrecv");
+            us.run(MediaCommand::Flow(Direction::SendRecv));
+            us.run(MediaCommand::Rollback);
+        };
+        for direction in [Direction::SendOnly, Direction::Inactive] {
+            offer(direction).await;
+            assert!(heard(&us) && plays(&us).await, "{direction:?}: nothing is played");
+            assert!(us.grows("bytesSent").await && them.grows("bytesSent").await, "{direction:?}");
+        }
+        // What is asked for in the same breath comes after it, whosever offer it is.
+        offer(Direction::SendOnly).await;
+        let (offered, answer) = renegotiate(&us, Direction::SendRecv, &them, Direction::SendRecv).await;
+        assert_eq!((line(&offered), line(&answer)), ("a=sendrecv", "a=sendrecv"));
+        offer(Direction::SendOnly).await;
+        let (offered, answer) = renegotiate(&them, Direction::SendRecv, &us, Direction::SendRecv).await;
+        assert_eq!((line(&offered), line(&answer)), ("a=sendrecv", "a=sendrecv"));
+        assert!(plays(&us).await && plays(&them).await);
+        us.session.close();
+        them.session.close();
+    }
+
     /// ICE restarted by one side; the other one answers an offer like any other.
     #[test]
     async fn a_restart_brings_new_candidates_on_both_sides_and_the_audio_goes_on() {

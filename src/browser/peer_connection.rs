@@ -312,14 +312,25 @@ impl PeerConnection {
     /// Goes back to the last agreed descriptions; `None` when there is nothing to take back.
     pub(crate) fn rollback(&self) -> Option<JsFuture> {
         // A rollback leaves the direction that was asked for (JSEP, section 4.1.10.2).
+        let mut redirected = false;
         if let Some(transceiver) = self.transceiver() {
             let agreed = get(&transceiver, "currentDirection");
             if agreed.is_string() {
+                redirected = get(&transceiver, "direction") != agreed;
                 set(&transceiver, "direction", agreed);
             }
         }
         let rollback = RtcSessionDescriptionInit::new(RtcSdpType::Rollback);
         match self.pc.signaling_state() {
+            // Chromium stops playing what an offer of ours does not want to receive as soon as that is set, and goes
+            // on stopped after a rollback. An offer in the agreed direction, taken back too, starts it again. All of
+            // it is queued at once: what is asked for next comes after it (WebRTC 1.0, section 4.4.1.2).
+            RtcSignalingState::HaveLocalOffer if redirected => {
+                let offer = JsValue::UNDEFINED.unchecked_into();
+                let steps = [&rollback, &offer, &rollback].map(|step| self.pc.set_local_description(step));
+                let steps: Array = steps.iter().collect();
+                Some(JsFuture::from(Promise::all(&steps)))
+            }
             RtcSignalingState::HaveLocalOffer => {
                 Some(JsFuture::from(self.pc.set_local_description(&rollback)))
             }

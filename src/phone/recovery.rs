@@ -262,10 +262,11 @@ impl Phone {
             return true;
         }
         let moved = recovery.signalling == Signalling::Moved;
-        // A refusal comes from the other side itself; what proxies say, and nothing at all, does not.
+        // A refusal comes from the other side itself; what proxies say (476 to 479 where Kamailio cannot forward),
+        // and nothing at all, does not.
         let refused = matches!(
             error.sip_status,
-            Some(400..=403 | 405..=407 | 409..=429 | 431..=479 | 482..=490 | 492..=499 | 600..)
+            Some(400..=403 | 405..=407 | 409..=429 | 431..=475 | 482..=490 | 492..=499 | 600..)
         );
         if moved && refused && !restart {
             self.reached(id);

@@ -116,7 +116,7 @@ fn who_says_that_it_takes_update_and_does_not_is_told_by_re_invite() {
 fn a_peer_that_is_not_back_yet_is_told_again() {
     let (mut bench, call, _) = talking(config(), true);
     bench.cut();
-    for status in [480, 404, 408, 503, 500] {
+    for status in [480, 404, 408, 503, 500, 478] {
         let update = bench.take_request("UPDATE");
         bench.reply(&answer(&update, status, ""));
         bench.nothing_sent();
