@@ -241,6 +241,7 @@ describe('outages', { timeout: 840_000 }, () => {
           }
           const latest = { report: async () => (await callee.report()).at(-1), party: callee, tone: callee.tone, hears: async (tone) => (await callee.call((await callee.report()).length - 1, 'active')).hears(tone) };
           const outcome = await settled([outgoing, latest], PATIENCE, killed);
+          if (process.env.TRACE) console.log(outcome, await note(caller, killed), '\n---\n', await note(callee, killed));
           table.add(`server gone for 1 s while it rings, then ${hanging}${gruu ? '' : ', no GRUU'}`, NAMES.ours, { goesOn: outcome, ended: (Date.now() - killed) / 1000 });
         });
       }
