@@ -207,6 +207,8 @@ pub(super) struct Call {
     pub(super) came_over: Option<SocketId>,
     /// Outgoing: its INVITE has been sent again over a new socket.
     pub(super) resent: bool,
+    /// Outgoing: that has happened, and may be why nobody is reached.
+    pub(super) interrupted: bool,
     /// Outgoing: how often it has been made anew.
     pub(super) renewals: u8,
     /// `DialDone` has been reported.
@@ -289,6 +291,7 @@ impl Call {
             reinvite_ack: None,
             came_over: None,
             resent: false,
+            interrupted: false,
             renewals: 0,
             dial_done: false,
             answer_pending: false,

@@ -630,6 +630,8 @@ pub enum Why {
     Grace,
     /// A media job has not been reported.
     MediaJob,
+    /// Whoever rang before the connection was lost, and could not be reached after it, is asked for again.
+    Renew,
     /// A subscription or publication is to be refreshed or tried again.
     Subscription,
     /// How the far leg ended has not been heard.

@@ -243,6 +243,7 @@ enum CallTimer {
     Recovery,
     Grace,
     MediaJob,
+    Renew,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -302,6 +303,7 @@ impl TimerKey {
                 CallTimer::Recovery => Why::Recovery,
                 CallTimer::Grace => Why::Grace,
                 CallTimer::MediaJob => Why::MediaJob,
+                CallTimer::Renew => Why::Renew,
             },
             Self::Proxy(_) => Why::Proxy,
             Self::Subscription(_) => Why::Subscription,
@@ -789,6 +791,7 @@ impl Phone {
                     CallTimer::Tombstone => self.on_tombstone(id),
                     CallTimer::Glare => self.on_glare_timer(id),
                     CallTimer::Reoffer => self.on_reoffer_timeout(id),
+                    CallTimer::Renew => self.on_renew_timer(id),
                     CallTimer::SessionRefresh => self.on_session_refresh(id),
                     CallTimer::SessionExpired => self.on_session_expired(id),
                     CallTimer::Reliable1xx => self.on_reliable_timer(id),
@@ -863,6 +866,7 @@ impl Phone {
                 CallTimer::Recovery,
                 CallTimer::Grace,
                 CallTimer::MediaJob,
+                CallTimer::Renew,
             ],
         );
         let mut infos = self.forget_questions_of(Owner::Info(id));

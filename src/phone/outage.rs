@@ -21,7 +21,9 @@ use super::call::Phase;
 use super::outgoing::ack_text;
 use super::registration::{MAX_RETRY_AFTER, refused, retry_after};
 use super::transactions::{Owner, TxId};
-use super::{CallId, CallTimer, Direction, EndCause, EndedBy, LogLevel, Phone, SocketId, TimerKey};
+use super::{
+    CallId, CallState, CallTimer, Direction, EndCause, EndedBy, LogLevel, Phone, SocketId, TimerKey,
+};
 use crate::entropy::token;
 use crate::error::{Error, ErrorCode};
 use crate::sip::auth::Attempt;
@@ -209,6 +211,7 @@ impl Phone {
                 match call {
                     Some(call) if call.phase == Phase::Inviting => {
                         call.resent |= entry.again;
+                        call.interrupted |= entry.again;
                         if entry.again {
                             wait = FIRST_RESPONSE;
                         }
@@ -398,6 +401,27 @@ impl Phone {
             call.resent = true;
         }
         self.renew_invite(id)
+    }
+
+    /// Who rang before the outage cannot be reached after it: that phone comes back a moment later than this one, and a
+    /// proxy that was restarted does not know it before. It is asked for again. `true`: the call goes on.
+    pub(super) fn invite_again_later(&mut self, id: CallId, status: u16) -> bool {
+        let Some(call) = self.calls.get(&id) else { return false };
+        let rang = call.interrupted && call.state != CallState::Connecting;
+        let away = matches!(status, 404 | 408 | 430 | 477..=480 | 500 | 503 | 504);
+        if !rang || !away || call.renewals >= MAX_RENEWALS {
+            return false;
+        }
+        let wait = Duration::from_secs(1 << call.renewals);
+        self.timers.set(TimerKey::Call(id, CallTimer::Renew), self.now + wait);
+        true
+    }
+
+    pub(super) fn on_renew_timer(&mut self, id: CallId) {
+        if let Some(call) = self.calls.get_mut(&id) {
+            call.resent = true;
+            self.renew_invite(id);
+        }
     }
 
     /// The INVITE went over a socket that was lost and has come to nothing since: `true` where a new one has taken its

@@ -151,6 +151,7 @@ impl Phone {
                     }
                     if self.redirected(id, response.status, &response.headers)
                         || self.invite_elsewhere(id, response)
+                        || self.invite_again_later(id, response.status)
                     {
                         return;
                     }

@@ -152,6 +152,8 @@ impl Phone {
         }
         self.arm_session(id);
         self.reached(id);
+        // What could not be agreed while the other side was away.
+        self.continue_offer(id);
     }
 
     fn arm_session(&mut self, id: CallId) {

@@ -10,6 +10,7 @@ import { build } from 'esbuild';
 
 import { DOMAIN, WEBSOCKET_URL } from '../stack/network.mjs';
 import { keepPeerConnections, toneMicrophone } from '../support/audio.mjs';
+import { tapWebSockets } from '../support/wire.mjs';
 import { watchPage } from '../support/browser.mjs';
 import { serveStatic } from '../support/static-server.mjs';
 import { until } from '../support/until.mjs';
@@ -42,22 +43,26 @@ export async function servePages() {
 
 /** A browser page with one of the libraries in it, used as a telephone. Its microphone is a tone. */
 export class Party {
-  /** @param library "ours", "jssip" or "sipjs"; what else is told to its page is `more` */
-  static async open(browser, url, library, { user, tone, ...more }) {
+  /**
+   * @param library "ours", "jssip" or "sipjs"
+   * @param options `server` and `expected`: where it registers, and what its console may say; the rest is told to its page
+   */
+  static async open(browser, url, library, { user, tone, server = WEBSOCKET_URL, expected = [], ...more }) {
     const party = new Party();
     Object.assign(party, { library, user, tone, uri: `sip:${user}@${DOMAIN}` });
     party.context = await browser.newContext();
     await party.context.addInitScript(keepPeerConnections);
     await party.context.addInitScript(toneMicrophone, tone);
+    await party.context.addInitScript(tapWebSockets);
     party.page = await party.context.newPage();
     // What the other libraries print is their own affair.
-    party.problems = watchPage(party.page, library === 'ours' ? [] : [/^console: /]);
+    party.problems = watchPage(party.page, library === 'ours' ? expected : [/^console: /]);
     await party.page.goto(`${url}/${library}.html`);
     await until(`the page of ${library} is ready`, () => party.page.evaluate(() => Boolean(globalThis.party))).catch((error) => {
       throw new Error(`${error.message}\n${party.problems.join('\n')}`);
     });
     await party.page.evaluate((settings) => globalThis.party.register(settings), {
-      server: WEBSOCKET_URL,
+      server,
       domain: DOMAIN,
       user,
       password: `pw${user}`,
@@ -82,6 +87,14 @@ export class Party {
   async call(count, state, deadline) {
     await until(`${this.name} has a call ${count} that is ${state}`, async () => (await this.report())[count]?.state === state, { deadline });
     return new PageCall(this, count);
+  }
+
+  /**
+   * The SIP messages since a moment (`Date.now()`), oldest first, whichever library is behind it:
+   * `{ at, sent, first, method }` with the first line, and the method of the transaction.
+   */
+  wire(since = 0) {
+    return this.page.evaluate((from) => globalThis.wire.filter(({ at }) => at >= from), since);
   }
 
   /** Ends every call, so that the next test begins with none. */
@@ -209,6 +222,24 @@ export class PageCall extends Call {
       if (count !== last) [last, since] = [count, performance.now()];
       return performance.now() - since >= SILENCE_MS;
     });
+  }
+
+  /** Begins to count the time in which nothing is heard. */
+  meter() {
+    return this.party.page.evaluate((index) => globalThis.party.meter(index), this.index);
+  }
+
+  /** Seconds since `meter` in which nothing was heard. */
+  lost() {
+    return this.party.page.evaluate((index) => globalThis.party.calls[index].meter.lost / 1000, this.index);
+  }
+
+  /** Packets that it has sent and received within this time. */
+  async packetsWithin(milliseconds) {
+    const before = await this.packets();
+    await this.party.page.waitForTimeout(milliseconds);
+    const after = await this.packets();
+    return { sent: after.sent - before.sent, received: after.received - before.received };
   }
 }
 

@@ -11,7 +11,7 @@ use wasm_softphone::phone::{
     CallId, CallState, ConnectionState, EndCause, Event, Input, MediaState, MediaValue, MessageRequest,
     PhoneConfig,
 };
-use wasm_softphone::sip::message::Request;
+use wasm_softphone::sip::message::{Message, Method, Request};
 
 /// A call that rings at the far end.
 fn calling(bench: &mut Bench) -> (CallId, Request) {
@@ -136,6 +136,76 @@ fn an_invite_that_is_there_twice_gives_way_to_a_new_one() {
     bench.reply(&answer(&invite, 482, "b"));
     assert_eq!(bench.lines(), ["ACK"]);
     assert!(bench.end_of(call).is_some());
+}
+
+/// The next INVITE; what rang before it may be told BYE first.
+fn take_invite(bench: &mut Bench) -> Request {
+    bench
+        .sent
+        .retain(|message| !matches!(message, Message::Request(request) if request.method == Method::Bye));
+    bench.take_request("INVITE")
+}
+
+/// The other phone comes back a moment later than this one.
+#[test]
+fn who_rang_before_is_asked_for_again_until_back() {
+    for rang in [true, false] {
+        let mut bench = Bench::online();
+        let call = bench.dial("sip:bob@example.com");
+        let invite = bench.take_request("INVITE");
+        if rang {
+            bench.reply(&answer(&invite, 180, "b"));
+        }
+        bench.cut();
+        let again = bench.take_request("INVITE");
+        bench.reply(&answer(&again, 480, "p"));
+        assert_eq!(bench.lines(), ["ACK"]);
+        if !rang {
+            assert!(bench.end_of(call).is_some());
+            continue;
+        }
+        for wait in [1000, 2000] {
+            bench.pass(ms(wait - 10));
+            bench.nothing_sent();
+            bench.pass(ms(20));
+            let anew = take_invite(&mut bench);
+            assert_ne!(anew.headers.from_tag(), again.headers.from_tag());
+            bench.reply(&answer(&anew, 404, "p"));
+            assert_eq!(bench.lines(), ["ACK"]);
+        }
+        bench.pass(ms(4010));
+        let anew = take_invite(&mut bench);
+        bench.reply(&answer(&anew, 180, "c"));
+        accept(&mut bench, &anew, "c");
+        assert_eq!(bench.dial_result(call), Some(&Ok(())));
+    }
+}
+
+/// It does not come back; or it is given up while nobody is asked.
+#[test]
+fn who_rang_before_is_not_asked_for_for_ever() {
+    for given_up in [false, true] {
+        let mut bench = Bench::online();
+        let (call, _) = calling(&mut bench);
+        bench.cut();
+        let mut invites = 0;
+        while bench.end_of(call).is_none() {
+            let invite = take_invite(&mut bench);
+            invites += 1;
+            bench.reply(&answer(&invite, 480, "p"));
+            bench.lines();
+            if given_up {
+                bench.hangup(call);
+                break;
+            }
+            bench.pass(ms(4010));
+        }
+        assert_eq!(invites, if given_up { 1 } else { 4 });
+        let end = bench.end_of(call).unwrap();
+        assert_eq!(end.sip_status, (!given_up).then_some(480));
+        bench.pass(secs(40));
+        bench.nothing_sent();
+    }
 }
 
 #[test]

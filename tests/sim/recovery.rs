@@ -9,7 +9,7 @@ use wasm_softphone::error::ErrorCode;
 use wasm_softphone::phone::{
     CallId, CallState, EndCause, EndedBy, Event, Input, MediaCommand, MediaState, MediaValue, PhoneConfig,
 };
-use wasm_softphone::sip::message::{Message, Request};
+use wasm_softphone::sip::message::{Message, Method, Request};
 use wasm_softphone::sip::sdp::Direction;
 
 /// A call that this phone has made; the other side takes UPDATE, or not.
@@ -126,6 +126,39 @@ fn a_peer_that_is_not_back_yet_is_told_again() {
     let update = bench.take_request("UPDATE");
     bench.reply(&answer(&update, 200, ""));
     assert_eq!(states(&bench, call), [CallState::Reconnecting, CallState::Active]);
+}
+
+/// The hold that was under way is made again once the other side is reached, by an UPDATE that says nothing of it.
+#[test]
+fn a_hold_that_a_proxy_refused_meanwhile_is_made_afterwards() {
+    let (mut bench, call, _) = talking(config(), true);
+    bench.phone.hold(bench.now, call).unwrap();
+    bench.drain();
+    bench.take_request("INVITE");
+    bench.cut();
+    bench
+        .sent
+        .retain(|message| !matches!(message, Message::Request(request) if request.method == Method::Ack));
+    let mut held = None;
+    for round in 0..40 {
+        for message in core::mem::take(&mut bench.sent) {
+            let Message::Request(request) = message else { continue };
+            match request.method {
+                Method::Update => bench.reply(&answer(&request, if round < 2 { 478 } else { 200 }, "")),
+                Method::Invite if round < 2 => bench.reply(&answer(&request, 478, "")),
+                Method::Invite => held = Some(request),
+                _ => {}
+            }
+        }
+        if held.is_some() {
+            break;
+        }
+        bench.pass(ms(500));
+    }
+    let invite = held.expect("the hold is forgotten");
+    bench.reply(&with_sdp(answer(&invite, 200, ""), &ANSWER.replace("a=sendrecv", "a=recvonly")));
+    assert!(bench.events.iter().any(|event| matches!(event, Event::HoldDone(id, Ok(())) if *id == call)));
+    assert_eq!(bench.phone.call(call).unwrap().state, CallState::Active);
 }
 
 #[test]

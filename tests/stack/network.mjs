@@ -33,7 +33,7 @@ export class Network {
     network.#switches = switches;
     process.once('exit', network.#removeFolder);
     try {
-      await Promise.all([network.#startRtpengine(), network.startRegistrar()]);
+      await Promise.all([network.startMediaRelay(), network.startRegistrar()]);
     } catch (error) {
       await network.stop();
       throw error;
@@ -62,7 +62,17 @@ export class Network {
     this.#kamailio = null;
   }
 
-  async #startRtpengine() {
+  /** Nothing is answered any more, and nothing refused: what is sent now lies in the kernel when it dies. */
+  freezeRegistrar() {
+    this.#kamailio.kill('SIGSTOP');
+  }
+
+  async killMediaRelay() {
+    await this.#rtpengine?.stop('SIGKILL');
+    this.#rtpengine = null;
+  }
+
+  async startMediaRelay() {
     const rtpengine = new Daemon('rtpengine', [`--config-file=${inThisFolder('rtpengine.conf')}`]);
     this.#rtpengine = rtpengine;
     await until('rtpengine answers a ping', () => {

@@ -52,6 +52,8 @@ pub(crate) enum Suite {
     Stack,
     /// JsSIP, SIP.js and baresip as the other end of a call; writes docs/interop.md
     Interop,
+    /// Servers, connections and paths of media that go away in a call, for this package, JsSIP and SIP.js; measures
+    Outages,
 }
 
 impl Suite {
@@ -69,6 +71,7 @@ impl Suite {
             Self::Proxy => "proxy",
             Self::Stack => "stack",
             Self::Interop => "interop",
+            Self::Outages => "outages",
         }
     }
 
@@ -79,7 +82,7 @@ impl Suite {
             Self::Deny => 300,
             // Providers are slow to give up, and the tests wait for them.
             Self::E2e => 1800,
-            Self::Stack | Self::Interop | Self::Web => 900,
+            Self::Stack | Self::Interop | Self::Outages | Self::Web => 900,
             // These compile as they go.
             Self::Lint | Self::Unit | Self::Fuzz | Self::Size | Self::Proxy => 1800,
         })
@@ -96,7 +99,7 @@ impl Suite {
             Self::Web => isolated(self, limit, Counts::in_cargo_output),
             Self::E2e => isolated(self, limit, Counts::in_node_output),
             Self::Proxy => proxy(limit),
-            Self::Stack | Self::Interop => match telephony::find_or_install()? {
+            Self::Stack | Self::Interop | Self::Outages => match telephony::find_or_install()? {
                 None => isolated(self, limit, Counts::in_node_output),
                 Some(reason) if setup::on_ci() => bail!("CI must run this suite: {reason}"),
                 Some(reason) => {
@@ -344,7 +347,7 @@ pub(crate) fn inside(suite: Suite, port: u16) -> Result<bool> {
             .arg(".")
             .args(WASM_TESTS)
             .env("WASM_BINDGEN_TEST_WEBDRIVER_JSON", webdriver_json(&browser)?),
-        Suite::E2e | Suite::Stack | Suite::Interop => node_tests(suite, port, &browser)?,
+        Suite::E2e | Suite::Stack | Suite::Interop | Suite::Outages => node_tests(suite, port, &browser)?,
         Suite::Proxy => schemathesis(port)?,
         _ => bail!("{} needs no browser", suite.name()),
     };

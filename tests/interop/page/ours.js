@@ -7,12 +7,13 @@ await init();
 let phone;
 
 const party = offer({
-  async register({ server, domain, user, password }) {
+  async register({ server, domain, user, password, registerExpires }) {
     phone = new DialStrategy({
       servers: server,
       uri: `sip:${user}@${domain}`,
       credentials: { username: user, password },
       iceServers: [],
+      registerExpires,
       debug: true,
     });
     phone.on('log', ({ text }) => {

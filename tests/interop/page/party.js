@@ -6,6 +6,8 @@
 
 const audio = new AudioContext();
 const FFT_SIZE = 8192;
+/** -60 dBFS */
+const AUDIBLE = 0.001;
 
 class Party {
   calls = [];
@@ -42,7 +44,7 @@ class Party {
 
   /** What is known of every call, oldest first. */
   report() {
-    return this.calls.map(({ handle, ear, ...plain }) => plain);
+    return this.calls.map(({ handle, ear, meter, ...plain }) => plain);
   }
 
   #connection(call) {
@@ -70,6 +72,30 @@ class Party {
     const hertz = audio.sampleRate / FFT_SIZE;
     const peak = bins.reduce((best, level, bin) => (level > bins[best] ? bin : best), 0);
     return { frequency: peak * hertz, level: bins[peak], levels: frequencies.map((frequency) => bins[Math.round(frequency / hertz)]) };
+  }
+
+  /** Begins to add up the milliseconds in which nothing is heard in a call, in `call.meter.lost`. */
+  meter(index) {
+    const call = this.calls[index];
+    const samples = new Float32Array(1024);
+    call.meter = { lost: 0 };
+    let before = performance.now();
+    const timer = setInterval(() => {
+      const now = performance.now();
+      const track = call.state === 'ended' ? null : this.#connection(call)?.getReceivers().find(({ track }) => track.kind === 'audio')?.track;
+      if (!track) {
+        clearInterval(timer);
+        return;
+      }
+      if (call.meter.track !== track) {
+        const analyser = new AnalyserNode(audio, { fftSize: samples.length });
+        audio.createMediaStreamSource(new MediaStream([track])).connect(analyser);
+        Object.assign(call.meter, { track, analyser });
+      }
+      call.meter.analyser.getFloatTimeDomainData(samples);
+      if (samples.every((sample) => Math.abs(sample) < AUDIBLE)) call.meter.lost += now - before;
+      before = now;
+    }, 20);
   }
 
   /** Waits until every one of these frequencies stands out at the same moment: a DTMF tone as it is played. */
