@@ -28,7 +28,15 @@ const EXPECTED = [/WebSocket connection to/, /net::ERR_/];
 const RECONNECTED = 3000;
 const FOUND_IN_CALL = 14_000;
 /** Audio must be back so long after there is a path for it again. */
-const HEARD_AGAIN = 10_000;
+const HEARD_AGAIN = 12_000;
+/** Seconds that may be lost where audio is not concerned: the machine has six browsers' audio to do. */
+const UNDISTURBED = 2;
+/** Seconds of audio that may be lost, those without any network among them, when the browser says that there is another. */
+const ANOTHER_NETWORK = 6;
+/** And when nobody says anything: the browser notices after 5 to 6 s, and 2 s later the path is another. */
+const FOUND_BY_SILENCE = 11;
+/** From when audio could be heard again. */
+const ANOTHER_PATH = 5;
 /** The others are given up on so long after the package is done. */
 const PATIENCE = 5000;
 
@@ -97,28 +105,35 @@ describe('networks', { timeout: 400_000, skip: lacksNetworks() ?? false }, () =>
   const states = ({ both }) => Promise.all(both.map(async (call) => (await call.report()).state));
   const silence = (pairs) => Promise.all(pairs.flatMap(({ both }) => both.map((call) => call.hearsNothing())));
 
-  /** Both are heard, and packets go both ways: seconds from `since` until then; `null` if not by the deadline, or if the call has ended. */
-  async function heardAgain(pair, deadline, since) {
+  /** Seconds from `since` until it is so; `null` if it is given up on before. */
+  async function secondsUntil(condition, { deadline, since, over }) {
     let after = null;
-    await until('audio both ways, or the end', async () => {
-      if ((await states(pair)).includes('ended')) return true;
-      for (const [call, other] of [pair.both, pair.both.toReversed()]) await call.hears(other.tone, 0);
+    await until('so, or given up', async () => {
+      if (Date.now() >= over.at) return true;
+      if (!(await condition())) return false;
       after = (Date.now() - since) / 1000;
       return true;
     }, { deadline }).catch(() => undefined);
-    if (after === null) return null;
+    return after;
+  }
+
+  /** Both are heard, and packets go both ways: seconds until then; `null` if not in time, or if the call has ended. */
+  async function heardAgain(pair, limits) {
+    let ended = false;
+    const after = await secondsUntil(async () => {
+      ended = (await states(pair)).includes('ended');
+      if (ended) return true;
+      for (const [call, other] of [pair.both, pair.both.toReversed()]) await call.hears(other.tone, 0);
+      return true;
+    }, limits);
+    if (ended || after === null) return null;
     const counts = await Promise.all(pair.both.map((call) => call.packetsWithin(500)));
     return counts.every(({ sent, received }) => sent > 10 && received > 10) ? after : null;
   }
 
-  /** Seconds from `since` to the 200 for a REGISTER. */
-  async function registered(party, since, deadline) {
-    let at = null;
-    await until('registered', async () => {
-      at = (await party.wire(since)).find(({ sent, first, method }) => !sent && method === 'REGISTER' && first.startsWith('SIP/2.0 200'))?.at ?? null;
-      return at !== null;
-    }, { deadline }).catch(() => undefined);
-    return at === null ? null : (at - since) / 1000;
+  /** Seconds until the 200 for a REGISTER. */
+  async function registered(party, limits) {
+    return secondsUntil(async () => (await party.wire(limits.since)).some(({ sent, first, method }) => !sent && method === 'REGISTER' && first.startsWith('SIP/2.0 200')), limits);
   }
 
   /** The callee hangs up: seconds until both calls have ended; `null` if one never does. */
@@ -137,31 +152,37 @@ describe('networks', { timeout: 400_000, skip: lacksNetworks() ?? false }, () =>
   }
 
   /**
-   * Every library has a call when `fault` comes; it returns once it is over, or is there for good. What becomes of the calls goes into the
-   * table, and that of the package is returned.
-   * @param options `signalling`: the time that the caller has to be registered again, `audio`: and to be heard; none of
-   * which is asked of the others
+   * Every library has a call when `fault` comes, which returns when it is over, or there for good. What becomes of the
+   * calls goes into the table, and that of the package is returned.
+   * @param options what is asked of the package, in milliseconds from when `fault` returned: `audio`, both hear each
+   * other; `signalling`, the caller is registered again
    */
   async function met(what, fault, { signalling = null, audio = HEARD_AGAIN } = {}) {
     const pairs = await talking();
     const begun = Date.now();
     await fault(pairs);
     const since = Date.now();
+    const over = { at: Infinity };
     const outcomes = await Promise.all(pairs.map(async (pair) => {
-      const more = pair.kind === 'ours' ? 0 : PATIENCE;
+      const ours = pair.kind === 'ours';
+      const limits = (deadline, since) => (ours ? { deadline, since, over: { at: Infinity } } : { deadline: deadline + PATIENCE, since, over });
       const outcome = { kind: pair.kind };
       [outcome.heard, outcome.registered] = await Promise.all([
-        heardAgain(pair, audio + more, since),
-        signalling === null ? undefined : registered(pair.caller, begun, since - begun + signalling + more),
+        heardAgain(pair, limits(audio, since)),
+        signalling === null ? undefined : registered(pair.caller, limits(signalling, begun)),
       ]);
+      if (ours) over.at = Date.now() + PATIENCE;
       outcome.goesOn = outcome.heard !== null;
       if (outcome.goesOn) {
         outcome.lost = await Promise.all(pair.both.map((call) => call.lost()));
-        outcome.ended = await hangUp(pair, 5000);
+        outcome.ended = await hangUp(pair, ours ? 5000 : PATIENCE);
       } else if (!(await states(pair)).includes('ended')) {
         outcome.goesOn = 'silent';
       }
-      outcome.trace = pair.kind === 'ours' ? await trace(pair, begun) : '';
+      if (ours) {
+        outcome.trace = await trace(pair, begun);
+        outcome.offers = (await Promise.all([pair.caller, pair.callee].map((party) => party.wire(begun)))).flat().filter(({ sent, first }) => sent && first.startsWith('INVITE ')).length;
+      }
       table.add(what, NAMES[pair.kind], outcome);
       return outcome;
     }));
@@ -172,7 +193,12 @@ describe('networks', { timeout: 400_000, skip: lacksNetworks() ?? false }, () =>
     return ours;
   }
 
-  const most = ({ lost }, seconds) => assert.ok(Math.max(...lost) < seconds, `audio lost: ${lost} s`);
+  const most = ({ lost, trace }, seconds) => assert.ok(Math.max(...lost) < seconds, `audio lost: ${lost} s\n${trace}`);
+  /** The same, and it was an offer of new candidates that brought it back. */
+  const mended = (ours, seconds) => {
+    most(ours, seconds);
+    assert.ok(ours.offers > 0, `no offer\n${ours.trace}`);
+  };
 
   for (const [path, switches] of [['direct', []], ['relayed', ['RELAY_ALL']]]) {
     describe(`audio is ${path}`, () => {
@@ -182,47 +208,39 @@ describe('networks', { timeout: 400_000, skip: lacksNetworks() ?? false }, () =>
       });
       after(() => network?.stop());
 
-      if (path === 'direct') {
-        test('the connection is cut', async () => {
-          most(await met('connection cut', () => signalling.cut(), { signalling: RECONNECTED }), 0.5);
-        });
-
-        test('the connection is half open', async () => {
-          most(await met('connection half open', () => signalling.stall(), { signalling: FOUND_IN_CALL + RECONNECTED }), 0.5);
-        });
-      }
-
       test('from Wi-Fi to a mobile network, with neither between', async () => {
-        most(await met(`Wi-Fi lost, then a mobile network; audio ${path}`, async (pairs) => {
+        mended(await met(`Wi-Fi lost, then a mobile network; audio ${path}`, async (pairs) => {
           device.disconnect('wifi');
           await silence(pairs);
           device.connect('mobile');
-        }, { signalling: 5000 }), 8);
-      });
-
-      test('from Wi-Fi to a mobile network that was there before', async () => {
-        most(await met(`Wi-Fi lost beside a mobile network; audio ${path}`, async (pairs) => {
-          device.connect('mobile');
-          device.disconnect('wifi');
-          await silence(pairs);
-        }, { signalling: FOUND_IN_CALL + RECONNECTED }), 8);
+        }, { signalling: 5000 }), ANOTHER_NETWORK);
       });
 
       test('no UDP for 10 s', async () => {
-        most(await met(`no UDP for 10 s; audio ${path}`, async (pairs) => {
+        mended(await met(`no UDP for 10 s; audio ${path}`, async (pairs) => {
           const open = device.blockUdp();
           try {
             await Promise.all([delay(10_000), silence(pairs)]);
           } finally {
             open();
           }
-        }), 10 + 5);
+        }), 10 + ANOTHER_PATH);
+      });
+
+      if (path === 'relayed') return;
+
+      test('from Wi-Fi to a mobile network that was there before, of which the browser says nothing', async () => {
+        mended(await met(`Wi-Fi lost beside a mobile network; audio ${path}`, async (pairs) => {
+          device.connect('mobile');
+          device.disconnect('wifi');
+          await silence(pairs);
+        }, { signalling: FOUND_IN_CALL + RECONNECTED }), FOUND_BY_SILENCE);
       });
 
       test('the ports of the audio are closed for good', async () => {
         let open;
         try {
-          most(await met(`ports closed for good; audio ${path}`, async (pairs) => {
+          mended(await met(`ports of the audio closed for good; audio ${path}`, async (pairs) => {
             const ports = (await Promise.all(pairs.map(({ caller }) => caller.page.evaluate(async () => {
               const stats = await Promise.all(globalThis.peerConnections.map((connection) => connection.getStats()));
               return stats.flatMap((reports) => [...reports.values()]).filter(({ type, protocol }) => type === 'local-candidate' && protocol === 'udp').map(({ port }) => port);
@@ -230,10 +248,18 @@ describe('networks', { timeout: 400_000, skip: lacksNetworks() ?? false }, () =>
             assert.ok(ports.length >= pairs.length, `ports: ${ports}`);
             open = device.blockUdp(ports);
             await silence(pairs);
-          }, { audio: 20_000 }), 15);
+          }), FOUND_BY_SILENCE);
         } finally {
           open?.();
         }
+      });
+
+      test('the connection is cut', async () => {
+        most(await met('connection cut', () => signalling.cut(), { signalling: RECONNECTED }), UNDISTURBED);
+      });
+
+      test('the connection is half open', async () => {
+        most(await met('connection half open', () => signalling.stall(), { signalling: FOUND_IN_CALL + RECONNECTED }), UNDISTURBED);
       });
     });
   }

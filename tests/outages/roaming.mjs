@@ -51,6 +51,8 @@ export class Device {
       run('ip', 'link', 'add', outside, 'type', 'veth', 'peer', 'name', inside, 'netns', String(device.#holder.pid));
       run('ip', 'address', 'add', `${net}.1/24`, 'dev', outside);
       run('ip', 'link', 'set', outside, 'up');
+      // Without this an interface that is up has an IPv6 address, and browsers believe that they are online.
+      device.#inside('ip', 'link', 'set', inside, 'addrgenmode', 'none');
       device.#inside('ip', 'link', 'set', inside, 'up');
     }
     device.connect('wifi');
@@ -73,13 +75,22 @@ export class Device {
     this.#inside('ip', 'address', 'flush', 'dev', WAYS[way].inside);
   }
 
-  /** From now on the device receives no UDP; or with `ports` none on these. Undone by what this returns. */
+  /** From now on no UDP comes from the device or to it; or with `ports` none of these. Undone by what this returns. */
   blockUdp(ports = []) {
-    const rules = (ports.length ? ports.map((port) => ['--dport', String(port)]) : [[]])
-      .map((match) => ['INPUT', '--protocol', 'udp', ...match, '--jump', 'DROP']);
-    for (const rule of rules) this.#inside('iptables', '--wait', '--append', ...rule);
+    const undo = [];
+    for (const port of ports.length ? ports : [null]) {
+      const rule = (which, ...more) => ['INPUT', '--protocol', 'udp', ...(port ? [which, String(port)] : []), ...more, '--jump', 'DROP'];
+      const rules = [
+        [(...command) => this.#inside(...command), rule('--dport')],
+        ...Object.values(WAYS).map(({ outside }) => [run, rule('--sport', '--in-interface', outside)]),
+      ];
+      for (const [where, line] of rules) {
+        where('iptables', '--wait', '--append', ...line);
+        undo.push(() => where('iptables', '--wait', '--delete', ...line));
+      }
+    }
     return () => {
-      for (const rule of rules.splice(0)) this.#inside('iptables', '--wait', '--delete', ...rule);
+      for (const step of undo.splice(0)) step();
     };
   }
 
