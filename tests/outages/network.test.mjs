@@ -146,9 +146,15 @@ describe('networks', { timeout: 400_000, skip: lacksNetworks() ?? false }, () =>
     return ended && (Date.now() - since) / 1000;
   }
 
-  async function trace({ caller, callee }, since) {
-    const lines = async (party) => (await party.wire(since)).map(({ at, sent, first, method }) => `${at - since} ${sent ? '>' : '<'} ${first} (${method})`);
-    return [await lines(caller), ['---'], await lines(callee)].flat().join('\n');
+  /** What was said, and what goes over the line now, for a test that failed. */
+  async function trace({ both }, since) {
+    const sides = await Promise.all(both.map(async (call) => {
+      const lines = (await call.party.wire(since)).map(({ at, sent, first, method }) => `${at - since} ${sent ? '>' : '<'} ${first} (${method})`);
+      const { state } = await call.report();
+      const now = state === 'ended' ? {} : { heard: await call.heard(), packets: await call.packetsWithin(500) };
+      return [`--- ${call.name} ${JSON.stringify({ state, ...now })}`, ...lines];
+    }));
+    return sides.flat().join('\n');
   }
 
   /**
