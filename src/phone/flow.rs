@@ -31,6 +31,8 @@ const MAX_QUEUE: usize = 64;
 /// A connection that is lost again so soon after the last loss counts as a failed attempt: a proxy in front of a
 /// dead server takes every WebSocket and closes it at once.
 const FLAPPING: Duration = Duration::from_secs(60);
+/// From a move that was refused at once to the next.
+const MOVE_AGAIN: Duration = Duration::from_millis(300);
 /// How long the socket of before is kept for what was asked over it.
 const PREVIOUS: Duration = Duration::from_secs(16);
 /// From a connection to a lesser server until the preferred one is tried: half to all of min(cap, base · 2ⁿ).
@@ -371,6 +373,10 @@ impl Phone {
     pub(super) fn on_socket_closed(&mut self, socket: SocketId) {
         if self.flow.next.is_some_and(|next| next.socket == socket) {
             self.move_failed();
+            if self.flow.liveness.is_doubted() {
+                // Browsers tell of a network that has an address before it has a route.
+                self.timers.set(TimerKey::Move, self.now + MOVE_AGAIN);
+            }
         } else if self.flow.previous.is_some_and(|previous| previous.socket == socket) {
             self.flow.previous = None;
             self.previous_is_over(socket);
@@ -550,6 +556,8 @@ impl Phone {
         if let Some(next) = self.flow.next {
             self.out.push(Output::CloseSocket(next.socket));
             self.move_failed();
+        } else if self.flow.liveness.is_doubted() {
+            self.begin_move(true);
         }
     }
 

@@ -9,6 +9,7 @@
 //! | idle | 25 s + 10 s |
 //! | in a call, ringing included | 10 s + 4 s |
 //! | after a hint of the browser | 0 s + 2 s |
+//! | when the audio of a call has stopped | 0 s + 1.5 s |
 
 use core::time::Duration;
 
@@ -31,6 +32,8 @@ const ANSWER: Duration = Duration::from_secs(10);
 const ANSWER_IN_CALL: Duration = Duration::from_secs(4);
 /// There is reason to think that the connection is dead, and a mistake costs no more than a new one.
 const ANSWER_TO_HINT: Duration = Duration::from_secs(2);
+/// So soon that the server which is found dead is left before the offer which mends the audio is sent to it.
+const ANSWER_IN_SILENCE: Duration = Duration::from_millis(1500);
 /// Hints come in swarms.
 const HINTS_APART: Duration = Duration::from_secs(1);
 
@@ -61,6 +64,8 @@ pub(super) struct Liveness {
     heard: Instant,
     /// When a hint was last acted on.
     hinted: Option<Instant>,
+    /// When the browser last said that the network is another one, or is there again.
+    network_changed: Option<Instant>,
 }
 
 impl Liveness {
@@ -72,7 +77,17 @@ impl Liveness {
             doubted: false,
             heard: Instant::ZERO,
             hinted: None,
+            network_changed: None,
         }
+    }
+
+    /// The server has yet to show that it is there.
+    pub(super) const fn is_doubted(&self) -> bool {
+        self.doubted
+    }
+
+    pub(super) fn network_changed_within(&self, time: Duration, now: Instant) -> bool {
+        self.network_changed.is_some_and(|changed| now - changed < time)
     }
 
     /// The server that is spoken to from now on.
@@ -237,6 +252,9 @@ impl Phone {
         if self.flow.closing || (hint == Hint::Offline && self.flow.open_socket().is_none()) {
             return;
         }
+        if matches!(hint, Hint::NetworkChanged | Hint::Online) {
+            self.flow.liveness.network_changed = Some(now);
+        }
         let apart = |last: Instant| now - last >= HINTS_APART;
         match self.flow.state {
             FlowState::Idle => {}
@@ -258,7 +276,7 @@ impl Phone {
                     return;
                 }
                 self.flow.liveness.hinted = Some(now);
-                self.doubt();
+                self.doubt(ANSWER_TO_HINT);
                 match hint {
                     Hint::NetworkChanged => self.begin_move(false),
                     Hint::Online | Hint::Woken => self.begin_move(true),
@@ -276,10 +294,17 @@ impl Phone {
         }
     }
 
-    fn doubt(&mut self) {
+    /// The other side of a call is not heard any more: perhaps the server isn't either.
+    pub(super) fn ask_for_life(&mut self) {
+        if !self.timers.is_set(TimerKey::Pong) {
+            self.doubt(ANSWER_IN_SILENCE);
+        }
+    }
+
+    fn doubt(&mut self, answer: Duration) {
         if self.flow.settled {
             self.flow.liveness.doubted = true;
-            self.ping(ANSWER_TO_HINT);
+            self.ping(answer);
             if self.flow.liveness.answers == Answers::Unknown {
                 self.ping_by_options();
             }

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | lost: no connection to a server | any | nothing can be said; the flow looks for a server |
 //! | moved: a new connection, of which the other side does not know | well | it is told: UPDATE, or re-INVITE |
-//! | moved | ill | it is told by a re-INVITE that restarts ICE |
+//! | moved | ill, or the network is another one | it is told by a re-INVITE that restarts ICE |
 //! | well | disturbed | nothing: most of the time it comes back by itself |
 //! | well | broken | re-INVITE that restarts ICE (RFC 8839, section 4.4.1.1.1) |
 //!
@@ -26,6 +26,10 @@ const FIRST_PATH: Duration = Duration::from_secs(20);
 /// Browsers call a path disconnected after a few seconds without an answer to checks (RFC 7675), and often find it
 /// again.
 const DISTURBED: Duration = Duration::from_secs(2);
+/// What changes the way of the signalling changes that of the media too, of which browsers tell seconds later.
+const TOGETHER: Duration = Duration::from_secs(10);
+/// So often a restart is tried again that only the browser's word makes unnecessary.
+const RESTARTS_OF_A_PATH_THAT_IS_WELL: u32 = 3;
 /// ICE has been restarted: from the answer until the path must be there.
 const RESTARTED: Duration = Duration::from_secs(8);
 /// Between attempts: half to all of min(cap, base · 2ⁿ).
@@ -152,8 +156,11 @@ impl Phone {
         };
         let recovery = &mut call.recovery;
         let before = recovery.path;
+        // Both ways at once, more or less.
+        let moved = recovery.signalling_since > Instant::ZERO && now - recovery.signalling_since < TOGETHER;
         recovery.path = match (state, before) {
             (MediaState::Connected, _) => Path::Well,
+            (MediaState::Disconnected, Path::Well) if moved => Path::Broken,
             (MediaState::Disconnected, Path::Well) => Path::Disturbed,
             (MediaState::Disconnected, path) => path,
             (MediaState::Failed, _) => Path::Broken,
@@ -171,7 +178,10 @@ impl Phone {
                 recovery.restart = false;
                 self.timers.clear(TimerKey::Call(id, CallTimer::IceConnect));
             }
-            Path::Disturbed => self.timers.set(again, now + DISTURBED),
+            Path::Disturbed => {
+                self.timers.set(again, now + DISTURBED);
+                self.ask_for_life();
+            }
             Path::Broken | Path::Pending => {}
         }
         self.recover(id);
@@ -220,9 +230,14 @@ impl Phone {
         recovery.signalling = signalling;
         recovery.signalling_since = now;
         recovery.attempts = 0;
-        if recovery.path == Path::Disturbed {
+        match recovery.path {
             // Both ways at once: the network is another one.
-            recovery.path = Path::Broken;
+            Path::Disturbed => recovery.path = Path::Broken,
+            // So the browser says, which does not know better yet.
+            Path::Well if signalling == Signalling::Moved => {
+                recovery.restart |= self.flow.liveness.network_changed_within(TOGETHER, now);
+            }
+            _ => {}
         }
         self.timers.clear(TimerKey::Call(id, CallTimer::Recovery));
         self.recover(id);
@@ -247,6 +262,8 @@ impl Phone {
             recovery.restart = false;
             if recovery.path.is_ill() {
                 self.timers.set(TimerKey::Call(id, CallTimer::Recovery), self.now + RESTARTED);
+            } else {
+                self.recover(id);
             }
         }
     }
@@ -255,8 +272,11 @@ impl Phone {
     pub(super) fn recovery_failed(&mut self, id: CallId, offer: Option<OurOffer>, error: &Error) -> bool {
         let Some(recovery) = self.calls.get_mut(&id).map(|call| &mut call.recovery) else { return false };
         let restart = offer.is_some_and(|offer| offer.restart);
+        // A browser may take the path to be well because the other side answers the checks of our offer; but without
+        // our credentials it makes none itself, and hears nothing of us. So does it after a rollback.
+        let unheard = restart && error.sip_status.is_none() && recovery.path == Path::Well;
         if restart {
-            recovery.restart = false;
+            recovery.restart = unheard && recovery.attempts < RESTARTS_OF_A_PATH_THAT_IS_WELL;
         }
         if recovery.signalling == Signalling::Lost {
             return true;
@@ -293,7 +313,10 @@ impl Phone {
         };
         let state = call.state;
         let recovery = &mut call.recovery;
-        let step = step(recovery.signalling, recovery.path);
+        let step = match step(recovery.signalling, recovery.path) {
+            Step::Tell | Step::Rest if recovery.restart => Step::Restart,
+            step => step,
+        };
         if step == Step::Rest {
             recovery.attempts = 0;
             self.clear_call_timers(id, &[CallTimer::Recovery, CallTimer::Grace]);

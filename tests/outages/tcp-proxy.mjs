@@ -1,15 +1,15 @@
 import { once } from 'node:events';
 import { connect, createServer } from 'node:net';
 
-/** Stands between pages and a server on TCP ports of loopback, and fails as networks do. */
+/** Stands between pages and a server on a TCP port of loopback, and fails as networks do. */
 export class TcpProxy {
   #server;
   #pairs = new Set();
 
-  static async start(port, target) {
+  static async start(port, target, address = '127.0.0.1') {
     const proxy = new TcpProxy();
     proxy.#server = createServer((inner) => proxy.#accepted(inner, connect(target, '127.0.0.1')));
-    proxy.#server.listen(port, '127.0.0.1');
+    proxy.#server.listen(port, address);
     await once(proxy.#server, 'listening');
     return proxy;
   }

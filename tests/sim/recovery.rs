@@ -414,6 +414,47 @@ fn a_first_path_that_fails_is_restarted_within_its_time() {
 
 // ---- both
 
+/// An offer that restarts ICE went into a dead connection, and the browser calls the path well: the other side answers
+/// its checks, without being able to make its own.
+#[test]
+fn a_restart_that_was_lost_is_made_again_though_the_path_is_called_well() {
+    let (mut bench, call, _) = talking(config(), true);
+    media(&mut bench, call, MediaState::Failed);
+    bench.take_request("INVITE");
+    media(&mut bench, call, MediaState::Connected);
+    bench.cut();
+    assert_eq!(restarts(&bench), 2);
+    assert!(bench.lines().iter().any(|line| line == "INVITE"));
+}
+
+#[test]
+fn a_path_that_is_disturbed_just_after_a_move_is_not_waited_for() {
+    let (mut bench, call, _) = talking(config(), true);
+    bench.cut();
+    let update = bench.take_request("UPDATE");
+    bench.reply(&answer(&update, 200, ""));
+    bench.pass(secs(2));
+    media(&mut bench, call, MediaState::Disconnected);
+    assert_eq!(restarts(&bench), 1);
+    bench.take_request("INVITE");
+}
+
+/// Where the offer was refused or given up by the other side, what the browser says counts.
+#[test]
+fn a_restart_that_was_refused_is_not_made_again_while_the_path_is_well() {
+    for status in [488, 500] {
+        let (mut bench, call, _) = talking(config(), true);
+        media(&mut bench, call, MediaState::Failed);
+        let invite = bench.take_request("INVITE");
+        media(&mut bench, call, MediaState::Connected);
+        bench.reply(&answer(&invite, status, "b"));
+        bench.take_request("ACK");
+        bench.pass(secs(20));
+        assert_eq!(restarts(&bench), 1, "{status}");
+        assert_eq!(bench.phone.call(call).unwrap().state, CallState::Active);
+    }
+}
+
 #[test]
 fn when_both_are_lost_one_offer_mends_both() {
     let (mut bench, call, _) = talking(registering(), true);

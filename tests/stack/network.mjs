@@ -11,6 +11,7 @@ import { until } from '../support/until.mjs';
 
 export const DOMAIN = 'pbx.test';
 export const WEBSOCKET_URL = 'ws://127.0.0.1:8088/';
+const LOOPBACK = '127.0.0.1';
 const SIP_PORT = 5060;
 const RTPENGINE_PORT = 2223;
 const BARESIP_MODULES = '/usr/lib/baresip/modules';
@@ -23,12 +24,19 @@ export class Network {
   #kamailio = null;
   #switches = [];
   #rtpengine = null;
+  #mediaAddress;
   #telephones = [];
   #removeFolder = () => rmSync(this.#folder, { recursive: true, force: true });
 
   /** @param switches of kamailio.cfg, such as "SHA256" */
-  static async start(...switches) {
+  static start(...switches) {
+    return Network.withMediaAt(LOOPBACK, ...switches);
+  }
+
+  /** The same with the media relay at another address of this machine. */
+  static async withMediaAt(address, ...switches) {
     const network = new Network();
+    network.#mediaAddress = address;
     network.#folder = await mkdtemp(join(tmpdir(), 'wasm-softphone-stack-'));
     network.#switches = switches;
     process.once('exit', network.#removeFolder);
@@ -73,7 +81,7 @@ export class Network {
   }
 
   async startMediaRelay() {
-    const rtpengine = new Daemon('rtpengine', [`--config-file=${inThisFolder('rtpengine.conf')}`]);
+    const rtpengine = new Daemon('rtpengine', [`--config-file=${inThisFolder('rtpengine.conf')}`, `--interface=${this.#mediaAddress}`]);
     this.#rtpengine = rtpengine;
     await until('rtpengine answers a ping', () => {
       rtpengine.check();

@@ -13,17 +13,21 @@ const ARGS = [
   '--use-fake-device-for-media-stream',
   '--use-fake-ui-for-media-stream',
   '--autoplay-policy=no-user-gesture-required',
-  // On a machine with nothing but a loopback interface there would be no ICE candidate at all.
-  '--allow-loopback-in-peer-connection',
 ];
 
-/** Starts Chromium: `CHROMIUM`, or the one on PATH. */
-export function launchBrowser() {
+/** On a machine with nothing but a loopback interface there would be no ICE candidate at all. */
+const LOOPBACK = '--allow-loopback-in-peer-connection';
+
+/** `CHROMIUM`, or the one on PATH. */
+export const chromiumPath = () => process.env.CHROMIUM ?? onPath('chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable');
+
+/** Starts Chromium; with `loopback` audio goes over 127.0.0.1 too. */
+export function launchBrowser({ executablePath = chromiumPath(), loopback = true, args = [] } = {}) {
   return chromium.launch({
-    executablePath: process.env.CHROMIUM ?? onPath('chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable'),
+    executablePath,
     // Root (a container, CI) can have no sandbox of the browser's kind.
     chromiumSandbox: process.getuid?.() !== 0,
-    args: ARGS,
+    args: [...ARGS, ...(loopback ? [LOOPBACK] : []), ...args],
     // With it, no audio reaches an analyser.
     ignoreDefaultArgs: ['--mute-audio'],
   });
