@@ -3,7 +3,7 @@ import { delimiter, join } from 'node:path';
 
 import { chromium } from 'playwright-core';
 
-const ARGS = [
+export const ARGS = [
   '--disable-gpu',
   '--disable-quic',
   '--no-first-run',
@@ -17,12 +17,21 @@ const ARGS = [
   '--allow-loopback-in-peer-connection',
 ];
 
-/** Starts Chromium: `CHROMIUM`, or the one on PATH. */
+/** Chromium: `CHROMIUM`, or the one on PATH. */
+export function browserProgram() {
+  return process.env.CHROMIUM ?? onPath('chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable');
+}
+
+/** Root (a container, CI) can have no sandbox of the browser's kind. */
+export function canSandbox() {
+  return process.getuid?.() !== 0;
+}
+
+/** Starts it. */
 export function launchBrowser() {
   return chromium.launch({
-    executablePath: process.env.CHROMIUM ?? onPath('chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable'),
-    // Root (a container, CI) can have no sandbox of the browser's kind.
-    chromiumSandbox: process.getuid?.() !== 0,
+    executablePath: browserProgram(),
+    chromiumSandbox: canSandbox(),
     args: ARGS,
     // With it, no audio reaches an analyser.
     ignoreDefaultArgs: ['--mute-audio'],
