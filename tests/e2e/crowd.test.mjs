@@ -1,6 +1,7 @@
 /**
- * Many telephones in one browser: registrations and calls at once, all by the server, with a peer connection at either end of
- * each. Audio is for a sample; the others are put on hold. `CROWD=500,200` is the size, phones and calls.
+ * Many telephones in one browser: registrations and calls at once, all by the server. Media are for a sample; the others have
+ * in place of a peer connection something that agrees to all, and are put on hold. `CROWD=500,200,10` is the size: phones,
+ * calls, and how many of them have media.
  */
 
 import assert from 'node:assert/strict';
@@ -12,10 +13,9 @@ import { freePort, Sandbox } from '../support/sandbox.mjs';
 import { until } from '../support/until.mjs';
 import { LoadPage } from './load-page.mjs';
 
-const [PHONES, CALLS] = (process.env.CROWD ?? '40,16').split(',').map(Number);
+const [PHONES, CALLS, SAMPLE] = (process.env.CROWD ?? '40,16,4').split(',').map(Number);
 // Chromium opens 255 WebSockets for a profile at most; a page each keeps peer connections below 500 too.
 const A_PAGE = 100;
-const SAMPLE = 4;
 const KIB = 1024;
 
 describe(`${PHONES} phones, ${CALLS} calls at once`, { timeout: 30 * 60_000 }, () => {
@@ -92,10 +92,10 @@ describe(`${PHONES} phones, ${CALLS} calls at once`, { timeout: 30 * 60_000 }, (
     const rounds = [];
     for (let round = 0; round < 2; round += 1) {
       // From the first half to the second: mostly from page to page.
-      const dialling = await time(() =>
+      const dial = (begin, end) =>
         everywhere((page, at) =>
           page.page.evaluate(async ([from, to, far, sample]) => {
-            globalThis.calls = [];
+            globalThis.calls ??= [];
             const dial = async (number) => {
               const { call, error } = await globalThis.phones.get(number).dial(`sip:crowd${number + far}@sandbox.test`, { timeout: 60_000 });
               if (error) throw error;
@@ -106,9 +106,15 @@ describe(`${PHONES} phones, ${CALLS} calls at once`, { timeout: 30 * 60_000 }, (
             for (let number = from; number < to; number += 2) {
               await Promise.all([number, number + 1].filter((one) => one < to).map(dial));
             }
-          }, [at * A_PAGE, Math.min((at + 1) * A_PAGE, CALLS), Math.floor(PHONES / 2), SAMPLE]),
-        ),
-      );
+          }, [Math.max(at * A_PAGE, begin), Math.min((at + 1) * A_PAGE, end), Math.floor(PHONES / 2), SAMPLE]),
+        );
+      const media = (there) => everywhere((page) => page.page.evaluate((there) => { globalThis.load.signallingOnly = !there; }, there));
+      await media(true);
+      const before = await memory();
+      await dial(0, SAMPLE);
+      const sample = await memory();
+      await media(false);
+      const dialling = await time(() => dial(SAMPLE, CALLS));
       assert.equal((await server()).calls, CALLS);
       const counts = await everywhere((page) => page.count());
       assert.equal(sum(counts, 'peerConnections'), 2 * CALLS);
@@ -143,7 +149,7 @@ describe(`${PHONES} phones, ${CALLS} calls at once`, { timeout: 30 * 60_000 }, (
       }, { deadline: 60_000, every: 200 });
       const ended = await memory();
       rounds.push({ talking, ended });
-      say(`round ${round + 1}: ${CALLS} calls up in ${dialling.toFixed(1)} s; each end of one: heap ${kib(talking.heap - registered.heap, 2 * CALLS)}, module ${kib(talking.wasm - registered.wasm, 2 * CALLS)}, process ${kib(talking.process - registered.process, 2 * CALLS)}; after them, of all: heap +${kib(ended.heap - registered.heap, 1)}, module ${kib(ended.wasm, 1)}`);
+      say(`round ${round + 1}: ${CALLS - SAMPLE} calls up in ${dialling.toFixed(1)} s; each end of one: heap ${kib(talking.heap - sample.heap, 2 * (CALLS - SAMPLE))}, module ${kib(talking.wasm - sample.wasm, 2 * (CALLS - SAMPLE))}, process ${kib(talking.process - sample.process, 2 * (CALLS - SAMPLE))}; of one with media: process ${kib(sample.process - before.process, 2 * SAMPLE)}; after them, of all: heap +${kib(ended.heap - registered.heap, 1)}, module ${kib(ended.wasm, 1)}`);
     }
     const took = [...registerMessages, ...(await messages())].sort((a, b) => a - b);
     const at = (share) => took[Math.min(took.length - 1, Math.floor(share * took.length))].toFixed(2);

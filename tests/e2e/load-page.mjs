@@ -72,7 +72,7 @@ export function watchLoad() {
       });
     }
   };
-  globalThis.RTCPeerConnection = class extends RTCPeerConnection {
+  const counted = (Connection) => class extends Connection {
     constructor(...args) {
       super(...args);
       count.peerConnections += 1;
@@ -82,6 +82,107 @@ export function watchLoad() {
       super.close();
     }
   };
+
+  // In place of a peer connection, where only the signalling counts: it agrees at once, and nothing flows.
+  let nowhere;
+  const opposite = { sendrecv: 'sendrecv', sendonly: 'recvonly', recvonly: 'sendonly', inactive: 'inactive' };
+  const secret = (length) => crypto.randomUUID().replaceAll('-', '').slice(0, length);
+  class Unconnected extends EventTarget {
+    #lines = [];
+    #version = 0;
+    #ice = `a=ice-ufrag:${secret(4)}\r\na=ice-pwd:${secret(24)}\r\na=fingerprint:sha-256 ${Array(32).fill('AB').join(':')}\r\n`;
+    signalingState = 'stable';
+    connectionState = 'new';
+    iceConnectionState = 'new';
+    iceGatheringState = 'new';
+    localDescription = null;
+    remoteDescription = null;
+    currentRemoteDescription = null;
+
+    addTransceiver(kind, { direction = 'sendrecv' } = {}) {
+      nowhere ??= new AudioContext().createMediaStreamDestination();
+      const sender = { track: null, dtmf: null, setStreams() {}, replaceTrack: async (track) => { sender.track = track; } };
+      const line = { mid: '0', sender, receiver: { track: nowhere.stream.getAudioTracks()[0] }, direction, currentDirection: null, setCodecPreferences() {} };
+      this.#lines.push(line);
+      return line;
+    }
+    getTransceivers() {
+      return [...this.#lines];
+    }
+    getSenders() {
+      return this.#lines.map(({ sender }) => sender);
+    }
+    getReceivers() {
+      return this.#lines.map(({ receiver }) => receiver);
+    }
+    async getStats() {
+      return new Map();
+    }
+    #describe(type, direction) {
+      const sdp = `v=0\r\no=- 1 ${(this.#version += 1)} IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111 110\r\nc=IN IP4 127.0.0.1\r\na=rtcp:9 IN IP4 127.0.0.1\r\na=candidate:1 1 udp 2122260223 127.0.0.1 9 typ host generation 0\r\n${this.#ice}a=setup:${type === 'offer' ? 'actpass' : 'active'}\r\na=mid:0\r\na=${direction}\r\na=rtcp-mux\r\na=rtpmap:111 opus/48000/2\r\na=rtpmap:110 telephone-event/48000\r\n`;
+      return { type, sdp };
+    }
+    async createOffer() {
+      return this.#describe('offer', this.#lines[0].direction);
+    }
+    async createAnswer() {
+      const theirs = opposite[this.#theirs()];
+      const parts = (direction) => [/^send/.test(direction), /recv/.test(direction)];
+      const [[mayS, mayR], [wantS, wantR]] = [parts(theirs), parts(this.#lines[0].direction)];
+      const direction = `${mayS && wantS ? 'send' : ''}${mayR && wantR ? 'recv' : ''}`;
+      return this.#describe('answer', { send: 'sendonly', recv: 'recvonly', '': 'inactive' }[direction] ?? direction);
+    }
+    #theirs() {
+      return /a=(sendrecv|sendonly|recvonly|inactive)/.exec(this.remoteDescription.sdp)?.[1] ?? 'sendrecv';
+    }
+    #tell(name, more) {
+      this.dispatchEvent(Object.assign(new Event(name), more));
+    }
+    async setLocalDescription(description) {
+      if (description.type === 'rollback') {
+        this.signalingState = 'stable';
+        return;
+      }
+      this.localDescription = description;
+      this.signalingState = description.type === 'offer' ? 'have-local-offer' : 'stable';
+      await null;
+      this.iceGatheringState = 'complete';
+      this.#tell('icegatheringstatechange');
+      if (description.type === 'answer') this.#agreed();
+    }
+    async setRemoteDescription(description) {
+      if (description.type === 'rollback') {
+        this.signalingState = 'stable';
+        return;
+      }
+      this.remoteDescription = { type: description.type, sdp: description.sdp };
+      const known = this.#lines.length > 0 && this.currentRemoteDescription !== null;
+      const [line] = this.#lines.length > 0 ? this.#lines : [this.addTransceiver('audio', { direction: 'recvonly' })];
+      this.signalingState = description.type === 'offer' ? 'have-remote-offer' : 'stable';
+      if (!known) this.#tell('track', { track: line.receiver.track, receiver: line.receiver, transceiver: line, streams: [new MediaStream([line.receiver.track])] });
+      if (description.type === 'answer') this.#agreed();
+    }
+    #agreed() {
+      this.currentRemoteDescription = this.remoteDescription;
+      this.#lines[0].currentDirection = this.#lines[0].direction;
+      if (this.connectionState === 'connected') return;
+      setTimeout(() => {
+        if (this.signalingState === 'closed') return;
+        this.connectionState = 'connected';
+        this.iceConnectionState = 'connected';
+        this.#tell('connectionstatechange');
+      });
+    }
+    restartIce() {}
+    close() {
+      this.signalingState = 'closed';
+      this.connectionState = 'closed';
+    }
+  }
+  const Without = counted(Unconnected);
+  globalThis.RTCPeerConnection = new Proxy(counted(RTCPeerConnection), {
+    construct: (Real, args) => (globalThis.load.signallingOnly ? new Without() : new Real(...args)),
+  });
   const source = Object.getOwnPropertyDescriptor(HTMLMediaElement.prototype, 'srcObject');
   Object.defineProperty(HTMLMediaElement.prototype, 'srcObject', {
     ...source,
@@ -131,6 +232,8 @@ export function watchLoad() {
   }
 
   globalThis.load = {
+    /** What is made from now on has no media. */
+    signallingOnly: false,
     count: () => ({ ...count, timers: pending.size }),
     wasm: () => memory.buffer.byteLength,
     /** Milliseconds that the handling of each message took since this was last asked. */

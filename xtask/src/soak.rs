@@ -17,8 +17,8 @@ pub(crate) struct Soak {
     crowd: bool,
 }
 
-/// Phones and calls of `--crowd`.
-const CROWD: &str = "500,200";
+/// Phones of `--crowd`, its calls, and how many of them have media.
+const CROWD: &str = "500,200,10";
 
 pub(crate) fn run(soak: &Soak) -> Result<bool> {
     let mut passed = true;
