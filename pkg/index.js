@@ -5,12 +5,47 @@ import load, * as core from './wasm_softphone.js';
 let loading;
 let loaded = false;
 
-// A file of the package and no blob: it is let in by the policies that let the package in, Trusted Types among them.
-let policy;
-function timerWorker() {
-  const url = new URL('./timer.js', import.meta.url);
-  policy ??= globalThis.trustedTypes?.createPolicy('wasm-softphone', { createScriptURL: () => url.href });
-  return new Worker(policy ? policy.createScriptURL('') : url);
+// What keeps the time while the page is hidden: a wait that ends by its timeout, which browsers throttle as little as the
+// timers of a worker, and which no policy of a page has to let in: a worker's address is a sink of Trusted Types.
+// The end of a wait is told as a message, so that it comes when the page may run: not while it is frozen.
+let cells;
+let cell = 0;
+class Waiter {
+  #channel = new MessageChannel();
+  #cell;
+  #round = 0;
+
+  constructor() {
+    // A cell each, so that who moves its timer wakes nobody else. Where one is shared all the same, it waits once more.
+    cells ??= new Int32Array(new WebAssembly.Memory({ initial: 1, maximum: 1, shared: true }).buffer);
+    this.#cell = cell++ % cells.length;
+  }
+
+  set onmessage(listener) {
+    this.#channel.port1.onmessage = listener;
+  }
+
+  /** As with the worker of timer.js. */
+  async postMessage(delay) {
+    const round = (this.#round += 1);
+    Atomics.notify(cells, this.#cell);
+    if (delay < 0) return;
+    const due = performance.now() + delay;
+    for (let left = delay; left > 0; left = due - performance.now()) {
+      await Atomics.waitAsync(cells, this.#cell, 0, left).value;
+      if (round !== this.#round) return;
+    }
+    this.#channel.port2.postMessage(null);
+  }
+
+  terminate() {
+    this.postMessage(-1);
+    this.#channel.port1.close();
+  }
+}
+
+function makeTimer() {
+  return Atomics.waitAsync ? new Waiter() : new Worker(new URL('./timer.js', import.meta.url));
 }
 
 /**
@@ -25,7 +60,7 @@ export default function init(source) {
         : { module_or_path: source };
     loading = load(wrapped).then(
       () => {
-        core.useTimerWorkers(timerWorker);
+        core.useTimerWorkers(makeTimer);
         loaded = true;
       },
       (error) => {

@@ -1,4 +1,5 @@
-// The timer of a phone whose page is hidden, in a worker: browsers throttle those of the page.
+// The timer of a phone whose page is hidden, where the browser has no `Atomics.waitAsync`: browsers throttle the timers
+// of a page, and not those of a worker.
 let timer;
 
 onmessage = ({ data: delay }) => {

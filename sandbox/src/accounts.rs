@@ -21,6 +21,11 @@ pub const ACCOUNTS: [Account; 3] = [
     Account { user: "carol", password: "carol-secret", display_name: "Carol" },
 ];
 
+/// More of them, for tests with many phones: user and password of each.
+pub fn crowd(size: u32) -> impl Iterator<Item = (String, String)> {
+    (0..size).map(|number| (format!("crowd{number}"), format!("crowd{number}-secret")))
+}
+
 /// `sip:<user>@sandbox.test`.
 #[must_use]
 pub fn aor(user: &str) -> String {

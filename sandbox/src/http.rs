@@ -58,6 +58,7 @@ pub(crate) fn router(
     let proxy = calls.router();
     Router::new()
         .route("/demo.json", get(demo))
+        .route("/load.json", get(load))
         .route("/sip", get(sip))
         .nest_service("/pkg", ServeDir::new(pkg))
         .fallback_service(ServeDir::new(www))
@@ -143,6 +144,13 @@ async fn demo(State(app): State<App>, headers: HeaderMap) -> Response {
         response.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
     }
     response
+}
+
+async fn load(State(app): State<App>) -> Response {
+    app.network
+        .load()
+        .await
+        .map_or_else(|| StatusCode::SERVICE_UNAVAILABLE.into_response(), |load| Json(load).into_response())
 }
 
 async fn sip(State(app): State<App>, headers: HeaderMap, upgrade: WebSocketUpgrade) -> Response {

@@ -38,6 +38,7 @@ use accounts::ACCOUNTS;
 use call_proxy::CallProxy;
 use elks::Elks;
 use network::Network;
+use proxy::Domain;
 use report::Report;
 
 /// How long open downloads may take once the server is told to stop.
@@ -52,6 +53,8 @@ pub struct Settings {
     pub www: PathBuf,
     /// The npm package.
     pub pkg: PathBuf,
+    /// Users beside the three, `crowd0` and so on.
+    pub crowd: u32,
     /// The simulator of 46elks.
     pub elks: elks::Settings,
     /// Where to list all secrets, one a line, for whoever searches logs for them.
@@ -99,7 +102,9 @@ impl Sandbox {
     /// # Errors
     /// When the listening socket fails, or the system gives no thread.
     pub async fn run(self, stop: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
-        let network = Network::spawn(self.address.to_string(), self.report.clone());
+        let mut domain = Domain::default();
+        domain.accounts.extend(accounts::crowd(self.settings.crowd));
+        let network = Network::serving(domain, self.address.to_string(), self.report.clone());
         let (stopping, stopped) = watch::channel(false);
         numbers::spawn(network.clone(), self.report.clone(), stopped.clone()).await?;
         let elks = Elks::new(

@@ -46,6 +46,9 @@ struct Arguments {
     /// Log what the call proxy does too, from this level on: info, warn, ...
     #[arg(long)]
     proxy_log: Option<String>,
+    /// Add so many users: crowd0, crowd1, ... with the password crowd0-secret and so on
+    #[arg(long, default_value_t = 0)]
+    crowd: u32,
     /// List all secrets in this file, one a line
     #[arg(long)]
     secrets_file: Option<PathBuf>,
@@ -67,6 +70,7 @@ async fn main() -> ExitCode {
         callid_header,
         show_passwords,
         proxy_log,
+        crowd,
         secrets_file: secrets,
         elks_api_credentials_file: elks_api_credentials,
     } = Arguments::parse();
@@ -82,7 +86,7 @@ async fn main() -> ExitCode {
     let reg = if reg == "fork" { Reg::Fork } else { Reg::LastWins };
     let options = Options { reg, undocumented_hangup, callid_header, ..Options::default() };
     let elks = elks::Settings { seed, options };
-    let settings = Settings { port, www, pkg, elks, secrets, elks_api_credentials };
+    let settings = Settings { port, www, pkg, crowd, elks, secrets, elks_api_credentials };
     let sandbox = match Sandbox::bind(settings, report).await {
         Ok(sandbox) => sandbox,
         Err(error) => {

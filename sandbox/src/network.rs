@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::{Clock, OsEntropy};
-use crate::proxy::{ConnId, Domain, Output, Proxy};
+use crate::proxy::{ConnId, Domain, Load, Output, Proxy};
 use crate::report::Report;
 
 /// Messages that may wait for a slow reader before its connection is given up.
@@ -20,6 +20,7 @@ enum Input {
     Configure(Box<Domain>),
     Data(ConnId, Vec<u8>),
     Closed(ConnId),
+    Load(oneshot::Sender<Load>),
 }
 
 /// The way to the proxy; cheap to clone.
@@ -58,6 +59,13 @@ impl Network {
     pub async fn configure(&self, domain: Domain) {
         // As with `Line::input`.
         let _ = self.inputs.send(Input::Configure(Box::new(domain))).await;
+    }
+
+    /// What the proxy holds; `None`: it has ended.
+    pub async fn load(&self) -> Option<Load> {
+        let (sender, receiver) = oneshot::channel();
+        self.inputs.send(Input::Load(sender)).await.ok()?;
+        receiver.await.ok()
     }
 
     async fn connect(&self, input: impl FnOnce(ConnId, mpsc::Sender<String>) -> Input) -> Line {
@@ -125,6 +133,8 @@ async fn run(mut proxy: Proxy, mut inputs: mpsc::Receiver<Input>, report: Report
                 proxy.attach_service(conn, &number);
             }
             Some(Input::Configure(domain)) => proxy.configure(*domain),
+            // Whoever has asked may be gone.
+            Some(Input::Load(sender)) => drop(sender.send(proxy.load())),
             Some(Input::Data(conn, bytes)) => {
                 report.received(conn, &bytes);
                 proxy.received(now, conn, &bytes);

@@ -209,6 +209,7 @@ async fn a_port_that_is_taken_is_named() {
     let port = server.address.rsplit(':').next().unwrap().parse().unwrap();
     let report = sandbox::report::Report::new(false, |_| {});
     let settings = sandbox::Settings {
+        crowd: 0,
         port,
         www: "/nowhere".into(),
         pkg: "/nowhere".into(),

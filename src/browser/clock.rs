@@ -61,7 +61,7 @@ thread_local! {
     static MAKE_WORKER: RefCell<Option<Function>> = const { RefCell::new(None) };
 }
 
-/// The page can make workers that answer each number with a message so many milliseconds later, or never for a negative
+/// The page can make workers, or what acts as one, that answer each number with a message so many milliseconds later, or never for a negative
 /// one.
 pub(crate) fn use_workers(make: Function) {
     MAKE_WORKER.set(Some(make));
@@ -76,8 +76,8 @@ impl Drop for Helper {
     }
 }
 
-/// At most one `setTimeout` at a time. While the page is hidden, a worker keeps the time too: its timers are not
-/// throttled. Where there can be none, as the page's policy may want it, the timeout is late.
+/// At most one `setTimeout` at a time. While the page is hidden, when those are throttled, a helper keeps the time too:
+/// see `makeTimer` of the package's entry. Where there can be none, as the page's policy may want it, the timeout is late.
 #[must_use = "dropping it clears the timeout"]
 pub(crate) struct Timer {
     window: Window,

@@ -92,24 +92,27 @@ describe('hints of the browser', { timeout: 120_000 }, () => {
     assert.ok((await sent()) > before);
   });
 
-  test('while the page is hidden a worker keeps the time', async () => {
-    await page.evaluate(() => {
-      // As throttled as can be: timers of the page never fire again.
-      Object.defineProperty(document, 'visibilityState', { value: 'hidden', configurable: true });
-      document.dispatchEvent(new Event('visibilitychange'));
-      window.setTimeout = () => 0;
+  for (const [how, workers] of [['a wait that is not throttled', 0], ['a worker, where there is no such wait,', 1]]) {
+    test(`while the page is hidden ${how} keeps the time`, async () => {
+      await page.evaluate((workers) => {
+        if (workers) delete Atomics.waitAsync;
+        // As throttled as can be: timers of the page never fire again.
+        Object.defineProperty(document, 'visibilityState', { value: 'hidden', configurable: true });
+        document.dispatchEvent(new Event('visibilitychange'));
+        window.setTimeout = () => 0;
+      }, workers);
+      await until('a worker', () => page.workers().length === workers);
+      const before = await page.evaluate(() => globalThis.spied.pings);
+      // The next timer is the next keep-alive: 25 s at most.
+      await until('a keep-alive', () => page.evaluate((count) => globalThis.spied.pings > count, before), { deadline: 40_000 });
+      await page.evaluate(() => {
+        delete window.setTimeout;
+        delete document.visibilityState;
+        document.dispatchEvent(new Event('visibilitychange'));
+      });
+      await until('the worker is gone', () => page.workers().length === 0);
     });
-    await until('a worker', () => page.workers().length === 1);
-    const before = await page.evaluate(() => globalThis.spied.pings);
-    // The next timer is the next keep-alive: 25 s at most.
-    await until('a keep-alive', () => page.evaluate((count) => globalThis.spied.pings > count, before), { deadline: 40_000 });
-    await page.evaluate(() => {
-      delete window.setTimeout;
-      delete document.visibilityState;
-      document.dispatchEvent(new Event('visibilitychange'));
-    });
-    await until('the worker is gone', () => page.workers().length === 0);
-  });
+  }
 
   test('without a connection nothing is listened for, and there is no worker', async () => {
     await page.evaluate(async () => {

@@ -177,6 +177,22 @@ describe('several tabs', { timeout: 180_000 }, () => {
     for (const tab of [second, third, bob]) await idle(tab);
   });
 
+  test('a call goes on in another tab when the one that has it crashes', async (t) => {
+    const [first, second] = await pair();
+    const bob = await bobs();
+    await first.run((tabs) => tabs.dial('sip:bob@sandbox.test').then(() => {}));
+    await Promise.all([hears(first), hears(bob)]);
+    const before = await state(second, 'active');
+    const crashed = Date.now();
+    await assert.rejects(first.page.goto('chrome://crash'), /crash/i);
+    await until('it is active here', async () => (await role(second)) === 'owner' && (await second.calls())[0]?.state === 'active');
+    await Promise.all([hears(second), hears(bob)]);
+    t.diagnostic(`audio lost by a crash of the tab of a call: ${(((await second.hearing()).first - crashed) / 1000).toFixed(2)} s here, ${((await bob.hearing()).gap / 1000).toFixed(2)} s at the other side`);
+    assert.equal((await second.calls())[0].id, before.id);
+    await second.run((tabs, call) => call.hangup());
+    for (const tab of [second, bob]) await idle(tab);
+  });
+
   test('a reload of the tab with the phone moves it, and what was kept for the reload is not used', async () => {
     const [first, second] = await pair();
     const bob = await bobs();

@@ -4,7 +4,7 @@ import { mkdtempSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-import { chromiumPath, launchBrowser } from '../support/browser.mjs';
+import { browserProgram, launchBrowser } from '../support/browser.mjs';
 import { until } from '../support/until.mjs';
 
 /** Where everything is that does not move. */
@@ -98,7 +98,7 @@ export class Device {
   async browser() {
     this.#folder = mkdtempSync(join(tmpdir(), 'wasm-softphone-device-'));
     const executablePath = join(this.#folder, 'chromium');
-    writeFileSync(executablePath, `#!/bin/sh\nPATH="$PATH:/usr/sbin:/sbin"\nexec nsenter --net=/proc/${this.#holder.pid}/ns/net '${chromiumPath()}' "$@"\n`, { mode: 0o755 });
+    writeFileSync(executablePath, `#!/bin/sh\nPATH="$PATH:/usr/sbin:/sbin"\nexec nsenter --net=/proc/${this.#holder.pid}/ns/net '${browserProgram()}' "$@"\n`, { mode: 0o755 });
     return launchBrowser({ executablePath, loopback: false, args: [`--host-resolver-rules=MAP ${SERVER_NAME} ${SERVER_ADDRESS}`] });
   }
 

@@ -3,7 +3,7 @@ import { delimiter, join } from 'node:path';
 
 import { chromium } from 'playwright-core';
 
-const ARGS = [
+export const ARGS = [
   '--disable-gpu',
   '--disable-quic',
   '--no-first-run',
@@ -16,17 +16,23 @@ const ARGS = [
 ];
 
 /** On a machine with nothing but a loopback interface there would be no ICE candidate at all. */
-const LOOPBACK = '--allow-loopback-in-peer-connection';
+export const LOOPBACK = '--allow-loopback-in-peer-connection';
 
-/** `CHROMIUM`, or the one on PATH. */
-export const chromiumPath = () => process.env.CHROMIUM ?? onPath('chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable');
+/** Chromium: `CHROMIUM`, or the one on PATH. */
+export function browserProgram() {
+  return process.env.CHROMIUM ?? onPath('chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable');
+}
 
-/** Starts Chromium; with `loopback` audio goes over 127.0.0.1 too. */
-export function launchBrowser({ executablePath = chromiumPath(), loopback = true, args = [] } = {}) {
+/** Root (a container, CI) can have no sandbox of the browser's kind. */
+export function canSandbox() {
+  return process.getuid?.() !== 0;
+}
+
+/** Starts it; with `loopback` audio goes over 127.0.0.1 too. */
+export function launchBrowser({ executablePath = browserProgram(), loopback = true, args = [] } = {}) {
   return chromium.launch({
     executablePath,
-    // Root (a container, CI) can have no sandbox of the browser's kind.
-    chromiumSandbox: process.getuid?.() !== 0,
+    chromiumSandbox: canSandbox(),
     args: [...ARGS, ...(loopback ? [LOOPBACK] : []), ...args],
     // With it, no audio reaches an analyser.
     ignoreDefaultArgs: ['--mute-audio'],

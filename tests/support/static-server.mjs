@@ -16,10 +16,12 @@ const TYPES = {
  * Serves folders on loopback.
  * @param {Record<string, string>} mounts URL prefix → folder; the longest prefix counts
  * @param {Record<string, unknown>} documents URL path → what is sent as JSON
+ * @param {Record<string, string>} headers of every response
  */
-export async function serveStatic(mounts, documents = {}) {
+export async function serveStatic(mounts, documents = {}, headers = {}) {
   const prefixes = Object.keys(mounts).sort((a, b) => b.length - a.length);
   const server = createServer(async (request, response) => {
+    for (const [name, value] of Object.entries(headers)) response.setHeader(name, value);
     const path = decodeURIComponent(new URL(request.url, 'http://localhost').pathname);
     if (Object.hasOwn(documents, path)) {
       response.setHeader('content-type', TYPES['.json']);

@@ -13,6 +13,7 @@ mod sandbox;
 mod setup;
 mod size;
 mod snippets;
+mod soak;
 mod suites;
 mod workspace;
 
@@ -64,6 +65,8 @@ enum Command {
     },
     /// Measure, beside others in the same run
     Bench { what: Bench },
+    /// Run tests for long: what the suites do for a minute only
+    Soak(soak::Soak),
     /// Install the tools that the other commands need (they do it by themselves)
     Setup,
     /// The isolated half of a browser suite
@@ -72,6 +75,9 @@ enum Command {
         suite: Suite,
         #[arg(long)]
         port: u16,
+        /// This file of it alone
+        #[arg(long)]
+        only: Option<String>,
     },
 }
 
@@ -102,7 +108,8 @@ fn run(command: Command) -> Result<bool> {
         Command::Size => size::run(),
         Command::Fuzz { minutes, keep, targets } => fuzz::command(minutes, &targets, keep),
         Command::Bench { what: Bench::Proxy } => bench::proxy().map(|()| true),
+        Command::Soak(soak) => soak::run(&soak),
         Command::Setup => setup::all().map(|()| true),
-        Command::Inside { suite, port } => suites::inside(suite, port),
+        Command::Inside { suite, port, only } => suites::inside(suite, port, only.as_deref()),
     }
 }

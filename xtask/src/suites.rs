@@ -81,7 +81,7 @@ impl Suite {
             Self::Types => 120,
             Self::Deny => 300,
             // Providers are slow to give up, and the tests wait for them.
-            Self::E2e => 1800,
+            Self::E2e => 2400,
             Self::Stack | Self::Interop | Self::Outages | Self::Web => 900,
             // These compile as they go.
             Self::Lint | Self::Unit | Self::Fuzz | Self::Size | Self::Proxy => 1800,
@@ -336,8 +336,20 @@ fn isolated(suite: Suite, limit: Duration, count: fn(&str) -> Counts) -> Result<
     Ok(Verdict::of_runner(&task.deadline(limit).show()?, count))
 }
 
-/// The second half of [`isolated`].
-pub(crate) fn inside(suite: Suite, port: u16) -> Result<bool> {
+/// One file of the tests with the release build, for as long as its setting says.
+pub(crate) fn long_form(file: &str, (name, value): (&str, &str), limit: Duration) -> Result<bool> {
+    browser::find_or_install()?;
+    setup::ip_command()?;
+    let (this, alone) = isolation::this_tool()?;
+    let port = if alone { sandbox::TEST_PORT } else { sandbox::free_port()? };
+    package::build()?;
+    sandbox::build()?;
+    let task = this.args(["inside", Suite::E2e.name(), "--port", &port.to_string(), "--only", file]);
+    Ok(task.env(name, value).deadline(limit).show()?.success)
+}
+
+/// The second half of [`isolated`] and [`long_form`].
+pub(crate) fn inside(suite: Suite, port: u16, only: Option<&str>) -> Result<bool> {
     let browser = browser::find().ok_or_else(|| anyhow!("the browser is gone"))?;
     let sandbox = Sandbox::start_logged(port, suite)?;
     let tests = match suite {
@@ -347,7 +359,9 @@ pub(crate) fn inside(suite: Suite, port: u16) -> Result<bool> {
             .arg(".")
             .args(WASM_TESTS)
             .env("WASM_BINDGEN_TEST_WEBDRIVER_JSON", webdriver_json(&browser)?),
-        Suite::E2e | Suite::Stack | Suite::Interop | Suite::Outages => node_tests(suite, port, &browser)?,
+        Suite::E2e | Suite::Stack | Suite::Interop | Suite::Outages => {
+            node_tests(suite, port, &browser, only)?
+        }
         Suite::Proxy => schemathesis(port)?,
         _ => bail!("{} needs no browser", suite.name()),
     };
@@ -374,13 +388,13 @@ fn webdriver_json(browser: &Browser) -> Result<PathBuf> {
 }
 
 /// `node --test` over the `*.test.mjs` of a folder, one file after another: they share the sandbox.
-fn node_tests(suite: Suite, port: u16, browser: &Browser) -> Result<Task> {
+fn node_tests(suite: Suite, port: u16, browser: &Browser, only: Option<&str>) -> Result<Task> {
     let dir = workspace::root().join("tests").join(suite.name());
     let (variable, logs) = logs::environment(suite)?;
     let path = std::env::join_paths(telephony::path()).context("a directory on PATH can't be there")?;
     Ok(Task::new(node::node()?)
         .args(["--test", "--test-reporter=spec", "--test-concurrency=1"])
-        .args(files(&dir, "", ".test.mjs")?)
+        .args(files(&dir, "", only.unwrap_or(".test.mjs"))?)
         .env("SANDBOX_URL", sandbox::url(port))
         .env("SANDBOX_BIN", sandbox::program())
         .env(variable, logs)

@@ -48,6 +48,10 @@ impl CallLog {
             .then(|| format!("{caller} -> {callee} failed: {status} {}", default_reason(status)))
     }
 
+    pub(super) fn count(&self) -> usize {
+        self.calls.len()
+    }
+
     /// The calls that a user takes part in.
     pub(super) fn of(&self, user: &str) -> Vec<Busy> {
         let mine = self.calls.iter().filter(|(_, call)| call.caller == user || call.callee == user);

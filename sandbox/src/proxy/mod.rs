@@ -88,6 +88,19 @@ struct Location {
     closed: Option<Instant>,
 }
 
+/// What is held at the moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct Load {
+    /// Open WebSockets.
+    pub connections: usize,
+    /// Registered contacts.
+    pub bindings: usize,
+    /// Calls that are set up, or are being.
+    pub calls: usize,
+    /// Transactions under way, or remembered for repeats.
+    pub transactions: usize,
+}
+
 /// The state machine. After each input drain [`Proxy::poll_output`], then wait until [`Proxy::poll_timeout`].
 pub struct Proxy {
     entropy: Box<dyn Entropy + Send>,
@@ -134,6 +147,17 @@ impl Proxy {
     /// New settings of the domain. What is registered stays so.
     pub fn configure(&mut self, domain: Domain) {
         self.domain = domain;
+    }
+
+    /// What is held at the moment.
+    #[must_use]
+    pub fn load(&self) -> Load {
+        Load {
+            connections: self.connections.values().filter(|connection| !connection.service).count(),
+            bindings: self.registrar.count(),
+            calls: self.calls.count(),
+            transactions: self.transactions.count(),
+        }
     }
 
     /// A WebSocket was opened.

@@ -148,6 +148,10 @@ impl Registrar {
         self.drop_where(|binding| binding.conn == conn)
     }
 
+    pub(super) fn count(&self) -> usize {
+        self.bindings.values().map(Vec::len).sum()
+    }
+
     fn drop_where(&mut self, gone: impl Fn(&Binding) -> bool) -> Vec<String> {
         let mut users = Vec::new();
         for (user, bound) in &mut self.bindings {

@@ -307,6 +307,21 @@ fn a_signature_is_good_for_its_request_only() {
 }
 
 #[test]
+fn what_is_held_is_counted_until_it_is_gone() {
+    let mut net = Net::new();
+    let (a, b) = (net.open(1), net.open(2));
+    net.send_signed(a, register("alice", "sip:a@h.invalid", 60), "alice", "alice-secret");
+    net.invite(b, "bob", "alice");
+    let load = net.proxy.load();
+    assert_eq!((load.connections, load.bindings, load.calls), (2, 1, 1));
+    assert!(load.transactions > 0);
+    net.close(a);
+    net.close(b);
+    net.advance(Duration::from_secs(400));
+    assert_eq!(net.proxy.load(), Load { connections: 0, bindings: 0, calls: 0, transactions: 0 });
+}
+
+#[test]
 fn brief_registrations_are_refused_and_others_expire() {
     let mut net = Net::new();
     let a = net.open(1);

@@ -104,6 +104,10 @@ pub(super) struct Transactions {
 }
 
 impl Transactions {
+    pub(super) fn count(&self) -> usize {
+        self.transactions.len()
+    }
+
     pub(super) const fn new(own: String) -> Self {
         Self {
             own,

@@ -68,6 +68,7 @@ impl Server {
         let report = Report::new(trace, move |line| lines.lock().unwrap().push(line.to_owned()));
         let web = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/web");
         let settings = Settings {
+            crowd: 0,
             port: 0,
             www: web.join("www"),
             pkg: web.join("pkg"),
