@@ -369,8 +369,8 @@ export interface CallEvents {
   stats: CallStats;
   /** A transfer that this side asked for has come further; `sipStatus`: what the other side reports (RFC 3515, section 2.4.5). */
   transfer: { state: 'trying' | 'ringing' | 'accepted' | 'failed'; sipStatus?: number };
-  /** The other side asks this phone to call somebody else (RFC 3515). `target` is a SIP URI and `referredBy` is not authenticated: ask the
-   *  user, within a minute. accept() resolves with the new call at once; its outcome is in its own events. reject(): 603. */
+  /** The other side asks this phone to call somebody else (RFC 3515). `target` is a SIP URI; `referredBy`, the header as it came, is not
+   *  authenticated: ask the user, within a minute. accept() resolves with the new call at once; its outcome is in its own events. reject(): 603. */
   transferRequest: { target: string; referredBy?: string; accept(): Promise<Call>; reject(): Promise<void> };
   /** With `redirects: "ask"`: where else the other side can be reached, best first. The call waits for follow(), decline() (it ends as
    *  `redirected`) or hangup(), for as long as it may ring. Without a listener it is declined at once. */
