@@ -73,6 +73,10 @@ export interface DialStrategyConfig {
   /** Believe P-Asserted-Identity (RFC 3325), Diversion and History-Info (RFC 5806, RFC 7044): only where the server takes out those
    *  of callers. Default false. */
   trustIdentity?: boolean;
+  /** Emit `messageSummary` for a NOTIFY about waiting messages (RFC 3842) that nobody has subscribed to, as Asterisk, FreeSWITCH and others send
+   *  it to whoever is registered. It may come from anybody whom the server lets through, so it is refused (481) by default: a subscription
+   *  is proof of where it comes from. */
+  unsolicitedMessageSummary?: boolean;
   /** Callers whose INVITE may ask to be answered at once (RFC 5373, Call-Info, Alert-Info): "bob@example.com", "@example.com" or "*".
    *  The microphone opens without a question, though never beside another call. The caller is whom the server asserts with `trustIdentity`,
    *  otherwise the From, which a caller can forge unless the server checks it. Default: none. */
@@ -280,6 +284,9 @@ export interface DialStrategyEvents {
   /** A text message has come (RFC 3428), 60 KiB at most, and has been answered. `from`: the URI that the sender gives. Everything in it is a
    *  stranger's: show it as text, also where `contentType` is `text/html`. */
   message: { from: string; displayName?: string; contentType: string; body: string };
+  /** With `unsolicitedMessageSummary`: what waits in the mailbox, `application/simple-message-summary`; parseMessageSummary() of
+   *  `wasm-softphone/events` reads it. */
+  messageSummary: { body: string };
   /** With `resume`: `record` is another one. */
   record: { record: string | null };
   /** `time`: milliseconds since 1970. */
