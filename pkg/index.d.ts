@@ -73,6 +73,10 @@ export interface DialStrategyConfig {
   /** Believe P-Asserted-Identity (RFC 3325), Diversion and History-Info (RFC 5806, RFC 7044): only where the server takes out those
    *  of callers. Default false. */
   trustIdentity?: boolean;
+  /** Emit `messageSummary` for a NOTIFY about waiting messages (RFC 3842) that nobody has subscribed to, as Asterisk, FreeSWITCH and others send
+   *  it to whoever is registered. It may come from anybody whom the server lets through, so it is refused (481) by default: a subscription
+   *  is proof of where it comes from. */
+  unsolicitedMessageSummary?: boolean;
   /** Callers whose INVITE may ask to be answered at once (RFC 5373, Call-Info, Alert-Info): "bob@example.com", "@example.com" or "*".
    *  The microphone opens without a question, though never beside another call. The caller is whom the server asserts with `trustIdentity`,
    *  otherwise the From, which a caller can forge unless the server checks it. Default: none. */
@@ -280,6 +284,9 @@ export interface DialStrategyEvents {
   /** A text message has come (RFC 3428), 60 KiB at most, and has been answered. `from`: the URI that the sender gives. Everything in it is a
    *  stranger's: show it as text, also where `contentType` is `text/html`. */
   message: { from: string; displayName?: string; contentType: string; body: string };
+  /** With `unsolicitedMessageSummary`: what waits in the mailbox, `application/simple-message-summary`; parseMessageSummary() of
+   *  `wasm-softphone/events` reads it. */
+  messageSummary: { body: string };
   /** With `resume`: `record` is another one. */
   record: { record: string | null };
   /** `time`: milliseconds since 1970. */
@@ -369,8 +376,8 @@ export interface CallEvents {
   stats: CallStats;
   /** A transfer that this side asked for has come further; `sipStatus`: what the other side reports (RFC 3515, section 2.4.5). */
   transfer: { state: 'trying' | 'ringing' | 'accepted' | 'failed'; sipStatus?: number };
-  /** The other side asks this phone to call somebody else (RFC 3515). `target` is a SIP URI and `referredBy` is not authenticated: ask the
-   *  user, within a minute. accept() resolves with the new call at once; its outcome is in its own events. reject(): 603. */
+  /** The other side asks this phone to call somebody else (RFC 3515). `target` is a SIP URI; `referredBy`, the header as it came, is not
+   *  authenticated: ask the user, within a minute. accept() resolves with the new call at once; its outcome is in its own events. reject(): 603. */
   transferRequest: { target: string; referredBy?: string; accept(): Promise<Call>; reject(): Promise<void> };
   /** With `redirects: "ask"`: where else the other side can be reached, best first. The call waits for follow(), decline() (it ends as
    *  `redirected`) or hangup(), for as long as it may ring. Without a listener it is declined at once. */

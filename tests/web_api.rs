@@ -137,21 +137,39 @@ async fn the_provider_and_the_destination_decide() {
 fn documented(start: &str) -> Vec<&'static str> {
     let types = include_str!("../pkg/index.d.ts");
     let from = types.find(start).unwrap_or_else(|| panic!("no {start}")) + start.len();
-    let body = &types[from..from + types[from..].find('}').unwrap()];
     let mut names = Vec::new();
-    for line in body.split(['\n', ';', '{']) {
-        let line = line.trim();
-        if let Some((name, _)) = line.split_once(':')
-            && !line.starts_with(['/', '*'])
-        {
-            let name = name.trim_end_matches('?');
-            if !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric()) {
-                names.push(name);
+    // How deep in braces: what an option's own object holds is no option.
+    let mut depth = 1_usize;
+    for line in types[from..].lines().map(str::trim).filter(|line| !line.starts_with(['/', '*'])) {
+        for part in line.split_inclusive([';', '{', '}']) {
+            if let Some((name, _)) = part.split_once(':').filter(|_| depth == 1) {
+                let name = name.trim().trim_end_matches('?');
+                if !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric()) {
+                    names.push(name);
+                }
+            }
+            match part.as_bytes().last() {
+                Some(b'{') => depth += 1,
+                Some(b'}') => depth -= 1,
+                _ => {}
+            }
+            if depth == 0 {
+                assert!(names.len() > 2, "{start}: {names:?}");
+                return names;
             }
         }
     }
-    assert!(names.len() > 4, "{start}: {names:?}");
-    names
+    panic!("{start} has no end");
+}
+
+#[wasm_bindgen_test]
+fn the_documented_options_are_found() {
+    let names = documented("export interface DialStrategyConfig {");
+    assert_eq!(names.first(), Some(&"servers"));
+    assert_eq!(names.last(), Some(&"debug"));
+    assert!(names.contains(&"sessionTimers") && !names.contains(&"expires"), "{names:?}");
+    let names = documented("export function originateCall(options: {");
+    assert_eq!(names, ["proxyUrl", "destination", "callerId", "headers", "signal"]);
 }
 
 #[wasm_bindgen_test]
@@ -203,6 +221,127 @@ async fn every_documented_option_refuses_what_looks_like_a_credential() {
     assert_eq!(prompt.open(), 0);
     prompt.restore();
     phone.free();
+}
+
+/// What no option takes: a symbol, a number out of every range, a list of lists.
+fn wrong() -> [JsValue; 3] {
+    let lists = js_sys::Array::of1(&js_sys::Array::of1(&js_sys::Array::new()));
+    [js_sys::Symbol::for_("wrong").into(), (-1).into(), lists.into()]
+}
+
+#[wasm_bindgen_test]
+async fn every_documented_option_of_a_wrong_type_is_named() {
+    let phone = phone(&offline());
+    let check = |name: &str, error: &JsValue| {
+        assert_eq!(code(error), "invalid_config", "{name}");
+        let message = string(error, "message");
+        // The field, and what it should be.
+        let problem = message.split_once(": ").unwrap().1;
+        assert!(message.starts_with(name) && problem.len() > 10, "{name}: {message}");
+        assert_eq!(get(error, "retryable"), JsValue::FALSE, "{name}");
+    };
+    for bad in wrong() {
+        for name in documented("export interface DialStrategyConfig {") {
+            let config = object([(name, bad.clone())]);
+            check(name, &DialStrategy::new(&config).map(|_| ()).unwrap_err());
+            check(name, &phone.configure(&config).unwrap_err());
+        }
+        for name in documented("export interface Server {") {
+            let server = object([("url", "wss://sip.example.com".into())]);
+            set(&server, name, &bad);
+            let servers = js_sys::Array::of1(&server);
+            // Of the one without a URL the list itself is said to be wrong.
+            let error = phone.configure(&object([("servers", servers.into())])).unwrap_err();
+            assert_eq!(code(&error), "invalid_config", "{name}");
+        }
+        for name in documented("export interface SipCredentials {") {
+            let credentials = object([("password", "x".into())]);
+            set(&credentials, name, &bad);
+            check(name, &phone.configure(&object([("credentials", credentials)])).unwrap_err());
+        }
+        for name in documented("export interface DialOptions {") {
+            let options = object([(name, bad.clone())]);
+            check(name, &failed(phone.dial(&"sip:bob@sandbox.test".into(), &options)).await);
+        }
+        for name in documented("export interface Provider {") {
+            let strategies = js_sys::Array::of1(&"sip-invite".into());
+            let provider = object([("id", "wrong".into()), ("strategies", strategies.into())]);
+            set(&provider, name, &bad);
+            check(name, &register_provider(&provider).unwrap_err());
+        }
+        for name in documented("export function originateCall(options: {") {
+            let options = object([
+                ("proxyUrl", "https://proxy.example.com".into()),
+                ("destination", "+46101234567".into()),
+            ]);
+            set(&options, name, &bad);
+            check(name, &settle(originate_call(&options)).await.unwrap_err());
+        }
+    }
+    // The configuration is as it was.
+    assert_eq!(phone.strategy(), "sip-invite");
+    assert_eq!(phone.strategy_for("sip:bob@example.com").unwrap(), "sip-invite");
+    phone.free();
+}
+
+#[wasm_bindgen_test]
+async fn no_option_brings_a_line_of_its_own_into_a_message() {
+    const LINE: &str = "x\r\nX-Injected: 1";
+    let line = || JsValue::from(LINE);
+    let wire = Wire::new();
+    // Each in a working configuration: it is refused, or does no harm.
+    for name in documented("export interface DialStrategyConfig {") {
+        for value in [line(), js_sys::Array::of1(&line()).into()] {
+            let config = settings("alice").await;
+            set(&config, name, &value);
+            let Ok(made) = DialStrategy::new(&config) else { continue };
+            let phone: Phone = JsValue::from(made).unchecked_into();
+            settle(phone.connect()).await.ok();
+            ok(phone.disconnect()).await;
+            phone.free();
+        }
+    }
+    for name in documented("export interface SipCredentials {") {
+        let config = settings("alice").await;
+        set(&get(&config, "credentials"), name, &line());
+        let Ok(made) = DialStrategy::new(&config) else { continue };
+        let phone: Phone = JsValue::from(made).unchecked_into();
+        settle(phone.connect()).await.ok();
+        ok(phone.disconnect()).await;
+        phone.free();
+    }
+    let phone = registered("alice").await;
+    let undefined = &JsValue::UNDEFINED;
+    for uri in ["sip:bob@sandbox.test\r\nX-Injected: 1", "sip:bo\r\nX-Injected: 1 b@sandbox.test"] {
+        let uri = uri.into();
+        assert_eq!(code(&failed(phone.dial(&uri, undefined)).await), "invalid_destination");
+        for refused in [phone.send_message(&uri, &"x".into(), undefined), phone.send_options(&uri)] {
+            assert_eq!(code_of(refused).await, "invalid_destination");
+        }
+        assert!(phone.subscribe(&uri, &"presence".into(), undefined).is_err());
+    }
+    for headers in [object([("X-A", line())]), object([(LINE, "1".into())])] {
+        let options = object([("extraHeaders", headers)]);
+        assert_eq!(code(&failed(phone.dial(&number("600"), &options)).await), "invalid_config");
+        let refused = phone.send_message(&number("600"), &"x".into(), &options);
+        assert_eq!(code_of(refused).await, "invalid_config");
+    }
+    for (event, name) in
+        [(line(), "expires"), ("presence".into(), "accept"), ("presence".into(), "contentType")]
+    {
+        let options = object([(name, line())]);
+        let target = "sip:alice@sandbox.test".into();
+        if name != "contentType" {
+            assert!(phone.subscribe(&target, &event, &options).is_err());
+        }
+        if name != "accept" {
+            assert!(phone.publish(&event, &"x".into(), &options).is_err());
+        }
+    }
+    bye(phone).await;
+    wire.restore();
+    assert!(wire.holds("REGISTER sip:sandbox.test"));
+    assert!(!wire.holds("\nX-Injected"), "a line of the application's is on the wire");
 }
 
 #[wasm_bindgen_test]

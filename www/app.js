@@ -14,6 +14,7 @@ import { MessagesView } from './messages-view.js';
 import { OtherCallsView } from './other-calls-view.js';
 import { PeopleView } from './people-view.js';
 import { loadModule, Phone } from './phone.js';
+import { QuestionView, redirectQuestion, transferQuestion } from './question-view.js';
 import { SimulatorView } from './simulator-view.js';
 import { StagesView } from './stages-view.js';
 import { StatusView } from './status-view.js';
@@ -53,6 +54,7 @@ const otherCallsView = new OtherCallsView({
 const peopleView = new PeopleView({ call: dial, error: (error) => errorView.show(error) });
 const messagesView = new MessagesView((to, text) => phone.sendMessage(completeAddress(to, phone.config), text));
 const stagesView = new StagesView();
+const questionView = new QuestionView();
 const simulatorView = new SimulatorView();
 const incomingView = new IncomingView({
   answer: () => {
@@ -79,12 +81,13 @@ function render() {
   const wasInCall = dialView.hidden;
   dialView.hidden = current !== null;
   dialView.ready = connection === 'connected' && current === null;
-  callView.show(current);
+  // Before the call's own view, whose focus would not be taken behind an open dialog.
+  incomingView.show(ringing, { busy: current !== null });
+  callView.show(current, { sentOn: phone.sentOn(current) });
   transferView.show(current);
   otherCallsView.show(phone.others, { current, conference: phone.inConference });
   stagesView.show(current);
   simulatorView.watch(current !== null);
-  incomingView.show(ringing, { busy: current !== null });
   if (wasInCall && !current && !ringing) dialView.focus();
   if (ringing && !current) tones.ring('incoming');
   else if (current?.direction === 'outgoing' && current.state === 'ringing') tones.ring('ringback');
@@ -118,12 +121,11 @@ phone.addEventListener('log', ({ detail }) => traceView.add(detail));
 phone.addEventListener('error', ({ detail }) => errorView.show(detail.error));
 phone.addEventListener('message', ({ detail }) => messagesView.received(detail));
 phone.addEventListener('transfer', ({ detail: { state } }) => transferView.progress(state));
-phone.addEventListener('transferRequest', async ({ detail: { target, accept, reject } }) => {
-  if (confirm(`The other side asks this phone to call ${target} instead.`)) await accept();
-  else reject();
-});
+phone.addEventListener('transferRequest', ({ detail }) => questionView.ask(transferQuestion(detail, remoteName(detail.call))));
+phone.addEventListener('redirect', ({ detail }) => questionView.ask(redirectQuestion(detail, remoteName(detail.call))));
 phone.addEventListener('stage', ({ detail: { stage } }) => stagesView.reach(stage));
 phone.addEventListener('ended', ({ detail: { call, reason } }) => {
+  questionView.forget(call);
   const failure = outcome(call, reason);
   if (failure) errorView.show(failure);
   announce(failure ? '' : farewell(call, reason));
@@ -141,7 +143,7 @@ function farewell(call, reason) {
 
 // Digits typed anywhere but in a field dial, or are tones during a call.
 document.addEventListener('keydown', (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing || byId('incoming').open) return;
+  if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing || document.querySelector('dialog[open]')) return;
   if (event.target.closest('input, textarea, select')) return;
   const taken = phone.current ? callView.type(event.key) : dialView.type(event.key);
   if (taken) event.preventDefault();

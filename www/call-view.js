@@ -50,8 +50,8 @@ export class CallView {
     this.#keypadToggle.addEventListener('click', () => this.#openKeypad(this.#keypad.hidden));
   }
 
-  /** Shows `call` as it now is; `null` puts the view away. */
-  show(call) {
+  /** Shows `call` as it now is, and the address that it was sent on to; `null` puts the view away. */
+  show(call, { sentOn }) {
     if (call?.id !== this.#call?.id) {
       if (this.#call) this.#end();
       if (call) this.#begin(call);
@@ -69,6 +69,7 @@ export class CallView {
     this.#hold.setAttribute('aria-pressed', String(call.localHold));
     byId('add-call').disabled = !active;
     byId('call-hold').textContent = holdText(call);
+    byId('call-sent-on').textContent = sentOn ? `Sent on to ${sentOn}` : '';
     this.#keypadToggle.disabled = !active;
     byId('call-levels').classList.toggle('waiting', !call.remoteStream);
     this.#meters.out.follow(this.#context, call.localStream);

@@ -14,6 +14,7 @@ const NUMBERS = [
   ['605', 'Early media, then answers'],
   ['606', 'Hangs up after 3 s'],
   ['607', 'Calls you back'],
+  ['moved', 'Has moved: asks where to'],
 ];
 const ELKS_NUMBERS = [
   ['+46700000001', 'Echo: hear yourself'],

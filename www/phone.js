@@ -11,7 +11,7 @@ export function loadModule() {
 /**
  * Events: "change" (anything that is shown), "stage" `{ stage, call }` of a call going out, "ended"
  * `{ call, reason }`, "error" `{ error }`, "message" `{ from, body }`, "transfer" `{ call, state }`, "transferRequest"
- * with what the package tells, and "log" with an entry of the trace.
+ * and "redirect" `{ call, ... }` with what the package tells, and "log" with an entry of the trace.
  */
 export class Phone extends EventTarget {
   /** The settings in use, or `null`. */
@@ -23,6 +23,8 @@ export class Phone extends EventTarget {
   #ringing = [];
   // Calls that the user ended here: their failure is no news.
   #dismissed = new Set();
+  // Where calls were sent on to (3xx).
+  #sentOn = new WeakMap();
 
   get connection() {
     return this.#strategy?.connection ?? 'disconnected';
@@ -40,6 +42,11 @@ export class Phone extends EventTarget {
   /** The call in progress, or `null`. */
   get current() {
     return this.#current;
+  }
+
+  /** The address that a call was sent on to, or `null`. */
+  sentOn(call) {
+    return this.#sentOn.get(call) ?? null;
   }
 
   /** The calls beside it, which are on hold or in the conference. */
@@ -64,8 +71,8 @@ export class Phone extends EventTarget {
 
   /** Changes to another account. Throws a SoftphoneError for settings that can't be used. */
   async use(config) {
-    // The trace of this page is what debug adds.
-    const next = new DialStrategy({ ...config, debug: true });
+    // The trace of this page is what debug adds. Where a call is sent on to is asked.
+    const next = new DialStrategy({ redirects: 'ask', ...config, debug: true });
     await this.close();
     this.config = config;
     this.#strategy = next;
@@ -234,7 +241,21 @@ export class Phone extends EventTarget {
     this.#current = call;
     call.on('hold', () => this.#emit('change'));
     call.on('transfer', ({ state }) => this.#emit('transfer', { call, state }));
-    call.on('transferRequest', (request) => this.#emit('transferRequest', request));
+    call.on('transferRequest', ({ target, referredBy, accept, reject }) => this.#emit('transferRequest', {
+      call, target, referredBy, accept: () => this.#report(accept), reject: () => this.#report(reject),
+    }));
+    call.on('redirect', ({ targets, follow, decline }) => this.#emit('redirect', {
+      call,
+      targets,
+      follow: (index) => this.#report(async () => {
+        this.#sentOn.set(call, targets[index]);
+        await follow(index);
+      }),
+      decline: () => this.#report(async () => {
+        this.#dismissed.add(call.id);
+        await decline();
+      }),
+    }));
   }
 
   async #holdCurrent() {

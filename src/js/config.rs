@@ -372,6 +372,7 @@ pub(crate) struct Settings {
     session_timers: Option<SessionTimers>,
     redirects: RedirectPolicy,
     trust_identity: bool,
+    message_summary: bool,
     auto_answer: Vec<String>,
     instance_id: Option<String>,
     anonymous: bool,
@@ -408,6 +409,7 @@ impl Settings {
             session_timers: Some(SessionTimers { expires: SESSION_EXPIRES }),
             redirects: RedirectPolicy::Off,
             trust_identity: false,
+            message_summary: false,
             auto_answer: Vec::new(),
             instance_id: None,
             anonymous: false,
@@ -502,6 +504,7 @@ impl Settings {
         update(&mut new.session_timers, options.session_timers());
         update(&mut new.redirects, options.redirects());
         update(&mut new.trust_identity, options.boolean("trustIdentity"));
+        update(&mut new.message_summary, options.boolean("unsolicitedMessageSummary"));
         if let Some(callers) = options.strings("autoAnswer") {
             if callers.iter().any(|caller| caller.is_empty() || has_space_or_control(caller)) {
                 options.refuse("autoAnswer", "expected addresses, domains (@example.com) or *");
@@ -544,6 +547,7 @@ impl Settings {
             config.redirects = self.redirects;
         }
         config.trust_identity = self.trust_identity;
+        config.message_summary = self.message_summary;
         config.auto_answer.clone_from(&self.auto_answer);
         config.instance_id.clone_from(&self.instance_id);
         config.anonymous = self.anonymous;

@@ -18,8 +18,17 @@ use crate::error::{Error, ErrorCode};
 use crate::phone::{ConnectionState, LogLevel, MessageRequest, Phone, RegistrationState, RequestId};
 use crate::time::Instant;
 
-const EVENTS: &[&str] =
-    &["connection", "registration", "incoming", "call", "message", "record", "log", "fatal"];
+const EVENTS: &[&str] = &[
+    "connection",
+    "registration",
+    "incoming",
+    "call",
+    "message",
+    "messageSummary",
+    "record",
+    "log",
+    "fatal",
+];
 
 thread_local! {
     static PROVIDERS: RefCell<ProviderRegistry> = RefCell::default();

@@ -748,6 +748,9 @@ impl Driver {
             (Event::Notify { subscription, content_type, body }, _) => {
                 self.notified(subscription, &content_type, &body);
             }
+            (Event::MessageSummary(body), _) => {
+                self.listeners.emit("messageSummary", &object([("body", body.into())]));
+            }
             (Event::Message { from, display_name, content_type, body }, _) => {
                 let payload = object([
                     ("from", from.into()),

@@ -74,6 +74,9 @@ pub struct PhoneConfig {
     pub redirects: RedirectPolicy,
     /// Believe P-Asserted-Identity (RFC 3325), Diversion and History-Info from the server.
     pub trust_identity: bool,
+    /// Take the messages that wait from a NOTIFY that nobody has subscribed to, as many servers send it to whoever is
+    /// registered. Who sends it is not proved, so it is taken on request only.
+    pub message_summary: bool,
     /// Callers whose headers may make this phone answer by itself (RFC 5373 and its like): URIs without scheme
     /// (`bob@example.com`), domains (`@example.com`) or `*`. Empty: nobody's. With `trust_identity` the caller is who
     /// the server vouches for, and nobody where it does not; without it, the From, which a caller can forge unless the
@@ -110,6 +113,7 @@ impl PhoneConfig {
             reliable_provisional: true,
             redirects: RedirectPolicy::Off,
             trust_identity: false,
+            message_summary: false,
             auto_answer: Vec::new(),
             instance_id: None,
             anonymous: false,

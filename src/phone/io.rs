@@ -547,6 +547,8 @@ pub enum Event {
         /// The state, empty where there is none.
         body: String,
     },
+    /// What waits in a mailbox, told without a subscription (RFC 3842): the body of a NOTIFY.
+    MessageSummary(String),
     /// The other side sent a DTMF tone by INFO.
     Dtmf(CallId, char),
     /// A call is over. The last event of a call; [`Phone::call`](super::Phone::call) still knows it until the

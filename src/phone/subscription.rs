@@ -9,7 +9,7 @@ use core::time::Duration;
 use super::messaging::{MAX_BODY, is_media_type};
 use super::publication::DEFAULT_EXPIRES;
 use super::transactions::{Owner, TxId};
-use super::{Event, Phone, SubscribeRequest, SubscriptionId, SubscriptionState, TimerKey};
+use super::{Event, Phone, RegistrationState, SubscribeRequest, SubscriptionId, SubscriptionState, TimerKey};
 use crate::entropy::below;
 use crate::error::{Error, ErrorCode};
 use crate::sip::auth::Attempt;
@@ -17,6 +17,7 @@ use crate::sip::dialog::Dialog;
 use crate::sip::header::{Params, is_token, parse_u32, split_before};
 use crate::sip::message::{Method, Request, Response};
 use crate::sip::transaction::T64;
+use crate::sip::uri::Uri;
 use crate::text::{before, concat};
 
 const MAX_SUBSCRIPTIONS: usize = 256;
@@ -26,6 +27,8 @@ const MAX_TOO_BRIEF: u8 = 2;
 const RETRY_BASE: Duration = Duration::from_secs(2);
 const RETRY_CAP: Duration = Duration::from_secs(300);
 const MAX_RETRY_AFTER: u32 = 3600;
+/// Longest body of a NOTIFY that nobody has asked for: a mailbox has some lines of counts.
+const MAX_SUMMARY: usize = 4096;
 
 #[derive(Debug)]
 pub(super) enum Kind {
@@ -403,15 +406,19 @@ impl Phone {
         }
     }
 
-    /// NOTIFY outside the dialogs of calls (RFC 6665, section 4.1.3). Without a subscription it gets 481, also where
-    /// a server sends message-summary to whoever is registered.
+    /// NOTIFY outside the dialogs of calls (RFC 6665, section 4.1.3). Without a subscription it gets 481, but for a
+    /// message-summary where the configuration takes it.
     pub(super) fn on_notify(&mut self, tx: TxId, request: &Request) {
         if let Some(refusal) = self.unsupported(request) {
             self.respond_refusal(tx, refusal);
             return;
         }
         let Some(id) = self.find_subscription(request) else {
-            self.respond(tx, 481);
+            let body = self.unsolicited_summary(request);
+            self.respond(tx, if body.is_some() { 200 } else { 481 });
+            if let Some(body) = body {
+                self.event(Event::MessageSummary(body));
+            }
             return;
         };
         let Some(known) = self.subscriptions.get_mut(&id) else { return };
@@ -461,6 +468,24 @@ impl Phone {
             split_before(request.headers.get("Subscription-State").unwrap_or("active"), b';');
         let (state, params) = (state.trim_ascii().to_ascii_lowercase(), Params::parse(params));
         self.notified(id, request.headers.content_type().unwrap_or_default(), body, &state, &params);
+    }
+
+    /// The body of a NOTIFY that a server sends by itself to a phone that is registered: to our name or our Contact, and
+    /// in no dialog. It is no more believed than a MESSAGE, whose sender is as little proved.
+    fn unsolicited_summary(&self, request: &Request) -> Option<String> {
+        let event =
+            request.headers.get("Event").filter(|event| event.eq_ignore_ascii_case("message-summary"));
+        let kind = request.headers.content_type().unwrap_or_default();
+        let uri = Uri::parse(&request.uri).ok()?;
+        let ours = |own: &Uri| own.user.is_some() && own.user == uri.user;
+        let good = self.config.message_summary
+            && self.registration.state == RegistrationState::Registered
+            && event.is_some()
+            && request.headers.to_tag().is_none()
+            && kind.eq_ignore_ascii_case("application/simple-message-summary")
+            && request.body.len() <= MAX_SUMMARY
+            && (ours(&self.config.uri) || Uri::parse(&self.contact_uri()).is_ok_and(|own| ours(&own)));
+        core::str::from_utf8(&request.body).ok().filter(|_| good).map(str::to_owned)
     }
 
     fn notified(&mut self, id: SubscriptionId, content_type: &str, body: &str, state: &str, params: &Params) {

@@ -128,10 +128,10 @@ describe('call control on the demo page', { timeout: 300_000 }, () => {
   test('blind transfer', async () => {
     const [alice, bob] = await talking();
     const carol = await open('carol');
-    bob.page.on('dialog', (dialog) => dialog.accept());
     await alice.button('Transfer…').click();
     await alice.page.getByLabel('Transfer to').fill('carol');
     await alice.button('Transfer').click();
+    await bob.question.getByRole('button', { name: 'Call carol' }).click();
     await answer(carol);
     await alice.idle();
     await Promise.all([hears(bob, 'carol'), hears(carol, 'bob')]);
@@ -141,10 +141,10 @@ describe('call control on the demo page', { timeout: 300_000 }, () => {
 
   test('a transfer to somebody who declines comes back', async () => {
     const [alice, bob] = await talking();
-    bob.page.on('dialog', (dialog) => dialog.accept());
     await alice.button('Transfer…').click();
     await alice.page.getByLabel('Transfer to').fill('604');
     await alice.button('Transfer').click();
+    await bob.agree();
     await alice.page.getByText('Not transferred; the call is on hold.').waitFor();
     assert.equal((await alice.error()).code, 'declined · SIP 603');
     await alice.button('Hold').click();
@@ -152,16 +152,70 @@ describe('call control on the demo page', { timeout: 300_000 }, () => {
     await alice.hangUp();
   });
 
+  test('a transfer is asked about in a dialog, and Escape refuses it', async () => {
+    const [alice, bob] = await talking();
+    const ask = async () => {
+      await alice.page.getByLabel('Transfer to').fill('carol');
+      await alice.button('Transfer').click();
+      const dialog = bob.page.getByRole('dialog', { name: 'Call carol instead?' });
+      await dialog.waitFor();
+      return dialog;
+    };
+    await alice.button('Transfer…').click();
+    const dialog = await ask();
+    await dialog.getByText('Alice wants to hand you over.').waitFor();
+    await dialog.getByText('sip:carol@sandbox.test', { exact: true }).waitFor();
+    // What is harmless has the focus, which stays in the dialog; keys are no tones of the call behind it.
+    const focused = () => bob.page.evaluate(() => document.activeElement.id || document.activeElement.textContent);
+    assert.equal(await focused(), 'question-refuse');
+    await bob.page.keyboard.press('5');
+    await bob.page.keyboard.press('Shift+Tab');
+    assert.equal(await focused(), 'Call carol');
+    assert.equal(await bob.page.locator('#call-tones').textContent(), '');
+    await bob.page.keyboard.press('Escape');
+    await dialog.waitFor({ state: 'hidden' });
+    await alice.page.getByText('Not transferred; the call is on hold.').waitFor();
+    assert.equal((await alice.error()).code, 'declined · SIP 603');
+    assert.ok(await bob.page.locator('#call').evaluate((call) => call.contains(document.activeElement)), 'the focus is back');
+    // Who hangs up takes the question back.
+    const second = await ask();
+    await alice.hangUp();
+    await second.waitFor({ state: 'hidden' });
+    await bob.idle();
+  });
+
+  test('where somebody has moved is asked, and shown', async () => {
+    const alice = await open('alice');
+    const dialog = alice.page.getByRole('dialog', { name: 'moved is to be reached elsewhere' });
+    await alice.call('moved');
+    await dialog.waitFor();
+    assert.deepEqual(await dialog.getByRole('listitem').allTextContents(), ['Call 600sip:600@sandbox.test', 'Call 602sip:602@sandbox.test']);
+    await alice.page.keyboard.press('Escape');
+    await alice.idle();
+    assert.ok(await alice.alert.isHidden(), 'it is no error that the user wants no call');
+    await alice.call('moved');
+    await dialog.getByRole('button', { name: 'Call 600' }).click();
+    await alice.inCall();
+    await alice.page.getByText('Sent on to sip:600@sandbox.test').waitFor();
+    await alice.hears(TONES.alice);
+    await alice.hangUp();
+    await alice.idle();
+    // The number of the second choice is busy.
+    await alice.call('moved');
+    await dialog.getByRole('button', { name: 'Call 602' }).click();
+    assert.equal((await alice.error()).code, 'busy · SIP 486');
+  });
+
   test('attended transfer', async () => {
     const [alice, bob] = await talking();
     const carol = await open('carol');
-    bob.page.on('dialog', (dialog) => dialog.accept());
     await alice.button('Add call').click();
     await alice.call('carol');
     await answer(carol);
     await alice.inCall();
     await hears(carol, 'alice');
     await alice.button('Connect both: bob').click();
+    await bob.agree();
     await alice.idle();
     await Promise.all([hears(bob, 'carol'), hears(carol, 'bob')]);
     await bob.hangUp();

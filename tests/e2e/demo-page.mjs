@@ -40,7 +40,18 @@ export class DemoPage {
   }
 
   get incoming() {
-    return this.page.getByRole('dialog');
+    return this.page.getByRole('dialog').filter({ hasText: 'Incoming call' });
+  }
+
+  /** What the page asks: of a transfer, or of where somebody has moved. */
+  get question() {
+    return this.page.getByRole('dialog').filter({ hasText: 'to refuse' });
+  }
+
+  /** Says yes to it, in the first of the ways. */
+  async agree() {
+    await this.question.getByRole('listitem').first().getByRole('button').click();
+    await this.question.waitFor({ state: 'hidden' });
   }
 
   get alert() {

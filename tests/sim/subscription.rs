@@ -3,8 +3,11 @@
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
-use crate::bench::{Bench, Caller, answer, secs, send};
-use wasm_softphone::phone::{Event, PublishRequest, SubscribeRequest, SubscriptionId, SubscriptionState};
+use crate::bench::{Bench, Caller, answer, config, secs, send};
+use wasm_softphone::phone::{
+    Event, PhoneConfig, PublishRequest, SubscribeRequest, SubscriptionId, SubscriptionState,
+};
+use wasm_softphone::sip::header::NameAddr;
 use wasm_softphone::sip::message::{Request, Response};
 
 use SubscriptionState::{Active, Pending, Terminated};
@@ -162,6 +165,79 @@ fn notifies_are_taken_in_order_and_only_of_what_was_asked_for() {
     assert_eq!(notify(&mut bench, &mut stranger, "active", "<x/>"), 481);
     assert_eq!(notify(&mut bench, &mut Caller::new("unsolicited"), "active", "<x/>"), 481);
     assert_eq!(bodies(&bench), ["<two/>", ""]);
+}
+
+/// A NOTIFY about waiting messages that nobody has subscribed to.
+fn summary(notifier: &mut Caller) -> Request {
+    let mut request = notifier.request("NOTIFY", None);
+    request.headers.push("Event", "message-summary");
+    request.headers.set("Content-Type", "application/simple-message-summary");
+    request.body = b"Messages-Waiting: yes\r\nVoice-Message: 2/1\r\n".to_vec();
+    request
+}
+
+fn summaries(bench: &Bench) -> Vec<String> {
+    let of = |event: &Event| match event {
+        Event::MessageSummary(body) => Some(body.clone()),
+        _ => None,
+    };
+    bench.events.iter().filter_map(of).collect()
+}
+
+/// Connected; the REGISTER is not answered yet, if there is one.
+fn with_mailbox(message_summary: bool, register: bool) -> (Bench, Option<Request>) {
+    let mut bench = Bench::new(PhoneConfig { message_summary, register, ..config() });
+    bench.connect();
+    let request = register.then(|| bench.take_request("REGISTER"));
+    (bench, request)
+}
+
+#[test]
+fn a_message_summary_that_nobody_asked_for_is_taken_by_who_wants_it_and_is_registered() {
+    let (mut bench, request) = with_mailbox(true, true);
+    let request = request.unwrap();
+    let mut server = Caller::new("mwi");
+    assert_eq!(status_of(&mut bench, &summary(&mut server)), 481, "not registered yet");
+    let mut registered = answer(&request, 200, "registrar");
+    registered.headers.push("Contact", format!("{};expires=600", request.headers.get("Contact").unwrap()));
+    bench.reply(&registered);
+    let mut first = summary(&mut server);
+    assert_eq!(status_of(&mut bench, &first), 200);
+    // To the Contact as well as to the name.
+    let contact = NameAddr::parse(request.headers.get("Contact").unwrap()).unwrap();
+    first = summary(&mut server);
+    first.uri = contact.uri;
+    assert_eq!(status_of(&mut bench, &first), 200);
+    // Repeated, it is answered again, and told once.
+    assert_eq!(status_of(&mut bench, &first), 200);
+    assert_eq!(summaries(&bench), ["Messages-Waiting: yes\r\nVoice-Message: 2/1\r\n"; 2]);
+
+    let mut wrong = |change: &dyn Fn(&mut Request)| {
+        let mut request = summary(&mut server);
+        change(&mut request);
+        status_of(&mut bench, &request)
+    };
+    assert_eq!(wrong(&|request| request.uri = "sip:carol@alice.invalid".into()), 481);
+    assert_eq!(wrong(&|request| request.headers.set("Event", "dialog")), 481);
+    assert_eq!(wrong(&|request| request.headers.set("Event", "message-summary;id=7")), 481);
+    assert_eq!(wrong(&|request| request.headers.set("Content-Type", "text/plain")), 481);
+    assert_eq!(wrong(&|request| request.headers.set("To", "<sip:alice@example.com>;tag=x")), 481);
+    assert_eq!(wrong(&|request| request.headers.set("Require", "teleportation")), 420);
+    assert_eq!(wrong(&|request| request.body = vec![b'x'; 4096]), 200);
+    assert_eq!(wrong(&|request| request.body = vec![b'x'; 4097]), 481);
+    assert_eq!(summaries(&bench).len(), 3);
+}
+
+#[test]
+fn a_message_summary_that_nobody_asked_for_is_refused_by_default() {
+    let (mut bench, request) = with_mailbox(false, true);
+    let request = request.unwrap();
+    bench.reply(&answer(&request, 200, "registrar"));
+    assert_eq!(status_of(&mut bench, &summary(&mut Caller::new("mwi"))), 481);
+    // Nor by who has no registration that a server could mean.
+    let (mut unregistered, _) = with_mailbox(true, false);
+    assert_eq!(status_of(&mut unregistered, &summary(&mut Caller::new("mwi"))), 481);
+    assert!(summaries(&bench).is_empty() && summaries(&unregistered).is_empty());
 }
 
 #[test]

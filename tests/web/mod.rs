@@ -55,6 +55,15 @@ extern "C" {
     #[wasm_bindgen(method)]
     pub fn restore(this: &Watch);
 
+    /// What is sent over WebSockets while it is there.
+    pub type Wire;
+    #[wasm_bindgen(constructor)]
+    pub fn new() -> Wire;
+    #[wasm_bindgen(method)]
+    pub fn holds(this: &Wire, text: &str) -> bool;
+    #[wasm_bindgen(method)]
+    pub fn restore(this: &Wire);
+
     pub type Uncaught;
     #[wasm_bindgen(constructor)]
     pub fn new() -> Uncaught;
@@ -77,6 +86,24 @@ extern "C" {
     pub fn disconnect(this: &Phone) -> Promise;
     #[wasm_bindgen(method)]
     pub fn dial(this: &Phone, destination: &JsValue, options: &JsValue) -> Promise;
+    #[wasm_bindgen(method, js_name = sendMessage)]
+    pub fn send_message(this: &Phone, target: &JsValue, body: &JsValue, options: &JsValue) -> Promise;
+    #[wasm_bindgen(method, js_name = sendOptions)]
+    pub fn send_options(this: &Phone, target: &JsValue) -> Promise;
+    #[wasm_bindgen(method, catch)]
+    pub fn subscribe(
+        this: &Phone,
+        target: &JsValue,
+        event: &JsValue,
+        options: &JsValue,
+    ) -> Result<Subscription, JsValue>;
+    #[wasm_bindgen(method, catch)]
+    pub fn publish(
+        this: &Phone,
+        event: &JsValue,
+        body: &JsValue,
+        options: &JsValue,
+    ) -> Result<Subscription, JsValue>;
     #[wasm_bindgen(method)]
     pub fn reset(this: &Phone);
     #[wasm_bindgen(method, catch, js_name = strategyReason)]
@@ -126,6 +153,8 @@ extern "C" {
     pub fn started_at(this: &Call) -> Option<f64>;
     #[wasm_bindgen(method, getter, js_name = endReason)]
     pub fn end_reason(this: &Call) -> JsValue;
+    #[wasm_bindgen(method, getter)]
+    pub fn headers(this: &Call) -> JsValue;
     #[wasm_bindgen(method)]
     pub fn answer(this: &Call) -> Promise;
     #[wasm_bindgen(method, js_name = answer)]
@@ -139,6 +168,12 @@ extern "C" {
     #[wasm_bindgen(method)]
     pub fn hold(this: &Call) -> Promise;
     #[wasm_bindgen(method)]
+    pub fn unhold(this: &Call) -> Promise;
+    #[wasm_bindgen(method, getter, js_name = localHold)]
+    pub fn local_hold(this: &Call) -> bool;
+    #[wasm_bindgen(method)]
+    pub fn transfer(this: &Call, target: &JsValue) -> Promise;
+    #[wasm_bindgen(method)]
     pub fn mute(this: &Call);
     #[wasm_bindgen(method)]
     pub fn unmute(this: &Call);
@@ -150,6 +185,20 @@ extern "C" {
     pub fn on(this: &Call, kind: &str, listener: &JsValue) -> Result<Function, JsValue>;
     #[wasm_bindgen(method)]
     pub fn free(this: &Call);
+
+    /// `Subscription`, which is a publication too, from JavaScript's side.
+    #[derive(Clone)]
+    pub type Subscription;
+    #[wasm_bindgen(method, getter)]
+    pub fn state(this: &Subscription) -> String;
+    #[wasm_bindgen(method, catch)]
+    pub fn on(this: &Subscription, kind: &str, listener: &JsValue) -> Result<Function, JsValue>;
+    #[wasm_bindgen(method, catch)]
+    pub fn update(this: &Subscription, body: &JsValue) -> Result<(), JsValue>;
+    #[wasm_bindgen(method)]
+    pub fn unsubscribe(this: &Subscription) -> Promise;
+    #[wasm_bindgen(method)]
+    pub fn free(this: &Subscription);
 }
 
 /// How long a test waits for what must happen.
@@ -247,6 +296,12 @@ impl Events {
         events
     }
 
+    pub fn of_subscription(subscription: &Subscription, kind: &str) -> Self {
+        let events = Self::default();
+        subscription.on(kind, &events.listener()).unwrap();
+        events
+    }
+
     pub fn listener(&self) -> JsValue {
         let events = self.0.clone();
         function(move |event, _| events.borrow_mut().push(event))
@@ -337,6 +392,12 @@ pub async fn failed(dial: Promise) -> JsValue {
     assert_eq!(get(&result, "success"), JsValue::FALSE);
     assert!(get(&result, "call").is_undefined());
     get(&result, "error")
+}
+
+/// Calls a function that an event brought; returns its promise.
+pub fn invoke(object: &JsValue, name: &str, argument: &JsValue) -> Promise {
+    let function: Function = get(object, name).unchecked_into();
+    function.call1(&JsValue::UNDEFINED, argument).unwrap().unchecked_into()
 }
 
 /// The stages that a dial has reached, with its call.

@@ -202,6 +202,29 @@ export class Watch {
   }
 }
 
+/** Keeps what goes out over WebSockets. */
+export class Wire {
+  constructor() {
+    this.sent = [];
+    const { sent } = this;
+    const decoder = new TextDecoder();
+    this.send = WebSocket.prototype.send;
+    const { send } = this;
+    WebSocket.prototype.send = function (data) {
+      sent.push(typeof data === 'string' ? data : decoder.decode(data));
+      return send.call(this, data);
+    };
+  }
+
+  holds(text) {
+    return this.sent.some((message) => message.includes(text));
+  }
+
+  restore() {
+    WebSocket.prototype.send = this.send;
+  }
+}
+
 /** Catches what reaches the page as an uncaught error. */
 export class Uncaught {
   constructor() {

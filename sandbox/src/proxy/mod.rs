@@ -70,6 +70,10 @@ macro_rules! here {
 
 /// A message to this user clears the mailbox of its sender.
 const MAILBOX: &str = "mailbox";
+/// Who has moved: calls to it are redirected (302) to the echo, or else to the number that is busy.
+const MOVED: &str = "moved";
+/// Who is away for a while: calls to it get 480 with Retry-After, and a Reason from the telephone network.
+const AWAY: &str = "away";
 
 const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, INFO, MESSAGE, REFER, NOTIFY, SUBSCRIBE, PUBLISH, UPDATE, PRACK";
 
@@ -284,6 +288,19 @@ impl Proxy {
                 self.send_all(sends);
             }
             Method::Publish => self.refuse(conn, request, 403, None),
+            Method::Invite if callee == MOVED => {
+                let mut response = request.response(302, None);
+                for (number, q) in [("602", "0.5"), ("600", "1")] {
+                    response.headers.push("Contact", format!("<{}>;q={q}", self.domain.aor(number)));
+                }
+                self.respond(conn, response);
+            }
+            Method::Invite if callee == AWAY => {
+                let mut response = request.response(480, None);
+                response.headers.push("Retry-After", "120 (at lunch)");
+                response.headers.push("Reason", "Q.850;cause=19;text=\"No answer from the user\"");
+                self.respond(conn, response);
+            }
             // A message to the mailbox: all has been heard.
             Method::Message if callee == MAILBOX => {
                 self.refuse(conn, request, 200, None);

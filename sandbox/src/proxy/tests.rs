@@ -717,6 +717,32 @@ fn service_numbers_need_no_password_and_no_registration() {
 }
 
 #[test]
+fn who_has_moved_is_to_be_called_elsewhere() {
+    let mut net = Net::new();
+    let a = net.open(1);
+    net.register(a, "alice");
+    net.invite(a, "alice", "moved");
+    let moved = net.response_for(a);
+    assert_eq!(moved.status, 302);
+    assert_eq!(
+        moved.headers.values("Contact"),
+        ["<sip:602@sandbox.test>;q=0.5", "<sip:600@sandbox.test>;q=1"]
+    );
+}
+
+#[test]
+fn who_is_away_says_when_to_try_again_and_why() {
+    let mut net = Net::new();
+    let a = net.open(1);
+    net.register(a, "alice");
+    net.invite(a, "alice", "away");
+    let away = net.response_for(a);
+    assert_eq!(away.status, 480);
+    assert_eq!(away.headers.get("Retry-After"), Some("120 (at lunch)"));
+    assert_eq!(away.headers.get("Reason"), Some("Q.850;cause=19;text=\"No answer from the user\""));
+}
+
+#[test]
 fn refusals() {
     let mut net = Net::new();
     let a = net.open(1);
