@@ -359,3 +359,31 @@ async fn a_subscription_ends_with_its_object_and_with_the_phone() {
     bye(alice).await;
     assert_eq!(mailbox.state(), "terminated");
 }
+
+#[wasm_bindgen_test]
+async fn what_waits_is_told_without_a_subscription_where_that_is_wanted() {
+    const BODY: &str = "Messages-Waiting: yes\r\nVoice-Message: 2/1\r\n";
+    let notify = |branch: &str| {
+        format!(
+            "NOTIFY sip:alice@sandbox.test SIP/2.0\r\nVia: SIP/2.0/WS pbx.invalid;branch=z9hG4bK{branch}\r\n\
+             From: <sip:pbx@sandbox.test>;tag=pbx\r\nTo: <sip:alice@sandbox.test>\r\nCall-ID: {branch}\r\n\
+             CSeq: 1 NOTIFY\r\nContact: <sip:pbx@sandbox.test>\r\nEvent: message-summary\r\n\
+             Subscription-State: active\r\nContent-Type: application/simple-message-summary\r\n\
+             Content-Length: {}\r\n\r\n{BODY}",
+            BODY.len()
+        )
+    };
+    let wire = Wire::new();
+    let alice = registered("alice").await;
+    let summaries = Events::of_phone(&alice, "messageSummary");
+    wire.receive(&notify("refused"));
+    until("a refusal", || wire.holds("SIP/2.0 481")).await;
+    assert_eq!(summaries.len(), 0);
+    alice.configure(&object([("unsolicitedMessageSummary", JsValue::TRUE)])).unwrap();
+    wire.receive(&notify("taken"));
+    until("what waits", || summaries.len() == 1).await;
+    assert_eq!(keys(&summaries.last()), "body");
+    assert_eq!(string(&summaries.last(), "body"), BODY);
+    bye(alice).await;
+    wire.restore();
+}

@@ -62,6 +62,8 @@ extern "C" {
     #[wasm_bindgen(method)]
     pub fn holds(this: &Wire, text: &str) -> bool;
     #[wasm_bindgen(method)]
+    pub fn receive(this: &Wire, text: &str);
+    #[wasm_bindgen(method)]
     pub fn restore(this: &Wire);
 
     pub type Uncaught;

@@ -207,13 +207,20 @@ export class Wire {
   constructor() {
     this.sent = [];
     const { sent } = this;
+    const keep = this;
     const decoder = new TextDecoder();
     this.send = WebSocket.prototype.send;
     const { send } = this;
     WebSocket.prototype.send = function (data) {
+      keep.socket = this;
       sent.push(typeof data === 'string' ? data : decoder.decode(data));
       return send.call(this, data);
     };
+  }
+
+  /** As if the server had sent it over the connection that was used last. */
+  receive(text) {
+    this.socket.dispatchEvent(new MessageEvent('message', { data: text }));
   }
 
   holds(text) {
