@@ -97,8 +97,8 @@ describe(`${PHONES} phones, ${CALLS} calls at once`, { timeout: 30 * 60_000 }, (
           page.page.evaluate(async ([from, to, far, sample]) => {
             globalThis.calls ??= [];
             const dial = async (number) => {
-              const { call, error } = await globalThis.phones.get(number).dial(`sip:crowd${number + far}@sandbox.test`, { timeout: 60_000 });
-              if (error) throw error;
+              const { call, error } = await globalThis.phones.get(number).dial(`sip:crowd${number + far}@sandbox.test`, { timeout: 120_000 });
+              if (error) throw new Error(`the call of ${number}: ${error.code} ${error.message}`);
               if (number >= sample) await call.hold();
               globalThis.calls.push(call);
             };
