@@ -45,7 +45,12 @@ class Waiter {
 }
 
 function makeTimer() {
-  return Atomics.waitAsync ? new Waiter() : new Worker(new URL('./timer.js', import.meta.url));
+  try {
+    if (Atomics.waitAsync) return new Waiter();
+  } catch {
+    // No shared memory here.
+  }
+  return new Worker(new URL('./timer.js', import.meta.url));
 }
 
 /**

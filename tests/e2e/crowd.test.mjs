@@ -97,8 +97,8 @@ describe(`${PHONES} phones, ${CALLS} calls at once`, { timeout: 30 * 60_000 }, (
           page.page.evaluate(async ([from, to, far, sample]) => {
             globalThis.calls ??= [];
             const dial = async (number) => {
-              const { call, error } = await globalThis.phones.get(number).dial(`sip:crowd${number + far}@sandbox.test`, { timeout: 60_000 });
-              if (error) throw error;
+              const { call, error } = await globalThis.phones.get(number).dial(`sip:crowd${number + far}@sandbox.test`, { timeout: 120_000 });
+              if (error) throw new Error(`the call of ${number}: ${error.code} ${error.message}`);
               if (number >= sample) await call.hold();
               globalThis.calls.push(call);
             };
@@ -155,7 +155,9 @@ describe(`${PHONES} phones, ${CALLS} calls at once`, { timeout: 30 * 60_000 }, (
     const at = (share) => took[Math.min(took.length - 1, Math.floor(share * took.length))].toFixed(2);
     say(`${took.length} messages: ${(took.reduce((total, one) => total + one, 0) / took.length).toFixed(2)} ms each, half within ${at(0.5)} ms, 99 % within ${at(0.99)} ms`);
 
-    assert.equal(rounds[1].ended.wasm, rounds[0].ended.wasm, 'the module does not grow with the second round');
+    // What is free lies scattered, so one more page of each module's memory may be needed.
+    const grown = rounds[1].ended.wasm - rounds[0].ended.wasm;
+    assert.ok(grown <= pages.length * 64 * KIB, `the module has grown by ${grown} bytes with the second round`);
     assert.ok(rounds[1].ended.heap - rounds[0].ended.heap < CALLS * 4 * KIB, `the heap does not grow with the second round: ${rounds[0].ended.heap}, ${rounds[1].ended.heap}`);
 
     await everywhere((page) =>
