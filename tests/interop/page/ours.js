@@ -7,13 +7,15 @@ await init();
 let phone;
 
 const party = offer({
-  async register({ server, domain, user, password, registerExpires }) {
+  async register({ server, domain, user, password, registerExpires, mediaGrace, signallingGrace }) {
     phone = new DialStrategy({
       servers: server,
       uri: `sip:${user}@${domain}`,
       credentials: { username: user, password },
       iceServers: [],
       registerExpires,
+      mediaGrace,
+      signallingGrace,
       debug: true,
     });
     phone.on('log', ({ text }) => {

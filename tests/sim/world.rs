@@ -1,0 +1,128 @@
+//! Bad days: the random use of `random_calls` with phones that have to register, while the proxy is restarted, the
+//! registrar forgets, connections are cut or half open, pages freeze, media paths break and microphones are refused.
+//! Once all of that is over, every phone is registered within its bound, both ends of every call agree, and nothing
+//! stays. More seeds: `cargo xtask soak --seeds N`; one of them: `SIM_SEED=n cargo test --test sim world -- --nocapture`.
+
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::bench::{ms, secs};
+use crate::random_calls::{Walk, seeds};
+use wasm_softphone::phone::{CallState, ConnectionState, Input, MediaState};
+
+/// Back-off (8 s at most), a connection and a registration; a half-open one is found within 35 s.
+const BACK_WITHIN: u64 = 60;
+/// A binding that the registrar has lost comes back with the refresh of one that lasts 600 s.
+const REFRESHED_WITHIN: u64 = 600;
+
+type Counts = BTreeMap<&'static str, usize>;
+
+fn fault(walk: &mut Walk, down: &mut Option<usize>, faults: &mut Counts) {
+    let side = walk.below(walk.net.phones.len());
+    let what = match walk.below(30) {
+        0 if down.is_none() => {
+            walk.net.restart();
+            *down = Some(1 + walk.below(6));
+            "proxy restarted"
+        }
+        1 => {
+            walk.net.registered.as_mut().map(|all| all.remove(&side));
+            "binding forgotten"
+        }
+        2 => {
+            walk.net.half_open(side);
+            "half open"
+        }
+        3 => {
+            walk.net.cut(side, down.is_none());
+            "cut"
+        }
+        4 => {
+            let time = [200, 5_000, 40_000][walk.below(3)];
+            walk.net.freeze(side, ms(time));
+            "frozen"
+        }
+        5 => {
+            walk.net.refuses_microphone[side] = true;
+            "microphone refused"
+        }
+        6 | 7 => {
+            let up: Vec<_> = walk.net.phones[side].phone.calls();
+            let Some(call) = up.iter().find(|info| info.state == CallState::Active) else { return };
+            let state = if walk.below(2) == 0 { MediaState::Disconnected } else { MediaState::Failed };
+            walk.net.at(side, |bench| bench.input(Input::MediaState { call: call.id, state }));
+            "path broken"
+        }
+        _ => return,
+    };
+    walk.history.push(format!("{:?} {side}: {what}", walk.net.now));
+    *faults.entry(what).or_default() += 1;
+}
+
+fn day(seed: u64, faults: &mut Counts, calls: &mut Counts) {
+    let mut walk = Walk::with(seed, |_, config| config.register = true);
+    walk.net.registered = Some(BTreeSet::new());
+    walk.net.run(secs(2));
+    let mut down = None;
+    for _ in 0..50 {
+        fault(&mut walk, &mut down, faults);
+        // The server comes back some steps later.
+        down = match down {
+            Some(0) => {
+                walk.net.phones.iter_mut().for_each(|bench| bench.reachable = true);
+                None
+            }
+            other => other.map(|steps| steps - 1),
+        };
+        walk.step(false);
+    }
+    walk.net.heal();
+    walk.net.run(secs(BACK_WITHIN));
+    for (side, bench) in walk.net.phones.iter().enumerate() {
+        if bench.phone.connection() != ConnectionState::Connected {
+            walk.fail(seed, &format!("{side} is {:?}", bench.phone.connection()));
+        }
+    }
+    walk.net.run(secs(REFRESHED_WITHIN));
+    let away = (0..walk.net.phones.len()).find(|side| !walk.net.registered.as_ref().unwrap().contains(side));
+    if let Some(side) = away {
+        walk.fail(seed, &format!("{side} is not registered again"));
+    }
+    for (side, bench) in walk.net.phones.iter().enumerate() {
+        for info in bench.phone.calls() {
+            *calls.entry("up at the end").or_default() += 1;
+            if !matches!(info.state, CallState::Active | CallState::Ended) {
+                walk.fail(seed, &format!("{side}: stuck: {info:?}"));
+            }
+        }
+        *calls.entry("ended").or_default() +=
+            bench.events.iter().filter(|event| matches!(event, wasm_softphone::phone::Event::Ended(..))).count();
+    }
+    walk.check_agreement(seed);
+    walk.check_end(seed);
+    if let Some(leak) = walk.net.leaks.first() {
+        walk.fail(seed, &format!("audible while held: {leak}"));
+    }
+}
+
+#[test]
+fn after_a_bad_day_all_are_registered_agree_and_nothing_stays() {
+    let (mut faults, mut calls) = (Counts::new(), Counts::new());
+    let count = seeds(400);
+    for seed in 20_000..20_000 + count {
+        day(seed, &mut faults, &mut calls);
+    }
+    println!("{count} seeds; faults: {faults:?}; calls: {calls:?}");
+    assert_eq!(faults.len(), 7, "{faults:?}");
+    assert!(calls.contains_key("up at the end") && calls.contains_key("ended"), "{calls:?}");
+}
+
+/// Plays one seed and shows its messages.
+#[test]
+fn replay() {
+    if let Some(seed) = std::env::var("SIM_SEED").ok().and_then(|value| value.parse().ok()) {
+        day(seed, &mut Counts::new(), &mut Counts::new());
+    }
+}
