@@ -2,11 +2,13 @@
 //! (RFC 3261, section 16). And a model of each phone's media half, which knows what could be heard.
 
 use core::time::Duration;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::bench::{ANSWER, Bench, Media, OFFER, config, line, ms};
 use wasm_softphone::entropy::{SeededEntropy, below};
-use wasm_softphone::phone::{CallId, Input, MediaCommand, MediaSeq, MediaState, MediaValue, PhoneConfig};
+use wasm_softphone::phone::{
+    CallId, Hint, Input, MediaCommand, MediaError, MediaSeq, MediaState, MediaValue, PhoneConfig, SocketId,
+};
 use wasm_softphone::sip::header::NameAddr;
 use wasm_softphone::sip::message::{Message, Method, Request, Response};
 use wasm_softphone::sip::sdp::{self, Direction};
@@ -91,6 +93,8 @@ struct Context {
     branches: Vec<Branch>,
     answered: bool,
     cancelled: bool,
+    /// Before the proxy was restarted.
+    forgotten: bool,
 }
 
 /// Messages between one phone and the proxy.
@@ -98,6 +102,10 @@ struct Link {
     up: VecDeque<(Instant, Message)>,
     down: VecDeque<(Instant, Message)>,
     delay: Duration,
+    /// The connection that swallows everything and does not close.
+    half_open: Option<SocketId>,
+    /// The page is frozen until then.
+    frozen: Option<Instant>,
 }
 
 pub struct Net {
@@ -123,6 +131,10 @@ pub struct Net {
     pub leaks: Vec<String>,
     /// Print each message.
     pub shows: bool,
+    /// Who is registered, where phones have to be.
+    pub registered: Option<BTreeSet<usize>>,
+    /// The next offer or answer of these phones fails: the user refuses the microphone.
+    pub refuses_microphone: Vec<bool>,
 }
 
 pub fn settings(side: usize) -> PhoneConfig {
@@ -157,7 +169,13 @@ impl Net {
         Self {
             now: phones[0].now,
             links: (0..count)
-                .map(|_| Link { up: VecDeque::new(), down: VecDeque::new(), delay: ms(10) })
+                .map(|_| Link {
+                    up: VecDeque::new(),
+                    down: VecDeque::new(),
+                    delay: ms(10),
+                    half_open: None,
+                    frozen: None,
+                })
                 .collect(),
             bindings: (0..count).map(|side| (USERS[side].to_owned(), vec![side])).collect(),
             hosts: BTreeMap::new(),
@@ -171,6 +189,8 @@ impl Net {
             challenge: false,
             leaks: Vec::new(),
             shows: std::env::var("SIM_SEED").is_ok(),
+            registered: None,
+            refuses_microphone: vec![false; count],
             phones,
         }
     }
@@ -207,6 +227,12 @@ impl Net {
 
     fn do_job(&mut self, side: usize, call: CallId, seq: MediaSeq, command: &MediaCommand) {
         let Some(model) = self.media[side].get_mut(&call).filter(|model| !model.closed) else { return };
+        let opens = matches!(command, MediaCommand::CreateOffer | MediaCommand::CreateAnswer { .. });
+        if opens && core::mem::take(&mut self.refuses_microphone[side]) {
+            self.phones[side].input(Input::MediaDone { call, seq, result: Err(MediaError::Denied) });
+            self.look(side);
+            return;
+        }
         let mut values = vec![MediaValue::Gathering];
         let mut connected = false;
         match command {
@@ -256,6 +282,13 @@ impl Net {
 
     /// Takes what a phone has put out, and checks that what is held is not audible.
     pub fn look(&mut self, side: usize) {
+        if let Some(dead) = self.links[side].half_open
+            && self.phones[side].socket != Some(dead)
+        {
+            // It was given up.
+            self.links[side].half_open = None;
+            self.phones[side].answers_crlf = true;
+        }
         self.take_jobs(side);
         for message in core::mem::take(&mut self.phones[side].sent) {
             self.log.push(format!("{} {}", NAMES[side], line(&message)));
@@ -264,7 +297,9 @@ impl Net {
             }
             self.trace.push((side, message.clone()));
             let at = self.arrival(side, true);
-            self.links[side].up.push_back((at, message));
+            if self.links[side].half_open.is_none() {
+                self.links[side].up.push_back((at, message));
+            }
         }
         for info in self.phones[side].phone.calls() {
             let Some(model) = self.media[side].get(&info.id) else { continue };
@@ -289,7 +324,9 @@ impl Net {
 
     fn deliver(&mut self, side: usize, message: Message) {
         let at = self.arrival(side, false);
-        self.links[side].down.push_back((at, message));
+        if self.links[side].half_open.is_none() {
+            self.links[side].down.push_back((at, message));
+        }
     }
 
     fn is_up(&self, side: usize) -> bool {
@@ -332,10 +369,9 @@ impl Net {
 
     fn on_request(&mut self, from: usize, mut request: Request) {
         let branch = |request: &Request| request.headers.get("Via").map(str::to_owned);
-        let known = self
-            .contexts
-            .iter()
-            .position(|context| context.from == from && branch(&context.request) == branch(&request));
+        let known = self.contexts.iter().position(|context| {
+            !context.forgotten && context.from == from && branch(&context.request) == branch(&request)
+        });
         match request.method {
             Method::Register => {
                 if self.challenge && request.headers.get("Authorization").is_none() {
@@ -346,6 +382,15 @@ impl Net {
                 response.set_to_tag("registrar");
                 if let Some(contact) = request.headers.get("Contact").filter(|contact| *contact != "*") {
                     response.headers.push("Contact", format!("{contact};expires=600"));
+                }
+                let leaves = request.headers.get("Expires").is_some_and(|expires| expires.trim() == "0")
+                    || request.headers.get("Contact").is_some_and(|contact| contact.ends_with(";expires=0"));
+                if let Some(registered) = &mut self.registered {
+                    if leaves {
+                        registered.remove(&from)
+                    } else {
+                        registered.insert(from)
+                    };
                 }
                 self.own_response(from, response);
                 return;
@@ -379,6 +424,7 @@ impl Net {
                 branches: Vec::new(),
                 answered: true,
                 cancelled: false,
+                forgotten: false,
             });
             return;
         }
@@ -391,7 +437,8 @@ impl Net {
             }
             None => Vec::new(),
         };
-        targets.retain(|target| *target != from);
+        let registered = self.registered.as_ref().filter(|_| !in_dialog);
+        targets.retain(|target| *target != from && registered.is_none_or(|all| all.contains(target)));
         let known_target = !targets.is_empty();
         targets.retain(|target| self.is_up(*target));
         if request.method != Method::Invite {
@@ -418,6 +465,7 @@ impl Net {
                 branches: Vec::new(),
                 answered: true,
                 cancelled: false,
+                forgotten: false,
             });
             return;
         }
@@ -437,7 +485,14 @@ impl Net {
             self.deliver(phone, Message::Request(forwarded.clone()));
             branches.push(Branch { phone, request: forwarded, status: 0, response: None });
         }
-        self.contexts.push(Context { from, request, branches, answered: false, cancelled: false });
+        self.contexts.push(Context {
+            from,
+            request,
+            branches,
+            answered: false,
+            cancelled: false,
+            forgotten: false,
+        });
     }
 
     /// CANCEL to the branches without a final response (RFC 3261, section 16.10).
@@ -482,6 +537,9 @@ impl Net {
     fn on_branch(&mut self, phone: usize, number: usize, fork: usize, response: Response) {
         let status = response.status;
         let context = &mut self.contexts[number];
+        if context.forgotten {
+            return;
+        }
         let to = context.from;
         let invite = context.request.method == Method::Invite;
         let branch = &mut context.branches[fork];
@@ -577,6 +635,58 @@ impl Net {
         }
     }
 
+    // ---- what goes wrong
+
+    /// The proxy and registrar loses everything that it knew, and every connection.
+    pub fn restart(&mut self) {
+        for context in &mut self.contexts {
+            context.forgotten = true;
+        }
+        self.hosts.clear();
+        if let Some(registered) = &mut self.registered {
+            registered.clear();
+        }
+        for side in 0..self.phones.len() {
+            self.cut(side, false);
+        }
+    }
+
+    /// The connection of a phone swallows everything from now on, and neither side is told.
+    pub fn half_open(&mut self, side: usize) {
+        self.links[side].half_open = self.phones[side].socket;
+        self.phones[side].answers_crlf = self.links[side].half_open.is_none();
+        self.links[side].up.clear();
+        self.links[side].down.clear();
+    }
+
+    /// The page does nothing for so long; what comes waits.
+    pub fn freeze(&mut self, side: usize, time: Duration) {
+        self.links[side].frozen = Some(self.now + time);
+    }
+
+    /// Everything works again. Pages thaw, dead connections are still to be found.
+    pub fn heal(&mut self) {
+        for side in 0..self.phones.len() {
+            self.refuses_microphone[side] = false;
+            self.phones[side].reachable = true;
+            if self.links[side].frozen.is_some() {
+                self.links[side].frozen = Some(self.now);
+            }
+        }
+    }
+
+    fn is_frozen(&self, side: usize) -> bool {
+        self.links[side].frozen.is_some()
+    }
+
+    fn thaw(&mut self, side: usize) {
+        if self.links[side].frozen.is_some_and(|until| until <= self.now) {
+            self.links[side].frozen = None;
+            self.phones[side].input(Input::Hint(Hint::Woken));
+            self.look(side);
+        }
+    }
+
     pub fn delay(&mut self, side: usize, delay: Duration) {
         self.links[side].delay = delay;
     }
@@ -592,20 +702,28 @@ impl Net {
         for side in 0..self.phones.len() {
             self.look(side);
         }
+        // A page that is frozen takes nothing.
         let messages = self
             .links
             .iter()
-            .flat_map(|link| [link.up.front(), link.down.front()])
+            .flat_map(|link| [link.up.front(), link.down.front().filter(|_| link.frozen.is_none())])
             .flatten()
             .map(|(at, _)| *at);
-        let timers = self.phones.iter().filter_map(|bench| bench.phone.poll_timeout().map(|(at, _)| at));
-        let jobs = self.jobs.iter().map(|job| job.0);
-        let Some(next) = messages.chain(timers).chain(jobs).min().filter(|at| *at <= end) else {
+        let timers = self.phones.iter().zip(&self.links).filter(|(_, link)| link.frozen.is_none());
+        let timers = timers.filter_map(|(bench, _)| bench.phone.poll_timeout().map(|(at, _)| at));
+        let jobs = self.jobs.iter().filter(|job| self.links[job.1].frozen.is_none()).map(|job| job.0);
+        let thaws = self.links.iter().filter_map(|link| link.frozen);
+        let Some(next) = messages.chain(timers).chain(jobs).chain(thaws).min().filter(|at| *at <= end) else {
             self.set_now(end);
             return false;
         };
         self.set_now(self.now.max(next));
-        while let Some(at) = self.jobs.iter().position(|job| job.0 <= self.now) {
+        for side in 0..self.phones.len() {
+            self.thaw(side);
+        }
+        while let Some(at) =
+            self.jobs.iter().position(|job| job.0 <= self.now && self.links[job.1].frozen.is_none())
+        {
             let (_, side, call, seq, command) = self.jobs.remove(at);
             self.do_job(side, call, seq, &command);
         }
@@ -613,6 +731,9 @@ impl Net {
             while self.links[side].up.front().is_some_and(|(at, _)| *at <= self.now) {
                 let (_, message) = self.links[side].up.pop_front().unwrap();
                 self.on_message(side, message);
+            }
+            if self.is_frozen(side) {
+                continue;
             }
             while self.links[side].down.front().is_some_and(|(at, _)| *at <= self.now) {
                 let (_, message) = self.links[side].down.pop_front().unwrap();

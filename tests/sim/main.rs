@@ -53,3 +53,4 @@ mod subscription;
 mod tables;
 mod torture;
 mod transfer;
+mod world;

@@ -128,6 +128,18 @@ fn a_peer_that_is_not_back_yet_is_told_again() {
     assert_eq!(states(&bench, call), [CallState::Reconnecting, CallState::Active]);
 }
 
+/// Our BYE went into a connection of the other side that was dead. It comes back, and asks.
+#[test]
+fn who_has_hung_up_says_so_when_asked() {
+    let (mut bench, call, mut caller) = talking(config(), true);
+    bench.hangup(call);
+    bench.take_request("BYE");
+    send(&mut bench, &caller.request("UPDATE", None));
+    bench.take_response(481);
+    send(&mut bench, &caller.request("INVITE", Some(OFFER)));
+    bench.take_response(481);
+}
+
 /// The hold that was under way is made again once the other side is reached, by an UPDATE that says nothing of it.
 #[test]
 fn a_hold_that_a_proxy_refused_meanwhile_is_made_afterwards() {
