@@ -61,7 +61,19 @@ fn fault(walk: &mut Walk, down: &mut Option<usize>, faults: &mut Counts) {
     *faults.entry(what).or_default() += 1;
 }
 
+/// Says which seed it was, whatever panics.
+struct Named(u64);
+
+impl Drop for Named {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            println!("it was seed {}", self.0);
+        }
+    }
+}
+
 fn day(seed: u64, faults: &mut Counts, calls: &mut Counts) {
+    let _named = Named(seed);
     let mut walk = Walk::with(seed, |_, config| config.register = true);
     walk.net.registered = Some(BTreeSet::new());
     walk.net.run(secs(2));
