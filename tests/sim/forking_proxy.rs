@@ -612,6 +612,11 @@ impl Net {
         if !self.is_up(side) {
             return;
         }
+        // What is due comes before the loss is known.
+        self.phones[side].input(Input::Timer);
+        if !self.is_up(side) {
+            return;
+        }
         self.links[side].up.clear();
         self.links[side].down.clear();
         self.phones[side].cut();

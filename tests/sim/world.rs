@@ -61,6 +61,21 @@ fn fault(walk: &mut Walk, down: &mut Option<usize>, faults: &mut Counts) {
     *faults.entry(what).or_default() += 1;
 }
 
+/// Where the other end of a call is gone, its browser has closed the path: a BYE may have been lost more often than
+/// it is repeated.
+fn paths_end(walk: &mut Walk) {
+    for side in 0..walk.net.phones.len() {
+        for info in walk.net.phones[side].phone.calls() {
+            let others = walk.net.phones.iter().enumerate().filter(|(other, _)| *other != side);
+            let mut others = others.flat_map(|(_, bench)| bench.phone.calls());
+            if info.state != CallState::Ended && !others.any(|other| other.sip_call_id == info.sip_call_id) {
+                let broken = Input::MediaState { call: info.id, state: MediaState::Failed };
+                walk.net.at(side, |bench| bench.input(broken));
+            }
+        }
+    }
+}
+
 /// Says which seed it was, whatever panics.
 struct Named(u64);
 
@@ -97,6 +112,7 @@ fn day(seed: u64, faults: &mut Counts, calls: &mut Counts) {
             walk.fail(seed, &format!("{side} is {:?}", bench.phone.connection()));
         }
     }
+    paths_end(&mut walk);
     walk.net.run(secs(REFRESHED_WITHIN));
     let away = (0..walk.net.phones.len()).find(|side| !walk.net.registered.as_ref().unwrap().contains(side));
     if let Some(side) = away {
