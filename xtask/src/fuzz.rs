@@ -14,7 +14,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use clap::ValueEnum;
 
 use crate::{
-    process::{Outcome, Task},
+    process::{Outcome, Task, tail},
     report::Counts,
     workspace,
 };
@@ -123,7 +123,7 @@ fn fuzz(programs: &Path, target: Target, time: Duration, seed: Option<u32>) -> R
         .arg(target.found()?)
         .arg(corpus)
         .deadline(time + Duration::from_secs(300))
-        .show()
+        .quietly()
 }
 
 /// What libFuzzer says at its end.
@@ -145,6 +145,9 @@ fn run(targets: &[Target], time: Duration, seed: Option<u32>) -> Result<Vec<(Tar
     for &target in targets {
         let started = Instant::now();
         let outcome = fuzz(&programs, target, time, seed)?;
+        if !outcome.success {
+            eprintln!("{}", tail(&outcome.text, 60));
+        }
         println!(
             "fuzz {}: {}, {} inputs in {} s, {} places reached",
             target.name(),

@@ -55,7 +55,7 @@ enum Command {
     /// Feed the fuzz targets of fuzz/ with bytes; what breaks one is kept in fuzz/artifacts
     Fuzz {
         /// For each target
-        #[arg(long, default_value_t = 1)]
+        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
         minutes: u64,
         /// Put what reached something new into the corpus, and take out what reaches nothing of its own
         #[arg(long)]

@@ -355,6 +355,15 @@ impl Task {
         })
     }
 
+    /// Runs it with its output in the transcript alone, of which there may be thousands of lines, and hands it back.
+    pub(crate) fn quietly(&self) -> Result<Outcome> {
+        eprintln!("$ {}", self.shown());
+        self.watch(|line| {
+            let (Line::Out(line) | Line::Err(line)) = line;
+            record(line);
+        })
+    }
+
     /// Runs it with its output shown; anything but success is an error.
     pub(crate) fn run(&self) -> Result<()> {
         let outcome = self.show()?;
