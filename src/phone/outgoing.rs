@@ -175,6 +175,8 @@ impl Phone {
         }
         self.tell_referrer(id, response.status);
         let Some(call) = self.calls.get_mut(&id) else { return };
+        // Somebody is reached: what is said from now on is not for an outage.
+        call.interrupted = false;
         let state = call.state;
         let sdp = response_sdp(response);
         let speaks = sdp.is_some();

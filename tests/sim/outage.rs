@@ -181,6 +181,19 @@ fn who_rang_before_is_asked_for_again_until_back() {
     }
 }
 
+/// It rings again, and nobody answers: that is the end.
+#[test]
+fn who_rings_again_and_does_not_answer_is_not_asked_for() {
+    let mut bench = Bench::online();
+    let (call, _) = calling(&mut bench);
+    bench.cut();
+    let again = bench.take_request("INVITE");
+    bench.reply(&answer(&again, 180, "b"));
+    bench.reply(&answer(&again, 408, "b"));
+    assert_eq!(bench.lines(), ["ACK"]);
+    assert_eq!(bench.end_of(call).unwrap().sip_status, Some(408));
+}
+
 /// It does not come back; or it is given up while nobody is asked.
 #[test]
 fn who_rang_before_is_not_asked_for_for_ever() {
