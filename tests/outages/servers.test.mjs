@@ -286,7 +286,8 @@ describe('outages', { timeout: 840_000 }, () => {
       await network.killRegistrar();
       await network.startRegistrar();
       const returned = Date.now();
-      const time = await registered(us, returned, REGISTERED_WITHIN);
+      // Nearly 5 s have been seen each time: the first try fails at once, the server being away.
+      const time = await registered(us, returned, 2 * REGISTERED_WITHIN);
       table.add('server killed while registering', NAMES.ours, { registered: time });
       assert.notEqual(time, null, await note(us, begun));
     });
