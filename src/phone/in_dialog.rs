@@ -24,7 +24,13 @@ impl Phone {
             self.respond(tx, 500);
             return;
         }
+        // With our BYE the dialog is over (RFC 3261, section 15.1.1). It may never have arrived, and whoever was away asks by
+        // one of these whether the call is still there.
+        let over = call.phase == Phase::Terminating && call.dialog.is_some();
         match &request.method {
+            Method::Invite | Method::Update | Method::Options | Method::Info if over => {
+                self.respond_in_dialog(id, tx, 481, None);
+            }
             Method::Bye if self.fork_left(id, tx, &from_tag) => {}
             Method::Bye => {
                 self.learn_reason(id, &request.headers);

@@ -442,10 +442,7 @@ impl Phone {
             if let Some(dialog) = call.dialog_to(&tag) {
                 dialog.refresh_target(&request.headers);
             }
-            // With our BYE the dialog is over (RFC 3261, section 15.1.1): it may never have arrived, and whoever was away
-            // asks by this whether the call is still there.
-            let status = if call.phase == Phase::Terminating && call.dialog.is_some() { 481 } else { 200 };
-            self.respond_in_dialog(id, tx, status, None);
+            self.respond_in_dialog(id, tx, 200, None);
             return;
         }
         let offered = call.pending_ok.as_ref().is_some_and(|ok| ok.offered)

@@ -134,10 +134,10 @@ fn who_has_hung_up_says_so_when_asked() {
     let (mut bench, call, mut caller) = talking(config(), true);
     bench.hangup(call);
     bench.take_request("BYE");
-    send(&mut bench, &caller.request("UPDATE", None));
-    bench.take_response(481);
-    send(&mut bench, &caller.request("INVITE", Some(OFFER)));
-    bench.take_response(481);
+    for (method, body) in [("UPDATE", None), ("OPTIONS", None), ("INFO", None), ("INVITE", Some(OFFER))] {
+        send(&mut bench, &caller.request(method, body));
+        bench.take_response(481);
+    }
 }
 
 /// The hold that was under way is made again once the other side is reached, by an UPDATE that says nothing of it.

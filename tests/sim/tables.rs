@@ -249,8 +249,8 @@ const OUTGOING_TABLE: &str = "
 487 | 3261 9.1 | ->connecting | ACK>ended | ACK>ended | ACK>ended | ACK>ended | ->connecting | ->active | ->ended
 603 | 3261 13.2.2.3 | ->connecting | ACK>ended | ACK>ended | ACK>ended | ACK>ended | ->connecting | ->active | ->ended
 BYE | 3261 15.1.2 | 481>connecting | 481>connecting | 200>ringing | 200>ringing | 200>ended | 200>ended | 200>ended | 200>ended
-INFO | 6086 4.2.2 | 481>connecting | 481>connecting | 200>ringing | 200>early | 200>ended | 200>connecting | 200>active | 200>ended
-OPTIONS | 3261 11.2 | 200>connecting | 481>connecting | 200>ringing | 200>early | 200>ended | 200>connecting | 200>active | 200>ended
+INFO | 6086 4.2.2 | 481>connecting | 481>connecting | 200>ringing | 200>early | 200>ended | 200>connecting | 200>active | 481>ended
+OPTIONS | 3261 11.2 | 200>connecting | 481>connecting | 200>ringing | 200>early | 200>ended | 200>connecting | 200>active | 481>ended
 UPDATE | 3311 5.2 | 481>connecting | 481>connecting | 200>ringing | 200>early | 200>ended | 200>connecting | 200>active | 481>ended
 PRACK | 3262 3 | 481>connecting | 481>connecting | 405>ringing 481>ringing | 405>early 481>early | 405>ended 481>ended | 405>connecting 481>connecting | 405>active 481>active | 405>ended 481>ended
 REFER | 3515 2.4.2 | 403>connecting | 481>connecting | 481>ringing | 481>early | 481>ended | 491>connecting | 202+NOTIFY>active | 481>ended
@@ -282,8 +282,8 @@ const INCOMING_TABLE: &str = "
 487 | 3261 9.1 | ->ringing | ->connecting | ->connecting | ->active | ->ended
 603 | 3261 13.2.2.3 | ->ringing | ->connecting | ->connecting | ->active | ->ended
 BYE | 3261 15.1.2 | 200+487>ended | 200+487>ended | 200>ended | 200>ended | 200>ended
-INFO | 6086 4.2.2 | 200>ringing | 200>connecting | 200>connecting | 200>active | 200>ended
-OPTIONS | 3261 11.2 | 200>ringing | 200>connecting | 200>connecting | 200>active | 200>ended
+INFO | 6086 4.2.2 | 200>ringing | 200>connecting | 200>connecting | 200>active | 481>ended
+OPTIONS | 3261 11.2 | 200>ringing | 200>connecting | 200>connecting | 200>active | 481>ended
 UPDATE | 3311 5.2 | 200>ringing | 200>connecting | 200>connecting | 200>active | 481>ended
 PRACK | 3262 3 | 405>ringing 481>ringing | 405>connecting 481>connecting | 405>connecting 481>connecting | 405>active 481>active | 405>ended 481>ended
 REFER | 3515 2.4.2 | 481>ringing | 481>connecting | 491>connecting | 202+NOTIFY>active | 481>ended

@@ -26,7 +26,7 @@ const HOOK_KEY: &str = "another key for the load test alone";
 
 /// Builds what it needs, and prints a table.
 pub(crate) fn proxy() -> Result<()> {
-    if let Some(reason) = setup::wrk()? {
+    if let Some(reason) = setup::program("wrk", "wrk")? {
         bail!(reason);
     }
     // As people deploy it.

@@ -16,7 +16,7 @@ use clap::ValueEnum;
 use crate::{
     process::{Outcome, Task, tail},
     report::Counts,
-    workspace,
+    setup, workspace,
 };
 
 /// For each target within `cargo xtask test`.
@@ -62,9 +62,18 @@ impl Target {
         workspace::root().join("fuzz/corpus").join(self.name())
     }
 
-    /// Inputs that were found here.
+    /// Inputs that were found here, of all runs.
     fn found(self) -> Result<PathBuf> {
         made(workspace::scratch()?.join("fuzz").join(self.name()))
+    }
+
+    /// An empty directory for those of one run.
+    fn emptied(self, purpose: &str) -> Result<PathBuf> {
+        let dir = workspace::scratch()?.join("fuzz").join(format!("{}.{purpose}", self.name()));
+        if dir.exists() {
+            fs::remove_dir_all(&dir).with_context(|| format!("cannot remove {}", dir.display()))?;
+        }
+        made(dir)
     }
 
     /// Inputs that broke something. The directory is made, and is ignored by git.
@@ -78,8 +87,13 @@ fn made(dir: PathBuf) -> Result<PathBuf> {
     Ok(dir)
 }
 
+/// libFuzzer is in C++. `Some(reason)` where nothing compiles that.
+pub(crate) fn compiler() -> Result<Option<String>> {
+    setup::program("c++", "g++")
+}
+
 /// The targets with coverage counters. Returns the directory with the programs.
-fn build() -> Result<PathBuf> {
+fn build(limit: Duration) -> Result<PathBuf> {
     let host = host()?;
     let dir = workspace::target().join("fuzz");
     Task::cargo()
@@ -88,7 +102,7 @@ fn build() -> Result<PathBuf> {
         .arg(&dir)
         .env("RUSTFLAGS", COVERAGE)
         .without_env("CARGO_ENCODED_RUSTFLAGS")
-        .deadline(Duration::from_secs(1800))
+        .deadline(limit)
         .step("building the fuzz targets")?;
     Ok(dir.join(host).join("release"))
 }
@@ -110,17 +124,30 @@ fn task(programs: &Path, target: Target) -> Result<Task> {
         .args(["-print_final_stats=1", "-close_fd_mask=1"]))
 }
 
+/// How a target is fuzzed.
+#[derive(Clone, Copy)]
+enum Way {
+    /// As every other time: one seed, and nothing but the corpus to begin with. A run that breaks can be had again.
+    Alike,
+    /// On from what was found before, by the seed of the clock.
+    On,
+}
+
 /// Fuzzes for so long, after all that is known has been tried once more.
-fn fuzz(programs: &Path, target: Target, time: Duration, seed: Option<u32>) -> Result<Outcome> {
+fn fuzz(programs: &Path, target: Target, time: Duration, way: Way) -> Result<Outcome> {
     let corpus = target.corpus();
     if !corpus.is_dir() {
         bail!("there is no corpus in {}", corpus.display());
     }
+    let (seed, found) = match way {
+        Way::Alike => (1, target.emptied("brief")?),
+        // 0 is the clock's.
+        Way::On => (0, target.found()?),
+    };
     task(programs, target)?
         .arg(format!("-max_total_time={}", time.as_secs()))
-        // 0: one of the clock's.
-        .arg(format!("-seed={}", seed.unwrap_or(0)))
-        .arg(target.found()?)
+        .arg(format!("-seed={seed}"))
+        .arg(found)
         .arg(corpus)
         .deadline(time + Duration::from_secs(300))
         .quietly()
@@ -139,12 +166,11 @@ fn edges(text: &str) -> u64 {
 }
 
 /// Fuzzes these targets for so many seconds each, and says what came of it. One that breaks does not stop the others.
-fn run(targets: &[Target], time: Duration, seed: Option<u32>) -> Result<Vec<(Target, Outcome)>> {
-    let programs = build()?;
+fn run(programs: &Path, targets: &[Target], time: Duration, way: Way) -> Result<Vec<(Target, Outcome)>> {
     let mut finished = Vec::new();
     for &target in targets {
         let started = Instant::now();
-        let outcome = fuzz(&programs, target, time, seed)?;
+        let outcome = fuzz(programs, target, time, way)?;
         if !outcome.success {
             eprintln!("{}", tail(&outcome.text, 60));
         }
@@ -166,9 +192,9 @@ fn passed(outcome: &Outcome) -> bool {
     outcome.success && figure(&outcome.text, "stat::number_of_executed_units") > 0
 }
 
-/// The suite: every target, briefly, and the same inputs each time: a run that breaks can be had again.
-pub(crate) fn suite() -> Result<(Counts, Option<String>)> {
-    let finished = run(Target::value_variants(), BRIEF, Some(1))?;
+/// The suite: every target, briefly.
+pub(crate) fn suite(limit: Duration) -> Result<(Counts, Option<String>)> {
+    let finished = run(&build(limit)?, Target::value_variants(), BRIEF, Way::Alike)?;
     let mut counts = Counts::default();
     for (_, outcome) in &finished {
         counts += Counts::of_check(passed(outcome));
@@ -182,9 +208,13 @@ pub(crate) fn suite() -> Result<(Counts, Option<String>)> {
 /// corpus, and what reaches nothing of its own any more is taken out.
 pub(crate) fn command(minutes: u64, targets: &[Target], keep: bool) -> Result<bool> {
     let targets = if targets.is_empty() { Target::value_variants() } else { targets };
-    let finished = run(targets, Duration::from_secs(minutes.saturating_mul(60)), None)?;
+    if let Some(reason) = compiler()? {
+        bail!(reason);
+    }
+    let programs = build(Duration::from_secs(1800))?;
+    let time = Duration::from_secs(minutes.saturating_mul(60));
+    let finished = run(&programs, targets, time, Way::On)?;
     if keep {
-        let programs = build()?;
         for &target in targets {
             minimise(&programs, target)?;
         }
@@ -199,7 +229,7 @@ pub(crate) fn command(minutes: u64, targets: &[Target], keep: bool) -> Result<bo
 /// not how often or with which values: that would be thousands of files.
 fn minimise(programs: &Path, target: Target) -> Result<()> {
     let corpus = target.corpus();
-    let least = made(workspace::scratch()?.join("fuzz").join(format!("{}.least", target.name())))?;
+    let least = target.emptied("least")?;
     task(programs, target)?
         .args(["-set_cover_merge=1", "-use_counters=0", "-use_cmp=0"])
         .args([&least, &corpus, &target.found()?])

@@ -3,7 +3,6 @@
 pub(crate) mod browser;
 pub(crate) mod cargo_tools;
 pub(crate) mod node;
-pub(crate) mod redis;
 pub(crate) mod schemathesis;
 pub(crate) mod telephony;
 
@@ -65,14 +64,18 @@ pub(crate) fn ip_command() -> Result<()> {
     Ok(())
 }
 
-/// `wrk`, the load tool of `bench proxy`. `Some(reason)` where it is not and can't be installed.
-pub(crate) fn wrk() -> Result<Option<String>> {
-    if on_path(&["wrk"]).is_none()
-        && let Some(apt) = apt()
-    {
-        apt_install(&apt, &["wrk"])?;
+/// Makes sure that a program is there which a Debian package of one program holds. `Some(reason)` where it is not and
+/// can't be installed.
+pub(crate) fn program(name: &str, package: &str) -> Result<Option<String>> {
+    if on_path(&[name]).is_some() {
+        return Ok(None);
     }
-    Ok(on_path(&["wrk"]).is_none().then(|| "wrk not found, and it can't be installed here".to_owned()))
+    let Some(apt) = apt() else {
+        return Ok(Some(format!("{name} not found, and it can't be installed here")));
+    };
+    apt_install(&apt, &[package])?;
+    let still = on_path(&[name]).is_none();
+    Ok(still.then(|| format!("{name} not found although apt-get installed {package}")))
 }
 
 /// Whether this runs on a CI machine, where a suite that can't run is a failure.

@@ -93,7 +93,7 @@ impl Suite {
             Self::Lint => lint(limit),
             Self::Deny => deny(limit),
             Self::Unit => unit(limit),
-            Self::Fuzz => fuzz::suite().map(|(counts, remark)| Verdict { counts, remark }),
+            Self::Fuzz => fuzz(limit),
             Self::Types => types(limit),
             Self::Size => Ok(Verdict::ran(Counts::of_check(size::run()?))),
             Self::Web => isolated(self, limit, Counts::in_cargo_output),
@@ -102,9 +102,7 @@ impl Suite {
             Self::Stack | Self::Interop | Self::Outages => match telephony::find_or_install()? {
                 None => isolated(self, limit, Counts::in_node_output),
                 Some(reason) if setup::on_ci() => bail!("CI must run this suite: {reason}"),
-                Some(reason) => {
-                    Ok(Verdict { counts: Counts { skipped: 1, ..Counts::default() }, remark: Some(reason) })
-                }
+                Some(reason) => Ok(Verdict::skipped(reason)),
             },
         }
     }
@@ -119,6 +117,11 @@ struct Verdict {
 impl Verdict {
     fn ran(counts: Counts) -> Self {
         Self { counts, remark: None }
+    }
+
+    /// It can't be had here.
+    fn skipped(reason: String) -> Self {
+        Self { counts: Counts { skipped: 1, ..Counts::default() }, remark: Some(reason) }
     }
 
     /// Counts what a runner said, and makes sure that its failure is a failure here: a runner that stops without
@@ -237,6 +240,14 @@ fn unit(limit: Duration) -> Result<Verdict> {
     Ok(Verdict::of_runner(&outcome, Counts::in_cargo_output))
 }
 
+fn fuzz(limit: Duration) -> Result<Verdict> {
+    match fuzz::compiler()? {
+        Some(reason) if setup::on_ci() => bail!("CI must run this suite: {reason}"),
+        Some(reason) => Ok(Verdict::skipped(reason)),
+        None => fuzz::suite(limit).map(|(counts, remark)| Verdict { counts, remark }),
+    }
+}
+
 /// The features of the proxy's tests: a real redis-server, and a proxy that dies where it is told to.
 const REAL_REDIS: &str = "real-redis";
 const CRASH_POINTS: &str = "crash-points";
@@ -246,7 +257,7 @@ fn proxy(limit: Duration) -> Result<Verdict> {
     let left = || limit.saturating_sub(started.elapsed());
     let mut lacking = Vec::new();
     let mut features = vec![CRASH_POINTS];
-    match setup::redis::find_or_install()? {
+    match setup::program("redis-server", "redis-server")? {
         None => features.push(REAL_REDIS),
         Some(reason) => lacking.push(reason),
     }
@@ -320,6 +331,16 @@ fn wasm_pack(port: u16) -> Result<Task> {
 
 /// Builds what the suite needs, then runs this tool again, isolated, to start the sandbox and the tests.
 fn isolated(suite: Suite, limit: Duration, count: fn(&str) -> Counts) -> Result<Verdict> {
+    Ok(Verdict::of_runner(&inner(suite)?.deadline(limit).show()?, count))
+}
+
+/// One file of the tests with the release build, for as long as its setting says.
+pub(crate) fn long_form(file: &str, (name, value): (&str, &str), limit: Duration) -> Result<bool> {
+    Ok(inner(Suite::E2e)?.args(["--only", file]).env(name, value).deadline(limit).show()?.success)
+}
+
+/// Builds what a browser suite needs. Returns what runs it.
+fn inner(suite: Suite) -> Result<Task> {
     browser::find_or_install()?;
     setup::ip_command()?;
     let (this, alone) = isolation::this_tool()?;
@@ -332,23 +353,10 @@ fn isolated(suite: Suite, limit: Duration, count: fn(&str) -> Counts) -> Result<
         _ => package::build()?,
     }
     sandbox::build()?;
-    let task = this.args(["inside", suite.name(), "--port", &port.to_string()]);
-    Ok(Verdict::of_runner(&task.deadline(limit).show()?, count))
+    Ok(this.args(["inside", suite.name(), "--port", &port.to_string()]))
 }
 
-/// One file of the tests with the release build, for as long as its setting says.
-pub(crate) fn long_form(file: &str, (name, value): (&str, &str), limit: Duration) -> Result<bool> {
-    browser::find_or_install()?;
-    setup::ip_command()?;
-    let (this, alone) = isolation::this_tool()?;
-    let port = if alone { sandbox::TEST_PORT } else { sandbox::free_port()? };
-    package::build()?;
-    sandbox::build()?;
-    let task = this.args(["inside", Suite::E2e.name(), "--port", &port.to_string(), "--only", file]);
-    Ok(task.env(name, value).deadline(limit).show()?.success)
-}
-
-/// The second half of [`isolated`] and [`long_form`].
+/// What the task of [`inner`] does.
 pub(crate) fn inside(suite: Suite, port: u16, only: Option<&str>) -> Result<bool> {
     let browser = browser::find().ok_or_else(|| anyhow!("the browser is gone"))?;
     let sandbox = Sandbox::start_logged(port, suite)?;
