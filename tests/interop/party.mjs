@@ -233,14 +233,6 @@ export class PageCall extends Call {
   lost() {
     return this.party.page.evaluate((index) => globalThis.party.calls[index].meter.lost / 1000, this.index);
   }
-
-  /** Packets that it has sent and received within this time. */
-  async packetsWithin(milliseconds) {
-    const before = await this.packets();
-    await this.party.page.waitForTimeout(milliseconds);
-    const after = await this.packets();
-    return { sent: after.sent - before.sent, received: after.received - before.received };
-  }
 }
 
 /** `caller` calls `callee`, who answers; both calls, once they are up. */
