@@ -327,14 +327,17 @@ impl Phone {
 
     /// The INVITE of a call that rings here, or has just been answered, comes over another connection than before. Its
     /// server was restarted, and the caller has sent it again: the call is the same, and goes on over the way that is
-    /// there now. While the former way is there too, it is a copy (RFC 3261, section 8.2.2.2).
+    /// there now. While the former way is there too, it is a copy (RFC 3261, section 8.2.2.2). A caller who could not know
+    /// whether the INVITE arrived makes it anew, with another tag and number and the same offer.
     pub(super) fn take_over(&mut self, tx: TxId, request: &Request) -> bool {
         let from_tag = request.headers.from_tag();
         let Some(call) = self.calls.values_mut().find(|call| {
             Some(call.sip_call_id.as_str()) == request.headers.call_id()
                 && call.invite.as_ref().is_some_and(|invite| {
-                    invite.headers.get("CSeq") == request.headers.get("CSeq")
-                        && invite.headers.from_tag() == from_tag
+                    let again = invite.headers.get("CSeq") == request.headers.get("CSeq")
+                        && invite.headers.from_tag() == from_tag;
+                    let caller = |request: &Request| request.headers.from().map(|from| from.uri);
+                    again || (invite.body == request.body && caller(invite) == caller(request))
                 })
         }) else {
             return false;
@@ -373,7 +376,8 @@ impl Phone {
                 let sdp = pending.text.split_once("\r\n\r\n").map(|(_, body)| body.to_owned());
                 let sdp = sdp.filter(|body| !body.is_empty());
                 let text = self.respond_in_dialog(id, tx, 200, sdp);
-                self.await_ack(id, pending.seq, text, pending.offered);
+                let seq = request.headers.seq().unwrap_or(pending.seq);
+                self.await_ack(id, seq, text, pending.offered);
             }
             None => {
                 let status = if early.is_some() { 183 } else { 180 };

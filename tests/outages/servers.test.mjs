@@ -229,12 +229,12 @@ describe('outages', { timeout: 840_000 }, () => {
           if (hanging === 'given up') {
             await outgoing.do('hangup');
           } else {
-            // What rings is answered, the call from before and the one that is made anew; the first may be over by then. Without
-            // GRUU it rings on, and only the second is of use (docs/reliability.md, limits).
+            // What rings is answered: the call from before, which goes on when the caller makes it anew, or the new one, if the first
+            // was found to be over.
             const codes = [];
             await until('the call is answered', async () => {
               const ringing = (await callee.report()).findLastIndex(({ state }) => state === 'ringing');
-              if (ringing >= (gruu ? 0 : 1)) {
+              if (ringing >= 0) {
                 callee.page.evaluate((index) => globalThis.party.run('answer', index).then(() => null, (error) => error.code), ringing).then((code) => codes.push(code), (error) => codes.push(error.message));
               }
               return (await outgoing.report()).state === 'active';

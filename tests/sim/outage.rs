@@ -375,10 +375,10 @@ fn a_200_without_its_ack_gets_its_full_time_on_the_next_socket() {
 
 // ---- a server that has forgotten everything
 
-/// The caller's phone has sent its INVITE again, and the restarted server knows of no earlier one.
+/// The caller's phone has sent its INVITE again, or made it anew, and the restarted server knows of no earlier one.
 #[test]
 fn a_call_that_rings_goes_on_ringing_over_the_way_that_is_there_now() {
-    for answered in [false, true] {
+    for (answered, anew) in [(false, false), (true, false), (false, true), (true, true)] {
         let mut bench = Bench::online();
         let (call, mut caller, _) = ringing(&mut bench);
         if answered {
@@ -394,7 +394,15 @@ fn a_call_that_rings_goes_on_ringing_over_the_way_that_is_there_now() {
         bench.take_response(482);
         bench.cut();
         bench.lines();
-        bench.receive(&again);
+        if anew {
+            (caller.tag, caller.seq) = ("anew".into(), caller.seq + 1);
+            let mut invite = Caller { to_tag: None, ..Caller::new(&caller.call_id) };
+            (invite.tag, invite.branch) = (caller.tag.clone(), 7);
+            let made = invite.build("INVITE", caller.seq, Some(OFFER)).to_text().unwrap();
+            bench.receive(&made.replace("branch=z9hG4bK", "branch=z9hG4bKother"));
+        } else {
+            bench.receive(&again);
+        }
         let status = if answered { 200 } else { 180 };
         let response = bench.take_response(status);
         assert!(response.headers.get("Via").unwrap().contains("z9hG4bKother"));
@@ -408,6 +416,31 @@ fn a_call_that_rings_goes_on_ringing_over_the_way_that_is_there_now() {
         assert_eq!(bench.phone.call(call).unwrap().state, CallState::Active);
         let incoming = bench.events.iter().filter(|event| matches!(event, Event::Incoming(_))).count();
         assert_eq!(incoming, 1, "it rings once");
+        bench.lines();
+        send(&mut bench, &caller.request("BYE", None));
+        bench.take_response(200);
+        assert!(bench.end_of(call).is_some());
+    }
+}
+
+/// The same Call-ID with another offer, or of somebody else, is another call.
+#[test]
+fn what_is_not_the_same_call_does_not_take_its_place() {
+    for other in ["offer", "caller"] {
+        let mut bench = Bench::online();
+        let (call, caller, _) = ringing(&mut bench);
+        bench.cut();
+        bench.lines();
+        let invite = Caller { tag: "anew".into(), branch: 7, ..Caller::new(&caller.call_id) };
+        let text = invite.build("INVITE", 9, Some(OFFER)).to_text().unwrap();
+        let text = match other {
+            "offer" => text.replace("a=sendrecv", "a=sendonly"),
+            _ => text.replace("sip:bob@example.com>;tag", "sip:eve@example.com>;tag"),
+        };
+        bench.receive(&text);
+        assert_ne!(bench.take_response(180).headers.to_tag(), None);
+        assert_eq!(bench.phone.calls().len(), 2, "{other}");
+        assert_eq!(bench.phone.call(call).unwrap().state, CallState::Ringing);
     }
 }
 
