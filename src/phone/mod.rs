@@ -1012,7 +1012,7 @@ impl Phone {
             }
             return;
         }
-        if request.method != Method::Cancel && self.transactions.is_full(call.is_some()) {
+        if request.method != Method::Cancel && !self.make_room(call.is_some()) {
             self.send_untracked(request.response(503, None));
             return;
         }
@@ -1044,6 +1044,16 @@ impl Phone {
             (Method::Bye | Method::Info, None, _) => self.respond(tx, 481),
             _ => self.method_not_allowed(tx, &request.method),
         }
+    }
+
+    /// Whether one more request can be taken, from within a call or not.
+    fn make_room(&mut self, in_call: bool) -> bool {
+        while self.transactions.is_full(in_call) {
+            let Some(accepted) = self.transactions.oldest_accepted() else { return false };
+            self.timers.clear(TimerKey::Server(accepted));
+            self.transactions.remove_server(accepted);
+        }
+        true
     }
 
     fn find_call(&self, request: &Request, to_tag: &str) -> Option<CallId> {

@@ -5,7 +5,7 @@ use super::sorted_map::SortedMap;
 use crate::error::{Error, ErrorCode};
 use crate::sip::auth::Attempt;
 use crate::sip::message::{Method, Request, Response};
-use crate::sip::transaction::{Client, Server};
+use crate::sip::transaction::{Client, Server, ServerState};
 use crate::text::concat;
 
 /// One transaction.
@@ -62,7 +62,8 @@ pub(super) struct ServerEntry {
 }
 
 /// Requests of the other side under way: those of strangers, and all. What is a call's own gets through while strangers
-/// keep us busy; nearly all of them are refused INVITEs whose ACK does not come for 32 s.
+/// keep us busy; nearly all of them are refused INVITEs whose ACK does not come for 32 s. INVITEs that were answered
+/// with a 2xx give way.
 const MAX_STRANGERS: usize = 128;
 const MAX_SERVERS: usize = 256;
 /// Requests of ours under way, beyond which the application may start no more.
@@ -163,9 +164,16 @@ impl Transactions {
         self.servers.len() >= if in_call { MAX_SERVERS } else { MAX_STRANGERS }
     }
 
-    /// Whether the application may start a request of its own.
+    /// The oldest INVITE that was answered with a 2xx. It is kept for Timer L only to absorb a repetition, which no
+    /// transport of ours makes.
+    pub(super) fn oldest_accepted(&self) -> Option<TxId> {
+        let accepted = |entry: &ServerEntry| entry.tx.state == ServerState::Accepted;
+        self.servers.iter().find(|(_, entry)| accepted(entry)).map(|(id, _)| *id)
+    }
+
+    /// Whether the application may start a request of its own. What has its final response is no longer under way.
     pub(super) fn allow_request(&self) -> Result<(), Error> {
-        if self.clients.len() < MAX_CLIENTS {
+        if self.clients.values().filter(|entry| entry.tx.is_open()).count() < MAX_CLIENTS {
             return Ok(());
         }
         Err(Error::new(ErrorCode::InvalidState, "There are too many requests under way already"))

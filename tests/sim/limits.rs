@@ -224,10 +224,10 @@ fn requests_of_strangers() {
     let mut bench = Bench::new(PhoneConfig { max_calls: 1, ..config() });
     bench.connect();
     let (call, mut caller) = answered(&mut bench);
-    // The INVITE of the call has a transaction too, for 32 s.
-    for number in 1..129 {
+    // The INVITE of the call has a transaction too, and gives way.
+    for number in 1..130 {
         send(&mut bench, &Caller::new(&format!("flood{number}")).request("INVITE", Some(OFFER)));
-        let status = if number < 128 { "486 INVITE" } else { "503 INVITE" };
+        let status = if number <= 128 { "486 INVITE" } else { "503 INVITE" };
         assert_eq!(bench.lines(), [status], "{number}");
     }
     send(&mut bench, &options());
@@ -248,6 +248,36 @@ fn requests_of_strangers() {
         send(&mut bench, &Caller::new(&format!("later{number}")).request("OPTIONS", None));
         bench.take_response(200);
     }
+}
+
+/// What was answered and acknowledged is not under way: neither re-INVITEs one after the other nor calls keep others out.
+#[test]
+fn many_re_invites_and_calls_within_half_a_minute() {
+    let mut bench = Bench::online();
+    let (call, mut caller) = answered(&mut bench);
+    for number in 0..300 {
+        send(&mut bench, &caller.request("INVITE", Some(OFFER)));
+        assert_eq!(bench.lines(), ["100 INVITE", "200 INVITE"], "{number}");
+        let ack = caller.ack(caller.seq, None);
+        send(&mut bench, &ack);
+        assert_eq!(bench.phone.call(call).unwrap().state, CallState::Active, "{number}");
+    }
+    send(&mut bench, &options());
+    bench.take_response(200);
+    // Our own, too.
+    for number in 0..300 {
+        let hold = number % 2 == 0;
+        crate::hold::hold(&mut bench, call, hold);
+        let invite = bench.take_request("INVITE");
+        let direction = if hold { "recvonly" } else { "sendrecv" };
+        let answer = with_sdp(answer(&invite, 200, &caller.tag), &crate::hold::with(ANSWER, direction));
+        bench.reply(&answer);
+        bench.lines();
+    }
+    assert!(bench.phone.send_options(bench.now, "sip:bob@example.com").is_ok());
+    bench.drain();
+    assert_eq!(bench.lines(), ["OPTIONS"]);
+    still_in_the_call(&mut bench, &mut caller);
 }
 
 /// The same from within a call: re-INVITEs, each refused because one is under way, and none acknowledged.
