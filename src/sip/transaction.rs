@@ -198,7 +198,7 @@ pub struct Server {
     pub state: ServerState,
     /// When `on_timeout` is due.
     pub deadline: Option<Instant>,
-    /// The last response sent, as text.
+    /// The last response sent, as text, while a repeated request is answered with it.
     pub last_response: Option<String>,
 }
 
@@ -238,6 +238,7 @@ impl Server {
             200..=299 if invite => {
                 self.state = ServerState::Accepted;
                 self.deadline = Some(now + T64);
+                self.last_response = None;
             }
             _ if invite => {
                 self.state = ServerState::Completed;
