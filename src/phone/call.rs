@@ -199,6 +199,10 @@ pub(super) struct Call {
     pub(super) agreed_hold: bool,
     /// How often our offer has crossed one of the other side's (RFC 3261, section 14.1).
     pub(super) glares: u8,
+    /// So many offers of ours in a row have come to nothing in a way that leaves open what the other side made of them.
+    pub(super) doubts: u8,
+    /// The other side may have agreed to something else than this one knows of: an offer says what the call is.
+    pub(super) in_doubt: bool,
     /// `hold` and `unhold` that have not been reported.
     pub(super) hold_waiting: u32,
     /// The ACK of our last re-INVITE, with its CSeq number.
@@ -287,6 +291,8 @@ impl Call {
             our_offer: None,
             agreed_hold: false,
             glares: 0,
+            doubts: 0,
+            in_doubt: false,
             hold_waiting: 0,
             reinvite_ack: None,
             came_over: None,

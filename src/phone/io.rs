@@ -632,7 +632,8 @@ pub enum Why {
     Grace,
     /// A media job has not been reported.
     MediaJob,
-    /// Whoever rang before the connection was lost, and could not be reached after it, is asked for again.
+    /// Whoever rang before the connection was lost, and could not be reached after it, is asked for again; so is what the
+    /// other side has made of a hold whose answer did not come.
     Renew,
     /// A subscription or publication is to be refreshed or tried again.
     Subscription,

@@ -19,6 +19,14 @@ const REOFFER_TIMEOUT: Duration = Duration::from_secs(60);
 const CROSSING: Duration = Duration::from_secs(4);
 /// So often may offers cross before ours is given up.
 const MAX_GLARES: u8 = 8;
+/// So often the other side is asked again what it made of an offer: for half a minute or so.
+const MAX_DOUBTS: u8 = 4;
+
+/// Whether a refusal with this status comes from the other side itself. What proxies say (476 to 479 where Kamailio
+/// cannot forward, 480 where nobody is registered), and nothing at all, does not.
+pub(super) const fn says_the_other_side(status: u16) -> bool {
+    matches!(status, 400..=403 | 405..=407 | 409..=429 | 431..=475 | 482..=490 | 492..=499 | 600..)
+}
 
 impl Phone {
     // ---- hold
@@ -26,6 +34,7 @@ impl Phone {
     pub(super) fn start_hold(&mut self, id: CallId, on: bool) -> Result<(), Error> {
         let call = self.holdable(id)?;
         call.hold_waiting = call.hold_waiting.saturating_add(1);
+        call.doubts = 0;
         if let Some(referral) = &mut call.referral {
             referral.held = false;
         }
@@ -89,7 +98,8 @@ impl Phone {
             return;
         }
         let restart = call.recovery.wants_offer();
-        if call.local_hold == call.agreed_hold && !call.session.wanted && !restart {
+        let wanted = call.session.wanted || call.in_doubt || restart;
+        if call.local_hold == call.agreed_hold && !wanted {
             self.hold_done(id, &Ok(()));
             return;
         }
@@ -206,7 +216,7 @@ impl Phone {
         let again = seq.is_none() || seq == call.reinvite_ack.as_ref().map(|(seq, _)| *seq);
         if !again {
             call.reinvite_ack = seq.map(|seq| (seq, String::new()));
-            call.session.wanted = true;
+            call.in_doubt = true;
             self.continue_offer(id);
         }
     }
@@ -301,6 +311,9 @@ impl Phone {
             call.agreed_hold = offer.hold;
             call.glares = 0;
             call.resumed = false;
+            call.doubts = 0;
+            call.in_doubt = false;
+            self.timers.clear(TimerKey::Call(id, CallTimer::Renew));
             self.recovery_agreed(id, offer);
         }
         self.continue_offer(id);
@@ -313,6 +326,8 @@ impl Phone {
         call.job = None;
         call.glares = 0;
         let agreed = call.agreed_hold;
+        // Sent, and not answered: the other side may have agreed.
+        let in_doubt = core::mem::take(&mut call.in_doubt) || (offer.open.is_some() && offer.hold != agreed);
         let refresh = core::mem::take(&mut call.session.wanted);
         let lost = error.code == ErrorCode::Transport;
         self.timers.clear(TimerKey::Call(id, CallTimer::Reoffer));
@@ -322,11 +337,39 @@ impl Phone {
             self.refresh_failed(id, &error);
         }
         if lost || recovers {
-            // The wish stays; it is made again over the next socket.
+            // The wish stays; it is made again over the next socket, even if it is back at what was agreed.
+            if let Some(call) = self.calls.get_mut(&id) {
+                call.in_doubt = in_doubt;
+            }
             return;
         }
         self.wish_hold(id, agreed);
+        if in_doubt {
+            self.offer_in_doubt(id, &error);
+        }
         self.hold_done(id, &Err(error));
+    }
+
+    /// The other side has not refused: its agreement may be lost, with a connection for instance. So that both are of one
+    /// mind again, it is asked to agree to what the call has been left as, soon.
+    fn offer_in_doubt(&mut self, id: CallId, error: &Error) {
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        // 491 and 500 are the other side's own too (RFC 3261, section 14.2), if not for ever.
+        let said = |status| says_the_other_side(status) || matches!(status, 491 | 500);
+        if error.sip_status.is_some_and(said) || call.doubts >= MAX_DOUBTS {
+            return;
+        }
+        call.doubts += 1;
+        let half = 500 << call.doubts;
+        let wait = Duration::from_millis(half + below(&mut *self.entropy, half));
+        self.timers.set(TimerKey::Call(id, CallTimer::Renew), self.now + wait);
+    }
+
+    pub(super) fn offer_again(&mut self, id: CallId) {
+        if let Some(call) = self.calls.get_mut(&id) {
+            call.in_doubt = true;
+            self.continue_offer(id);
+        }
     }
 
     pub(super) fn on_glare_timer(&mut self, id: CallId) {

@@ -109,7 +109,7 @@ impl Phone {
 
     fn give_up_request(&mut self, id: TxId, owner: Owner, error: &Error) {
         match owner {
-            Owner::Reinvite(call) => self.reinvite_lost(call, error),
+            Owner::Reinvite(call) => self.reinvite_lost(call, id, error),
             Owner::Invite(call)
                 if self.calls.get(&call).is_some_and(|call| call.phase == Phase::Inviting) =>
             {
@@ -126,12 +126,9 @@ impl Phone {
     /// Our offer within a call is on its way, or has been agreed to, and the response is lost: an ACK ends the
     /// repetition of a 2xx that never comes here, and would end the call after 32 s (RFC 3261, section 13.3.1.4).
     /// Anybody else ignores it.
-    fn reinvite_lost(&mut self, id: CallId, error: &Error) {
+    fn reinvite_lost(&mut self, id: CallId, tx: TxId, error: &Error) {
         let via = self.via();
-        let request = self
-            .transactions
-            .clients()
-            .find_map(|(_, entry)| (entry.owner == Owner::Reinvite(id)).then(|| entry.tx.request.clone()));
+        let request = self.transactions.client(tx).map(|entry| entry.tx.request.clone());
         let ack = request.and_then(|request| {
             let dialog = self.calls.get_mut(&id)?.dialog.as_mut()?;
             ack_text(&request, dialog, &via)
@@ -141,6 +138,8 @@ impl Phone {
         }
         self.abandon_reinvite(id);
         self.offer_failed(id, error.clone());
+        // Where the next connection was there before this one was lost, nothing else comes to make it again.
+        self.continue_offer(id);
     }
 
     /// What has waited for a connection for too long is given up. What is said from now on waits anew.
@@ -422,7 +421,10 @@ impl Phone {
     }
 
     pub(super) fn on_renew_timer(&mut self, id: CallId) {
-        if let Some(call) = self.calls.get_mut(&id) {
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        if call.phase == Phase::Confirmed {
+            self.offer_again(id);
+        } else {
             call.resent = true;
             self.renew_invite(id);
         }

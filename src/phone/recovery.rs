@@ -15,6 +15,7 @@
 use core::time::Duration;
 
 use super::call::{OurOffer, Phase};
+use super::negotiation::says_the_other_side;
 use super::{CallId, CallState, CallTimer, EndCause, EndedBy, LogLevel, MediaState, Phone, TimerKey};
 use crate::entropy::below;
 use crate::error::{Error, ErrorCode};
@@ -282,12 +283,7 @@ impl Phone {
             return true;
         }
         let moved = recovery.signalling == Signalling::Moved;
-        // A refusal comes from the other side itself; what proxies say (476 to 479 where Kamailio cannot forward),
-        // and nothing at all, does not.
-        let refused = matches!(
-            error.sip_status,
-            Some(400..=403 | 405..=407 | 409..=429 | 431..=475 | 482..=490 | 492..=499 | 600..)
-        );
+        let refused = error.sip_status.is_some_and(says_the_other_side);
         if moved && refused && !restart {
             self.reached(id);
             return false;

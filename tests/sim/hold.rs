@@ -6,7 +6,7 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 use crate::bench::{ANSWER, Bench, Caller, Media, OFFER, answer, ms, outcome, secs, send, with_sdp};
 use crate::incoming::answered;
 use wasm_softphone::phone::{CallId, CallState, Event, MediaCommand};
-use wasm_softphone::sip::message::Request;
+use wasm_softphone::sip::message::{Message, Method, Request};
 use wasm_softphone::sip::sdp::Direction;
 
 pub fn with(sdp: &str, direction: &str) -> String {
@@ -82,7 +82,7 @@ fn held_and_taken_back() {
 /// JsSIP hangs up here.
 #[test]
 fn a_hold_that_is_refused_leaves_the_call_as_it_was() {
-    for status in [488, 403, 500, 603, 408] {
+    for status in [488, 403, 500, 603] {
         let mut bench = Bench::online();
         let (id, _) = call(&mut bench);
         hold(&mut bench, id, true);
@@ -99,6 +99,73 @@ fn a_hold_that_is_refused_leaves_the_call_as_it_was() {
         bench.pass(secs(40));
         bench.nothing_sent();
     }
+}
+
+/// It may have agreed, and its answer be lost, with its connection for instance: it is asked to agree to the call as it is
+/// here.
+#[test]
+fn a_hold_whose_outcome_is_not_known_is_undone_at_the_other_side() {
+    for status in [408, 478, 480, 503] {
+        let mut bench = Bench::online();
+        let (id, _) = call(&mut bench);
+        hold(&mut bench, id, true);
+        let invite = bench.take_request("INVITE");
+        bench.reply(&answer(&invite, status, ""));
+        assert_eq!(bench.lines(), ["ACK"]);
+        assert!(matches!(done(&bench)[..], [Err(_)]), "{status}");
+        assert!(!bench.phone.call(id).unwrap().local_hold);
+        // Still away.
+        bench.pass(secs(2));
+        let invite = bench.take_request("INVITE");
+        bench.reply(&answer(&invite, status, ""));
+        assert_eq!(bench.lines(), ["ACK"]);
+        bench.pass(secs(4));
+        let invite = bench.take_request("INVITE");
+        assert!(String::from_utf8_lossy(&invite.body).contains("a=sendrecv"));
+        bench.reply(&with_sdp(answer(&invite, 200, ""), ANSWER));
+        assert_eq!(bench.lines(), ["ACK"]);
+        // Nobody is told of a hold that nobody has asked for.
+        assert_eq!(done(&bench).len(), 1);
+        bench.pass(secs(120));
+        bench.nothing_sent();
+        assert_eq!(bench.phone.call(id).unwrap().state, CallState::Active);
+    }
+}
+
+#[test]
+fn a_side_that_cannot_be_asked_is_not_asked_for_ever() {
+    let mut bench = Bench::online();
+    let (id, _) = call(&mut bench);
+    hold(&mut bench, id, true);
+    let mut asked = 0;
+    for _ in 0..600 {
+        for message in core::mem::take(&mut bench.sent) {
+            if let Message::Request(request) = message
+                && request.method == Method::Invite
+            {
+                asked += 1;
+                bench.reply(&answer(&request, 480, ""));
+            }
+        }
+        bench.pass(secs(1));
+    }
+    assert_eq!(asked, 5);
+    assert_eq!(done(&bench).len(), 1);
+    // A hold that the user wants is not held up by it, and settles it.
+    hold(&mut bench, id, true);
+    let invite = bench.take_request("INVITE");
+    bench.reply(&answer(&invite, 480, ""));
+    hold(&mut bench, id, true);
+    bench
+        .sent
+        .retain(|message| matches!(message, Message::Request(request) if request.method == Method::Invite));
+    let invite = bench.take_request("INVITE");
+    bench.reply(&with_sdp(answer(&invite, 200, ""), &with(ANSWER, "recvonly")));
+    assert_eq!(bench.lines(), ["ACK"]);
+    assert!(bench.phone.call(id).unwrap().local_hold);
+    // Nothing is in doubt any more.
+    bench.pass(secs(120));
+    bench.nothing_sent();
 }
 
 #[test]

@@ -7,7 +7,8 @@ use crate::bench::{ANSWER, Bench, Caller, Media, OFFER, answer, config, line, ms
 use crate::incoming::answered;
 use wasm_softphone::error::ErrorCode;
 use wasm_softphone::phone::{
-    CallId, CallState, EndCause, EndedBy, Event, Input, MediaCommand, MediaState, MediaValue, PhoneConfig,
+    CallId, CallState, EndCause, EndedBy, Event, Hint, Input, MediaCommand, MediaState, MediaValue,
+    PhoneConfig, SocketId,
 };
 use wasm_softphone::sip::message::{Message, Method, Request};
 use wasm_softphone::sip::sdp::Direction;
@@ -171,6 +172,79 @@ fn a_hold_that_a_proxy_refused_meanwhile_is_made_afterwards() {
     bench.reply(&with_sdp(answer(&invite, 200, ""), &ANSWER.replace("a=sendrecv", "a=recvonly")));
     assert!(bench.events.iter().any(|event| matches!(event, Event::HoldDone(id, Ok(())) if *id == call)));
     assert_eq!(bench.phone.call(call).unwrap().state, CallState::Active);
+}
+
+/// The hold may have been agreed to: that the user has thought better of it meanwhile has to be said.
+#[test]
+fn a_hold_that_was_lost_is_undone_at_the_other_side_where_it_is_not_wanted_any_more() {
+    let (mut bench, call, _) = talking(config(), true);
+    bench.phone.hold(bench.now, call).unwrap();
+    bench.drain();
+    bench.take_request("INVITE");
+    bench.phone.unhold(bench.now, call).unwrap();
+    bench.drain();
+    bench.nothing_sent();
+    bench.cut();
+    bench.pass(secs(2));
+    let mut offers = Vec::new();
+    for _ in 0..10 {
+        for message in core::mem::take(&mut bench.sent) {
+            let Message::Request(request) = message else { continue };
+            match request.method {
+                Method::Update => bench.reply(&answer(&request, 200, "")),
+                Method::Invite => {
+                    bench.reply(&with_sdp(answer(&request, 200, ""), ANSWER));
+                    offers.push(String::from_utf8(request.body).unwrap());
+                }
+                _ => {}
+            }
+        }
+        bench.pass(secs(1));
+    }
+    assert!(matches!(&offers[..], [offer] if offer.contains("a=sendrecv")), "{offers:?}");
+    assert!(!bench.phone.call(call).unwrap().local_hold);
+}
+
+/// The connection is half open, and the next one there before that is sure: nothing but the end of the old one says that
+/// the hold has to be made again.
+#[test]
+fn a_hold_over_a_connection_that_gives_way_to_the_next_is_made_over_that() {
+    let (mut bench, call, _) = talking(registering(), true);
+    for on in [true, false] {
+        let now = bench.now;
+        if on { bench.phone.hold(now, call) } else { bench.phone.unhold(now, call) }.unwrap();
+        bench.drain();
+        let invite = bench.take_request("INVITE");
+        if on {
+            bench.reply(&with_sdp(answer(&invite, 200, ""), &ANSWER.replace("a=sendrecv", "a=recvonly")));
+            bench.take_request("ACK");
+            continue;
+        }
+        bench.reachable = false;
+        bench.answers_crlf = false;
+        bench.input(Input::Hint(Hint::Woken));
+        bench.lines();
+        bench.pass(ms(300));
+        bench.reachable = true;
+        bench.open_late();
+        register(&mut bench);
+        assert_eq!(bench.closed, [], "its answer may still come");
+        let update = bench.sent.iter().find_map(|message| match message {
+            Message::Request(request) if request.method == Method::Update => Some(request.clone()),
+            _ => None,
+        });
+        bench.reply(&answer(&update.expect("the other side is told"), 200, ""));
+        bench.sent.clear();
+        bench.cut_one(SocketId(1));
+        // The right one is acknowledged, in case that its 200 is lost.
+        let ack = bench.take_request("ACK");
+        assert_eq!(ack.headers.seq(), invite.headers.seq());
+        let again = bench.take_request("INVITE");
+        assert!(String::from_utf8_lossy(&again.body).contains("a=sendrecv"));
+        bench.reply(&with_sdp(answer(&again, 200, ""), ANSWER));
+    }
+    let done: Vec<_> = bench.events.iter().filter(|event| matches!(event, Event::HoldDone(..))).collect();
+    assert!(matches!(&done[..], [Event::HoldDone(_, Ok(())), Event::HoldDone(_, Ok(()))]), "{done:?}");
 }
 
 #[test]

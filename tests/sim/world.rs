@@ -131,9 +131,7 @@ fn day(seed: u64, faults: &mut Counts, calls: &mut Counts) {
             .filter(|event| matches!(event, wasm_softphone::phone::Event::Ended(..)))
             .count();
     }
-    // Not on who holds: where a proxy refuses a re-INVITE that was carried out, and whose 200 is lost with the
-    // connection, neither side can know (docs/reliability.md, limits).
-    walk.check_agreement(seed, false);
+    walk.check_agreement(seed, true);
     walk.check_end(seed);
     if let Some(leak) = walk.net.leaks.first() {
         walk.fail(seed, &format!("audible while held: {leak}"));
