@@ -370,6 +370,35 @@ pub enum CallState {
     Ended,
 }
 
+/// How much a phone holds, each kind within its limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Held {
+    /// Calls, those included that are over and wait for their last answer.
+    pub calls: usize,
+    /// Requests of its own (RFC 3261, section 17.1).
+    pub client_transactions: usize,
+    /// Requests of others (RFC 3261, section 17.2).
+    pub server_transactions: usize,
+    /// Deadlines.
+    pub timers: usize,
+    /// Subscriptions and publications.
+    pub subscriptions: usize,
+}
+
+impl Held {
+    /// The greater of each.
+    #[must_use]
+    pub fn most(self, other: Self) -> Self {
+        Self {
+            calls: self.calls.max(other.calls),
+            client_transactions: self.client_transactions.max(other.client_transactions),
+            server_transactions: self.server_transactions.max(other.server_transactions),
+            timers: self.timers.max(other.timers),
+            subscriptions: self.subscriptions.max(other.subscriptions),
+        }
+    }
+}
+
 /// Who called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {

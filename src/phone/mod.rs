@@ -723,6 +723,19 @@ impl Phone {
         self.calls.get(&call).map(|call| info(call))
     }
 
+    /// How much it holds: for those who watch a phone for long.
+    #[must_use]
+    pub fn held(&self) -> Held {
+        let (client_transactions, server_transactions) = self.transactions.count();
+        Held {
+            calls: self.calls.len(),
+            client_transactions,
+            server_transactions,
+            timers: self.timers.len(),
+            subscriptions: self.subscriptions.len(),
+        }
+    }
+
     /// The calls that have not ended, oldest first.
     #[must_use]
     pub fn calls(&self) -> Vec<CallInfo> {

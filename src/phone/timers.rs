@@ -24,6 +24,10 @@ impl<K: Ord + Copy> Timers<K> {
         self.0.remove(&key);
     }
 
+    pub(super) const fn len(&self) -> usize {
+        self.0.len()
+    }
+
     pub(super) fn is_set(&self, key: K) -> bool {
         self.0.get(&key).is_some()
     }

@@ -199,6 +199,11 @@ impl Transactions {
         }
     }
 
+    /// Our own, and those of others.
+    pub(super) const fn count(&self) -> (usize, usize) {
+        (self.clients.len(), self.servers.len())
+    }
+
     pub(super) fn clear(&mut self) {
         let last = self.last;
         *self = Self { last, ..Self::default() };

@@ -5,6 +5,7 @@ use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::bench::{ANSWER, Bench, Media, OFFER, config, line, ms};
+use crate::watch::Watch;
 use wasm_softphone::entropy::{SeededEntropy, below};
 use wasm_softphone::phone::{
     CallId, Hint, Input, MediaCommand, MediaError, MediaSeq, MediaState, MediaValue, PhoneConfig, SocketId,
@@ -79,6 +80,10 @@ fn described(text: &str, direction: Direction) -> String {
     text.replace("sendrecv", attribute)
 }
 
+fn opens_microphone(command: &MediaCommand) -> bool {
+    matches!(command, MediaCommand::CreateOffer | MediaCommand::CreateAnswer { .. })
+}
+
 struct Branch {
     phone: usize,
     request: Request,
@@ -135,6 +140,10 @@ pub struct Net {
     pub registered: Option<BTreeSet<usize>>,
     /// The next offer or answer of these phones fails: the user refuses the microphone.
     pub refuses_microphone: Vec<bool>,
+    /// These users take so long to allow the next microphone.
+    pub thinks_of_microphone: Vec<Duration>,
+    /// Looks at every step.
+    pub watch: Option<Watch>,
 }
 
 pub fn settings(side: usize) -> PhoneConfig {
@@ -191,6 +200,8 @@ impl Net {
             shows: std::env::var("SIM_SEED").is_ok(),
             registered: None,
             refuses_microphone: vec![false; count],
+            thinks_of_microphone: vec![Duration::ZERO; count],
+            watch: None,
             phones,
         }
     }
@@ -218,7 +229,10 @@ impl Net {
                     // A session does one job after the other.
                     let last =
                         self.jobs.iter().filter(|job| job.1 == side && job.2 == call).map(|job| job.0).max();
-                    let at = (self.now + ms(delay)).max(last.unwrap_or(self.now));
+                    let mut at = (self.now + ms(delay)).max(last.unwrap_or(self.now));
+                    if opens_microphone(&command) {
+                        at = at + core::mem::take(&mut self.thinks_of_microphone[side]);
+                    }
                     self.jobs.push((at, side, call, seq, command));
                 }
             }
@@ -227,8 +241,7 @@ impl Net {
 
     fn do_job(&mut self, side: usize, call: CallId, seq: MediaSeq, command: &MediaCommand) {
         let Some(model) = self.media[side].get_mut(&call).filter(|model| !model.closed) else { return };
-        let opens = matches!(command, MediaCommand::CreateOffer | MediaCommand::CreateAnswer { .. });
-        if opens && core::mem::take(&mut self.refuses_microphone[side]) {
+        if opens_microphone(command) && core::mem::take(&mut self.refuses_microphone[side]) {
             self.phones[side].input(Input::MediaDone { call, seq, result: Err(MediaError::Denied) });
             self.look(side);
             return;
@@ -680,7 +693,7 @@ impl Net {
         }
     }
 
-    fn is_frozen(&self, side: usize) -> bool {
+    pub fn is_frozen(&self, side: usize) -> bool {
         self.links[side].frozen.is_some()
     }
 
@@ -706,6 +719,14 @@ impl Net {
     fn step(&mut self, end: Instant) -> bool {
         for side in 0..self.phones.len() {
             self.look(side);
+        }
+        if let Some(mut watch) = self.watch.take() {
+            let noticed = watch.look(self);
+            self.watch = Some(watch);
+            for (side, call) in noticed {
+                self.phones[side].input(Input::MediaState { call, state: MediaState::Failed });
+                self.look(side);
+            }
         }
         // A page that is frozen takes nothing.
         let messages = self

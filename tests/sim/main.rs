@@ -53,4 +53,5 @@ mod subscription;
 mod tables;
 mod torture;
 mod transfer;
+mod watch;
 mod world;

@@ -204,8 +204,8 @@ impl Walk {
         panic!("seed {seed}: {what}\n{}\n{}", self.history.join("\n"), self.net.log.join("\n"))
     }
 
-    /// Both ends of each call that is up agree, with `holds` on who holds too.
-    pub fn check_agreement(&self, seed: u64, holds: bool) {
+    /// Both ends of each call that is up agree, on who holds too.
+    pub fn check_agreement(&self, seed: u64, undisturbed: bool) {
         for (side, bench) in self.net.phones.iter().enumerate() {
             for info in bench.phone.calls().iter().filter(|info| info.state == CallState::Active) {
                 let mut others = self.net.phones.iter().enumerate().filter(|(other, _)| *other != side);
@@ -215,8 +215,11 @@ impl Walk {
                 let Some(other) = other else {
                     self.fail(seed, &format!("{side} {:?} has no other end", info.id))
                 };
-                let hold = other.remote_hold == info.local_hold && other.local_hold == info.remote_hold;
-                if other.state != CallState::Active || (holds && !hold) {
+                // Who holds hears of the other's hold only when it asks for both directions again: the answer to an offer
+                // that holds does not say it, should an earlier one have been lost. Nothing is audible then either way.
+                let holds_too = info.local_hold && !undisturbed;
+                let hold = other.local_hold == info.remote_hold || holds_too;
+                if other.state != CallState::Active || !hold {
                     self.fail(seed, &format!("{side} {info:?} and {other:?} do not agree"));
                 }
             }

@@ -10,7 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::bench::{ms, secs};
 use crate::random_calls::{Walk, seeds};
-use wasm_softphone::phone::{CallState, ConnectionState, Input, MediaState};
+use crate::watch::Watch;
+use wasm_softphone::phone::{CallState, ConnectionState, Held, Input, MediaState};
 
 /// Back-off (8 s at most), a connection and a registration; a half-open one is found within 35 s.
 const BACK_WITHIN: u64 = 60;
@@ -48,6 +49,11 @@ fn fault(walk: &mut Walk, down: &mut Option<usize>, faults: &mut Counts) {
             walk.net.refuses_microphone[side] = true;
             "microphone refused"
         }
+        8 => {
+            let time = [1, 15, 60][walk.below(3)];
+            walk.net.thinks_of_microphone[side] = secs(time);
+            "microphone asked for"
+        }
         6 | 7 => {
             let up: Vec<_> = walk.net.phones[side].phone.calls();
             let Some(call) = up.iter().find(|info| info.state == CallState::Active) else { return };
@@ -61,18 +67,13 @@ fn fault(walk: &mut Walk, down: &mut Option<usize>, faults: &mut Counts) {
     *faults.entry(what).or_default() += 1;
 }
 
-/// Where the other end of a call is gone, its browser has closed the path: a BYE may have been lost more often than
-/// it is repeated.
-fn paths_end(walk: &mut Walk) {
-    for side in 0..walk.net.phones.len() {
-        for info in walk.net.phones[side].phone.calls() {
-            let others = walk.net.phones.iter().enumerate().filter(|(other, _)| *other != side);
-            let mut others = others.flat_map(|(_, bench)| bench.phone.calls());
-            if info.state != CallState::Ended && !others.any(|other| other.sip_call_id == info.sip_call_id) {
-                let broken = Input::MediaState { call: info.id, state: MediaState::Failed };
-                walk.net.at(side, |bench| bench.input(broken));
-            }
-        }
+/// What must hold at every step has held.
+fn check(walk: &Walk, seed: u64) {
+    if let Some(broken) = walk.net.watch.as_ref().and_then(|watch| watch.broken.first()) {
+        walk.fail(seed, broken);
+    }
+    if let Some(leak) = walk.net.leaks.first() {
+        walk.fail(seed, &format!("audible while held: {leak}"));
     }
 }
 
@@ -87,10 +88,11 @@ impl Drop for Named {
     }
 }
 
-fn day(seed: u64, faults: &mut Counts, calls: &mut Counts) {
+fn day(seed: u64, faults: &mut Counts, calls: &mut Counts, extremes: &mut Watch) {
     let _named = Named(seed);
     let mut walk = Walk::with(seed, |_, config| config.register = true);
     walk.net.registered = Some(BTreeSet::new());
+    walk.net.watch = Some(Watch::default());
     walk.net.run(secs(2));
     let mut down = None;
     for _ in 0..50 {
@@ -104,6 +106,7 @@ fn day(seed: u64, faults: &mut Counts, calls: &mut Counts) {
             other => other.map(|steps| steps - 1),
         };
         walk.step(false);
+        check(&walk, seed);
     }
     walk.net.heal();
     walk.net.run(secs(BACK_WITHIN));
@@ -112,7 +115,6 @@ fn day(seed: u64, faults: &mut Counts, calls: &mut Counts) {
             walk.fail(seed, &format!("{side} is {:?}", bench.phone.connection()));
         }
     }
-    paths_end(&mut walk);
     walk.net.run(secs(REFRESHED_WITHIN));
     let away = (0..walk.net.phones.len()).find(|side| !walk.net.registered.as_ref().unwrap().contains(side));
     if let Some(side) = away {
@@ -131,22 +133,37 @@ fn day(seed: u64, faults: &mut Counts, calls: &mut Counts) {
             .filter(|event| matches!(event, wasm_softphone::phone::Event::Ended(..)))
             .count();
     }
-    walk.check_agreement(seed, true);
+    walk.check_agreement(seed, false);
+    check(&walk, seed);
     walk.check_end(seed);
-    if let Some(leak) = walk.net.leaks.first() {
-        walk.fail(seed, &format!("audible while held: {leak}"));
+    check(&walk, seed);
+    for (side, bench) in walk.net.phones.iter().enumerate() {
+        let held = bench.phone.held();
+        if held != Held::default() {
+            walk.fail(seed, &format!("{side} still holds {held:?}"));
+        }
+    }
+    if let Some(watch) = walk.net.watch.take() {
+        for (what, time) in watch.longest {
+            let longest = extremes.longest.entry(what).or_default();
+            *longest = time.max(*longest);
+        }
+        extremes.most = extremes.most.most(watch.most);
     }
 }
 
 #[test]
 fn after_a_bad_day_all_are_registered_agree_and_nothing_stays() {
-    let (mut faults, mut calls) = (Counts::new(), Counts::new());
+    let (mut faults, mut calls, mut extremes) = (Counts::new(), Counts::new(), Watch::default());
     let count = seeds(400);
     for seed in 20_000..20_000 + count {
-        day(seed, &mut faults, &mut calls);
+        day(seed, &mut faults, &mut calls, &mut extremes);
     }
-    println!("{count} seeds; faults: {faults:?}; calls: {calls:?}");
-    assert_eq!(faults.len(), 7, "{faults:?}");
+    println!(
+        "{count} seeds; faults: {faults:?}; calls: {calls:?}; longest: {:?}; {:?}",
+        extremes.longest, extremes.most
+    );
+    assert_eq!(faults.len(), 8, "{faults:?}");
     assert!(calls.contains_key("up at the end") && calls.contains_key("ended"), "{calls:?}");
 }
 
@@ -154,6 +171,6 @@ fn after_a_bad_day_all_are_registered_agree_and_nothing_stays() {
 #[test]
 fn replay() {
     if let Some(seed) = std::env::var("SIM_SEED").ok().and_then(|value| value.parse().ok()) {
-        day(seed, &mut Counts::new(), &mut Counts::new());
+        day(seed, &mut Counts::new(), &mut Counts::new(), &mut Watch::default());
     }
 }
