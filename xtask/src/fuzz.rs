@@ -2,7 +2,8 @@
 //!
 //! cargo-fuzz needs a nightly toolchain only to have sanitizers linked in. Coverage is a pass of LLVM that the stable
 //! compiler runs when it is told to, and safe Rust has little for an address sanitizer to find: what the targets look
-//! for is a panic, an overflow, a broken assertion, a hang, and memory without bound.
+//! for is a panic, an overflow, a broken assertion, a hang, and memory without bound. With `--address-sanitizer` the same
+//! is looked for in the unsafe code of what others wrote.
 
 use std::{
     fs,
@@ -32,6 +33,9 @@ const INPUT_LENGTH: u32 = 4096;
 const COVERAGE: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
     -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1 --cfg fuzzing";
+
+/// The stable compiler comes with the sanitizer's runtime, and lets in who asks.
+const ADDRESS_SANITIZER: &str = "-Zsanitizer=address";
 
 /// What is fed with bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -93,14 +97,19 @@ pub(crate) fn compiler() -> Result<Option<String>> {
 }
 
 /// The targets with coverage counters. Returns the directory with the programs.
-fn build(limit: Duration) -> Result<PathBuf> {
+fn build(address_sanitizer: bool, limit: Duration) -> Result<PathBuf> {
     let host = host()?;
-    let dir = workspace::target().join("fuzz");
-    Task::cargo()
-        .args(["build", "--release", "--locked", "--manifest-path", "fuzz/Cargo.toml", "--target", &host])
+    let dir = workspace::target().join(if address_sanitizer { "fuzz-address" } else { "fuzz" });
+    let mut task = Task::cargo();
+    let mut flags = COVERAGE.to_owned();
+    if address_sanitizer {
+        flags = format!("{COVERAGE} {ADDRESS_SANITIZER}");
+        task = task.env("RUSTC_BOOTSTRAP", "1");
+    }
+    task.args(["build", "--release", "--locked", "--manifest-path", "fuzz/Cargo.toml", "--target", &host])
         .arg("--target-dir")
         .arg(&dir)
-        .env("RUSTFLAGS", COVERAGE)
+        .env("RUSTFLAGS", flags)
         .without_env("CARGO_ENCODED_RUSTFLAGS")
         .deadline(limit)
         .step("building the fuzz targets")?;
@@ -194,7 +203,7 @@ fn passed(outcome: &Outcome) -> bool {
 
 /// The suite: every target, briefly.
 pub(crate) fn suite(limit: Duration) -> Result<(Counts, Option<String>)> {
-    let finished = run(&build(limit)?, Target::value_variants(), BRIEF, Way::Alike)?;
+    let finished = run(&build(false, limit)?, Target::value_variants(), BRIEF, Way::Alike)?;
     let mut counts = Counts::default();
     for (_, outcome) in &finished {
         counts += Counts::of_check(passed(outcome));
@@ -206,12 +215,12 @@ pub(crate) fn suite(limit: Duration) -> Result<(Counts, Option<String>)> {
 
 /// The command: these targets or all, so many minutes each; with `keep`, what reached something new is put into the
 /// corpus, and what reaches nothing of its own any more is taken out.
-pub(crate) fn command(minutes: u64, targets: &[Target], keep: bool) -> Result<bool> {
+pub(crate) fn command(minutes: u64, targets: &[Target], keep: bool, address_sanitizer: bool) -> Result<bool> {
     let targets = if targets.is_empty() { Target::value_variants() } else { targets };
     if let Some(reason) = compiler()? {
         bail!(reason);
     }
-    let programs = build(Duration::from_secs(1800))?;
+    let programs = build(address_sanitizer, Duration::from_secs(1800))?;
     let time = Duration::from_secs(minutes.saturating_mul(60));
     let finished = run(&programs, targets, time, Way::On)?;
     if keep {

@@ -60,6 +60,9 @@ enum Command {
         /// Put what reached something new into the corpus, and take out what reaches nothing of its own
         #[arg(long)]
         keep: bool,
+        /// With LLVM's AddressSanitizer, at a third of the speed or less
+        #[arg(long)]
+        address_sanitizer: bool,
         /// All, if none is named
         targets: Vec<fuzz::Target>,
     },
@@ -106,7 +109,9 @@ fn run(command: Command) -> Result<bool> {
         Command::Test { suites } => suites::run(&suites),
         Command::Build => package::build().map(|()| true),
         Command::Size => size::run(),
-        Command::Fuzz { minutes, keep, targets } => fuzz::command(minutes, &targets, keep),
+        Command::Fuzz { minutes, keep, address_sanitizer, targets } => {
+            fuzz::command(minutes, &targets, keep, address_sanitizer)
+        }
         Command::Bench { what: Bench::Proxy } => bench::proxy().map(|()| true),
         Command::Soak(soak) => soak::run(&soak),
         Command::Setup => setup::all().map(|()| true),
