@@ -58,10 +58,7 @@ fn simulations(seeds: u64, limit: Duration) -> Result<bool> {
         .deadline(limit)
         .show()?;
     if !outcome.success {
-        eprintln!(
-            "{}; one seed: SIM_SEED=n cargo test --test sim world::replay -- --nocapture",
-            outcome.reason
-        );
+        eprintln!("{}; one seed: SIM_SEED=n cargo test --test sim world -- --nocapture", outcome.reason);
     }
     Ok(outcome.success)
 }
