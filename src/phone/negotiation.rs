@@ -213,8 +213,9 @@ impl Phone {
         let Some(call) = self.calls.get_mut(&id).filter(|call| call.phase == Phase::Confirmed) else {
             return;
         };
-        let again = seq.is_none() || seq == call.reinvite_ack.as_ref().map(|(seq, _)| *seq);
-        if !again {
+        // Neither again, nor overtaken by a later one.
+        let latest = seq > call.reinvite_ack.as_ref().map(|(seq, _)| *seq);
+        if latest {
             call.reinvite_ack = seq.map(|seq| (seq, String::new()));
             call.in_doubt = true;
             self.continue_offer(id);
@@ -231,15 +232,18 @@ impl Phone {
         if response.status < 300 {
             // Acknowledged whatever has become of the call; a repeated 2xx gets the same ACK (RFC 3261, 13.2.2.4).
             let known = call.reinvite_ack.as_ref().filter(|(known, _)| *known == seq);
-            let again = known.is_some();
             let ack = match (known, call.dialog.as_mut()) {
                 (Some((_, ack)), _) => Some(ack.clone()),
                 (None, Some(dialog)) => ack_text(request, dialog, &via),
                 (None, None) => None,
             };
             let Some(ack) = ack else { return };
-            call.reinvite_ack = Some((seq, ack.clone()));
-            let going_on = call.our_offer.is_some() && call.phase == Phase::Confirmed && !again;
+            // One that a later one has overtaken settles nothing any more.
+            let latest = call.reinvite_ack.as_ref().is_none_or(|(last, _)| *last < seq);
+            if latest {
+                call.reinvite_ack = Some((seq, ack.clone()));
+            }
+            let going_on = call.our_offer.is_some() && call.phase == Phase::Confirmed && latest;
             if let Some(dialog) = call.dialog.as_mut().filter(|_| going_on) {
                 dialog.refresh_target(&response.headers);
             }
@@ -327,7 +331,8 @@ impl Phone {
         call.glares = 0;
         let agreed = call.agreed_hold;
         // Sent, and not answered: the other side may have agreed.
-        let in_doubt = core::mem::take(&mut call.in_doubt) || (offer.open.is_some() && offer.hold != agreed);
+        let doubted = core::mem::take(&mut call.in_doubt);
+        let in_doubt = doubted || (offer.open.is_some() && offer.hold != agreed);
         let refresh = core::mem::take(&mut call.session.wanted);
         let lost = error.code == ErrorCode::Transport;
         self.timers.clear(TimerKey::Call(id, CallTimer::Reoffer));
@@ -343,20 +348,31 @@ impl Phone {
             }
             return;
         }
-        self.wish_hold(id, agreed);
         if in_doubt {
-            self.offer_in_doubt(id, &error);
+            self.offer_in_doubt(id, &error, doubted);
         }
+        if offer.hold == agreed && self.calls.get(&id).is_some_and(|call| call.local_hold != agreed) {
+            // What the user wants has not been asked for yet.
+            self.continue_offer(id);
+            return;
+        }
+        self.wish_hold(id, agreed);
         self.hold_done(id, &Err(error));
     }
 
     /// The other side has not refused: its agreement may be lost, with a connection for instance. So that both are of one
-    /// mind again, it is asked to agree to what the call has been left as, soon.
-    fn offer_in_doubt(&mut self, id: CallId, error: &Error) {
+    /// mind again, it is asked to agree to what the call has been left as, soon. What it says to that settles nothing,
+    /// unless it agrees: `doubted`.
+    fn offer_in_doubt(&mut self, id: CallId, error: &Error, doubted: bool) {
         let Some(call) = self.calls.get_mut(&id) else { return };
         // 491 and 500 are the other side's own too (RFC 3261, section 14.2), if not for ever.
         let said = |status| says_the_other_side(status) || matches!(status, 491 | 500);
-        if error.sip_status.is_some_and(said) || call.doubts >= MAX_DOUBTS {
+        if !doubted && error.sip_status.is_some_and(said) {
+            return;
+        }
+        if call.doubts >= MAX_DOUBTS {
+            // With the next offer, or once the other side says where it is.
+            call.in_doubt = true;
             return;
         }
         call.doubts += 1;
@@ -426,6 +442,13 @@ impl Phone {
             _ => {}
         }
         let Some(call) = self.calls.get_mut(&id) else { return };
+        // Our 2xx was lost, and somebody else has answered in our place: nobody makes another offer before (section 14.1).
+        let passed = call.phase == Phase::Confirmed
+            && call.pending_ok.as_ref().is_some_and(|ok| !ok.offered && seq > ok.seq);
+        if passed {
+            self.stop_awaiting_ack(id);
+        }
+        let Some(call) = self.calls.get_mut(&id) else { return };
         if call.reinvite.is_some() || call.job.is_some() || call.pending_ok.is_some() {
             self.retry_later(id, tx);
             return;
@@ -486,6 +509,7 @@ impl Phone {
                 dialog.refresh_target(&request.headers);
             }
             self.respond_in_dialog(id, tx, 200, None);
+            self.continue_offer(id);
             return;
         }
         let offered = call.pending_ok.as_ref().is_some_and(|ok| ok.offered)
@@ -546,6 +570,7 @@ impl Phone {
             call.job = None;
             self.respond_in_dialog(id, reinvite.tx, 487, None);
             self.media_order(id, MediaCommand::Rollback);
+            self.continue_offer(id);
         }
     }
 }

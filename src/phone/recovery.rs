@@ -319,6 +319,7 @@ impl Phone {
             if state == CallState::Reconnecting {
                 self.set_call_state(id, CallState::Active);
             }
+            self.continue_offer(id);
             return;
         }
         // A move that was planned disturbs nobody.

@@ -164,8 +164,8 @@ impl Transactions {
         self.servers.len() >= if in_call { MAX_SERVERS } else { MAX_STRANGERS }
     }
 
-    /// The oldest INVITE that was answered with a 2xx. It is kept for Timer L only to absorb a repetition, which no
-    /// transport of ours makes.
+    /// The oldest INVITE that was answered with a 2xx. It is kept for Timer L only to absorb a repetition, which comes after
+    /// an outage at most, and is known by its Call-ID then.
     pub(super) fn oldest_accepted(&self) -> Option<TxId> {
         let accepted = |entry: &ServerEntry| entry.tx.state == ServerState::Accepted;
         self.servers.iter().find(|(_, entry)| accepted(entry)).map(|(id, _)| *id)

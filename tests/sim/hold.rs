@@ -4,6 +4,7 @@
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use crate::bench::{ANSWER, Bench, Caller, Media, OFFER, answer, ms, outcome, secs, send, with_sdp};
+use crate::forking_proxy::Net;
 use crate::incoming::answered;
 use wasm_softphone::phone::{CallId, CallState, Event, MediaCommand};
 use wasm_softphone::sip::message::{Message, Method, Request};
@@ -19,6 +20,15 @@ fn flows(bench: &Bench) -> Vec<Direction> {
         _ => None,
     };
     bench.jobs.iter().filter_map(|(_, _, command)| flow(command)).collect()
+}
+
+/// The directions that were offered within the call.
+pub fn offered(bench: &Bench) -> Vec<Direction> {
+    let of = |command: &MediaCommand| match command {
+        MediaCommand::Reoffer { direction } | MediaCommand::RestartIce { direction } => Some(*direction),
+        _ => None,
+    };
+    bench.jobs.iter().filter_map(|(_, _, command)| of(command)).collect()
 }
 
 pub fn done(bench: &Bench) -> Vec<Result<(), &'static str>> {
@@ -121,7 +131,7 @@ fn a_hold_whose_outcome_is_not_known_is_undone_at_the_other_side() {
         assert_eq!(bench.lines(), ["ACK"]);
         bench.pass(secs(4));
         let invite = bench.take_request("INVITE");
-        assert!(String::from_utf8_lossy(&invite.body).contains("a=sendrecv"));
+        assert_eq!(offered(&bench), [Direction::SendOnly, Direction::SendRecv, Direction::SendRecv]);
         bench.reply(&with_sdp(answer(&invite, 200, ""), ANSWER));
         assert_eq!(bench.lines(), ["ACK"]);
         // Nobody is told of a hold that nobody has asked for.
@@ -322,4 +332,156 @@ fn an_offer_that_cannot_be_made_leaves_the_call_as_it_was() {
     assert_eq!(done(&bench).len(), 1);
     assert!(done(&bench)[0].is_err());
     assert_eq!(bench.phone.call(id).unwrap().state, CallState::Active);
+}
+
+/// A hold that a proxy answered in place of the other side.
+fn doubted(bench: &mut Bench) -> (CallId, Caller) {
+    let (id, caller) = call(bench);
+    hold(bench, id, true);
+    let invite = bench.take_request("INVITE");
+    bench.reply(&answer(&invite, 478, ""));
+    assert_eq!(bench.lines(), ["ACK"]);
+    bench.pass(secs(2));
+    (id, caller)
+}
+
+/// What is said to the offer that settles it settles nothing: the hold may have been agreed to before.
+#[test]
+fn a_doubt_outlives_a_refusal() {
+    for status in [488, 500] {
+        let mut bench = Bench::online();
+        let (id, _) = doubted(&mut bench);
+        let invite = bench.take_request("INVITE");
+        bench.reply(&answer(&invite, status, ""));
+        assert_eq!(bench.lines(), ["ACK"]);
+        bench.pass(secs(4));
+        let invite = bench.take_request("INVITE");
+        bench.reply(&with_sdp(answer(&invite, 200, ""), ANSWER));
+        assert_eq!(bench.lines(), ["ACK"]);
+        bench.pass(secs(120));
+        bench.nothing_sent();
+        assert_eq!(done(&bench).len(), 1);
+        assert!(!bench.phone.call(id).unwrap().local_hold);
+    }
+}
+
+#[test]
+fn a_doubt_that_was_given_up_is_settled_once_the_other_side_says_where_it_is() {
+    let mut bench = Bench::online();
+    let (id, mut caller) = doubted(&mut bench);
+    for _ in 0..45 {
+        for message in core::mem::take(&mut bench.sent) {
+            if let Message::Request(request) = message
+                && request.method == Method::Invite
+            {
+                bench.reply(&answer(&request, 480, ""));
+            }
+        }
+        bench.pass(secs(1));
+    }
+    bench.lines();
+    send(&mut bench, &caller.request("UPDATE", None));
+    bench.take_response(200);
+    let invite = bench.take_request("INVITE");
+    bench.reply(&with_sdp(answer(&invite, 200, ""), ANSWER));
+    assert_eq!(bench.lines(), ["ACK"]);
+    bench.pass(secs(120));
+    bench.nothing_sent();
+    assert!(!bench.phone.call(id).unwrap().local_hold);
+}
+
+/// It has not been asked for when the offer under way comes to nothing, and is offered next.
+#[test]
+fn a_hold_behind_an_offer_that_settles_a_doubt_does_not_share_its_fate() {
+    for status in [480, 488, 500] {
+        let mut bench = Bench::online();
+        let (id, _) = doubted(&mut bench);
+        let invite = bench.take_request("INVITE");
+        hold(&mut bench, id, true);
+        bench.reply(&answer(&invite, status, ""));
+        assert_eq!(done(&bench).len(), 1, "{status}");
+        bench.take_request("ACK");
+        let invite = bench.take_request("INVITE");
+        assert_eq!(offered(&bench), [Direction::SendOnly, Direction::SendRecv, Direction::SendOnly]);
+        bench.reply(&with_sdp(answer(&invite, 200, ""), &with(ANSWER, "recvonly")));
+        assert_eq!(done(&bench)[1], Ok(()));
+        assert!(bench.phone.call(id).unwrap().local_hold);
+        bench.lines();
+        bench.pass(secs(120));
+        bench.nothing_sent();
+    }
+}
+
+#[test]
+fn a_hold_behind_an_offer_of_theirs_that_is_cancelled_is_made() {
+    let mut bench = Bench::online();
+    let (id, mut caller) = call(&mut bench);
+    bench.media = Media::Manual;
+    send(&mut bench, &caller.request("INVITE", Some(OFFER)));
+    hold(&mut bench, id, true);
+    assert_eq!(bench.lines(), ["100 INVITE"]);
+    bench.media = Media::Prompt;
+    send(&mut bench, &caller.cancel());
+    bench.sent.retain(|message| matches!(message, Message::Request(_)));
+    let invite = bench.take_request("INVITE");
+    bench.reply(&with_sdp(answer(&invite, 200, ""), &with(ANSWER, "recvonly")));
+    assert_eq!(done(&bench), [Ok(())]);
+}
+
+/// The 2xx of the first comes after that of the second, which then comes again while a third is under way.
+#[test]
+fn a_late_answer_is_not_taken_for_that_of_the_offer_under_way() {
+    let mut bench = Bench::online();
+    let (id, _) = call(&mut bench);
+    hold(&mut bench, id, true);
+    let first = bench.take_request("INVITE");
+    bench.reply(&answer(&first, 100, ""));
+    bench.pass(secs(61));
+    assert_eq!(bench.lines(), ["CANCEL"]);
+    assert!(matches!(done(&bench)[..], [Err(_)]));
+    hold(&mut bench, id, true);
+    let second = bench.take_request("INVITE");
+    let agreed = with_sdp(answer(&second, 200, ""), &with(ANSWER, "recvonly"));
+    bench.reply(&agreed);
+    assert_eq!(bench.lines(), ["ACK"]);
+    bench.reply(&with_sdp(answer(&first, 200, ""), &with(ANSWER, "recvonly")));
+    assert_eq!(bench.lines(), ["ACK"], "the second has settled it");
+    hold(&mut bench, id, false);
+    let third = bench.take_request("INVITE");
+    bench.reply(&agreed);
+    assert_eq!(bench.lines(), ["ACK"]);
+    assert_eq!(done(&bench).len(), 2, "the third has no answer yet");
+    bench.reply(&with_sdp(answer(&third, 200, ""), ANSWER));
+    assert_eq!(done(&bench).len(), 3);
+    assert!(!bench.phone.call(id).unwrap().local_hold);
+    bench.lines();
+    // Nor is one that was taken long ago.
+    hold(&mut bench, id, true);
+    bench.take_request("INVITE");
+    bench.reply(&agreed);
+    assert_eq!(bench.lines(), ["ACK"]);
+    assert_eq!(done(&bench).len(), 3, "the fourth has no answer yet");
+}
+
+/// The answer is lost with the connection of who gave it, and the proxy says that nobody is there. That phone waits for an
+/// ACK when it is back, and the next offer is all that can tell it not to.
+#[test]
+fn both_ends_agree_and_the_call_goes_on_when_the_answer_to_a_hold_is_lost() {
+    for away in [0, 3, 12] {
+        let mut net = Net::new(2);
+        let (here, there) = net.call(0, 1);
+        net.at(0, |bench| bench.phone.hold(bench.now, here)).unwrap();
+        while !net.log.iter().any(|line| line == "B 200 INVITE") {
+            net.run(ms(1));
+        }
+        net.cut(1, away == 0);
+        net.run(secs(away));
+        net.phones[1].reachable = true;
+        net.run(secs(120));
+        for (side, call) in [(0, here), (1, there)] {
+            let info = net.phones[side].phone.call(call).unwrap();
+            let found = (info.state, info.local_hold, info.remote_hold);
+            assert_eq!(found, (CallState::Active, false, false), "away for {away} s, phone {side}");
+        }
+    }
 }

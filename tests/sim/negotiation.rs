@@ -16,10 +16,7 @@ fn agree(bench: &mut Bench, direction: &str) {
 }
 
 fn offered(bench: &Bench) -> Option<Direction> {
-    bench.jobs.iter().rev().find_map(|(_, _, command)| match command {
-        MediaCommand::Reoffer { direction } => Some(*direction),
-        _ => None,
-    })
+    crate::hold::offered(bench).last().copied()
 }
 
 fn flowing(bench: &Bench) -> Option<Direction> {

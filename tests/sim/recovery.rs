@@ -4,6 +4,7 @@
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use crate::bench::{ANSWER, Bench, Caller, Media, OFFER, answer, config, line, ms, secs, send, with_sdp};
+use crate::hold::offered;
 use crate::incoming::answered;
 use wasm_softphone::error::ErrorCode;
 use wasm_softphone::phone::{
@@ -186,7 +187,7 @@ fn a_hold_that_was_lost_is_undone_at_the_other_side_where_it_is_not_wanted_any_m
     bench.nothing_sent();
     bench.cut();
     bench.pass(secs(2));
-    let mut offers = Vec::new();
+    let mut offers = 0;
     for _ in 0..10 {
         for message in core::mem::take(&mut bench.sent) {
             let Message::Request(request) = message else { continue };
@@ -194,14 +195,14 @@ fn a_hold_that_was_lost_is_undone_at_the_other_side_where_it_is_not_wanted_any_m
                 Method::Update => bench.reply(&answer(&request, 200, "")),
                 Method::Invite => {
                     bench.reply(&with_sdp(answer(&request, 200, ""), ANSWER));
-                    offers.push(String::from_utf8(request.body).unwrap());
+                    offers += 1;
                 }
                 _ => {}
             }
         }
         bench.pass(secs(1));
     }
-    assert!(matches!(&offers[..], [offer] if offer.contains("a=sendrecv")), "{offers:?}");
+    assert_eq!((offers, offered(&bench)), (1, vec![Direction::SendOnly, Direction::SendRecv]));
     assert!(!bench.phone.call(call).unwrap().local_hold);
 }
 
@@ -240,7 +241,7 @@ fn a_hold_over_a_connection_that_gives_way_to_the_next_is_made_over_that() {
         let ack = bench.take_request("ACK");
         assert_eq!(ack.headers.seq(), invite.headers.seq());
         let again = bench.take_request("INVITE");
-        assert!(String::from_utf8_lossy(&again.body).contains("a=sendrecv"));
+        assert_eq!(offered(&bench), [Direction::SendOnly, Direction::SendRecv, Direction::SendRecv]);
         bench.reply(&with_sdp(answer(&again, 200, ""), ANSWER));
     }
     let done: Vec<_> = bench.events.iter().filter(|event| matches!(event, Event::HoldDone(..))).collect();
@@ -622,4 +623,51 @@ fn the_other_sides_offer_is_refused_when_the_answer_is_never_made() {
     // What comes of it after all is of no use any more.
     bench.finish_job(Ok(MediaValue::Local(ANSWER.into())));
     bench.nothing_sent();
+}
+
+/// An ICE restart was under way when the user held, came to nothing, and was not needed in the end.
+#[test]
+fn a_hold_behind_a_restart_that_is_not_needed_any_more_is_made() {
+    for status in [488, 503] {
+        let (mut bench, call, _) = talking(config(), true);
+        media(&mut bench, call, MediaState::Connected);
+        media(&mut bench, call, MediaState::Failed);
+        let restart = bench.take_request("INVITE");
+        bench.phone.hold(bench.now, call).unwrap();
+        bench.drain();
+        bench.reply(&answer(&restart, status, ""));
+        assert_eq!(bench.lines(), ["ACK"]);
+        media(&mut bench, call, MediaState::Connected);
+        bench.pass(secs(20));
+        let invite = bench.take_request("INVITE");
+        assert_eq!(offered(&bench).last(), Some(&Direction::SendOnly), "{status}");
+        bench.reply(&with_sdp(answer(&invite, 200, ""), &ANSWER.replace("a=sendrecv", "a=recvonly")));
+        assert!(bench.events.iter().any(|event| matches!(event, Event::HoldDone(_, Ok(())))), "{status}");
+    }
+}
+
+/// The other side could not be told of the new way until the grace was over, which is no reason to end a call that is
+/// heard.
+#[test]
+fn a_hold_that_nobody_could_be_told_of_is_reported_when_the_grace_is_over() {
+    let (mut bench, call, _) = talking(config(), true);
+    media(&mut bench, call, MediaState::Connected);
+    bench.phone.hold(bench.now, call).unwrap();
+    bench.drain();
+    bench.take_request("INVITE");
+    bench.cut();
+    for _ in 0..200 {
+        for message in core::mem::take(&mut bench.sent) {
+            if let Message::Request(request) = message
+                && request.method != Method::Ack
+            {
+                bench.reply(&answer(&request, 480, ""));
+            }
+        }
+        bench.pass(secs(1));
+    }
+    let done: Vec<_> = bench.events.iter().filter(|event| matches!(event, Event::HoldDone(..))).collect();
+    assert!(matches!(&done[..], [Event::HoldDone(_, Err(_))]), "{done:?}");
+    let info = bench.phone.call(call).unwrap();
+    assert_eq!((info.state, info.local_hold), (CallState::Active, false));
 }
