@@ -44,7 +44,7 @@ describe(`${HOURS} hours of calls`, { timeout: SECONDS * 1000 + 180_000 }, () =>
     const samples = [];
     const every = Math.max(5, Math.min(60, SECONDS / 16));
     let cycles = 0;
-    /** When each round began; how many were remembered at once, at most, since the last sample. */
+    /** When each round was over; how many were remembered at once, at most, since the last sample. */
     const rounds = [];
     let remembered = 0;
     const outcomes = {};

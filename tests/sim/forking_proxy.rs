@@ -686,6 +686,7 @@ impl Net {
     pub fn heal(&mut self) {
         for side in 0..self.phones.len() {
             self.refuses_microphone[side] = false;
+            self.thinks_of_microphone[side] = Duration::ZERO;
             self.phones[side].reachable = true;
             if self.links[side].frozen.is_some() {
                 self.links[side].frozen = Some(self.now);

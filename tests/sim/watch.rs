@@ -19,11 +19,30 @@ const ALONE: Duration = Duration::from_secs(100);
 const MOST: Held =
     Held { calls: 10, client_transactions: 30, server_transactions: 30, timers: 80, subscriptions: 0 };
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Unanswered,
+    Reconnecting,
+    Other,
+}
+
+impl Stage {
+    fn of(state: CallState) -> Self {
+        match state {
+            CallState::New | CallState::Connecting | CallState::Ringing | CallState::EarlyMedia => {
+                Self::Unanswered
+            }
+            CallState::Reconnecting => Self::Reconnecting,
+            CallState::Active | CallState::Ended => Self::Other,
+        }
+    }
+}
+
 /// What was seen so far.
 #[derive(Debug, Default)]
 pub struct Watch {
-    /// In which state each call is, and since when.
-    states: BTreeMap<(usize, CallId), (CallState, Instant)>,
+    /// How far each call is, and since when.
+    stages: BTreeMap<(usize, CallId), (Stage, Instant)>,
     /// Which calls are up with no other end, and since when.
     alone: BTreeMap<(usize, CallId), Instant>,
     /// The longest and the most of each.
@@ -56,20 +75,16 @@ impl Watch {
             for info in calls {
                 let key = (side, info.id);
                 let who = format!("{side} at {:?}: {:?} {:?}", net.now, info.id, info.direction);
-                let entry = self.states.entry(key).or_insert((info.state, net.now));
-                if entry.0 != info.state || frozen {
-                    *entry = (info.state, net.now);
+                let state = Stage::of(info.state);
+                let entry = self.stages.entry(key).or_insert((state, net.now));
+                if entry.0 != state || frozen {
+                    *entry = (state, net.now);
                 }
                 let time = net.now - entry.1;
-                match info.state {
-                    CallState::New | CallState::Connecting => {
-                        self.lasts("connecting", time, UNANSWERED, &who)
-                    }
-                    CallState::Ringing | CallState::EarlyMedia => {
-                        self.lasts("ringing", time, UNANSWERED, &who)
-                    }
-                    CallState::Reconnecting => self.lasts("reconnecting", time, RECONNECTING, &who),
-                    CallState::Active | CallState::Ended => {}
+                match state {
+                    Stage::Unanswered => self.lasts("unanswered", time, UNANSWERED, &who),
+                    Stage::Reconnecting => self.lasts("reconnecting", time, RECONNECTING, &who),
+                    Stage::Other => {}
                 }
                 let mut others =
                     all.iter().enumerate().filter(|(other, _)| *other != side).flat_map(|(_, calls)| calls);
