@@ -5,8 +5,12 @@ use js_sys::{Object, Reflect};
 use serde::Serialize;
 use wasm_bindgen::{JsCast, JsValue};
 
-/// The property, or `undefined`.
+/// The property, or `undefined`, of what is no object too.
 pub(crate) fn get(object: &JsValue, key: &str) -> JsValue {
+    // `Reflect.get` would throw, and wasm-bindgen keeps for ever the slot of what a function that threw has not returned.
+    if !object.is_object() && !object.is_function() {
+        return JsValue::UNDEFINED;
+    }
     Reflect::get(object, &JsValue::from_str(key)).unwrap_or(JsValue::UNDEFINED)
 }
 

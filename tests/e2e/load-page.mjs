@@ -6,6 +6,7 @@ export function watchLoad() {
   const count = { sockets: 0, peerConnections: 0, tracks: 0, listeners: 0, timers: 0, players: 0 };
   const messages = [];
   let memory;
+  let references;
 
   const { setTimeout, clearTimeout } = globalThis;
   const pending = new Set();
@@ -220,6 +221,7 @@ export function watchLoad() {
   };
 
   const keep = ({ instance }) => {
+    references = instance.exports.__wbindgen_externrefs;
     memory = Object.values(instance.exports).find((value) => value instanceof WebAssembly.Memory);
   };
   for (const name of ['instantiate', 'instantiateStreaming']) {
@@ -236,6 +238,8 @@ export function watchLoad() {
     signallingOnly: false,
     count: () => ({ ...count, timers: pending.size }),
     wasm: () => memory.buffer.byteLength,
+    /** Values of JavaScript that the module holds; slots that are free are null. */
+    references: () => Array.from({ length: references.length }, (_, at) => references.get(at)).filter((value) => value !== null).length,
     /** Milliseconds that the handling of each message took since this was last asked. */
     messages: () => messages.splice(0),
   };
@@ -268,7 +272,7 @@ export class LoadPage {
     // What a finaliser lets go of is collected by the next.
     for (let round = 0; round < 3; round += 1) await this.devtools.send('HeapProfiler.collectGarbage');
     const { usedSize } = await this.devtools.send('Runtime.getHeapUsage');
-    return { heap: usedSize, wasm: await this.page.evaluate(() => globalThis.load.wasm()) };
+    return { heap: usedSize, ...(await this.page.evaluate(() => ({ wasm: globalThis.load.wasm(), references: globalThis.load.references() }))) };
   }
 
   close() {

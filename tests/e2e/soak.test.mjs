@@ -62,11 +62,11 @@ describe(`${HOURS} hours of calls`, { timeout: SECONDS * 1000 + 180_000 }, () =>
         return true;
       }, { deadline: 40_000 });
       await page.page.evaluate(() => globalThis.load.messages());
-      const { heap, wasm } = await page.memory();
+      const { heap, wasm, references } = await page.memory();
       const { nodes, jsEventListeners } = await page.devtools.send('Memory.getDOMCounters');
-      samples.push({ at: elapsed(), cycles, remembered, heap, wasm, nodes, jsEventListeners });
+      samples.push({ at: elapsed(), cycles, remembered, heap, wasm, references, nodes, jsEventListeners });
       remembered = 0;
-      say(`${(elapsed() / 60).toFixed(1)} min: ${cycles} rounds, heap ${(heap / KIB).toFixed(0)} KiB, module ${(wasm / KIB).toFixed(0)} KiB, ${nodes} nodes, ${jsEventListeners} listeners in all`);
+      say(`${(elapsed() / 60).toFixed(1)} min: ${cycles} rounds, heap ${(heap / KIB).toFixed(0)} KiB, module ${(wasm / KIB).toFixed(0)} KiB with ${references} references, ${nodes} nodes, ${jsEventListeners} listeners in all`);
     }
     say(`outcomes: ${JSON.stringify(outcomes)}`);
     for (const [outcome, count] of Object.entries({ answered: cycles, taken: cycles, busy: cycles, given_up: cycles, reconnected: Math.floor((cycles + 4) / 5) })) {
@@ -88,6 +88,7 @@ describe(`${HOURS} hours of calls`, { timeout: SECONDS * 1000 + 180_000 }, () =>
     const later = settled.slice(1);
     const faster = Math.max(0, worst(later) - worst(samples.slice(0, samples.length - later.length)));
     assert.ok(growth('wasm') <= faster * PER_ROUND, `the module has grown by ${growth('wasm')} bytes, with at most ${faster} more rounds in ${REMEMBERED} s`);
+    assert.ok(growth('references') <= 8, JSON.stringify(settled.map(({ references }) => references)));
     assert.ok(growth('nodes') <= 2 && growth('jsEventListeners') <= 2, JSON.stringify(settled.map(({ nodes, jsEventListeners }) => [nodes, jsEventListeners])));
 
     await page.page.evaluate(async () => {
