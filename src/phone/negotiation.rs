@@ -326,7 +326,8 @@ impl Phone {
     /// The other side does not agree, or cannot be asked: the call stays as it was.
     pub(super) fn offer_failed(&mut self, id: CallId, error: Error) {
         let Some(call) = self.calls.get_mut(&id) else { return };
-        let Some(offer) = call.our_offer.take() else { return };
+        // It stays until it is known whether it is made again: nothing takes its place before.
+        let Some(offer) = call.our_offer else { return };
         call.job = None;
         call.glares = 0;
         let agreed = call.agreed_hold;
@@ -338,6 +339,9 @@ impl Phone {
         self.timers.clear(TimerKey::Call(id, CallTimer::Reoffer));
         self.media_order(id, MediaCommand::Rollback);
         let recovers = self.recovery_failed(id, Some(offer), &error);
+        if let Some(call) = self.calls.get_mut(&id) {
+            call.our_offer = None;
+        }
         if refresh && !recovers {
             self.refresh_failed(id, &error);
         }
@@ -358,6 +362,9 @@ impl Phone {
         }
         self.wish_hold(id, agreed);
         self.hold_done(id, &Err(error));
+        if self.calls.get(&id).is_some_and(|call| call.recovery.wants_offer()) {
+            self.continue_offer(id);
+        }
     }
 
     /// The other side has not refused: its agreement may be lost, with a connection for instance. So that both are of one

@@ -89,18 +89,23 @@ fn held_and_taken_back() {
     bench.nothing_sent();
 }
 
+/// A call, and in it a hold that comes to nothing with this status.
+fn answered_with(bench: &mut Bench, status: u16) -> (CallId, Caller) {
+    let (id, caller) = call(bench);
+    hold(bench, id, true);
+    let invite = bench.take_request("INVITE");
+    bench.reply(&answer(&invite, status, ""));
+    assert_eq!(bench.lines(), ["ACK"]);
+    assert!(matches!(done(bench)[..], [Err(_)]), "{status}");
+    (id, caller)
+}
+
 /// JsSIP hangs up here.
 #[test]
 fn a_hold_that_is_refused_leaves_the_call_as_it_was() {
     for status in [488, 403, 500, 603] {
         let mut bench = Bench::online();
-        let (id, _) = call(&mut bench);
-        hold(&mut bench, id, true);
-        let invite = bench.take_request("INVITE");
-        bench.reply(&answer(&invite, status, ""));
-        assert_eq!(bench.lines(), ["ACK"]);
-        assert_eq!(done(&bench).len(), 1);
-        assert!(done(&bench)[0].is_err(), "{status}");
+        let (id, _) = answered_with(&mut bench, status);
         assert_eq!(flows(&bench), [Direction::Inactive, Direction::SendRecv]);
         assert!(bench.jobs.iter().any(|(_, _, command)| *command == MediaCommand::Rollback));
         let info = bench.phone.call(id).unwrap();
@@ -117,12 +122,7 @@ fn a_hold_that_is_refused_leaves_the_call_as_it_was() {
 fn a_hold_whose_outcome_is_not_known_is_undone_at_the_other_side() {
     for status in [408, 478, 480, 503] {
         let mut bench = Bench::online();
-        let (id, _) = call(&mut bench);
-        hold(&mut bench, id, true);
-        let invite = bench.take_request("INVITE");
-        bench.reply(&answer(&invite, status, ""));
-        assert_eq!(bench.lines(), ["ACK"]);
-        assert!(matches!(done(&bench)[..], [Err(_)]), "{status}");
+        let (id, _) = answered_with(&mut bench, status);
         assert!(!bench.phone.call(id).unwrap().local_hold);
         // Still away.
         bench.pass(secs(2));
@@ -336,13 +336,9 @@ fn an_offer_that_cannot_be_made_leaves_the_call_as_it_was() {
 
 /// A hold that a proxy answered in place of the other side.
 fn doubted(bench: &mut Bench) -> (CallId, Caller) {
-    let (id, caller) = call(bench);
-    hold(bench, id, true);
-    let invite = bench.take_request("INVITE");
-    bench.reply(&answer(&invite, 478, ""));
-    assert_eq!(bench.lines(), ["ACK"]);
+    let call = answered_with(bench, 478);
     bench.pass(secs(2));
-    (id, caller)
+    call
 }
 
 /// What is said to the offer that settles it settles nothing: the hold may have been agreed to before.

@@ -7,7 +7,7 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 use core::time::Duration;
 
 use crate::bench::{ANSWER, Bench, answer, config, ms, secs, with_sdp};
-use crate::recovery::{register, registering, states, talking};
+use crate::recovery::{next_connection, register, registering, states, talking};
 use wasm_softphone::phone::{
     CallState, ConnectionState, Event, Hint, Input, MediaCommand, MediaState, PhoneConfig, RegistrationState,
     SocketId,
@@ -200,14 +200,7 @@ fn a_connection_that_answers_after_all_is_kept() {
 fn one_that_does_not_gives_way_to_the_next_as_soon_as_that_is_open() {
     let (mut bench, call, _) = talking(registering(), true);
     bench.pass(secs(1));
-    bench.reachable = false;
-    bench.answers_crlf = false;
-    bench.input(Input::Hint(Hint::Woken));
-    bench.lines();
-    bench.pass(ms(300));
-    bench.reachable = true;
-    bench.open_late();
-    register(&mut bench);
+    next_connection(&mut bench);
     assert_eq!(bench.closed, [SocketId(1)]);
     let update = bench.take_request("UPDATE");
     bench.reply(&answer(&update, 200, ""));

@@ -40,6 +40,18 @@ pub fn register(bench: &mut Bench) -> Request {
     request
 }
 
+/// The connection gives no sign of life when it is asked for one, and the next is open and registered a moment later.
+pub fn next_connection(bench: &mut Bench) {
+    bench.reachable = false;
+    bench.answers_crlf = false;
+    bench.input(Input::Hint(Hint::Woken));
+    bench.lines();
+    bench.pass(ms(300));
+    bench.reachable = true;
+    bench.open_late();
+    register(bench);
+}
+
 pub fn registering() -> PhoneConfig {
     PhoneConfig { register: true, ..config() }
 }
@@ -221,14 +233,7 @@ fn a_hold_over_a_connection_that_gives_way_to_the_next_is_made_over_that() {
             bench.take_request("ACK");
             continue;
         }
-        bench.reachable = false;
-        bench.answers_crlf = false;
-        bench.input(Input::Hint(Hint::Woken));
-        bench.lines();
-        bench.pass(ms(300));
-        bench.reachable = true;
-        bench.open_late();
-        register(&mut bench);
+        next_connection(&mut bench);
         assert_eq!(bench.closed, [], "its answer may still come");
         let update = bench.sent.iter().find_map(|message| match message {
             Message::Request(request) if request.method == Method::Update => Some(request.clone()),
@@ -670,4 +675,23 @@ fn a_hold_that_nobody_could_be_told_of_is_reported_when_the_grace_is_over() {
     assert!(matches!(&done[..], [Event::HoldDone(_, Err(_))]), "{done:?}");
     let info = bench.phone.call(call).unwrap();
     assert_eq!((info.state, info.local_hold), (CallState::Active, false));
+}
+
+/// The refusal says that the other side is reached, too; the hold is not made again for that.
+#[test]
+fn a_hold_that_is_refused_while_the_other_side_is_told_of_the_new_way_is_not_made_again() {
+    let (mut bench, call, _) = talking(config(), true);
+    media(&mut bench, call, MediaState::Connected);
+    bench.cut();
+    bench.take_request("UPDATE");
+    bench.phone.hold(bench.now, call).unwrap();
+    bench.drain();
+    let invite = bench.take_request("INVITE");
+    bench.reply(&answer(&invite, 488, ""));
+    assert_eq!(bench.lines(), ["ACK"]);
+    let done: Vec<_> = bench.events.iter().filter(|event| matches!(event, Event::HoldDone(..))).collect();
+    assert!(matches!(&done[..], [Event::HoldDone(_, Err(_))]), "{done:?}");
+    bench.pass(secs(20));
+    assert!(!bench.lines().contains(&"INVITE".to_owned()));
+    assert!(!bench.phone.call(call).unwrap().local_hold);
 }
