@@ -26,6 +26,8 @@ pub(crate) struct RemoteAudio(Rc<Inner>);
 
 struct Inner {
     element: HtmlAudioElement,
+    /// The element is the call's own.
+    own: bool,
     stream: MediaStream,
     /// While the browser wants a user gesture first.
     gestures: RefCell<Vec<Listener>>,
@@ -45,6 +47,7 @@ impl RemoteAudio {
         element.set_src_object(Some(stream));
         let inner = Rc::new(Inner {
             element,
+            own: matches!(playback, Playback::Own),
             // Not `.clone()`, which is the browser's own: another stream, with tracks of its own.
             stream: Clone::clone(stream),
             gestures: RefCell::new(Vec::new()),
@@ -52,6 +55,17 @@ impl RemoteAudio {
         });
         inner.start();
         Some(Self(inner))
+    }
+
+    /// Whether it plays there, and nothing else does.
+    pub(crate) fn plays_in(&self, playback: &Playback) -> bool {
+        match playback {
+            Playback::Own => self.0.own,
+            Playback::Element(element) => {
+                *element == self.0.element && element.src_object().as_ref() == Some(&self.0.stream)
+            }
+            Playback::Application => false,
+        }
     }
 }
 

@@ -21,6 +21,13 @@ pub(crate) enum Audio {
     Off,
 }
 
+impl Audio {
+    /// There is to be no microphone.
+    pub(crate) const fn is_off(&self) -> bool {
+        matches!(self, Self::Off)
+    }
+}
+
 /// An open microphone; dropping it turns it off.
 #[must_use = "dropping it turns the microphone off"]
 pub(crate) struct Microphone(MediaStream);

@@ -28,10 +28,6 @@ pub(crate) struct MediaSetup {
     pub(crate) audio: Audio,
     /// The loudspeaker.
     pub(crate) playback: Playback,
-    /// Whether the call was muted before its microphone was open.
-    pub(crate) muted: bool,
-    /// What the call sends instead of the microphone.
-    pub(crate) replacement: Option<Replacement>,
 }
 
 /// A track of the application's that is sent instead of the microphone. It is never stopped here.
@@ -89,6 +85,8 @@ struct Parts {
     /// The gate is closed: the microphone is not sent, and what the other side sends is kept back.
     gated: bool,
     kept_back: Option<MediaStream>,
+    /// Another call plays in the application's element.
+    elsewhere: bool,
     dtmf: Option<SendingDtmf>,
     muted: bool,
     replacement: Option<Replacement>,
@@ -110,12 +108,22 @@ struct Parts {
 impl Parts {
     /// What is to be sent.
     fn outgoing(&self) -> Option<MediaStreamTrack> {
-        if self.gated || self.quiet {
+        if self.gated {
             return None;
         }
+        let own = |microphone: &Microphone| microphone.track();
         match &self.replacement {
-            Some(other) => (other.mixed || !self.muted).then(|| Clone::clone(&other.track)),
-            None => self.microphone.as_ref().and_then(Microphone::track),
+            Some(other) if !self.quiet && (other.mixed || !self.muted) => Some(Clone::clone(&other.track)),
+            _ => self.microphone.as_ref().and_then(own),
+        }
+    }
+
+    /// The microphone gives silence where that is to be sent: its track stays on the line, since the clock of the stream
+    /// goes on over silence only as long as there is a track (RFC 3550, section 5.1). The other side would throw away
+    /// what lies in its past.
+    fn silence(&self) {
+        if let Some(microphone) = &self.microphone {
+            microphone.set_muted(self.muted || self.quiet);
         }
     }
 }
@@ -124,13 +132,12 @@ impl MediaSession {
     /// A session without a connection or a microphone: the first job opens them. `report` is never called from
     /// within a method of this type, except for [`MediaCommand::TakeLocal`].
     pub(crate) fn new(setup: MediaSetup, report: Box<dyn Fn(MediaReport)>) -> Rc<Self> {
-        let (muted, replacement) = (setup.muted, setup.replacement.clone());
         Rc::new(Self {
             setup,
             report,
             closed: Cell::new(false),
             waiting: RefCell::default(),
-            parts: RefCell::new(Parts { muted, replacement, ..Parts::default() }),
+            parts: RefCell::default(),
         })
     }
 
@@ -141,6 +148,9 @@ impl MediaSession {
             MediaCommand::TakeLocal => self.hurry(seq),
             MediaCommand::OpenGate => self.open_gate(),
             MediaCommand::Flow(direction) => self.set_flow(direction),
+            MediaCommand::Element(has) => self.set_element(has),
+            // It names tracks that are known elsewhere.
+            MediaCommand::Wish(_) => {}
             command => {
                 {
                     let mut parts = self.parts.borrow_mut();
@@ -172,24 +182,13 @@ impl MediaSession {
         }
     }
 
-    /// Sends silence, or not.
-    pub(crate) fn set_muted(self: &Rc<Self>, muted: bool) {
+    /// Sends silence, or not; and this track, or the microphone.
+    pub(crate) fn set_wish(self: &Rc<Self>, muted: bool, replacement: Option<Replacement>) {
         {
             let mut parts = self.parts.borrow_mut();
             parts.muted = muted;
-            if let Some(microphone) = &parts.microphone {
-                microphone.set_muted(muted);
-            }
-            if parts.replacement.is_none() {
-                return;
-            }
+            parts.replacement = replacement;
         }
-        self.attach_outgoing();
-    }
-
-    /// Sends this instead of the microphone; `None`: the microphone again.
-    pub(crate) fn replace(self: &Rc<Self>, replacement: Option<Replacement>) {
-        self.parts.borrow_mut().replacement = replacement;
         self.attach_outgoing();
     }
 
@@ -385,8 +384,8 @@ impl MediaSession {
             return Err(MediaError::Unavailable.into());
         }
         let mut parts = self.parts.borrow_mut();
-        microphone.set_muted(parts.muted);
         parts.microphone = Some(microphone);
+        parts.silence();
         Ok(())
     }
 
@@ -423,6 +422,35 @@ impl MediaSession {
         self.attach_outgoing();
         if let Some((remote, heard)) = remote {
             enable(&remote, heard);
+            self.take_element();
+        }
+    }
+
+    fn set_element(self: &Rc<Self>, has: bool) {
+        self.parts.borrow_mut().elsewhere = !has;
+        self.take_element();
+    }
+
+    /// Where the call is to be heard as things stand. Who is not heard leaves the element to the others.
+    fn playback(&self) -> Playback {
+        let parts = self.parts.borrow();
+        match &self.setup.playback {
+            Playback::Element(_) if parts.elsewhere || parts.deaf => Playback::Own,
+            playback => playback.clone(),
+        }
+    }
+
+    /// Plays in the application's element, or lets go of it.
+    fn take_element(self: &Rc<Self>) {
+        let remote = {
+            let parts = self.parts.borrow();
+            parts.remote.clone().filter(|_| !parts.deaf)
+        };
+        let playback = self.playback();
+        if let Some(remote) = remote
+            && self.parts.borrow().speaker.as_ref().is_some_and(|speaker| !speaker.plays_in(&playback))
+        {
+            self.play(remote);
         }
     }
 
@@ -443,6 +471,7 @@ impl MediaSession {
     fn attach_outgoing(self: &Rc<Self>) {
         let (connection, outgoing) = {
             let parts = self.parts.borrow();
+            parts.silence();
             (parts.connection.clone(), parts.outgoing())
         };
         let Some(sending) = connection.and_then(|pc| pc.attach(outgoing.as_ref())) else { return };
@@ -605,7 +634,7 @@ impl MediaSession {
                 (session.report)(MediaReport::PlaybackBlocked);
             }
         };
-        let speaker = RemoteAudio::play(&self.setup.playback, &stream, Box::new(blocked));
+        let speaker = RemoteAudio::play(&self.playback(), &stream, Box::new(blocked));
         let mut parts = self.parts.borrow_mut();
         enable(&stream, !parts.deaf);
         parts.speaker = speaker;
@@ -778,13 +807,13 @@ mod tests {
         let sender = callee.session.pc().ok().and_then(|pc| pc.sender()).unwrap();
         assert!(sender.track().is_none());
 
-        callee.session.set_muted(true);
+        callee.session.set_wish(true, None);
         callee.run(MediaCommand::OpenGate);
         assert!(callee.session.remote_stream().is_some());
         assert!(callee.session.parts.borrow().speaker.is_some());
         until("the track", || sender.track().is_some()).await;
         assert!(!sender.track().unwrap().enabled(), "muted before the gate opened");
-        callee.session.set_muted(false);
+        callee.session.set_wish(false, None);
         assert!(sender.track().unwrap().enabled());
         assert!(caller.grows("bytesReceived").await);
         assert!(callee.grows("bytesSent").await);
@@ -847,27 +876,24 @@ mod tests {
         let (us, them) = talking().await;
         assert!(us.grows("bytesSent").await && us.grows("bytesReceived").await);
         let stream = us.session.remote_stream().unwrap();
-        us.session.set_muted(true);
-        us.session.set_muted(false);
+        us.session.set_wish(true, None);
+        us.session.set_wish(false, None);
 
-        // At once, before anybody has agreed.
-        us.run(MediaCommand::Flow(Direction::Inactive));
-        assert!(!heard(&us));
+        // At once, before anybody has agreed: silence, and the track stays, so that the clock of the stream goes on.
         let sender = us.session.pc().ok().and_then(|pc| pc.sender()).unwrap();
-        until("nothing to be sent", || sender.track().is_none()).await;
-        pause(100).await;
-        assert!(!us.grows("bytesSent").await, "held, and something leaves");
+        us.run(MediaCommand::Flow(Direction::Inactive));
+        assert!(!heard(&us) && !sender.track().unwrap().enabled());
 
         // The answer agrees to less, and would let us send.
         let (offer, answer) = renegotiate(&us, Direction::SendOnly, &them, Direction::SendRecv).await;
         assert_eq!((line(&offer), line(&answer)), ("a=sendonly", "a=recvonly"));
-        assert!(!us.grows("bytesSent").await && !us.grows("bytesReceived").await);
+        assert!(!us.grows("bytesReceived").await && !sender.track().unwrap().enabled());
 
         // They hold too; muting meanwhile counts afterwards.
         them.run(MediaCommand::Flow(Direction::Inactive));
         let (offer, answer) = renegotiate(&them, Direction::Inactive, &us, Direction::Inactive).await;
         assert_eq!((line(&offer), line(&answer)), ("a=inactive", "a=inactive"));
-        us.session.set_muted(true);
+        us.session.set_wish(true, None);
         us.run(MediaCommand::Flow(Direction::SendRecv));
         them.run(MediaCommand::Flow(Direction::SendRecv));
         let (offer, answer) = renegotiate(&us, Direction::SendRecv, &them, Direction::SendRecv).await;
@@ -1089,24 +1115,27 @@ mod tests {
         let other: MediaStreamTrack =
             them.session.local_stream().unwrap().get_audio_tracks().get(0).unchecked_into();
         let other = Clone::clone(&other);
-        us.session.replace(Some(Replacement { track: Clone::clone(&other), mixed: false }));
+        let with = |muted, mixed| {
+            us.session.set_wish(muted, Some(Replacement { track: Clone::clone(&other), mixed }));
+        };
+        with(false, false);
         until("the other track", || sender.track().as_ref() == Some(&other)).await;
-        us.session.set_muted(true);
-        until("muted", || sender.track().is_none()).await;
+        with(true, false);
+        until("silence", || sender.track().as_ref() == Some(&microphone)).await;
+        assert!(!microphone.enabled());
         assert!(other.enabled(), "it is the application's");
         us.run(MediaCommand::Flow(Direction::Inactive));
-        us.session.set_muted(false);
+        with(false, false);
         pause(100).await;
-        assert!(sender.track().is_none(), "held");
+        assert!(sender.track().as_ref() == Some(&microphone) && !microphone.enabled(), "held");
         us.run(MediaCommand::Flow(Direction::SendRecv));
         until("the other track again", || sender.track().as_ref() == Some(&other)).await;
         renegotiate(&them, Direction::SendRecv, &us, Direction::SendRecv).await;
         assert!(sender.track().as_ref() == Some(&other));
-        us.session.replace(Some(Replacement { track: Clone::clone(&other), mixed: true }));
-        us.session.set_muted(true);
+        with(true, true);
         pause(100).await;
         assert!(sender.track().as_ref() == Some(&other), "a mix is not silenced by mute()");
-        us.session.replace(None);
+        us.session.set_wish(true, None);
         until("the microphone", || sender.track().as_ref() == Some(&microphone)).await;
         assert!(!microphone.enabled());
         us.session.close();

@@ -20,7 +20,9 @@ use crate::browser::media_session::{MediaSession, Replacement};
 use crate::browser::object::{get, object, set};
 use crate::dial::strategy::StrategyName;
 use crate::error::{Error, ErrorCode};
-use crate::phone::{CallId, CallInfo, CallNote, CallState, Direction, EndReason, Phone, TransferTarget};
+use crate::phone::{
+    CallId, CallInfo, CallNote, CallState, Direction, EndReason, Phone, TransferTarget, Wish,
+};
 use crate::time::Instant;
 
 const EVENTS: &[&str] =
@@ -47,15 +49,14 @@ pub(crate) struct CallEntry {
     remote: RefCell<Remote>,
     pub(crate) at_proxy: RefCell<AtProxy>,
     pub(crate) hold: Cell<(bool, bool)>,
-    pub(crate) muted: Cell<bool>,
+    /// What the user last wished of its audio, as the phone knows it.
+    pub(crate) wish: Cell<Wish>,
     /// Milliseconds since 1970.
     pub(crate) started_at: Cell<Option<f64>>,
     pub(crate) end_reason: RefCell<Option<EndReason>>,
     pub(crate) listeners: Listeners,
     /// The microphone for this call, where it differs from the configuration.
     pub(crate) audio: RefCell<Option<Audio>>,
-    /// What is sent instead of the microphone.
-    pub(crate) replacement: RefCell<Option<Replacement>>,
     waiting: RefCell<Vec<(Wait, Settler)>>,
     pub(crate) dtmf: RefCell<Queue>,
     /// When the next tone by INFO is due.
@@ -93,11 +94,12 @@ pub(crate) struct AtProxy {
 }
 
 impl CallEntry {
-    /// A new call.
+    /// A new call. `former`: the one whose place it takes, or is to take.
     pub(crate) fn new(
         mut info: CallInfo,
         headers: Vec<(String, String)>,
         strategy: Option<StrategyName>,
+        former: Option<&Self>,
     ) -> Rc<Self> {
         let remote = Remote::new(&mut info);
         // Begun by the page before.
@@ -115,12 +117,11 @@ impl CallEntry {
             remote: RefCell::new(remote),
             at_proxy: RefCell::default(),
             hold: Cell::new((info.local_hold, info.remote_hold)),
-            muted: Cell::new(note.muted),
+            wish: Cell::new(info.wish),
             started_at: Cell::new(started_at),
             end_reason: RefCell::default(),
             listeners: Listeners::default(),
-            audio: RefCell::new(note.listens_only.then_some(Audio::Off)),
-            replacement: RefCell::default(),
+            audio: RefCell::new(former.and_then(|former| former.audio.borrow().clone())),
             waiting: RefCell::default(),
             dtmf: RefCell::default(),
             next_tone: Cell::new(None),
@@ -129,22 +130,18 @@ impl CallEntry {
         })
     }
 
-    /// What is to be kept with the call for another page. `audio`: the microphone of calls that name none.
-    pub(crate) fn note(&self, audio: &Audio) -> CallNote {
-        let own = self.audio.borrow();
+    /// What is to be kept with the call for another page.
+    pub(crate) fn note(&self) -> CallNote {
         // Milliseconds since 1970: whole, and far from what a double can't hold.
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
         let started_at = self.started_at.get().unwrap_or(0.0) as u64;
-        CallNote {
-            started_at,
-            muted: self.muted.get(),
-            listens_only: matches!(own.as_ref().unwrap_or(audio), Audio::Off),
-        }
+        CallNote { started_at }
     }
 
     /// What the phone knows by now.
     pub(crate) fn refresh(&self, mut info: CallInfo) {
         self.remote.replace(Remote::new(&mut info));
+        self.wish.set(info.wish);
         self.at_proxy.replace(AtProxy { state: info.proxy_state, local_number: info.local_number });
         // Known before the events that tell of it, so that they find it.
         if info.end_reason.is_some() {
@@ -318,7 +315,7 @@ impl Call {
     #[wasm_bindgen(getter)]
     #[must_use]
     pub fn muted(&self) -> bool {
-        self.entry.muted.get()
+        self.entry.wish.get().muted
     }
 
     /// The microphone while the call lasts.
@@ -355,7 +352,14 @@ impl Call {
             let options = Options::new("options", options)?;
             let audio = options.audio();
             options.finish()?;
-            driver.with_phone(|phone, now| phone.answer(now, self.entry.id)).ok_or_else(ended)??;
+            let listens_only = audio.as_ref().map(Audio::is_off);
+            let answered = driver.with_phone(|phone, now| {
+                if let Some(listens_only) = listens_only {
+                    phone.listen_only(now, self.entry.id, listens_only);
+                }
+                phone.answer(now, self.entry.id)
+            });
+            answered.ok_or_else(ended)??;
             if audio.is_some() {
                 self.entry.audio.replace(audio);
             }
@@ -468,14 +472,10 @@ impl Call {
                 None if track.is_null() || track.is_undefined() => None,
                 _ => return Err(Error::invalid_config("track", "expected an audio track or null")),
             };
-            let audio = self.entry.audio.borrow().clone().unwrap_or_else(|| driver.settings().audio.clone());
-            if replacement.is_some() && matches!(audio, Audio::Off) {
+            if replacement.is_some() && self.entry.wish.get().listens_only {
                 return Err(error::new(ErrorCode::InvalidState, "A call without a microphone sends nothing"));
             }
-            self.entry.replacement.replace(replacement.clone());
-            if let Some(session) = driver.session(self.entry.id) {
-                session.replace(replacement);
-            }
+            driver.replace_track(self.entry.id, replacement).ok_or_else(ended)??;
             Ok(settled(&Ok(())))
         })
     }
@@ -562,11 +562,12 @@ impl Call {
     }
 
     fn set_muted(&self, muted: bool) {
-        self.entry.muted.set(muted);
-        if let Some(session) = self.session() {
-            session.set_muted(muted);
-        }
         if let Some(driver) = Driver::alive(&self.driver) {
+            // A call that is over has nothing to mute.
+            let wished = driver.with_phone(|phone, now| phone.mute(now, self.entry.id, muted));
+            if let Some(Ok(())) = wished {
+                self.entry.wish.set(Wish { muted, ..self.entry.wish.get() });
+            }
             driver.drain();
         }
     }

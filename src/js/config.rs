@@ -546,6 +546,7 @@ impl Settings {
         if self.provider.redirects {
             config.redirects = self.redirects;
         }
+        config.listens_only = matches!(self.audio, Audio::Off);
         config.trust_identity = self.trust_identity;
         config.message_summary = self.message_summary;
         config.auto_answer.clone_from(&self.auto_answer);

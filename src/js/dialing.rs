@@ -11,6 +11,7 @@ use super::driver::Driver;
 use super::promise::Settler;
 use super::{error, event};
 use crate::browser::listener::Listener;
+use crate::browser::media_devices::Audio;
 use crate::browser::object::{object, set};
 use crate::dial::destination::Destination;
 use crate::dial::strategy::{self, Choice, Decision, StrategyName};
@@ -127,6 +128,7 @@ impl Driver {
                 caller_id: options.caller_id.clone().or_else(|| settings.caller_id.clone()),
                 timeout: options.timeout,
                 answer: AnswerBy::ThisPhone,
+                listens_only: options.audio.as_ref().map(Audio::is_off),
             }));
         }
         let domain = settings.domain().ok_or_else(not_configured)?;
@@ -135,6 +137,8 @@ impl Driver {
             display_name: None,
             extra_headers: options.extra_headers.clone(),
             timeout: options.timeout,
+            listens_only: options.audio.as_ref().map(Audio::is_off),
+            continues: None,
         }))
     }
 

@@ -24,7 +24,8 @@ use crate::browser::clock::{Clock, Timer};
 use crate::browser::entropy::BrowserEntropy;
 use crate::browser::listener::Listener;
 use crate::browser::lock::WebLock;
-use crate::browser::media_session::{MediaReport, MediaSession, MediaSetup};
+use crate::browser::media_devices::Audio;
+use crate::browser::media_session::{MediaReport, MediaSession, MediaSetup, Replacement};
 use crate::browser::object::{object, set};
 use crate::browser::page;
 use crate::browser::peer_connection::Configuration;
@@ -35,6 +36,7 @@ use crate::error::{Error, ErrorCode};
 use crate::phone::{
     CallId, CallState, ConnectionState, CredentialsId, DialStage, EndReason, Event, Hint, Input, LockId,
     LogLevel, MediaCommand, MediaSeq, Output, Phone, ProxyId, RegistrationState, RequestId, SocketId,
+    TrackId, Wish,
 };
 use crate::time::Instant;
 
@@ -73,6 +75,9 @@ pub(crate) struct State {
     /// What was last given out to be kept for another page.
     record: Option<String>,
     calls: Vec<Rc<CallEntry>>,
+    /// The application's tracks that calls send.
+    tracks: Vec<(TrackId, Replacement)>,
+    last_track: u32,
     pub(super) subscriptions: Vec<Rc<SubscriptionEntry>>,
     /// MESSAGE and OPTIONS that are not answered yet.
     pub(super) requests: Vec<(RequestId, Settler)>,
@@ -156,6 +161,8 @@ impl Driver {
                 originated: None,
                 record: None,
                 calls: Vec::new(),
+                tracks: Vec::new(),
+                last_track: 0,
                 subscriptions: Vec::new(),
                 requests: Vec::new(),
                 connects: Vec::new(),
@@ -352,11 +359,10 @@ impl Driver {
     /// Gives out what is to be kept of the calls, if that is new.
     fn keep_record(&self) -> bool {
         let new = self.with(|state| {
-            let audio = &state.settings.audio;
             let record = state.phone.as_ref().filter(|_| state.settings.resume).and_then(|phone| {
                 phone.record(&|id| {
                     let call = state.calls.iter().find(|call| call.id == id);
-                    call.map(|call| call.note(audio)).unwrap_or_default()
+                    call.map(|call| call.note()).unwrap_or_default()
                 })
             });
             if record == state.record {
@@ -452,24 +458,59 @@ impl Driver {
             self.close_session(call);
             return;
         }
-        let session = self.session(call).or_else(|| {
-            // Only the first job of a call makes a session: a late one must not open a microphone again.
-            matches!(
-                command,
-                MediaCommand::CreateOffer
-                    | MediaCommand::Resume { .. }
-                    | MediaCommand::CreateAnswer { .. }
-                    | MediaCommand::OpenMicrophone
-            )
-            .then(|| self.open_session(call))
-            .flatten()
-        });
-        if let Some(session) = session {
+        if let MediaCommand::Wish(wish) = command {
+            // The only one that makes a session: a late job must not open a microphone again.
+            let replacement = wish.track.and_then(|track| {
+                self.with(|state| {
+                    let known = state.tracks.iter().find(|(id, _)| *id == track);
+                    known.map(|(_, replacement)| replacement.clone())
+                })
+            });
+            if let Some(session) = self.session(call).or_else(|| self.open_session(call, wish)) {
+                session.set_wish(wish.muted, replacement);
+            }
+        } else if let Some(session) = self.session(call) {
             session.run(seq, command);
         }
     }
 
-    fn open_session(&self, call: CallId) -> Option<Rc<MediaSession>> {
+    /// Sends this track in a call from now on, and in those that are to take its place.
+    pub(super) fn replace_track(
+        &self,
+        call: CallId,
+        replacement: Option<Replacement>,
+    ) -> Option<Result<(), Error>> {
+        let track = replacement.map(|replacement| {
+            self.with(|state| {
+                state.last_track = state.last_track.wrapping_add(1);
+                let id = TrackId(state.last_track);
+                state.tracks.push((id, replacement));
+                id
+            })
+        });
+        let replaced = self.with_phone(|phone, now| phone.replace_track(now, call, track));
+        self.forget_tracks();
+        replaced
+    }
+
+    /// Lets go of the tracks that no call sends any more.
+    fn forget_tracks(&self) {
+        let forgotten = self.with(|state| {
+            let calls = state.phone.as_ref().map(Phone::calls).unwrap_or_default();
+            let mut kept = Vec::new();
+            let all = core::mem::take(&mut state.tracks);
+            let mut forgotten = Vec::new();
+            for track in all {
+                let used = calls.iter().any(|call| call.wish.track == Some(track.0));
+                if used { kept.push(track) } else { forgotten.push(track) }
+            }
+            state.tracks = kept;
+            forgotten
+        });
+        drop(forgotten);
+    }
+
+    fn open_session(&self, call: CallId, wish: Wish) -> Option<Rc<MediaSession>> {
         let entry = self.call(call)?;
         let settings = self.settings();
         let setup = MediaSetup {
@@ -478,10 +519,12 @@ impl Driver {
                 ice_transport_policy: settings.ice_transport_policy.clone(),
                 codecs: settings.codecs().to_vec(),
             },
-            audio: entry.audio.borrow().as_ref().unwrap_or(&settings.audio).clone(),
+            audio: match entry.audio.borrow().as_ref().unwrap_or(&settings.audio) {
+                _ if wish.listens_only => Audio::Off,
+                Audio::Off => Audio::Default,
+                audio => audio.clone(),
+            },
             playback: settings.playback.clone(),
-            muted: entry.muted.get(),
-            replacement: entry.replacement.borrow().clone(),
         };
         let me = self.me.clone();
         let report = move |report| {
@@ -862,6 +905,7 @@ impl Driver {
         call.listeners.emit("ended", &payload);
         let forgotten = self.with(|state| take_first(&mut state.calls, |one| one.id == call.id));
         drop(forgotten);
+        self.forget_tracks();
         call.release_object();
         self.originate_ended();
     }
@@ -1032,7 +1076,9 @@ fn adopt(
     if let Some(known) = calls.iter().find(|call| call.id == id) {
         return Some(known.clone());
     }
-    let entry = CallEntry::new(phone.call(id)?, phone.received_headers(id), strategy);
+    let info = phone.call(id)?;
+    let former = calls.iter().find(|former| Some(former.id) == info.continues);
+    let entry = CallEntry::new(info, phone.received_headers(id), strategy, former.map(Rc::as_ref));
     calls.push(entry.clone());
     Some(entry)
 }

@@ -47,6 +47,7 @@ fn start(options: &JsValue) -> Result<Promise, Error> {
         caller_id: settings.caller_id.clone(),
         timeout: None,
         answer: AnswerBy::Elsewhere,
+        listens_only: None,
     };
     let driver = Driver::new(settings)?;
     let missing = || error::new(ErrorCode::InvalidState, "The call could not be made");

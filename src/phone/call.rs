@@ -12,6 +12,7 @@ use super::reliable::Reliable;
 use super::session_timer::Session;
 use super::transactions::TxId;
 use super::transfer::{Referral, Referrer, Transfer};
+use super::wish::Wish;
 use crate::error::Error;
 use crate::sip::dialog::Dialog;
 use crate::sip::message::Request;
@@ -235,6 +236,16 @@ pub(super) struct Call {
     pub(super) said: Option<Box<Said>>,
     /// What the page keeps of it beyond that.
     pub(super) note: CallNote,
+    /// What the user last wished of its own audio.
+    pub(super) wish: Wish,
+    /// Whether it has a microphone has been said, or was settled when its media began.
+    pub(super) wish_said: bool,
+    /// The call whose place this one takes, or is to take.
+    pub(super) continues: Option<CallId>,
+    /// The same, for as long as that one's wishes are this one's too.
+    pub(super) follows: Option<CallId>,
+    /// It may be heard: the greater, the later it came to be.
+    pub(super) heard: Option<u32>,
     /// The other side takes an INVITE with Replaces.
     pub(super) replaceable: bool,
     /// The value of the `o=` line of our last description.
@@ -309,6 +320,11 @@ impl Call {
             redirects: None,
             said: None,
             note: CallNote::default(),
+            wish: Wish::default(),
+            wish_said: false,
+            continues: None,
+            follows: None,
+            heard: None,
             replaceable: false,
             origin: None,
             continued: false,

@@ -72,6 +72,8 @@ pub struct PhoneConfig {
     pub reliable_provisional: bool,
     /// What to do with 3xx.
     pub redirects: RedirectPolicy,
+    /// Calls open no microphone, unless it is wished for one.
+    pub listens_only: bool,
     /// Believe P-Asserted-Identity (RFC 3325), Diversion and History-Info from the server.
     pub trust_identity: bool,
     /// Take the messages that wait from a NOTIFY that nobody has subscribed to, as many servers send it to whoever is
@@ -112,6 +114,7 @@ impl PhoneConfig {
             session_timers: Some(SessionTimers { expires: Duration::from_secs(1800) }),
             reliable_provisional: true,
             redirects: RedirectPolicy::Off,
+            listens_only: false,
             trust_identity: false,
             message_summary: false,
             auto_answer: Vec::new(),

@@ -61,6 +61,9 @@ impl Phone {
         call.invite_tx = Some(tx);
         call.dialog = Some(dialog);
         call.replaces = replaces;
+        if let Some(former) = replaces.and_then(|former| self.calls.get(&former)) {
+            former.go_on_as(&mut call);
+        }
         call.came_over = self.flow.heard_over;
         call.replaceable = request.headers.contains_token("Supported", "replaces");
         self.calls.insert(id, Box::new(call));

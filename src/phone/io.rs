@@ -2,6 +2,7 @@
 
 use core::fmt;
 
+use super::wish::Wish;
 use crate::dial::proxy::{ProxyCommand, ProxyFailure, ProxyReply};
 use crate::error::Error;
 use crate::sip::message::redact;
@@ -53,10 +54,6 @@ pub struct Identity {
 pub struct CallNote {
     /// When it was answered, milliseconds since 1970; 0 where that is not known.
     pub started_at: u64,
-    /// Its microphone is off.
-    pub muted: bool,
-    /// It has none.
-    pub listens_only: bool,
 }
 
 /// What happened outside. Handling it never fails.
@@ -192,6 +189,12 @@ impl fmt::Debug for Output {
 /// A job for the media half of a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MediaCommand {
+    /// What the user wishes of the call's own audio from now on. The media of a call begin with it, and nothing else
+    /// makes them; it comes again whenever it changes. No report.
+    Wish(Wish),
+    /// Whether the call plays in the application's element from now on, where there is one, or in one of its own. `true`
+    /// until told otherwise. No report.
+    Element(bool),
     /// Open the microphone, make a peer connection and an offer. Report [`MediaValue::Gathering`] when the
     /// local description is set, then [`MediaValue::Local`] when all candidates are in.
     CreateOffer,

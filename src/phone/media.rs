@@ -14,10 +14,10 @@ const JOB_TIMEOUT: Duration = Duration::from_secs(20);
 
 impl Phone {
     pub(super) fn media_job(&mut self, id: CallId, job: Job, command: MediaCommand) {
+        self.wish_of_new_media(id);
         if let Some(call) = self.calls.get_mut(&id) {
             call.media_seq = MediaSeq(call.media_seq.0.wrapping_add(1));
             call.job = Some(job);
-            call.media_open = true;
             let seq = call.media_seq;
             self.clear_call_timers(id, &[CallTimer::IceGather, CallTimer::MediaJob]);
             if !job.may_ask() {

@@ -24,6 +24,7 @@
 //! | `subscription`, `publication`, `messaging` | SUBSCRIBE, NOTIFY, PUBLISH, MESSAGE |
 //! | `media` | the jobs for the media half and their outcomes |
 //! | `authentication` | challenges to requests |
+//! | `wish` | what the user last wished of a call's audio, and who plays in the application's element |
 //! | `call`, `transactions`, `timers`, `sorted_map` | what is kept |
 
 mod authentication;
@@ -55,11 +56,13 @@ mod subscription;
 mod timers;
 mod transactions;
 mod transfer;
+mod wish;
 
 use core::time::Duration;
 
 pub use config::*;
 pub use io::*;
+pub use wish::{TrackId, Wish};
 
 use self::call::{Call, Phase};
 use self::flow::Flow;
@@ -116,6 +119,12 @@ pub struct CallInfo {
     pub auto_answer: bool,
     /// What the page before has kept of it.
     pub note: CallNote,
+    /// What the user last wished of its own audio.
+    pub wish: Wish,
+    /// The call whose place it takes, or is to take.
+    pub continues: Option<CallId>,
+    /// Incoming, and it rings: it asks to take the place of this call (RFC 3891), and does when it is answered.
+    pub replaces: Option<CallId>,
     /// Held by us.
     pub local_hold: bool,
     /// Held by the other side.
@@ -141,6 +150,10 @@ pub struct DialRequest {
     pub extra_headers: Vec<(String, String)>,
     /// Longest time until it is answered.
     pub timeout: Option<Duration>,
+    /// Whether the call only listens, with no microphone; `None`: as the configuration says.
+    pub listens_only: Option<bool>,
+    /// The call that this one goes on with: what the user wishes of its audio counts for this one too.
+    pub continues: Option<CallId>,
 }
 
 /// What to call by REST. `Debug` shows no number.
@@ -154,6 +167,8 @@ pub struct OriginateRequest {
     pub timeout: Option<Duration>,
     /// Who answers the provider's call.
     pub answer: AnswerBy,
+    /// Whether the call only listens, with no microphone; `None`: as the configuration says.
+    pub listens_only: Option<bool>,
 }
 
 impl core::fmt::Debug for OriginateRequest {
@@ -353,6 +368,9 @@ pub struct Phone {
     last_proxy: u32,
     last_lock: u32,
     last_request: u32,
+    /// The call that plays in the application's element.
+    has_element: Option<CallId>,
+    last_heard: u32,
     subscriptions: SortedMap<SubscriptionId, Box<subscription::Subscription>>,
     last_subscription: u32,
     /// INVITEs of which it is not known yet whether they are the provider's for a dial by REST.
@@ -401,6 +419,8 @@ impl Phone {
             last_proxy: 0,
             last_lock: 0,
             last_request: 0,
+            has_element: None,
+            last_heard: 0,
             subscriptions: SortedMap::new(),
             last_subscription: 0,
             held: Vec::new(),
@@ -444,6 +464,9 @@ impl Phone {
     /// The next thing to do outside.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.handing_out.next().or_else(|| {
+            if self.out.is_empty() {
+                self.share_element();
+            }
             self.handing_out = core::mem::take(&mut self.out).into_iter();
             self.handing_out.next()
         })
@@ -559,6 +582,32 @@ impl Phone {
         self.begin(now);
         self.hang_up(call, cause, 603);
         self.check_disconnected();
+    }
+
+    /// Sends silence instead of the microphone, or the microphone again; in the calls that are to take its place too.
+    ///
+    /// # Errors
+    /// `ended`.
+    pub fn mute(&mut self, now: Instant, call: CallId, muted: bool) -> Result<(), Error> {
+        self.begin(now);
+        self.change_wish(call, &|wish| wish.muted = muted)
+    }
+
+    /// Sends this track instead of the microphone; `None`: the microphone again. In the calls that are to take its place
+    /// too.
+    ///
+    /// # Errors
+    /// `ended`.
+    pub fn replace_track(&mut self, now: Instant, call: CallId, track: Option<TrackId>) -> Result<(), Error> {
+        self.begin(now);
+        self.change_wish(call, &|wish| wish.track = track)
+    }
+
+    /// Whether an incoming call only listens, with no microphone: to be said before [`Phone::answer`] or
+    /// [`Phone::progress`]; later it changes nothing.
+    pub fn listen_only(&mut self, now: Instant, call: CallId, listens_only: bool) {
+        self.begin(now);
+        self.choose_microphone(call, listens_only);
     }
 
     /// Sends an INFO within an answered call (RFC 6086), e.g. DTMF; ends in [`Event::InfoDone`].
@@ -1505,6 +1554,9 @@ fn info(call: &Call) -> CallInfo {
         diversion: call.diversion.clone(),
         auto_answer: call.auto_answer,
         note: call.note,
+        wish: call.wish,
+        continues: call.continues,
+        replaces: call.replaces.filter(|_| call.phase == Phase::Alerting),
         local_hold: call.local_hold,
         remote_hold: call.remote_hold,
         end_reason: call.end_reason.clone(),

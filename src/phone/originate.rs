@@ -156,6 +156,9 @@ impl Phone {
             state: None,
         }));
         self.calls.insert(id, Box::new(call));
+        if let Some(listens_only) = request.listens_only {
+            self.choose_microphone(id, listens_only);
+        }
         self.event(Event::CallState(id, CallState::New));
         self.event(Event::Stage(id, DialStage::Preparing));
         self.set_call_state(id, CallState::Connecting);

@@ -43,6 +43,9 @@ impl Phone {
         call.remote_uri = target.aor();
         call.remote_display_name.clone_from(&dial.display_name);
         call.own_timeout = dial.timeout.is_some();
+        if let Some(former) = dial.continues.and_then(|former| self.calls.get(&former)) {
+            former.go_on_as(&mut call);
+        }
 
         let uri = target.to_string();
         let remote = name_addr(dial.display_name.as_deref(), &uri);
@@ -70,6 +73,9 @@ impl Phone {
         call.invite = Some(invite);
 
         self.calls.insert(id, Box::new(call));
+        if let Some(listens_only) = dial.listens_only {
+            self.choose_microphone(id, listens_only);
+        }
         self.event(Event::CallState(id, CallState::New));
         self.event(Event::Stage(id, DialStage::Preparing));
         self.set_call_state(id, CallState::Connecting);

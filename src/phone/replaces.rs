@@ -49,6 +49,9 @@ impl Phone {
 
     /// The new call is up: the old one ends (RFC 3891, section 3: by BYE, or CANCEL for an early one).
     pub(super) fn take_place_of(&mut self, old: CallId, id: CallId) {
+        if let Some(new) = self.calls.get_mut(&id) {
+            new.follows = None;
+        }
         let Some(call) = self.calls.get(&old).filter(|call| call.phase != Phase::Terminating) else { return };
         let (up, held) = (call.is_up(), call.local_hold);
         self.event(Event::Replaced { old, new: id });

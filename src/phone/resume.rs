@@ -118,8 +118,8 @@ impl Phone {
             (flag::REFRESHES, call.session.ours),
             (flag::UPDATES, call.session.updates),
             (flag::REPLACEABLE, call.replaceable),
-            (flag::MUTED, note.muted),
-            (flag::LISTENS_ONLY, note.listens_only),
+            (flag::MUTED, call.wish.muted),
+            (flag::LISTENS_ONLY, call.wish.listens_only),
         ] {
             if set {
                 flags.push(char::from(flag));
@@ -215,7 +215,12 @@ impl Phone {
         let display_name = call.remote_display_name.clone();
         let note = call.note;
         let held = call.local_hold;
-        let dial = DialRequest { target: target.to_string(), display_name, ..DialRequest::default() };
+        let dial = DialRequest {
+            target: target.to_string(),
+            display_name,
+            continues: Some(id),
+            ..DialRequest::default()
+        };
         match self.start_dial(dial, &[("Replaces", &replaces), ("Require", "replaces")]) {
             Ok(new) => {
                 if let Some(call) = self.calls.get_mut(&new) {
@@ -392,8 +397,10 @@ fn take_of_call(call: &mut Call, key: &str, value: &str) -> Option<()> {
             call.session.ours = has(flag::REFRESHES);
             call.session.updates = has(flag::UPDATES);
             call.replaceable = has(flag::REPLACEABLE);
-            call.note.muted = has(flag::MUTED);
-            call.note.listens_only = has(flag::LISTENS_ONLY);
+            call.wish.muted = has(flag::MUTED);
+            call.wish.listens_only = has(flag::LISTENS_ONLY);
+            // A page that wants no microphone now gets none either.
+            call.wish_said = call.wish.listens_only;
         }
         "ltag" => {
             call.local_tag = text();

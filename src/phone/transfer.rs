@@ -471,7 +471,8 @@ impl Phone {
         let Some(referral) = call.referral.as_ref().filter(|referral| referral.call.is_none()) else {
             return Err(invalid("The other side asks for no transfer"));
         };
-        let dial = DialRequest { target: referral.target.clone(), ..DialRequest::default() };
+        let target = referral.target.clone();
+        let dial = DialRequest { target, continues: Some(id), ..DialRequest::default() };
         let (replaces, referred_by) = (referral.replaces.clone(), referral.referred_by.clone());
         let held = call.local_hold;
         let mut own = Vec::new();

@@ -1,13 +1,14 @@
 //! A phone on the bench: the test plays the server, the media and the clock.
 
 use core::time::Duration;
+use std::collections::BTreeMap;
 
 use wasm_softphone::dial::proxy::{ProxyCommand, ProxyFailure, ProxyReply};
 use wasm_softphone::entropy::SeededEntropy;
 use wasm_softphone::phone::{
     CallId, ConnectionState, CredentialSource, Credentials, CredentialsId, DialRequest, EndReason, Event,
     Input, LockId, MediaCommand, MediaError, MediaSeq, MediaState, MediaValue, Output, Phone, PhoneConfig,
-    ProxyId, RegistrationState, Secret, SocketId,
+    ProxyId, RegistrationState, Secret, SocketId, Wish,
 };
 use wasm_softphone::sip::message::{Message, Request, Response};
 use wasm_softphone::sip::uri::Uri;
@@ -48,6 +49,10 @@ pub struct Bench {
     pub pongs: usize,
     pub events: Vec<Event>,
     pub jobs: Vec<(CallId, MediaSeq, MediaCommand)>,
+    /// What the media half was last told that the user wishes.
+    pub wishes: BTreeMap<CallId, Wish>,
+    /// Which calls were told that they play in the application's element, or do not.
+    pub elements: BTreeMap<CallId, bool>,
     pub opened: Vec<(Instant, SocketId, String)>,
     pub closed: Vec<SocketId>,
     pub questions: Vec<(CredentialsId, String)>,
@@ -109,6 +114,8 @@ impl Bench {
             pongs: 0,
             events: Vec::new(),
             jobs: Vec::new(),
+            wishes: BTreeMap::new(),
+            elements: BTreeMap::new(),
             opened: Vec::new(),
             closed: Vec::new(),
             questions: Vec::new(),
@@ -266,6 +273,12 @@ impl Bench {
                     self.closed.push(socket);
                     self.closed_one(socket);
                 }
+                Output::Media { call, command: MediaCommand::Wish(wish), .. } => {
+                    self.wishes.insert(call, wish);
+                }
+                Output::Media { call, command: MediaCommand::Element(has), .. } => {
+                    self.elements.insert(call, has);
+                }
                 Output::Media { call, seq, command } => match self.media {
                     Media::Prompt => self.prompt(call, seq, command),
                     Media::Manual => self.jobs.push((call, seq, command)),
@@ -345,6 +358,8 @@ impl Bench {
             | MediaCommand::Rollback
             | MediaCommand::OpenGate
             | MediaCommand::Flow(_)
+            | MediaCommand::Wish(_)
+            | MediaCommand::Element(_)
             | MediaCommand::Close => {}
         }
         self.jobs.push((call, seq, command));

@@ -54,4 +54,5 @@ mod tables;
 mod torture;
 mod transfer;
 mod watch;
+mod wish;
 mod world;

@@ -36,7 +36,13 @@ pub fn elks() -> Bench {
 }
 
 pub fn request() -> OriginateRequest {
-    OriginateRequest { to: TO.into(), caller_id: None, timeout: None, answer: AnswerBy::ThisPhone }
+    OriginateRequest {
+        to: TO.into(),
+        caller_id: None,
+        timeout: None,
+        answer: AnswerBy::ThisPhone,
+        listens_only: None,
+    }
 }
 
 pub fn originate(bench: &mut Bench) -> CallId {

@@ -570,7 +570,7 @@ fn extra_headers_and_names_are_sent() {
         target: "sip:bob@example.com".into(),
         display_name: Some("Bob \"the\\builder\"".into()),
         extra_headers: vec![("X-Ticket".into(), "42".into())],
-        timeout: None,
+        ..DialRequest::default()
     };
     bench.phone.dial(bench.now, request).unwrap();
     bench.drain();

@@ -18,7 +18,7 @@ use wasm_softphone::sip::message::{Message, Request};
 use wasm_softphone::sip::sdp::Direction;
 use wasm_softphone::sip::uri::Uri;
 
-const NOTE: CallNote = CallNote { started_at: 1_790_000_000_042, muted: true, listens_only: false };
+const NOTE: CallNote = CallNote { started_at: 1_790_000_000_042 };
 
 fn record(bench: &Bench) -> Option<String> {
     bench.phone.record(&|_| NOTE)
@@ -701,13 +701,14 @@ fn hung_up_while_it_is_being_taken_up() {
 /// A call whose other side takes Replaces, or not.
 fn replaceable(supported: bool) -> (String, Request) {
     let mut old = Bench::online();
-    old.dial("sip:bob@example.com");
+    let call = old.dial("sip:bob@example.com");
     let invite = old.take_request("INVITE");
     let mut ok = with_sdp(answer(&invite, 200, "b"), ANSWER);
     if supported {
         ok.headers.push("Supported", "timer, replaces");
     }
     old.reply(&ok);
+    old.phone.mute(old.now, call, true).unwrap();
     (record(&old).unwrap(), invite)
 }
 
@@ -739,7 +740,8 @@ fn a_peer_that_takes_replaces_gets_a_call_in_the_place_of_the_lost_dialog() {
     );
     assert_eq!(new.headers.get("Replaces"), Some(replaces.as_str()));
     assert!(bench.end_of(call).is_none());
-    assert!(bench.phone.calls().iter().all(|info| info.note.muted), "what is muted stays so");
+    assert!(bench.phone.calls().iter().all(|info| info.wish.muted), "what is muted stays so");
+    assert!(bench.wishes.len() == 2 && bench.wishes.values().all(|wish| wish.muted));
     bench.pass(secs(5));
     bench.reply(&with_sdp(answer(&new, 200, "c"), ANSWER));
     bench.take_request("ACK");

@@ -480,6 +480,7 @@ impl Target {
                     display_name: (below(random, 2) == 0).then(|| text(random, "Bob")),
                     extra_headers: vec![(text(random, "X-A"), text(random, "b"))],
                     timeout: (below(random, 4) == 0).then(|| secs(3)),
+                    ..DialRequest::default()
                 };
                 if let Ok(call) = phone.dial(now, request) {
                     self.owed.insert(Owed::Dial(call), 0);
@@ -491,6 +492,7 @@ impl Target {
                     caller_id: None,
                     timeout: None,
                     answer: pick(random, &[AnswerBy::ThisPhone, AnswerBy::Elsewhere]),
+                    listens_only: None,
                 };
                 if let Ok(call) = phone.originate(now, request) {
                     self.owed.insert(Owed::Dial(call), 0);

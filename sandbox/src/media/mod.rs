@@ -293,7 +293,11 @@ impl Peer {
             // There is no microphone here, and no gate before it.
             MediaCommand::OpenMicrophone => self.news.send(News::Done(seq, Ok(MediaValue::Microphone))),
             // Candidates are complete from the start.
-            MediaCommand::TakeLocal | MediaCommand::OpenGate | MediaCommand::Flow(_) => {}
+            MediaCommand::TakeLocal
+            | MediaCommand::OpenGate
+            | MediaCommand::Flow(_)
+            | MediaCommand::Wish(_)
+            | MediaCommand::Element(_) => {}
             MediaCommand::Rollback => self.pending = None,
             MediaCommand::Close => {
                 self.close();

@@ -1,0 +1,124 @@
+//! What the user last wished of a call's own audio: kept with the call, and followed by the call that takes its place, so
+//! that a muted microphone stays muted and no microphone opens that was not open, whatever happens to the call.
+
+use super::call::Call;
+use super::{CallId, MediaCommand, Phone};
+use crate::error::Error;
+
+/// A track that the application has handed over, by the number that the browser half has given it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct TrackId(pub u32);
+
+/// What the user wishes of a call's own audio.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Wish {
+    /// Silence is sent instead of the microphone.
+    pub muted: bool,
+    /// No microphone is opened: the call only listens. It counts from when the media of the call begin.
+    pub listens_only: bool,
+    /// This track is sent instead of the microphone.
+    pub track: Option<TrackId>,
+}
+
+impl Call {
+    /// Where the audio of the other side is played, or about to be.
+    fn may_be_heard(&self) -> bool {
+        use super::call::{Job, Phase};
+        self.media_open
+            && !self.local_hold
+            && !self.is_gated()
+            && match self.phase {
+                Phase::Inviting => {
+                    self.early_heard.is_some() || self.settled.is_some() || self.job == Some(Job::Reinvite)
+                }
+                Phase::Alerting => self.early_answer.is_some() || self.job.is_some(),
+                Phase::Answering | Phase::Applying | Phase::Accepted | Phase::Confirmed => true,
+                Phase::Originating | Phase::Outcome | Phase::Preparing | Phase::Terminating => false,
+            }
+    }
+
+    /// What the user has last wished of this call counts for the new one too, until the new one has a wish of its own.
+    pub(super) fn go_on_as(&self, new: &mut Self) {
+        new.wish = self.wish;
+        new.wish_said = self.wish_said;
+        new.follows = Some(self.id);
+        new.continues = Some(self.id);
+    }
+}
+
+impl Phone {
+    /// A wish for this call, and for those that are about to take its place.
+    pub(super) fn change_wish(&mut self, id: CallId, change: &dyn Fn(&mut Wish)) -> Result<(), Error> {
+        let call =
+            self.calls.get_mut(&id).filter(|call| call.end_reason.is_none()).ok_or_else(super::call_ended)?;
+        // From now on it has a wish of its own.
+        call.follows = None;
+        let mut changed = vec![id];
+        for call in self.calls.values_mut() {
+            let follows = call.follows.is_some_and(|former| changed.contains(&former));
+            if call.id != id && !follows {
+                continue;
+            }
+            let mut wish = call.wish;
+            change(&mut wish);
+            // A microphone is opened with the media, or not at all.
+            if call.media_open {
+                wish.listens_only = call.wish.listens_only;
+            } else if wish.listens_only != call.wish.listens_only {
+                call.wish_said = true;
+            }
+            let new = core::mem::replace(&mut call.wish, wish) != wish;
+            if follows {
+                changed.push(call.id);
+            }
+            if new {
+                let seq = call.media_seq;
+                if call.media_open {
+                    let (call, command) = (call.id, MediaCommand::Wish(wish));
+                    self.out.push(super::Output::Media { call, seq, command });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the call has a microphone: said before its media begin, and counts then.
+    pub(super) fn choose_microphone(&mut self, id: CallId, listens_only: bool) {
+        if let Some(call) = self.calls.get_mut(&id).filter(|call| !call.media_open) {
+            call.wish.listens_only = listens_only;
+            call.wish_said = true;
+        }
+    }
+
+    /// The media of a call begin: with what is wished of it.
+    pub(super) fn wish_of_new_media(&mut self, id: CallId) {
+        let listens_only = self.config.listens_only;
+        let Some(call) = self.calls.get_mut(&id).filter(|call| !call.media_open) else { return };
+        call.media_open = true;
+        if !core::mem::replace(&mut call.wish_said, true) {
+            call.wish.listens_only = listens_only;
+        }
+        let wish = call.wish;
+        self.media_order(id, MediaCommand::Wish(wish));
+    }
+
+    /// One call at a time plays in the application's element: the one that may be heard, and of several the last that
+    /// came to be. The others play in one of their own.
+    pub(super) fn share_element(&mut self) {
+        let mut turn = self.last_heard;
+        for call in self.calls.values_mut() {
+            if !call.may_be_heard() {
+                call.heard = None;
+            } else if call.heard.is_none() {
+                turn = turn.wrapping_add(1);
+                call.heard = Some(turn);
+            }
+        }
+        self.last_heard = turn;
+        let heard = self.calls.values().filter(|call| call.heard.is_some());
+        let Some(owner) = heard.max_by_key(|call| call.heard).map(|call| call.id) else { return };
+        let Some(former) = self.has_element.replace(owner).filter(|former| *former != owner) else { return };
+        self.media_order(former, MediaCommand::Element(false));
+        self.media_order(owner, MediaCommand::Element(true));
+    }
+}
