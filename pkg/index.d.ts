@@ -23,7 +23,8 @@ export interface DialStrategyConfig {
   uri: string;
   /** Shown to the other side. */
   displayName?: string;
-  /** SIP credentials (never a REST API's). A function is asked each time they are needed, and nothing is kept. */
+  /** SIP credentials (never a REST API's). A function is asked each time they are needed, and nothing is kept. It has two minutes: a connect(),
+   *  a dial() or the registration then fails with `auth_failed`, and an error that names the function. */
   credentials?: SipCredentials | (() => SipCredentials | Promise<SipCredentials>);
   /** Register after connecting (RFC 3261, section 10); without it nobody can call this phone. Default true. */
   register?: boolean;
@@ -73,9 +74,9 @@ export interface DialStrategyConfig {
   /** Believe P-Asserted-Identity (RFC 3325), Diversion and History-Info (RFC 5806, RFC 7044): only where the server takes out those
    *  of callers. Default false. */
   trustIdentity?: boolean;
-  /** Emit `messageSummary` for a NOTIFY about waiting messages (RFC 3842) that nobody has subscribed to, as Asterisk, FreeSWITCH and others send
-   *  it to whoever is registered. It may come from anybody whom the server lets through, so it is refused (481) by default: a subscription
-   *  is proof of where it comes from. */
+  /** Emit `messageSummary` for a NOTIFY about waiting messages (RFC 3842) without a subscription, as Asterisk, FreeSWITCH and others send it to
+   *  each phone that is registered. Default: where it comes over the connection that is registered and names this phone, otherwise it gets
+   *  481. `true`: without a registration too; `false`: never. No more proved than a text message: only a subscription is. */
   unsolicitedMessageSummary?: boolean;
   /** Callers whose INVITE may ask to be answered at once (RFC 5373, Call-Info, Alert-Info): "bob@example.com", "@example.com" or "*".
    *  The microphone opens without a question, though never beside another call. The caller is whom the server asserts with `trustIdentity`,
@@ -215,7 +216,8 @@ export class DialStrategy {
    *  `invalid_config` naming the field; the configuration is then as it was. */
   configure(config: Partial<DialStrategyConfig>): void;
   /** Opens the WebSocket and registers. Resolves when calls can be made and received; rejects with a SoftphoneError
-   *  (`auth_failed`, `registration_failed`, `transport`, `not_configured`) after one honest try at every server. Calling it again is safe. */
+   *  (`auth_failed`, `registration_failed`, `transport`, `not_configured`) after one honest try at every server. Calling it again is safe.
+   *  Once it has resolved, what is refused later is asked for again: see the event `registration`. */
   connect(): Promise<void>;
   /** Ends calls, subscriptions and publications, unregisters, closes the socket. Resolves when that is done, or soon; never rejects but with
    *  `fatal`. */
@@ -284,7 +286,7 @@ export interface DialStrategyEvents {
   /** A text message has come (RFC 3428), 60 KiB at most, and has been answered. `from`: the URI that the sender gives. Everything in it is a
    *  stranger's: show it as text, also where `contentType` is `text/html`. */
   message: { from: string; displayName?: string; contentType: string; body: string };
-  /** With `unsolicitedMessageSummary`: what waits in the mailbox, `application/simple-message-summary`; parseMessageSummary() of
+  /** What waits in the mailbox, without a subscription (see `unsolicitedMessageSummary`): `application/simple-message-summary`; parseMessageSummary() of
    *  `wasm-softphone/events` reads it. */
   messageSummary: { body: string };
   /** With `resume`: `record` is another one. */

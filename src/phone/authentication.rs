@@ -1,15 +1,25 @@
 //! Challenged requests: answered, or kept until the application has given credentials (RFC 3261, section 22).
 
+use core::time::Duration;
+
 use super::call::Phase;
 use super::transactions::Owner;
 use super::{
     CallId, CredentialSource, Credentials, CredentialsId, EndedBy, Event, LogLevel, Output, Phone, Question,
-    Secret,
+    Secret, TimerKey,
 };
 use crate::error::{Error, ErrorCode};
 use crate::sip::auth::{Attempt, Circumstances, Scope};
 use crate::sip::message::{Method, Request, Response};
 use crate::text::concat;
+
+/// From a question for credentials to its answer: a person may have to type a password.
+const QUESTION: Duration = Duration::from_secs(120);
+
+/// Requests that only ask whether somebody is there: a challenge says so too, and is not answered.
+pub(super) const fn any_answer_will_do(owner: Owner) -> bool {
+    matches!(owner, Owner::Ping | Owner::Caller(_))
+}
 
 impl Phone {
     pub(super) const fn scope(owner: Owner) -> Scope {
@@ -27,7 +37,7 @@ impl Phone {
         response: &Response,
         mut attempt: Attempt,
     ) -> bool {
-        if request.method == Method::Cancel {
+        if request.method == Method::Cancel || any_answer_will_do(owner) {
             return false;
         }
         if let Owner::Invite(id) = owner
@@ -64,7 +74,9 @@ impl Phone {
                     }
                     self.invite_asks(call, id);
                 }
-                self.questions.insert(id, Question { owner, request: request.clone(), attempt });
+                let until = self.now + QUESTION;
+                self.questions.insert(id, Question { owner, request: request.clone(), attempt, until });
+                self.time_questions();
                 self.out.push(Output::NeedCredentials { id, realm });
                 true
             }
@@ -72,14 +84,43 @@ impl Phone {
     }
 
     pub(super) fn on_credentials(&mut self, id: CredentialsId, credentials: Option<Credentials>) {
-        let Some(Question { owner, request, attempt }) = self.questions.remove(&id) else { return };
+        let Some(Question { owner, request, attempt, .. }) = self.questions.remove(&id) else { return };
+        self.time_questions();
         match credentials {
             Some(credentials) => self.send_again(owner, request, attempt, &credentials),
-            None => {
-                let error = Error::new(ErrorCode::AuthFailed, "There are no credentials for the SIP server");
-                self.on_request_failed(owner, error);
-            }
+            None => self.not_given(owner, "The function `credentials` gave none that can be used"),
         }
+    }
+
+    fn not_given(&mut self, owner: Owner, problem: &'static str) {
+        let error = Error::new(ErrorCode::AuthFailed, problem).with_hint(
+            "The function `credentials` of the configuration must settle, and give a password, ha1 or bearerToken.",
+        );
+        self.on_request_failed(owner, error);
+    }
+
+    /// Sets the deadline of the oldest question.
+    pub(super) fn time_questions(&mut self) {
+        match self.questions.values().map(|question| question.until).min() {
+            Some(at) => self.timers.set(TimerKey::Question, at),
+            None => self.timers.clear(TimerKey::Question),
+        }
+    }
+
+    pub(super) fn on_question_timeout(&mut self) {
+        let mut late = Vec::new();
+        let now = self.now;
+        self.questions.retain(|question| {
+            let waits = question.until > now;
+            if !waits {
+                late.push(question.owner);
+            }
+            waits
+        });
+        for owner in late {
+            self.not_given(owner, "The function `credentials` has not answered in time");
+        }
+        self.time_questions();
     }
 
     /// A challenged request again: same Call-ID and From-tag, CSeq one higher, new branch (RFC 3261, section
@@ -163,6 +204,7 @@ impl Phone {
             | Owner::Caller(call) => call != id,
             _ => true,
         });
+        self.time_questions();
     }
 
     /// A request that gets no final response, or none that helps.

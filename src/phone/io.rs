@@ -622,6 +622,10 @@ pub enum Why {
     Return,
     /// The registration is to be refreshed or tried again.
     Register,
+    /// The registration runs out.
+    Binding,
+    /// The application has not given credentials in time.
+    Question,
     /// A transaction times out (RFC 3261, timers B, F, H, L, M).
     Transaction,
     /// A 2xx is sent again until its ACK comes (RFC 3261, section 13.3.1.4).

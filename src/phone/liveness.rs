@@ -234,6 +234,7 @@ impl Phone {
             | TimerKey::Reconnect
             | TimerKey::Return
             | TimerKey::Register
+            | TimerKey::Binding
             | TimerKey::Subscription(_) => false,
             // The time of the person at the other end, and of whoever pays for the call, did pass.
             TimerKey::Call(_, timer) => !matches!(
@@ -286,6 +287,9 @@ impl Phone {
                     // The registration may have run out, and its response is a sign of life from any server.
                     self.on_register_timer();
                     self.resume_calls();
+                }
+                if hint != Hint::Offline {
+                    self.register_if_failed();
                 }
                 if matches!(hint, Hint::NetworkChanged | Hint::Online | Hint::Woken) {
                     self.media_doubted();

@@ -64,6 +64,7 @@ pub use config::*;
 pub use io::*;
 pub use wish::{TrackId, Wish};
 
+use self::authentication::any_answer_will_do;
 use self::call::{Call, Phase};
 use self::flow::Flow;
 use self::originate::RestCall;
@@ -271,6 +272,8 @@ enum TimerKey {
     Previous,
     Return,
     Register,
+    Binding,
+    Question,
     Disconnect,
     Outage,
     Client(TxId),
@@ -292,6 +295,8 @@ impl TimerKey {
             Self::Previous => Why::Previous,
             Self::Return => Why::Return,
             Self::Register => Why::Register,
+            Self::Binding => Why::Binding,
+            Self::Question => Why::Question,
             Self::Disconnect => Why::Disconnect,
             Self::Outage => Why::Outage,
             Self::Client(_) | Self::Server(_) => Why::Transaction,
@@ -336,6 +341,7 @@ struct Question {
     owner: Owner,
     request: Request,
     attempt: Attempt,
+    until: Instant,
 }
 
 /// A SIP phone without clock, socket, randomness or async (see the crate documentation for the driving loop).
@@ -498,6 +504,10 @@ impl Phone {
         core::mem::swap(&mut config.register, &mut self.config.register);
         let new = core::mem::replace(&mut self.config, config);
         self.next_account = Some(((new.servers, new.weights), new.uri, new.register));
+        if self.flow.established && self.registration.state == RegistrationState::Failed {
+            // Perhaps the password is another one now.
+            self.timers.set(TimerKey::Register, self.now);
+        }
     }
 
     /// Opens the connection and registers; ends in [`Event::ConnectDone`]. While connected it reports success
@@ -834,6 +844,8 @@ impl Phone {
                 TimerKey::Previous => self.on_previous_timer(),
                 TimerKey::Return => self.on_return_timer(),
                 TimerKey::Register => self.on_register_timer(),
+                TimerKey::Binding => self.on_binding_expired(),
+                TimerKey::Question => self.on_question_timeout(),
                 TimerKey::Disconnect => self.finish_disconnect(),
                 TimerKey::Outage => self.on_outage_timer(),
                 TimerKey::Client(id) => self.on_client_timer(id),
@@ -1234,6 +1246,7 @@ impl Phone {
         }
         if let CredentialSource::Static(credentials) = &self.config.credentials
             && !matches!(request.method, Method::Ack | Method::Cancel)
+            && !any_answer_will_do(owner)
         {
             let user = self.config.uri.user.as_deref().unwrap_or_default();
             let scope = Self::scope(owner);
@@ -1359,6 +1372,7 @@ impl Phone {
     fn forget_questions_of(&mut self, owner: Owner) -> usize {
         let before = self.questions.len();
         self.questions.retain(|question| question.owner != owner);
+        self.time_questions();
         before - self.questions.len()
     }
 
@@ -1385,6 +1399,7 @@ impl Phone {
         self.answered.clear();
         self.timers.clear(TimerKey::Held);
         self.questions = SortedMap::new();
+        self.time_questions();
     }
 
     // ---- responses out

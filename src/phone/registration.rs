@@ -12,10 +12,17 @@ use crate::sip::header::{NameAddr, parse_u32};
 use crate::sip::message::{Method, Request, Response};
 use crate::sip::uri::Uri;
 use crate::text::{before, concat};
+use crate::time::Instant;
 
-/// Back-off after a refusal that may pass: full jitter below min(cap, base · 2ⁿ).
+/// Back-off after a refusal that is temporary by its status: full jitter below min(cap, base · 2ⁿ).
 const RETRY_BASE: Duration = Duration::from_secs(2);
 const RETRY_CAP: Duration = Duration::from_secs(60);
+/// After any other refusal, where a binding was granted before: half to all of min(cap, base · 2ⁿ). Servers bar an
+/// address after some wrong passwords, often after five in ten minutes, so the base is long.
+const REFUSED_BASE: Duration = Duration::from_secs(30);
+const REFUSED_CAP: Duration = Duration::from_secs(1800);
+/// A hint of the browser does not lead to another REGISTER sooner after a failure.
+const HINT_AFTER: u32 = 5;
 /// A registrar may ask for a longer registration (423) so often in one attempt.
 const MAX_TOO_BRIEF: u8 = 2;
 /// No registrar has reason to ask for more than a day.
@@ -39,6 +46,8 @@ pub(super) struct Registration {
     expires: u32,
     too_brief: u8,
     failures: u32,
+    /// Until then no hint leads to another REGISTER.
+    hold_until: Instant,
     /// The REGISTER under way is to remove the binding.
     removing: bool,
     /// The registrar holds a binding that it has confirmed.
@@ -71,6 +80,7 @@ impl Registration {
             expires: 0,
             too_brief: 0,
             failures: 0,
+            hold_until: Instant::ZERO,
             removing: false,
             bound: false,
         }
@@ -208,6 +218,7 @@ impl Phone {
         self.registration.outbound = false;
         self.registration.gruu = None;
         self.registration.service_route.clear();
+        self.timers.clear(TimerKey::Binding);
         self.set_registration(RegistrationState::Unregistered, None);
     }
 
@@ -227,6 +238,7 @@ impl Phone {
         let late = millis.saturating_sub(THROTTLED).max(millis / 2);
         let delay = (millis / 2 + below(&mut *self.entropy, millis / 5)).min(late);
         self.timers.set(TimerKey::Register, self.now + Duration::from_millis(delay));
+        self.timers.set(TimerKey::Binding, self.now + Duration::from_millis(millis));
         self.set_registration(RegistrationState::Registered, None);
         self.connected();
     }
@@ -285,16 +297,24 @@ impl Phone {
         concat(&["<", &own, ob, ">"])
     }
 
-    /// Our contact among those that the registrar lists.
+    /// Our contact among those that the registrar lists: behind a NAT some registrars answer with the address that they
+    /// see. It is known by its instance (RFC 5626, section 4.2.1), by its user, which no other phone can guess, by both
+    /// before either, or by being the only one.
     fn own_binding(&self, response: &Response) -> Option<NameAddr> {
-        let ours = self.contact_uri();
-        let ours = before(&ours, b';');
         let contacts = response.headers.values("Contact");
-        // Behind a NAT some registrars answer with the address that they see.
-        let only = contacts.len() == 1;
-        contacts.into_iter().find_map(|value| {
-            NameAddr::parse(value).ok().filter(|contact| only || before(&contact.uri, b';') == ours)
-        })
+        let mut best = (u8::from(contacts.len() > 1), None);
+        for value in contacts {
+            let Ok(contact) = NameAddr::parse(value) else { continue };
+            let instance = contact.params.get("+sip.instance").map(|id| id.trim_matches(['<', '>']));
+            let user = Uri::parse(&contact.uri).ok().and_then(|uri| uri.user);
+            let rank = 1
+                + u8::from(user.as_deref() == Some(&*self.contact_user))
+                + 2 * u8::from(instance == Some(&*self.registration.instance));
+            if rank > best.0 {
+                best = (rank, Some(contact));
+            }
+        }
+        best.1
     }
 
     /// Seconds that the registrar granted to our contact: its `expires` parameter, else the Expires header, else
@@ -335,19 +355,42 @@ impl Phone {
         if core::mem::take(&mut self.flow.connect_pending) {
             self.event(Event::ConnectDone(Err(error)));
         }
-        if retry {
-            let shift = self.registration.failures.min(8);
-            self.registration.failures = self.registration.failures.saturating_add(1);
-            let limit = RETRY_CAP.min(RETRY_BASE.saturating_mul(1 << shift));
-            let jitter = below(&mut *self.entropy, u64::try_from(limit.as_millis()).unwrap_or(u64::MAX));
-            let asked = u64::from(retry_after.unwrap_or(1).min(MAX_RETRY_AFTER)) * 1000;
-            self.timers.set(TimerKey::Register, self.now + Duration::from_millis(asked + jitter));
-        }
+        // What was granted once may be granted again: the registrar was restarted, or does not reach its database.
+        let shift = self.registration.failures.min(8);
+        self.registration.failures = self.registration.failures.saturating_add(1);
+        let asked = retry_after.unwrap_or(u32::from(retry)).min(MAX_RETRY_AFTER);
+        let (base, cap) = if retry { (RETRY_BASE, RETRY_CAP) } else { (REFUSED_BASE, REFUSED_CAP) };
+        let limit = u64::try_from(cap.min(base.saturating_mul(1 << shift)).as_millis()).unwrap_or(u64::MAX);
+        let least = if retry { 0 } else { limit / 2 };
+        let wait = u64::from(asked) * 1000 + least + below(&mut *self.entropy, limit - least);
+        self.timers.set(TimerKey::Register, self.now + Duration::from_millis(wait));
+        self.registration.hold_until = self.now + Duration::from_secs(asked.max(HINT_AFTER).into());
     }
 
     pub(super) fn on_register_timer(&mut self) {
         if self.flow.open_socket().is_some() && self.config.register && !self.flow.closing {
             self.start_registering();
+        }
+    }
+
+    /// Something has changed, perhaps for the better: a registration that was refused is asked for now.
+    pub(super) fn register_if_failed(&mut self) {
+        let failed = self.registration.state == RegistrationState::Failed;
+        if failed && self.flow.established && self.now >= self.registration.hold_until {
+            self.on_register_timer();
+        }
+    }
+
+    /// The time that the registrar granted is over, and no refresh has been granted.
+    pub(super) fn on_binding_expired(&mut self) {
+        self.registration.bound = false;
+        if self.registration.state == RegistrationState::Registered {
+            let error = Error::new(ErrorCode::RegistrationFailed, "The registration has run out");
+            self.set_registration(RegistrationState::Registering, Some(error));
+            // Otherwise its outcome is waited for: each has a deadline.
+            if self.timers.is_set(TimerKey::Register) {
+                self.on_register_timer();
+            }
         }
     }
 

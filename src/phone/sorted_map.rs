@@ -78,7 +78,7 @@ impl<K: Ord, V> SortedMap<K, V> {
         self.0.iter_mut().map(|(key, value)| (&*key, value))
     }
 
-    pub(super) fn retain(&mut self, keep: impl Fn(&V) -> bool) {
+    pub(super) fn retain(&mut self, mut keep: impl FnMut(&V) -> bool) {
         self.0.retain(|(_, value)| keep(value));
     }
 

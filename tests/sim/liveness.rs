@@ -435,6 +435,9 @@ fn a_frozen_page_registers_and_asks_for_life_as_soon_as_it_thaws() {
     let mut bench = met(Server::Crlf, registering());
     bench.answers_crlf = false;
     sleep(&mut bench, secs(3600));
+    assert_eq!(bench.registration(), RegistrationState::Registering, "it has run out meanwhile");
+    // Over either connection.
+    register(&mut bench);
     register(&mut bench);
     assert_eq!(bench.opened.len(), 2, "another connection is under way, should this one be dead");
     assert_eq!(bench.registration(), RegistrationState::Registered);

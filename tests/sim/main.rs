@@ -42,6 +42,7 @@ mod recovery;
 mod redirect;
 mod registration;
 mod registration_extensions;
+mod registration_later;
 mod reliable;
 mod replaces;
 mod resume;
