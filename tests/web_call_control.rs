@@ -361,7 +361,7 @@ async fn a_subscription_ends_with_its_object_and_with_the_phone() {
 }
 
 #[wasm_bindgen_test]
-async fn what_waits_is_told_without_a_subscription_where_that_is_wanted() {
+async fn what_waits_is_told_without_a_subscription_unless_that_is_refused() {
     const BODY: &str = "Messages-Waiting: yes\r\nVoice-Message: 2/1\r\n";
     let notify = |branch: &str| {
         format!(
@@ -376,14 +376,14 @@ async fn what_waits_is_told_without_a_subscription_where_that_is_wanted() {
     let wire = Wire::new();
     let alice = registered("alice").await;
     let summaries = Events::of_phone(&alice, "messageSummary");
-    wire.receive(&notify("refused"));
-    until("a refusal", || wire.holds("SIP/2.0 481")).await;
-    assert_eq!(summaries.len(), 0);
-    alice.configure(&object([("unsolicitedMessageSummary", JsValue::TRUE)])).unwrap();
     wire.receive(&notify("taken"));
     until("what waits", || summaries.len() == 1).await;
     assert_eq!(keys(&summaries.last()), "body");
     assert_eq!(string(&summaries.last(), "body"), BODY);
+    alice.configure(&object([("unsolicitedMessageSummary", JsValue::FALSE)])).unwrap();
+    wire.receive(&notify("refused"));
+    until("a refusal", || wire.holds("SIP/2.0 481")).await;
+    assert_eq!(summaries.len(), 1);
     bye(alice).await;
     wire.restore();
 }

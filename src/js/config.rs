@@ -372,7 +372,7 @@ pub(crate) struct Settings {
     session_timers: Option<SessionTimers>,
     redirects: RedirectPolicy,
     trust_identity: bool,
-    message_summary: bool,
+    message_summary: Option<bool>,
     auto_answer: Vec<String>,
     instance_id: Option<String>,
     anonymous: bool,
@@ -409,7 +409,7 @@ impl Settings {
             session_timers: Some(SessionTimers { expires: SESSION_EXPIRES }),
             redirects: RedirectPolicy::Off,
             trust_identity: false,
-            message_summary: false,
+            message_summary: None,
             auto_answer: Vec::new(),
             instance_id: None,
             anonymous: false,
@@ -504,7 +504,7 @@ impl Settings {
         update(&mut new.session_timers, options.session_timers());
         update(&mut new.redirects, options.redirects());
         update(&mut new.trust_identity, options.boolean("trustIdentity"));
-        update(&mut new.message_summary, options.boolean("unsolicitedMessageSummary"));
+        new.message_summary = options.boolean("unsolicitedMessageSummary").or(new.message_summary);
         if let Some(callers) = options.strings("autoAnswer") {
             if callers.iter().any(|caller| caller.is_empty() || has_space_or_control(caller)) {
                 options.refuse("autoAnswer", "expected addresses, domains (@example.com) or *");

@@ -76,9 +76,10 @@ pub struct PhoneConfig {
     pub listens_only: bool,
     /// Believe P-Asserted-Identity (RFC 3325), Diversion and History-Info from the server.
     pub trust_identity: bool,
-    /// Take the messages that wait from a NOTIFY that nobody has subscribed to, as many servers send it to whoever is
-    /// registered. Who sends it is not proved, so it is taken on request only.
-    pub message_summary: bool,
+    /// Take the messages that wait from a NOTIFY that nobody has subscribed to, as many servers send it to each phone
+    /// that is registered. `None`: when it comes over the connection that is registered and names this phone, which only
+    /// the server can do where GRUU and Contact are not published. `Some(true)`: without a registration too.
+    pub message_summary: Option<bool>,
     /// Callers whose headers may make this phone answer by itself (RFC 5373 and its like): URIs without scheme
     /// (`bob@example.com`), domains (`@example.com`) or `*`. Empty: nobody's. With `trust_identity` the caller is who
     /// the server vouches for, and nobody where it does not; without it, the From, which a caller can forge unless the
@@ -116,7 +117,7 @@ impl PhoneConfig {
             redirects: RedirectPolicy::Off,
             listens_only: false,
             trust_identity: false,
-            message_summary: false,
+            message_summary: None,
             auto_answer: Vec::new(),
             instance_id: None,
             anonymous: false,

@@ -8,6 +8,7 @@ use core::time::Duration;
 
 use super::messaging::{MAX_BODY, is_media_type};
 use super::publication::DEFAULT_EXPIRES;
+use super::registration::refused;
 use super::transactions::{Owner, TxId};
 use super::{Event, Phone, RegistrationState, SubscribeRequest, SubscriptionId, SubscriptionState, TimerKey};
 use crate::entropy::below;
@@ -18,7 +19,7 @@ use crate::sip::header::{Params, is_token, parse_u32, split_before};
 use crate::sip::message::{Method, Request, Response};
 use crate::sip::transaction::T64;
 use crate::sip::uri::Uri;
-use crate::text::{before, concat};
+use crate::text::concat;
 
 const MAX_SUBSCRIPTIONS: usize = 256;
 const MAX_EXPIRES: u32 = 86_400;
@@ -27,6 +28,8 @@ const MAX_TOO_BRIEF: u8 = 2;
 const RETRY_BASE: Duration = Duration::from_secs(2);
 const RETRY_CAP: Duration = Duration::from_secs(300);
 const MAX_RETRY_AFTER: u32 = 3600;
+/// Seconds from the refusal of one that was granted before to the next try, at least.
+const REFUSED_WAIT: u32 = 30;
 /// Longest body of a NOTIFY that nobody has asked for: a mailbox has some lines of counts.
 const MAX_SUMMARY: usize = 4096;
 
@@ -56,6 +59,8 @@ pub(super) struct Subscription {
     pub(super) target: String,
     event: String,
     state: SubscriptionState,
+    /// It was active once.
+    granted: bool,
     /// Seconds to ask for; raised by 423.
     expires: u32,
     too_brief: u8,
@@ -100,6 +105,7 @@ impl Phone {
             target,
             event,
             state: SubscriptionState::Pending,
+            granted: false,
             expires: u32::try_from(expires.as_secs()).unwrap_or(MAX_EXPIRES).clamp(1, MAX_EXPIRES),
             too_brief: 0,
             failures: 0,
@@ -184,6 +190,7 @@ impl Phone {
             && (known.state != state || error.is_some())
         {
             known.state = state;
+            known.granted |= state == SubscriptionState::Active;
             self.event(Event::Subscription(id, state, error));
         }
     }
@@ -259,8 +266,8 @@ impl Phone {
     fn retry_subscription(
         &mut self,
         id: SubscriptionId,
-        error: Option<Error>,
         after: Option<u32>,
+        error: Option<Error>,
         at_once: bool,
     ) {
         self.start_anew(id);
@@ -336,7 +343,7 @@ impl Phone {
                     }
                     self.send_subscription(id);
                 } else {
-                    self.finish_subscription(id, Some(Error::from_status(status, &response.reason)));
+                    self.subscription_refused(id, refused(response));
                 }
             }
             // What was agreed is gone: a dialog (481), a published state (412).
@@ -348,16 +355,14 @@ impl Phone {
                 if gone {
                     self.retry_subscription(id, None, None, true);
                 } else {
-                    self.finish_subscription(id, Some(Error::from_status(status, &response.reason)));
+                    self.subscription_refused(id, refused(response));
                 }
             }
             408 | 480 | 491 | 500..=599 => {
-                let after = response.headers.get("Retry-After");
-                let after = after.and_then(|after| parse_u32(before(before(after, b';'), b'(').trim_ascii()));
-                let error = Error::from_status(status, &response.reason);
-                self.retry_subscription(id, Some(error), after, false);
+                let error = refused(response);
+                self.retry_subscription(id, error.retry_after, Some(error), false);
             }
-            _ => self.finish_subscription(id, Some(Error::from_status(status, &response.reason))),
+            _ => self.subscription_refused(id, refused(response)),
         }
     }
 
@@ -383,7 +388,7 @@ impl Phone {
         };
         if granted == 0 {
             let error = Error::new(ErrorCode::ServerError, "The server granted no time");
-            self.retry_subscription(id, Some(error), None, false);
+            self.retry_subscription(id, None, Some(error), false);
             return;
         }
         if matches!(known.kind, Kind::Publish { .. }) && !known.ending {
@@ -398,11 +403,22 @@ impl Phone {
     /// No final response.
     pub(super) fn subscription_failed(&mut self, id: SubscriptionId, error: Error) {
         let Some(known) = self.subscriptions.get(&id) else { return };
-        if known.ending || !matches!(error.code, ErrorCode::Timeout | ErrorCode::Transport) {
-            let error = (!known.ending).then_some(error);
-            self.finish_subscription(id, error);
+        if known.ending {
+            self.finish_subscription(id, None);
+        } else if matches!(error.code, ErrorCode::Timeout | ErrorCode::Transport) {
+            self.retry_subscription(id, None, Some(error), false);
         } else {
-            self.retry_subscription(id, Some(error), None, false);
+            self.subscription_refused(id, error);
+        }
+    }
+
+    /// One that was granted before may be granted again: the server was restarted, or does not reach its database.
+    fn subscription_refused(&mut self, id: SubscriptionId, error: Error) {
+        if self.subscriptions.get(&id).is_some_and(|known| known.granted) {
+            let after = error.retry_after.unwrap_or(0).max(REFUSED_WAIT);
+            self.retry_subscription(id, Some(after), Some(error), false);
+        } else {
+            self.finish_subscription(id, Some(error));
         }
     }
 
@@ -471,15 +487,19 @@ impl Phone {
     }
 
     /// The body of a NOTIFY that a server sends by itself to a phone that is registered: to our name or our Contact, and
-    /// in no dialog. It is no more believed than a MESSAGE, whose sender is as little proved.
+    /// in no dialog. It is no more believed than a MESSAGE, whose sender is as little proved: what it can do is to light
+    /// a lamp.
     fn unsolicited_summary(&self, request: &Request) -> Option<String> {
         let event =
             request.headers.get("Event").filter(|event| event.eq_ignore_ascii_case("message-summary"));
         let kind = request.headers.content_type().unwrap_or_default();
         let uri = Uri::parse(&request.uri).ok()?;
         let ours = |own: &Uri| own.user.is_some() && own.user == uri.user;
-        let good = self.config.message_summary
-            && self.registration.state == RegistrationState::Registered
+        let wanted = self.config.message_summary.unwrap_or_else(|| {
+            self.registration.state == RegistrationState::Registered
+                && self.flow.heard_over == self.flow.open_socket()
+        });
+        let good = wanted
             && event.is_some()
             && request.headers.to_tag().is_none()
             && kind.eq_ignore_ascii_case("application/simple-message-summary")
@@ -525,7 +545,7 @@ impl Phone {
                 self.finish_subscription(id, (reason != "invariant").then_some(error));
             }
             "deactivated" | "timeout" => self.retry_subscription(id, None, None, true),
-            _ => self.retry_subscription(id, None, after, false),
+            _ => self.retry_subscription(id, after, None, false),
         }
     }
 

@@ -5,7 +5,8 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use crate::bench::{Bench, Caller, answer, config, secs, send};
 use wasm_softphone::phone::{
-    Event, PhoneConfig, PublishRequest, SubscribeRequest, SubscriptionId, SubscriptionState,
+    Event, Hint, Input, PhoneConfig, PublishRequest, SocketId, SubscribeRequest, SubscriptionId,
+    SubscriptionState,
 };
 use wasm_softphone::sip::header::NameAddr;
 use wasm_softphone::sip::message::{Request, Response};
@@ -185,7 +186,7 @@ fn summaries(bench: &Bench) -> Vec<String> {
 }
 
 /// Connected; the REGISTER is not answered yet, if there is one.
-fn with_mailbox(message_summary: bool, register: bool) -> (Bench, Option<Request>) {
+fn with_mailbox(message_summary: Option<bool>, register: bool) -> (Bench, Option<Request>) {
     let mut bench = Bench::new(PhoneConfig { message_summary, register, ..config() });
     bench.connect();
     let request = register.then(|| bench.take_request("REGISTER"));
@@ -193,8 +194,8 @@ fn with_mailbox(message_summary: bool, register: bool) -> (Bench, Option<Request
 }
 
 #[test]
-fn a_message_summary_that_nobody_asked_for_is_taken_by_who_wants_it_and_is_registered() {
-    let (mut bench, request) = with_mailbox(true, true);
+fn a_message_summary_that_nobody_asked_for_is_taken_over_the_registered_connection() {
+    let (mut bench, request) = with_mailbox(None, true);
     let request = request.unwrap();
     let mut server = Caller::new("mwi");
     assert_eq!(status_of(&mut bench, &summary(&mut server)), 481, "not registered yet");
@@ -229,15 +230,34 @@ fn a_message_summary_that_nobody_asked_for_is_taken_by_who_wants_it_and_is_regis
 }
 
 #[test]
-fn a_message_summary_that_nobody_asked_for_is_refused_by_default() {
-    let (mut bench, request) = with_mailbox(false, true);
+fn a_message_summary_that_nobody_asked_for_is_taken_always_or_never_by_the_option() {
+    let (mut bench, request) = with_mailbox(Some(false), true);
     let request = request.unwrap();
     bench.reply(&answer(&request, 200, "registrar"));
     assert_eq!(status_of(&mut bench, &summary(&mut Caller::new("mwi"))), 481);
-    // Nor by who has no registration that a server could mean.
-    let (mut unregistered, _) = with_mailbox(true, false);
+    // Without a registration no server means this phone.
+    let (mut unregistered, _) = with_mailbox(None, false);
     assert_eq!(status_of(&mut unregistered, &summary(&mut Caller::new("mwi"))), 481);
     assert!(summaries(&bench).is_empty() && summaries(&unregistered).is_empty());
+    let (mut always, _) = with_mailbox(Some(true), false);
+    assert_eq!(status_of(&mut always, &summary(&mut Caller::new("mwi"))), 200);
+    assert_eq!(summaries(&always).len(), 1);
+}
+
+/// Over the connection that is being left, a NOTIFY is no word of the registrar.
+#[test]
+fn a_message_summary_over_the_previous_connection_is_refused() {
+    let (mut bench, request) = with_mailbox(None, true);
+    bench.reply(&answer(&request.unwrap(), 200, "registrar"));
+    bench.dial("sip:bob@example.com");
+    bench.take_request("INVITE");
+    bench.input(Input::Hint(Hint::NetworkChanged));
+    let request = bench.take_request("REGISTER");
+    bench.reply(&answer(&request, 200, "registrar"));
+    let notify = summary(&mut Caller::new("mwi")).to_text().unwrap().into_bytes();
+    bench.input(Input::SocketData(SocketId(1), notify));
+    assert_eq!(bench.take_response(481).status, 481);
+    assert!(summaries(&bench).is_empty());
 }
 
 #[test]
