@@ -1,5 +1,7 @@
 //! From bytes to messages (RFC 3261, section 7; RFC 7118).
 
+use std::borrow::Cow;
+
 use super::header::{CSeq, NameAddr, Via, is_token, is_uri_text, split_list};
 use super::message::{Headers, Message, Method, Request, Response, long_name, redact};
 use crate::text::{number, printable, split_once};
@@ -25,9 +27,6 @@ pub enum Frame {
 /// Why bytes are not a message. Shows nothing of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ParseError {
-    /// The head is not UTF-8.
-    #[error("not UTF-8")]
-    Utf8,
     /// More than [`MAX_MESSAGE`] bytes.
     #[error("Message Too Large")]
     TooLong,
@@ -87,22 +86,19 @@ pub fn parse(bytes: &[u8]) -> Result<Frame, Rejected> {
     let too_long = bytes.len() > MAX_MESSAGE;
     let capped = bytes.get(..MAX_MESSAGE).unwrap_or(bytes);
     // The head is text; a body need not be.
-    let text = leading_text(capped);
-    let cut = text.len() < bytes.len();
-    let (first_line, lines) = split_once(text, b'\n').unwrap_or((text, ""));
+    let (head, body) = capped.split_at_checked(head_length(capped)).unwrap_or((capped, &[]));
+    let head = text_of(head);
+    let (first_line, lines) = split_once(&head, b'\n').unwrap_or((&head, ""));
     let first_line = first_line.trim_ascii();
     let mut headers = Headers::default();
-    let (read, rest) = read_headers(lines, cut, &mut headers);
-    let body = rest.and_then(|rest| capped.get(text.len().saturating_sub(rest.len())..));
+    let read = read_headers(lines, too_long && body.is_empty(), &mut headers);
 
     let outcome = if too_long {
         Err(ParseError::TooLong)
-    } else if cut && body.is_none() {
-        Err(ParseError::Utf8)
     } else {
         read_start(first_line).and_then(|start| {
             read?;
-            let body = check(&start, &headers, body.unwrap_or_default())?;
+            let body = check(&start, &headers, body)?;
             Ok((start, body))
         })
     };
@@ -125,6 +121,39 @@ pub fn parse(bytes: &[u8]) -> Result<Frame, Rejected> {
             // Hide before cutting: a password whose `@` is gone looks like anything else.
             first_line: printable(&redact(first_line)),
         }),
+    }
+}
+
+/// Up to the empty line, that included; all where there is none.
+fn head_length(bytes: &[u8]) -> usize {
+    let mut begin = 0;
+    for (at, byte) in bytes.iter().enumerate() {
+        if *byte == b'\n' {
+            if bytes.get(begin..at).is_some_and(|line| matches!(line, b"" | b"\r")) {
+                return at + 1;
+            }
+            begin = at + 1;
+        }
+    }
+    bytes.len()
+}
+
+/// The bytes as text. What is not UTF-8 (RFC 3261, section 7) is read as the Latin-1 of old telephones: no call is lost
+/// for the letters of a name.
+pub(crate) fn text_of(mut bytes: &[u8]) -> Cow<'_, str> {
+    let mut text = String::new();
+    loop {
+        let valid = leading_text(bytes);
+        let Some((byte, rest)) = bytes.get(valid.len()..).and_then(<[u8]>::split_first) else {
+            if text.is_empty() {
+                return valid.into();
+            }
+            text.push_str(valid);
+            return text.into();
+        };
+        text.push_str(valid);
+        text.push(if *byte < 0xa0 { char::REPLACEMENT_CHARACTER } else { char::from(*byte) });
+        bytes = rest;
     }
 }
 
@@ -181,20 +210,16 @@ fn check_version(word: &str) -> Result<(), ParseError> {
     if word.get(4..) == Some("2.0") { Ok(()) } else { Err(ParseError::Version) }
 }
 
-/// Reads all header lines that can be read, reports the first that cannot, and returns what follows the empty
-/// line, where there is one. A line at the place where the text is cut is left out: it was longer.
-fn read_headers<'a>(
-    text: &'a str,
-    cut: bool,
-    headers: &mut Headers,
-) -> (Result<(), ParseError>, Option<&'a str>) {
+/// Reads all header lines that can be read, and reports the first that cannot. A line at the place where the text is cut
+/// is left out: it was longer.
+fn read_headers(text: &str, cut: bool, headers: &mut Headers) -> Result<(), ParseError> {
     let mut outcome = Ok(());
     let mut count = 0;
     let mut rest = text;
     while !rest.is_empty() {
         let (line, mut tail) = split_once(rest, b'\n').unwrap_or((rest, ""));
         if line.is_empty() || line == "\r" {
-            return (outcome, Some(tail));
+            break;
         }
         let (name, value) = split_once(line, b':').unwrap_or_default();
         let name = name.trim_ascii_end();
@@ -241,7 +266,7 @@ fn read_headers<'a>(
         };
         outcome = outcome.and(Err(problem));
     }
-    (outcome, None)
+    outcome
 }
 
 /// The headers that every message has, once each except Via (RFC 3261, section 8.1.1).
@@ -688,16 +713,29 @@ mod tests {
         assert_eq!((response.error, response.reply), (ParseError::ContentLength, None));
         let http = rejected(plain.replacen("SIP/2.0", "HTTP/1.1", 1));
         assert_eq!((http.error, http.reply), (ParseError::StartLine, None));
-        let mut binary = plain.into_bytes();
-        binary[CORE_LINES.len()] = 0xff;
-        let binary = rejected(&binary);
-        assert_eq!((binary.error, binary.reply), (ParseError::Utf8, None));
-        // Where only another header is not UTF-8, it can be answered.
-        let mut bytes = invite("Subject: x\r\n", "").into_bytes();
-        let at = bytes.windows(4).position(|window| window == b": x\r").unwrap();
-        bytes[at + 2] = 0xff;
-        let rejected = rejected(&bytes);
-        assert_eq!((rejected.error, status(&rejected)), (ParseError::Utf8, Some(400)));
+    }
+
+    /// `from`, the only such text, with these bytes in its place.
+    fn with_bytes(text: &str, from: &str, bytes: &[u8]) -> Vec<u8> {
+        let (before, after) = text.split_once(from).unwrap();
+        [before.as_bytes(), bytes, after.as_bytes()].concat()
+    }
+
+    #[test]
+    fn a_letter_that_is_not_utf_8_loses_no_message() {
+        let named = invite("Subject: x\r\nContent-Length: 2\r\n", "\u{e5}")
+            .replace("From: <", "From: \"J\u{f6}rg ?\" <");
+        let message = request(with_bytes(&named, "?", b"M\xfcller"));
+        assert_eq!(message.headers.from().unwrap().display_name.as_deref(), Some("J\u{f6}rg M\u{fc}ller"));
+        assert_eq!(
+            (message.headers.get("Subject"), message.body.as_slice()),
+            (Some("x"), "\u{e5}".as_bytes())
+        );
+        let message = request(with_bytes(&named, "?", b"\x80\xff"));
+        assert_eq!(message.headers.from().unwrap().display_name.as_deref(), Some("J\u{f6}rg \u{fffd}\u{ff}"));
+        // Where it matters, it is wrong as it ever was.
+        let rejected = rejected(with_bytes(&named, "1 INVITE", b"\xff INVITE"));
+        assert_eq!((rejected.error, status(&rejected)), (ParseError::Header("CSeq"), Some(400)));
     }
 
     #[test]
@@ -842,7 +880,10 @@ mod tests {
             );
             if let Ok(address) = NameAddr::parse(value) {
                 if let Ok(uri) = Uri::parse(&address.uri) {
-                    assert_eq!(Uri::parse(&uri.to_string()).as_ref(), Ok(&uri), "{value}");
+                    // What is not ASCII is printed escaped.
+                    let again = Uri::parse(&uri.to_string());
+                    assert!(again.as_ref() == Ok(&uri) || !value.is_ascii(), "{value}");
+                    assert_eq!(again.map(|uri| uri.to_string()), Ok(uri.to_string()), "{value}");
                 }
                 assert!(NameAddr::parse(&address.to_string()).is_ok(), "{value}");
             }
