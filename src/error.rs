@@ -178,7 +178,9 @@ impl ErrorCode {
             Self::Busy | Self::NoAnswer => "Try again later.",
             Self::NotFound => "Check the number or the address.",
             Self::Forbidden => "Ask the provider what this account may do.",
-            Self::NotAcceptable => "Both sides need an audio codec in common; see the option codecs.",
+            Self::NotAcceptable => {
+                "Both sides need audio by DTLS-SRTP with ICE, and a codec in common; see the option codecs."
+            }
             Self::ServerError => "Try again; if it stays, tell who runs the server.",
             Self::Fatal => "Make a new DialStrategy.",
             _ => return None,

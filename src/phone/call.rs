@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use super::description::Descriptions;
 use super::io::{
     CallId, CallNote, CallState, CredentialsId, Direction, EndReason, Identity, MediaSeq, SocketId,
 };
@@ -78,6 +79,19 @@ impl Job {
     /// The user may be asked for the microphone, which takes as long as it takes; the ringing has its own end.
     pub(super) const fn may_ask(self) -> bool {
         matches!(self, Self::Microphone | Self::Offer | Self::Answer | Self::Progress | Self::Resume)
+    }
+
+    /// It makes a description of this side.
+    pub(super) const fn describes(self) -> bool {
+        !matches!(self, Self::Microphone) && !self.sets_answer()
+    }
+
+    /// It sets an answer of the other side: within milliseconds, so that what comes meanwhile waits for it.
+    pub(super) const fn sets_answer(self) -> bool {
+        matches!(
+            self,
+            Self::EarlyAnswer | Self::FinalAnswer | Self::AckAnswer | Self::PrackAnswer | Self::OurAnswer
+        )
     }
 }
 
@@ -190,6 +204,8 @@ pub(super) struct Call {
 
     pub(super) pending_ok: Option<PendingOk>,
     pub(super) reinvite: Option<PendingReinvite>,
+    /// An offer of the other side's that came while its answer to ours was being set.
+    pub(super) waiting: Option<(TxId, Box<Request>)>,
     /// Incoming: its reliable 1xx.
     pub(super) reliable: Option<Box<Reliable>>,
     /// The session timer.
@@ -248,10 +264,8 @@ pub(super) struct Call {
     pub(super) heard: Option<u32>,
     /// The other side takes an INVITE with Replaces.
     pub(super) replaceable: bool,
-    /// The value of the `o=` line of our last description.
-    pub(super) origin: Option<String>,
-    /// Another page has begun it.
-    pub(super) continued: bool,
+    /// Its session.
+    pub(super) descriptions: Descriptions,
     /// Taken up from a record, and the other side has not agreed to that yet.
     pub(super) resumed: bool,
     /// CSeq of a re-INVITE whose 2xx the page before may have missed.
@@ -297,6 +311,7 @@ impl Call {
             answer_wanted: false,
             pending_ok: None,
             reinvite: None,
+            waiting: None,
             reliable: None,
             session: Session::default(),
             our_offer: None,
@@ -326,8 +341,7 @@ impl Call {
             follows: None,
             heard: None,
             replaceable: false,
-            origin: None,
-            continued: false,
+            descriptions: Descriptions::default(),
             resumed: false,
             unacknowledged: None,
             lost_dialog: None,

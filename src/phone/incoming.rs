@@ -1,6 +1,7 @@
 //! Incoming calls: INVITE, ringing, answer, refusal, and the caller's CANCEL (RFC 3261, sections 9.2 and 13.3).
 
 use super::call::{Call, Job, PendingOk, Phase};
+use super::description::{read_offer, sdp_text};
 use super::transactions::TxId;
 use super::{
     CallId, CallState, CallTimer, Direction, EndCause, EndedBy, Event, MediaCommand, MediaError, Phone,
@@ -11,7 +12,7 @@ use crate::error::{Error, ErrorCode};
 use crate::sip::dialog::Dialog;
 use crate::sip::header::Reason;
 use crate::sip::message::Request;
-use crate::sip::sdp;
+use crate::sip::sdp::Agreed;
 use crate::sip::transaction::{T1, T2, T64};
 
 impl Phone {
@@ -89,18 +90,9 @@ impl Phone {
         if let Some(refusal) = self.unsupported(request).or_else(|| Self::session_too_small(request)) {
             return Some(refusal);
         }
-        if !request.body.is_empty() {
-            let is_sdp =
-                request.headers.content_type().is_some_and(|value| value.eq_ignore_ascii_case(super::SDP));
-            if !is_sdp || request.headers.get("Content-Encoding").is_some() {
-                return Some((415, Some(("Accept", super::SDP.to_owned()))));
-            }
-            let usable = super::sdp_body(&request.headers, &request.body)
-                .and_then(|text| sdp::parse(&text))
-                .is_some_and(|info| info.has_audio && info.audio_port != 0);
-            if !usable {
-                return Some((488, None));
-            }
+        // Before it rings: nobody answers a call that comes to nothing.
+        if let Err(flaw) = read_offer(request, &Agreed::default()) {
+            return Some(self.refusal_of(flaw));
         }
         if self.flow.closing {
             return Some((480, None));
@@ -143,26 +135,26 @@ impl Phone {
             self.send_ok(id, sdp, false);
             return;
         }
-        let offer = call.invite.as_ref().and_then(|invite| super::sdp_body(&invite.headers, &invite.body));
-        match offer {
-            Some(offer) => self.media_job(id, Job::Answer, MediaCommand::CreateAnswer { offer }),
-            None => self.media_job(id, Job::Answer, MediaCommand::CreateOffer),
+        self.make_answer(id, Job::Answer);
+    }
+
+    /// Answers the offer of the INVITE, or makes one where it has none.
+    pub(super) fn make_answer(&mut self, id: CallId, job: Job) {
+        match self.calls.get(&id).and_then(|call| call.invite_offer()) {
+            Some(offer) => {
+                self.description_job(id, job, offer, |offer| MediaCommand::CreateAnswer { offer });
+            }
+            None => self.media_job(id, job, MediaCommand::CreateOffer),
         }
     }
 
     pub(super) fn start_progress(&mut self, id: CallId) -> Result<(), Error> {
         let call = self.incoming_call(id)?;
-        let offer = call.invite.as_ref().and_then(|invite| super::sdp_body(&invite.headers, &invite.body));
         let free = call.job.is_none() && call.early_answer.is_none();
-        let command = match offer {
-            Some(offer) if free => MediaCommand::CreateAnswer { offer },
-            None if free && self.is_late_offer(id) && self.takes_reliable(id) => MediaCommand::CreateOffer,
-            _ => {
-                let error = Error::new(ErrorCode::InvalidState, "The call has no offer to answer early");
-                return Err(error);
-            }
-        };
-        self.media_job(id, Job::Progress, command);
+        if !free || (self.is_late_offer(id) && !self.takes_reliable(id)) {
+            return Err(Error::new(ErrorCode::InvalidState, "The call has no offer to answer early"));
+        }
+        self.make_answer(id, Job::Progress);
         Ok(())
     }
 
@@ -196,8 +188,10 @@ impl Phone {
 
     /// The local description is ready: 200.
     pub(super) fn answer_ready(&mut self, id: CallId, sdp: String) {
-        let Some(call) = self.calls.get(&id).filter(|call| call.phase == Phase::Answering) else { return };
-        let offered = call.invite.as_ref().is_some_and(|invite| invite.body.is_empty());
+        if self.calls.get(&id).is_none_or(|call| call.phase != Phase::Answering) {
+            return;
+        }
+        let offered = self.is_late_offer(id);
         self.send_ok(id, sdp, offered);
     }
 
@@ -283,18 +277,11 @@ impl Phone {
         }
         let first = call.phase == Phase::Accepted;
         if pending.offered {
-            match super::sdp_body(&request.headers, &request.body) {
-                Some(answer) => {
-                    let command = MediaCommand::SetAnswer { answer, provisional: false };
-                    self.media_job(id, Job::AckAnswer, command);
-                    return;
-                }
-                None => {
-                    let error = Error::new(ErrorCode::NotAcceptable, "The caller sent no media answer");
-                    self.end_with_bye(id, EndCause::Failed(error), EndedBy::Network, None);
-                    return;
-                }
+            match self.judge_answer(id, sdp_text(&request.headers, &request.body)) {
+                Ok(answer) => self.answer_job(id, Job::AckAnswer, answer),
+                Err(error) => self.ack_unusable(id, error),
             }
+            return;
         }
         if first {
             self.incoming_up(id);
@@ -325,11 +312,11 @@ impl Phone {
 
     /// Microphone or description failed while answering.
     pub(super) fn answer_failed(&mut self, id: CallId, error: &MediaError) {
-        let (status, error) = match error {
-            MediaError::Description => (488, super::media_error(error)),
-            _ => (480, super::media_error(error)),
+        let status = match error {
+            MediaError::Description | MediaError::Refused(_) => 488,
+            _ => 480,
         };
-        self.refuse(id, status, EndCause::Failed(error), EndedBy::Local);
+        self.refuse(id, status, EndCause::Failed(super::media_error(error)), EndedBy::Local);
     }
 
     /// A final failure response, and the end of the call.

@@ -276,6 +276,11 @@ pub enum MediaError {
     Unavailable,
     /// The peer's description cannot be used.
     Description,
+    /// The browser refuses the peer's description: its own words.
+    Refused(String),
+    /// No candidate was found in time (RFC 8445, section 5.1.1): where only relayed ones may be used, no TURN server has
+    /// answered.
+    NoCandidate,
 }
 
 /// The state of the media path (ICE and DTLS together).

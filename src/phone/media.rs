@@ -3,14 +3,17 @@
 use core::time::Duration;
 
 use super::call::{Job, Phase};
+use super::description::holds;
 use super::{
     CallId, CallTimer, EndCause, EndedBy, ICE_SETTLE, LogLevel, MediaCommand, MediaError, MediaSeq,
     MediaValue, Output, Phone, TimerKey, media_error,
 };
 
-/// For a job that asks nobody: browsers set a description within milliseconds, and candidates have a deadline of
-/// their own.
+/// For a job that asks nobody, beyond the time for candidates: browsers set a description within milliseconds.
 const JOB_TIMEOUT: Duration = Duration::from_secs(20);
+/// A description without a candidate leads nowhere (where only relayed ones may be used, the TURN server is slow): so much
+/// longer it is waited for.
+const FIRST_CANDIDATE: Duration = Duration::from_secs(10);
 
 impl Phone {
     pub(super) fn media_job(&mut self, id: CallId, job: Job, command: MediaCommand) {
@@ -18,10 +21,12 @@ impl Phone {
         if let Some(call) = self.calls.get_mut(&id) {
             call.media_seq = MediaSeq(call.media_seq.0.wrapping_add(1));
             call.job = Some(job);
+            call.descriptions.theirs = None;
             let seq = call.media_seq;
             self.clear_call_timers(id, &[CallTimer::IceGather, CallTimer::MediaJob]);
             if !job.may_ask() {
-                self.timers.set(TimerKey::Call(id, CallTimer::MediaJob), self.now + JOB_TIMEOUT);
+                let at = self.now + JOB_TIMEOUT + self.config.ice_gather_timeout;
+                self.timers.set(TimerKey::Call(id, CallTimer::MediaJob), at);
             }
             self.out.push(Output::Media { call: id, seq, command });
         }
@@ -45,11 +50,14 @@ impl Phone {
             // What it brings after all is not for the next one.
             call.media_seq = MediaSeq(call.media_seq.0.wrapping_add(1));
             self.timers.clear(TimerKey::Call(id, CallTimer::IceGather));
-            self.on_media_error(id, job, &MediaError::Description);
+            let error = if job.describes() { MediaError::NoCandidate } else { MediaError::Description };
+            self.on_media_error(id, job, &error);
+            self.take_waiting(id);
         }
     }
 
     pub(super) fn on_gather_timeout(&mut self, id: CallId) {
+        self.timers.set(TimerKey::Call(id, CallTimer::MediaJob), self.now + FIRST_CANDIDATE);
         self.media_order(id, MediaCommand::TakeLocal);
     }
 
@@ -82,8 +90,13 @@ impl Phone {
             }
             Ok(MediaValue::Local(sdp)) => {
                 call.job = None;
+                let theirs = call.descriptions.theirs.as_ref();
+                let held = theirs.is_some_and(|offer| holds(offer.direction));
                 self.clear_call_timers(id, &[CallTimer::IceGather, CallTimer::MediaJob]);
-                let sdp = self.keep_origin(id, sdp);
+                let sdp = self.describe(id, &sdp);
+                if held && matches!(job, Job::Answer | Job::Progress) {
+                    self.set_remote_hold(id, true);
+                }
                 match job {
                     Job::Offer => self.send_invite(id, sdp),
                     Job::Answer => self.answer_ready(id, sdp),
@@ -101,6 +114,10 @@ impl Phone {
             Ok(MediaValue::Applied) => {
                 call.job = None;
                 self.timers.clear(TimerKey::Call(id, CallTimer::MediaJob));
+                let held = self.answer_agreed(id);
+                if let Some(held) = held.filter(|_| job != Job::EarlyAnswer) {
+                    self.set_remote_hold(id, held);
+                }
                 match job {
                     Job::EarlyAnswer => self.on_early_media(id),
                     Job::FinalAnswer => self.outgoing_up(id),
@@ -122,17 +139,20 @@ impl Phone {
             Err(error) => {
                 call.job = None;
                 self.clear_call_timers(id, &[CallTimer::IceGather, CallTimer::MediaJob]);
+                if let MediaError::Refused(words) = &error {
+                    self.log(LogLevel::Warn, format_args!("the browser refuses a description: {words}"));
+                }
                 self.on_media_error(id, job, &error);
             }
         }
+        self.take_waiting(id);
     }
 
     pub(super) fn on_media_error(&mut self, id: CallId, job: Job, error: &MediaError) {
         match job {
             Job::Offer | Job::Microphone => self.fail_outgoing(id, media_error(error), EndedBy::Local),
             Job::PrackAnswer if self.calls.get(&id).is_some_and(|call| call.is_up()) => {
-                let cause = EndCause::Failed(media_error(error));
-                self.end_with_bye(id, cause, EndedBy::Local, Some("SIP;cause=488"));
+                self.end_unagreed(id, media_error(error));
             }
             Job::Answer | Job::Progress | Job::PrackAnswer => self.answer_failed(id, error),
             // Early media that cannot be played is no reason to give up the call.
@@ -145,12 +165,11 @@ impl Phone {
                 let cause = EndCause::Failed(media_error(error));
                 self.end_with_bye(id, cause, EndedBy::Local, None);
             }
-            Job::FinalAnswer | Job::AckAnswer => {
-                let cause = EndCause::Failed(media_error(error));
-                self.end_with_bye(id, cause, EndedBy::Local, Some("SIP;cause=488"));
-            }
-            Job::Reinvite => self.reinvite_failed(id),
-            Job::OurOffer | Job::OurAnswer => self.offer_failed(id, media_error(error)),
+            Job::FinalAnswer => self.end_unagreed(id, media_error(error)),
+            Job::AckAnswer => self.ack_unusable(id, media_error(error)),
+            Job::Reinvite => self.reinvite_failed(id, error),
+            Job::OurAnswer => self.our_answer_unusable(id, media_error(error)),
+            Job::OurOffer => self.offer_failed(id, media_error(error)),
         }
     }
 }

@@ -31,6 +31,7 @@ mod authentication;
 mod auto_answer;
 mod call;
 pub mod config;
+mod description;
 mod flow;
 mod identity;
 mod in_dialog;
@@ -77,11 +78,11 @@ use crate::error::{Error, ErrorCode};
 use crate::sip::auth::{Attempt, Authenticator};
 use crate::sip::dialog::Dialog;
 use crate::sip::header::name_addr;
-use crate::sip::message::{Headers, Message, Method, Request, Response, redact};
+use crate::sip::message::{Message, Method, Request, Response, redact};
 use crate::sip::transaction::{Client, ClientAction, Server, ServerAction};
 use crate::sip::uri::{Uri, UriError};
 use crate::sip::wire::{self, Frame, MAX_MESSAGE};
-use crate::text::concat;
+use crate::text::{concat, printable};
 use crate::time::Instant;
 
 /// The methods that this phone answers (RFC 3261, section 20.5).
@@ -1041,7 +1042,7 @@ impl Phone {
             Ok(Frame::Pong) => self.on_pong(socket),
             Ok(Frame::Message(message)) => {
                 if self.config.trace {
-                    self.trace("received", wire::leading_text(data));
+                    self.trace("received", &wire::text_of(data));
                 }
                 match message {
                     Message::Request(request) => self.on_request(request),
@@ -1152,9 +1153,11 @@ impl Phone {
             return;
         };
         // A re-INVITE can be cancelled too; the call goes on.
-        let reinvite = self.calls.get(&id).and_then(|call| call.reinvite);
-        if reinvite.is_some_and(|pending| pending.tx == invite) {
+        let call = self.calls.get(&id);
+        if call.and_then(|call| call.reinvite).is_some_and(|pending| pending.tx == invite) {
             self.abandon_offer_of_theirs(id);
+        } else if call.is_some_and(|call| call.waiting.as_ref().is_some_and(|(tx, _)| *tx == invite)) {
+            self.abandon_waiting(id);
         } else {
             self.on_cancelled(id, request);
         }
@@ -1473,7 +1476,7 @@ impl Phone {
 
     /// What this phone can do (RFC 3261, section 11.2).
     fn respond_to_options(&mut self, tx: TxId) {
-        self.respond_with(tx, 200, None, &[("Allow", ALLOW), ("Accept", SDP)], None);
+        self.respond_with(tx, 200, None, &[("Allow", ALLOW), ("Accept", description::ACCEPT)], None);
     }
 
     fn respond_refusal(&mut self, tx: TxId, (status, header): (u16, Option<(&'static str, String)>)) {
@@ -1530,16 +1533,6 @@ fn list(values: &[&str]) -> String {
 }
 
 /// The SDP of a message, if its body is one.
-fn sdp_body(headers: &Headers, body: &[u8]) -> Option<String> {
-    if body.is_empty() {
-        return None;
-    }
-    if !headers.content_type()?.eq_ignore_ascii_case(SDP) {
-        return None;
-    }
-    core::str::from_utf8(body).ok().map(str::to_owned)
-}
-
 #[cold]
 fn call_ended() -> Error {
     Error::new(ErrorCode::Ended, "The call has ended")
@@ -1552,6 +1545,14 @@ fn media_error(error: &MediaError) -> Error {
         MediaError::Description => {
             Error::new(ErrorCode::NotAcceptable, "The other side's media cannot be used")
         }
+        MediaError::Refused(words) => Error::new(
+            ErrorCode::NotAcceptable,
+            concat(&["The browser refuses the other side's media: ", &printable(words)]),
+        ),
+        MediaError::NoCandidate => Error::new(
+            ErrorCode::IceFailed,
+            "The browser found no ICE candidate: no TURN server of iceServers answered, or the network is down",
+        ),
     }
 }
 

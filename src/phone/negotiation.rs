@@ -3,15 +3,19 @@
 use core::time::Duration;
 
 use super::call::{Call, Job, OurOffer, PendingReinvite, Phase};
+use super::description::{describes, holds, read_offer, sdp_text};
 use super::outgoing::ack_text;
 use super::transactions::{Owner, TxId};
-use super::{CallId, CallTimer, Direction, EndCause, EndedBy, Event, MediaCommand, Phone, TimerKey};
+use super::{
+    CallId, CallTimer, Direction, EndCause, EndedBy, Event, MediaCommand, MediaError, Phone, TimerKey,
+};
 use crate::entropy::below;
 use crate::error::{Error, ErrorCode};
 use crate::sip::auth::Attempt;
 use crate::sip::message::{Method, Request, Response};
-use crate::sip::sdp::{self, Direction as MediaDirection};
+use crate::sip::sdp::Direction as MediaDirection;
 use crate::sip::transaction::{ClientState, T64, sibling};
+use crate::text::concat;
 
 /// How long an offer within a call may go unanswered. A user may be asked; nothing is agreed to in the meantime.
 const REOFFER_TIMEOUT: Duration = Duration::from_secs(60);
@@ -108,13 +112,16 @@ impl Phone {
             self.hold_done(id, &Ok(()));
             return;
         }
-        let busy = call.reinvite.is_some() || call.job.is_some() || call.pending_ok.is_some();
+        let theirs = call.reinvite.is_some() || call.waiting.is_some() || call.pending_ok.is_some();
+        let busy = theirs || call.job.is_some();
         if busy || glare || !online {
             return;
         }
         call.our_offer = Some(OurOffer { hold: call.local_hold, open: None, restart });
         let (local, remote) = (call.local_hold, call.remote_hold);
-        let direction = direction(local, remote);
+        // Whether the other side still holds is for its answer to say (RFC 6337, section 5.1): what is not offered, it could
+        // never take back.
+        let direction = direction(local, local && remote);
         let (job, command) = if !call.media_open {
             (Job::Resume, MediaCommand::Resume { direction })
         } else if restart {
@@ -142,6 +149,7 @@ impl Phone {
             call.our_offer = None;
         }
         self.clear_call_timers(id, &[CallTimer::Glare, CallTimer::Reoffer]);
+        self.abandon_waiting(id);
         self.abandon_reinvite(id);
         self.forget_session(id);
         self.hold_done(id, &Err(super::call_ended()));
@@ -255,13 +263,16 @@ impl Phone {
             self.transmit(ack, true);
             if going_on {
                 self.session_answered(id, response);
-                match super::sdp_body(&response.headers, &response.body) {
-                    Some(answer) => self.our_answer(id, answer),
-                    None => {
-                        let error =
-                            Error::new(ErrorCode::NotAcceptable, "The other side answered without media");
-                        self.offer_failed(id, error);
+                self.timers.clear(TimerKey::Call(id, CallTimer::Reoffer));
+                match self.judge_answer(id, sdp_text(&response.headers, &response.body)) {
+                    Ok(answer) => {
+                        if let Some(offer) = self.calls.get_mut(&id).and_then(|call| call.our_offer.as_mut())
+                        {
+                            offer.open = None;
+                        }
+                        self.answer_job(id, Job::OurAnswer, answer);
                     }
+                    Err(error) => self.our_answer_unusable(id, error),
                 }
             }
             return;
@@ -295,21 +306,31 @@ impl Phone {
         }
     }
 
-    fn our_answer(&mut self, id: CallId, answer: String) {
-        let Some(call) = self.calls.get_mut(&id) else { return };
-        let held = call.our_offer.is_some_and(|offer| offer.hold);
-        if let Some(offer) = call.our_offer.as_mut() {
-            offer.open = None;
+    /// The 2xx was the other side's agreement, and nothing can be done with the answer in it: until both are of one mind
+    /// again, the call is offered anew as it is here. `false`: that has been done often enough, and the call is over.
+    fn agreed_in_vain(&mut self, id: CallId, error: &Error) -> bool {
+        let Some(call) = self.calls.get_mut(&id) else { return false };
+        if call.doubts >= MAX_DOUBTS {
+            self.end_unagreed(id, error.clone());
+            return false;
         }
-        // Where we offered to send: who does not want to receive holds (RFC 3264, section 6.1). Only to an offer of both
-        // directions: many phones answer "inactive" to any hold.
-        let remote = sdp::parse(&answer)
-            .filter(|_| !call.remote_hold && !held)
-            .map(|info| matches!(info.direction, MediaDirection::SendOnly | MediaDirection::Inactive));
-        self.timers.clear(TimerKey::Call(id, CallTimer::Reoffer));
-        self.media_job(id, Job::OurAnswer, MediaCommand::SetAnswer { answer, provisional: false });
-        if let Some(remote) = remote {
-            self.set_remote_hold(id, remote);
+        call.in_doubt = true;
+        true
+    }
+
+    pub(super) fn our_answer_unusable(&mut self, id: CallId, error: Error) {
+        if self.agreed_in_vain(id, &error) {
+            self.offer_failed(id, error);
+        }
+    }
+
+    /// Our offer was in a 2xx, and nothing can be done with the answer in its ACK.
+    pub(super) fn ack_unusable(&mut self, id: CallId, error: Error) {
+        if self.calls.get(&id).is_some_and(|call| call.phase == Phase::Accepted) {
+            self.end_unagreed(id, error);
+        } else if self.agreed_in_vain(id, &error) {
+            self.media_order(id, MediaCommand::Rollback);
+            self.offer_in_doubt(id, &error, true);
         }
     }
 
@@ -415,6 +436,9 @@ impl Phone {
 
     /// RFC 3261, section 14.2.
     pub(super) fn on_reinvite(&mut self, id: CallId, tx: TxId, request: &Request, seq: u32) {
+        if self.wait_for_answer(id, tx, request) {
+            return;
+        }
         let Some(call) = self.calls.get_mut(&id) else { return };
         match call.phase {
             // Our INVITE is still open.
@@ -470,20 +494,23 @@ impl Phone {
 
     pub(super) fn take_offer(&mut self, id: CallId, tx: TxId, request: &Request, seq: u32) {
         let Some(call) = self.calls.get_mut(&id) else { return };
-        let offer = super::sdp_body(&request.headers, &request.body);
-        let info = offer.as_deref().and_then(sdp::parse);
-        if (offer.is_none() && !request.body.is_empty()) || (offer.is_some() && info.is_none()) {
-            self.respond_in_dialog(id, tx, 488, None);
-            return;
-        }
-        // The peer sends nothing we could hear, or wants nothing from us: it has put us on hold.
-        let remote_hold = match &info {
-            Some(info) => matches!(info.direction, MediaDirection::SendOnly | MediaDirection::Inactive),
-            None => call.remote_hold,
+        let offer = match read_offer(request, &call.descriptions.agreed) {
+            Ok(offer) => offer,
+            Err(flaw) => {
+                // The call goes on as it was.
+                let refusal = self.refusal_of(flaw);
+                self.respond_refusal(tx, refusal);
+                self.early_job_done(id);
+                return;
+            }
         };
+        let offered = offer.as_ref().map(|offer| offer.direction);
+        // The peer sends nothing we could hear, or wants nothing from us: it has put us on hold. Without an offer its answer
+        // to ours tells.
+        let remote_hold = offered.map_or(call.remote_hold, holds);
         let local_hold = call.local_hold;
         // Only an answer to both directions can say whether we hold: else what the other side knows of us stays as it is.
-        let tells = info.as_ref().is_none_or(|info| info.direction == MediaDirection::SendRecv);
+        let tells = offered.is_none_or(|direction| direction == MediaDirection::SendRecv);
         let told_hold = if tells { local_hold } else { call.agreed_hold };
         call.reinvite =
             Some(PendingReinvite { tx, seq, offered: offer.is_none(), remote_hold, local_hold: told_hold });
@@ -501,21 +528,32 @@ impl Phone {
         if invite {
             self.respond(tx, 100);
         }
-        // The answer agrees to no more than both holds allow (JsSIP #977).
-        let direction = direction(local_hold, remote_hold);
+        // The answer agrees to no more than both holds allow (JsSIP #977). An offer asks for all that we want (RFC 3261,
+        // section 14.2).
         match offer {
             Some(offer) => {
-                self.media_job(id, Job::Reinvite, MediaCommand::Renegotiate { offer, direction });
+                let direction = direction(local_hold, remote_hold);
+                self.description_job(id, Job::Reinvite, offer, |offer| MediaCommand::Renegotiate {
+                    offer,
+                    direction,
+                });
             }
-            None => self.media_job(id, Job::Reinvite, MediaCommand::Reoffer { direction }),
+            None => {
+                let direction = direction(local_hold, local_hold && remote_hold);
+                self.media_job(id, Job::Reinvite, MediaCommand::Reoffer { direction });
+            }
         }
     }
 
     /// RFC 3311, section 5.2.
     pub(super) fn on_update(&mut self, id: CallId, tx: TxId, request: &Request, seq: u32) {
+        let described = describes(request);
+        if described && self.wait_for_answer(id, tx, request) {
+            return;
+        }
         let Some(call) = self.calls.get_mut(&id) else { return };
         let tag = request.headers.from_tag().unwrap_or_default();
-        if request.body.is_empty() {
+        if !described {
             // Of this fork, where there are several.
             if let Some(dialog) = call.dialog_to(&tag) {
                 dialog.refresh_target(&request.headers);
@@ -534,6 +572,43 @@ impl Phone {
             self.retry_later(id, tx);
         } else {
             self.take_offer(id, tx, request, seq);
+        }
+    }
+
+    /// The other side's answer to our offer is being set, which takes milliseconds: the offer that has come right behind it
+    /// waits for that. `false`: there is nothing to wait for.
+    fn wait_for_answer(&mut self, id: CallId, tx: TxId, request: &Request) -> bool {
+        let Some(call) = self.calls.get_mut(&id) else { return false };
+        let setting = call.is_up() && call.job.is_some_and(Job::sets_answer);
+        if !setting || call.waiting.is_some() {
+            return false;
+        }
+        call.waiting = Some((tx, Box::new(request.clone())));
+        if let Some(entry) = self.transactions.server(tx) {
+            entry.call = Some(id);
+        }
+        if request.method == Method::Invite {
+            self.respond(tx, 100);
+        }
+        true
+    }
+
+    /// The answer is set, or is not: the offer behind it is taken.
+    pub(super) fn take_waiting(&mut self, id: CallId) {
+        let Some(call) = self.calls.get_mut(&id).filter(|call| call.job.is_none()) else { return };
+        let Some((tx, request)) = call.waiting.take() else { return };
+        let seq = request.headers.seq().unwrap_or(0);
+        if request.method == Method::Invite {
+            self.on_reinvite(id, tx, &request, seq);
+        } else {
+            self.on_update(id, tx, &request, seq);
+        }
+    }
+
+    /// It waits for nothing any more.
+    pub(super) fn abandon_waiting(&mut self, id: CallId) {
+        if let Some((tx, _)) = self.calls.get_mut(&id).and_then(|call| call.waiting.take()) {
+            self.respond_in_dialog(id, tx, 487, None);
         }
     }
 
@@ -563,14 +638,21 @@ impl Phone {
     }
 
     /// It cannot be agreed to: the call stays as it was.
-    pub(super) fn reinvite_failed(&mut self, id: CallId) {
+    pub(super) fn reinvite_failed(&mut self, id: CallId, error: &MediaError) {
         let Some(call) = self.calls.get_mut(&id) else { return };
         let Some(reinvite) = call.reinvite.take() else { return };
         if let Some(tag) = &mut call.settled {
             // With which fork the browser is now is not certain.
             tag.clear();
         }
-        self.respond_in_dialog(id, reinvite.tx, 488, None);
+        let text = concat(&[
+            "399 ",
+            &self.host,
+            " \"",
+            &super::media_error(error).message.replace(['"', '\\'], "'"),
+            "\"",
+        ]);
+        self.respond_refusal(reinvite.tx, (488, Some(("Warning", text))));
         self.media_order(id, MediaCommand::Rollback);
         self.early_job_done(id);
     }

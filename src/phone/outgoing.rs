@@ -1,10 +1,11 @@
 //! Outgoing calls: INVITE, its responses, CANCEL and their races (RFC 3261, sections 9.1 and 13.2).
 
 use super::call::{Call, Early, Job, Phase};
+use super::description::sdp_text;
 use super::transactions::{Owner, TxId};
 use super::{
     CallId, CallState, CallTimer, CredentialsId, DialRequest, DialStage, Direction, EndCause, EndedBy, Event,
-    MediaCommand, Phone, TimerKey,
+    LogLevel, MediaCommand, Phone, TimerKey,
 };
 use crate::entropy::token;
 use crate::error::{Error, ErrorCode};
@@ -12,6 +13,7 @@ use crate::sip::auth::Attempt;
 use crate::sip::dialog::Dialog;
 use crate::sip::header::name_addr;
 use crate::sip::message::{Headers, Method, Request, Response, check_extra_header};
+use crate::sip::sdp;
 use crate::sip::transaction::{ClientState, T64};
 use crate::sip::uri::Uri;
 use crate::text::concat;
@@ -184,7 +186,8 @@ impl Phone {
         // Somebody is reached: what is said from now on is not for an outage.
         call.interrupted = false;
         let state = call.state;
-        let sdp = response_sdp(response);
+        // It is judged when it is heard.
+        let sdp = sdp_text(&response.headers, &response.body);
         let speaks = sdp.is_some();
         if let Some(dialog) = Dialog::from_response(request, response) {
             let tag = dialog.remote_tag.clone();
@@ -226,9 +229,18 @@ impl Phone {
         let last = call.early.iter().rev().find_map(|early| early.sdp.as_ref());
         match last {
             Some(answer) if call.settled.is_none() && call.early_heard.as_ref() != Some(answer) => {
-                let answer = answer.clone();
+                let judged = sdp::judge(answer, true, &call.descriptions.agreed);
                 call.early_heard = Some(answer.clone());
-                self.media_job(id, Job::EarlyAnswer, MediaCommand::SetAnswer { answer, provisional: true });
+                match judged {
+                    Ok(answer) => self.answer_job(id, Job::EarlyAnswer, answer),
+                    // What comes with the final answer decides.
+                    Err(flaw) => {
+                        self.log(
+                            LogLevel::Warn,
+                            format_args!("early media cannot be heard: {}", flaw.text()),
+                        );
+                    }
+                }
             }
             // Nobody speaks any more; the others still ring.
             None if call.state == CallState::EarlyMedia => self.set_call_state(id, CallState::Ringing),
@@ -328,14 +340,9 @@ impl Phone {
             return;
         }
         // A 2xx without SDP after a 1xx with it: against RFC 3261, section 13.2.1, but gateways do it.
-        match response_sdp(response).or(early_sdp) {
-            Some(answer) => {
-                self.media_job(id, Job::FinalAnswer, MediaCommand::SetAnswer { answer, provisional: false });
-            }
-            None => {
-                let error = Error::new(ErrorCode::NotAcceptable, "The other side answered without media");
-                self.end_with_bye(id, EndCause::Failed(error), EndedBy::Network, Some("SIP;cause=488"));
-            }
+        match self.judge_answer(id, sdp_text(&response.headers, &response.body).or(early_sdp)) {
+            Ok(answer) => self.answer_job(id, Job::FinalAnswer, answer),
+            Err(error) => self.end_unagreed(id, error),
         }
     }
 
@@ -499,9 +506,4 @@ pub(super) fn ack_text(invite: &Request, dialog: &mut Dialog, via: &str) -> Opti
         ack.headers.copy(name, &invite.headers);
     }
     ack.to_text().ok()
-}
-
-/// The SDP of a message, if it has one.
-fn response_sdp(response: &Response) -> Option<String> {
-    super::sdp_body(&response.headers, &response.body)
 }

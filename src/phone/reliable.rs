@@ -3,8 +3,9 @@
 use core::time::Duration;
 
 use super::call::{Call, Job, Phase};
+use super::description::{describes, sdp_text};
 use super::transactions::{Owner, TxId};
-use super::{CallId, CallTimer, EndCause, EndedBy, LogLevel, MediaCommand, Phone, TimerKey};
+use super::{CallId, CallTimer, EndCause, EndedBy, LogLevel, Phone, TimerKey};
 use crate::error::{Error, ErrorCode};
 use crate::sip::auth::Attempt;
 use crate::sip::header::parse_u32;
@@ -173,7 +174,7 @@ impl Phone {
 
     /// The INVITE has no offer: ours is in the 200, or in a reliable 1xx.
     pub(super) fn is_late_offer(&self, id: CallId) -> bool {
-        self.calls.get(&id).and_then(|call| call.invite.as_ref()).is_some_and(|invite| invite.body.is_empty())
+        self.calls.get(&id).and_then(|call| call.invite.as_ref()).is_some_and(|invite| !describes(invite))
     }
 
     /// Whether a 1xx can hold an offer: only a reliable one may (RFC 3262, section 5).
@@ -218,18 +219,14 @@ impl Phone {
         self.timers.clear(TimerKey::Call(id, CallTimer::Reliable1xx));
         if pending.offers {
             self.respond_with(tx, 200, Some(id), &[], None);
-            match super::sdp_body(&request.headers, &request.body) {
-                Some(answer) => {
-                    let command = MediaCommand::SetAnswer { answer, provisional: false };
-                    self.media_job(id, Job::PrackAnswer, command);
-                }
-                None => {
-                    let error = Error::new(ErrorCode::NotAcceptable, "The caller sent no media answer");
+            match self.judge_answer(id, sdp_text(&request.headers, &request.body)) {
+                Ok(answer) => self.answer_job(id, Job::PrackAnswer, answer),
+                Err(error) => {
                     self.refuse(id, 488, EndCause::Failed(error), EndedBy::Network);
                     return;
                 }
             }
-        } else if request.body.is_empty() {
+        } else if !describes(request) {
             self.respond_with(tx, 200, Some(id), &[], None);
         } else if (settled || pending.answers)
             && self.calls.get(&id).is_some_and(|call| call.takes_early_offer(""))

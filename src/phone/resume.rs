@@ -143,7 +143,11 @@ impl Phone {
         lines.identity("diversion", "diversion-name", call.diversion.as_ref());
         lines.number("expires", call.session.expires);
         lines.number("min-se", Some(call.session.min_se).filter(|min| *min > 0));
-        lines.optional("origin", call.origin.as_deref());
+        lines.optional("origin", call.descriptions.origin.as_deref());
+        let media = &call.descriptions.agreed.lines;
+        for line in media.iter().filter(|_| media.len() > 1) {
+            lines.push("line", line);
+        }
         let seconds = (note.started_at / 1000).to_string();
         lines.push("started", &concat(&[&seconds, ".", &(note.started_at % 1000).to_string()]));
         lines.good.then_some(lines.text)
@@ -261,41 +265,6 @@ impl Phone {
             self.hang_up(new, None, 480);
         }
     }
-
-    /// The session goes on: its descriptions have the name that they had, and the next number (RFC 3264, section 8).
-    pub(super) fn keep_origin(&mut self, id: CallId, sdp: String) -> String {
-        let Some(call) = self.calls.get_mut(&id) else { return sdp };
-        let Some((before, own, after)) = split_origin(&sdp) else { return sdp };
-        match call.origin.as_deref().filter(|_| call.continued).and_then(next_origin) {
-            Some(next) => {
-                let sdp = concat(&[before, &next, after]);
-                call.origin = Some(next);
-                sdp
-            }
-            None => {
-                call.origin = Some(own.to_owned());
-                sdp
-            }
-        }
-    }
-}
-
-/// What stands before the value of the `o=` line, the value, and what stands behind it.
-fn split_origin(sdp: &str) -> Option<(&str, &str, &str)> {
-    // RFC 8866, section 5: the second line.
-    let at = split_once(sdp, b'\n')?.0.len() + 1;
-    let rest = sdp.get(at..)?.strip_prefix("o=")?;
-    let end = rest.bytes().position(|b| b == b'\r' || b == b'\n')?;
-    Some((sdp.get(..at + 2)?, rest.get(..end)?, rest.get(end..)?))
-}
-
-/// The same with the next version (RFC 8866, section 5.2).
-fn next_origin(origin: &str) -> Option<String> {
-    let (user, rest) = split_once(origin, b' ')?;
-    let (session, rest) = split_once(rest, b' ')?;
-    let (version, address) = split_once(rest, b' ')?;
-    let version = number(version)?.checked_add(1)?.to_string();
-    Some(concat(&[user, " ", session, " ", &version, " ", address]))
 }
 
 #[cold]
@@ -370,7 +339,6 @@ impl Record {
                 call.sip_call_id = value.to_owned();
                 call.dialog = Some(Dialog::named(value));
                 call.resumed = true;
-                call.continued = true;
                 self.calls.push(call);
                 return Some(());
             }
@@ -422,7 +390,8 @@ fn take_of_call(call: &mut Call, key: &str, value: &str) -> Option<()> {
         "diversion-name" => call.diversion.as_mut()?.display_name = Some(text()),
         "expires" => call.session.expires = Some(super::session_timer::bounded(number(value)?)),
         "min-se" => call.session.min_se = super::session_timer::bounded(number(value)?),
-        "origin" => call.origin = Some(text()),
+        "origin" => call.descriptions.origin = Some(text()),
+        "line" => call.descriptions.agreed.lines.push(text()),
         "started" => {
             let (seconds, millis) = split_once(value, b'.')?;
             call.note.started_at = u64::from(number(seconds)?) * 1000 + u64::from(number(millis)?);
@@ -447,6 +416,9 @@ fn check(call: &Call) -> Option<()> {
     for route in &dialog.route_set {
         Uri::parse(&NameAddr::parse(route).ok()?.uri).ok()?;
     }
+    let lines = &call.descriptions.agreed.lines;
+    is(lines.iter().all(|line| line.is_empty() || line.starts_with("m=")))?;
+    is(lines.is_empty() || lines.iter().filter(|line| line.is_empty()).count() == 1)?;
     is(dialog.local_seq <= MAX_SEQ && dialog.remote_seq.unwrap_or(0) <= MAX_SEQ)?;
     is(!call.remote_uri.is_empty() && !has_space_or_control(&call.remote_uri))
 }

@@ -1,6 +1,7 @@
 //! SIP (RFC 3261 and friends): pure Rust, no clock, no random source, no async, no browser.
 
 pub mod auth;
+pub mod body;
 pub mod dialog;
 pub mod digest;
 pub mod header;

@@ -15,10 +15,19 @@ use wasm_softphone::sip::uri::Uri;
 use wasm_softphone::sip::wire::{self, Frame};
 use wasm_softphone::time::Instant;
 
-pub const OFFER: &str = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n\
-                         m=audio 9 UDP/TLS/RTP/SAVPF 111 8 0\r\na=sendrecv\r\n";
-pub const ANSWER: &str = "v=0\r\no=- 2 2 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n\
-                          m=audio 9 UDP/TLS/RTP/SAVPF 8\r\na=sendrecv\r\n";
+use crate::forking_proxy::{both, described, direction_of};
+
+/// As browsers make it, in the order in which the phone hands one on.
+pub const OFFER: &str = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0\r\n\
+                         m=audio 9 UDP/TLS/RTP/SAVPF 111 8 0\r\nc=IN IP4 127.0.0.1\r\n\
+                         a=rtpmap:111 opus/48000/2\r\na=mid:0\r\na=sendrecv\r\na=rtcp-mux\r\n\
+                         a=ice-ufrag:offr\r\na=ice-pwd:0123456789012345678901\r\n\
+                         a=fingerprint:sha-256 AA:01\r\na=setup:actpass\r\n";
+pub const ANSWER: &str = "v=0\r\no=- 2 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0\r\n\
+                          m=audio 9 UDP/TLS/RTP/SAVPF 8\r\nc=IN IP4 127.0.0.1\r\na=mid:0\r\n\
+                          a=sendrecv\r\na=rtcp-mux\r\n\
+                          a=ice-ufrag:answ\r\na=ice-pwd:0123456789012345678901\r\n\
+                          a=fingerprint:sha-256 BB:02\r\na=setup:active\r\n";
 
 /// How the bench's media half behaves.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -335,16 +344,26 @@ impl Bench {
             self.phone.handle_input(self.now, Input::MediaDone { call, seq, result: Ok(value) });
         };
         match &command {
-            MediaCommand::CreateOffer
-            | MediaCommand::Resume { .. }
-            | MediaCommand::Reoffer { .. }
-            | MediaCommand::RestartIce { .. } => {
+            MediaCommand::CreateOffer => {
                 done(MediaValue::Gathering);
                 done(MediaValue::Local(OFFER.into()));
             }
-            MediaCommand::CreateAnswer { .. } | MediaCommand::Renegotiate { .. } => {
+            MediaCommand::Resume { direction }
+            | MediaCommand::Reoffer { direction }
+            | MediaCommand::RestartIce { direction } => {
                 done(MediaValue::Gathering);
-                done(MediaValue::Local(ANSWER.into()));
+                done(MediaValue::Local(described(OFFER, *direction)));
+            }
+            MediaCommand::CreateAnswer { offer } => {
+                done(MediaValue::Gathering);
+                done(MediaValue::Local(described(ANSWER, direction_of(offer).reversed())));
+                let state = MediaState::Connected;
+                self.phone.handle_input(self.now, Input::MediaState { call, state });
+            }
+            MediaCommand::Renegotiate { offer, direction } => {
+                let agreed = both(direction_of(offer).reversed(), *direction);
+                done(MediaValue::Gathering);
+                done(MediaValue::Local(described(ANSWER, agreed)));
                 let state = MediaState::Connected;
                 self.phone.handle_input(self.now, Input::MediaState { call, state });
             }
@@ -492,6 +511,13 @@ pub fn with_sdp(mut response: Response, sdp: &str) -> Response {
     response.headers.push("Content-Type", "application/sdp");
     response.body = sdp.as_bytes().to_vec();
     response
+}
+
+/// Whether it is this description, whatever the version in its `o=` line and the name of its session.
+pub fn describes(body: &[u8], sdp: &str) -> bool {
+    let rest =
+        |text: &str| text.lines().filter(|line| !line.starts_with("o=")).collect::<Vec<_>>().join("\n");
+    rest(str::from_utf8(body).unwrap()) == rest(sdp)
 }
 
 /// A request of the far end to the phone.

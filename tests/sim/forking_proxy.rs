@@ -62,15 +62,15 @@ fn direction(send: bool, receive: bool) -> Direction {
     }
 }
 
-fn both(one: Direction, other: Direction) -> Direction {
+pub fn both(one: Direction, other: Direction) -> Direction {
     direction(sends(one) && sends(other), receives(one) && receives(other))
 }
 
-fn direction_of(text: &str) -> Direction {
+pub fn direction_of(text: &str) -> Direction {
     sdp::parse(text).map_or(Direction::SendRecv, |info| info.direction)
 }
 
-fn described(text: &str, direction: Direction) -> String {
+pub fn described(text: &str, direction: Direction) -> String {
     let attribute = match direction {
         Direction::SendRecv => "sendrecv",
         Direction::SendOnly => "sendonly",

@@ -18,6 +18,7 @@ mod bench;
 mod chaos;
 #[cfg(not(target_arch = "wasm32"))]
 mod conformance;
+mod descriptions;
 mod flow;
 mod flows_rfc3665;
 mod flows_rfc5359;

@@ -520,7 +520,7 @@ fn both_hang_up_at_once() {
 }
 
 #[test]
-fn a_re_invite_while_our_answer_is_being_set_gets_491() {
+fn a_re_invite_right_behind_the_answer_waits_for_that_to_be_set() {
     let mut bench = Bench::online();
     bench.media = Media::Manual;
     let call = bench.dial("sip:bob@example.com");
@@ -530,8 +530,11 @@ fn a_re_invite_while_our_answer_is_being_set_gets_491() {
     bench.take_request("ACK");
     let reinvite = Caller::callee(&invite, "b").request("INVITE", Some(OFFER));
     send(&mut bench, &reinvite);
-    assert_eq!(bench.lines(), ["491 INVITE"]);
-    assert!(bench.end_of(call).is_none());
+    assert_eq!(bench.lines(), ["100 INVITE"]);
+    bench.finish_job(Ok(MediaValue::Applied));
+    bench.finish_job(Ok(MediaValue::Local(ANSWER.into())));
+    assert_eq!(bench.lines().last().map(String::as_str), Some("200 INVITE"));
+    assert_eq!(bench.phone.call(call).unwrap().state, CallState::Active);
 }
 
 #[test]

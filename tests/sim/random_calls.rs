@@ -377,6 +377,6 @@ fn an_unhold_that_the_answer_to_an_inactive_offer_cannot_tell_is_offered_afterwa
     let ack = caller.ack(caller.seq, None);
     send(&mut bench, &ack);
     bench.take_request("INVITE");
-    let offered = MediaCommand::Reoffer { direction: MediaDirection::RecvOnly };
+    let offered = MediaCommand::Reoffer { direction: MediaDirection::SendRecv };
     assert!(bench.jobs.iter().any(|job| job.2 == offered));
 }

@@ -607,7 +607,7 @@ fn an_answer_that_is_never_set_ends_the_call() {
     let invite = bench.take_request("INVITE");
     bench.reply(&with_sdp(answer(&invite, 200, "b"), ANSWER));
     bench.take_request("ACK");
-    bench.pass(ms(19_900));
+    bench.pass(ms(20_400));
     bench.nothing_sent();
     bench.pass(ms(200));
     assert_eq!(bench.lines(), ["BYE"]);

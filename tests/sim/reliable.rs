@@ -3,7 +3,7 @@
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
-use crate::bench::{ANSWER, Bench, Caller, Media, OFFER, answer, ms, secs, send, with_sdp};
+use crate::bench::{ANSWER, Bench, Caller, Media, OFFER, answer, describes, ms, secs, send, with_sdp};
 use wasm_softphone::phone::{CallId, CallState, MediaCommand, MediaError, MediaValue};
 use wasm_softphone::sip::message::{Request, Response};
 
@@ -228,10 +228,8 @@ fn an_offer_in_an_update_before_the_answer_is_agreed_to_once_the_first_is_settle
     let update = caller.request("UPDATE", Some(OFFER));
     send(&mut bench, &update);
     let ok = bench.take_response(200);
-    assert_eq!(
-        (ok.headers.cseq().unwrap().method.as_str(), ok.body.as_slice()),
-        ("UPDATE", ANSWER.as_bytes())
-    );
+    assert_eq!(ok.headers.cseq().unwrap().method.as_str(), "UPDATE");
+    assert!(describes(&ok.body, ANSWER));
     assert_eq!(renegotiated(&bench), 1);
     assert_eq!(bench.phone.call(id).unwrap().state, CallState::EarlyMedia);
     bench.answer(id);
@@ -246,10 +244,8 @@ fn an_offer_in_an_update_before_the_answer_is_agreed_to_once_the_first_is_settle
 fn an_offer_in_a_prack_is_answered_in_its_200() {
     let (mut bench, mut caller, id) = answered_early(Some(OFFER));
     let ok = bench.take_response(200);
-    assert_eq!(
-        (ok.headers.cseq().unwrap().method.as_str(), ok.body.as_slice()),
-        ("PRACK", ANSWER.as_bytes())
-    );
+    assert_eq!(ok.headers.cseq().unwrap().method.as_str(), "PRACK");
+    assert!(describes(&ok.body, ANSWER));
     assert_eq!(renegotiated(&bench), 1);
     bench.answer(id);
     bench.take_response(200);
@@ -354,7 +350,7 @@ fn an_update_before_the_answer_to_our_call() {
     assert_eq!(bench.take_request("PRACK").uri, "sip:bob@moved.example.com");
     let settled = callee.request("UPDATE", Some(OFFER));
     send(&mut bench, &settled);
-    assert_eq!(bench.take_response(200).body, ANSWER.as_bytes());
+    assert!(describes(&bench.take_response(200).body, ANSWER));
     // A description that was not acknowledged is no answer yet, whatever was acknowledged before it.
     let mut bench = Bench::online();
     bench.dial("sip:bob@example.com");
@@ -393,7 +389,8 @@ fn a_fork_that_renegotiates_before_it_answers_needs_no_further_answer() {
             let offer = OFFER.replace("sendrecv", "sendonly");
             send(&mut bench, &fork.request("UPDATE", Some(&offer)));
             let ok = bench.take_response(200);
-            assert_eq!((ok.body.as_slice(), ok.headers.to_tag()), (ANSWER.as_bytes(), fork.to_tag.clone()));
+            assert!(describes(&ok.body, &ANSWER.replace("sendrecv", "recvonly")));
+            assert_eq!(ok.headers.to_tag(), fork.to_tag);
         }
         assert_eq!(renegotiated(&bench), 2);
         assert!(bench.phone.call(id).unwrap().remote_hold);

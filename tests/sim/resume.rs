@@ -320,7 +320,7 @@ fn nothing_secret_is_kept() {
 fn hold_survives() {
     for (local, remote, offered, flows) in [
         (true, false, Direction::SendOnly, Direction::Inactive),
-        (false, true, Direction::RecvOnly, Direction::RecvOnly),
+        (false, true, Direction::SendRecv, Direction::RecvOnly),
         (true, true, Direction::Inactive, Direction::Inactive),
     ] {
         let mut old = Bench::online();
@@ -344,7 +344,11 @@ fn hold_survives() {
         let commands: Vec<_> = bench.jobs.iter().map(|(_, _, command)| command.clone()).collect();
         let resume = MediaCommand::Resume { direction: offered };
         assert_eq!(commands, [resume, MediaCommand::Flow(flows)], "nothing leaks before the answer");
-        agree(&mut bench, &invite);
+        bench.reply(&with_sdp(
+            answer(&invite, 200, ""),
+            &ANSWER.replace("sendrecv", if remote { "sendonly" } else { "recvonly" }),
+        ));
+        bench.take_request("ACK");
         let info = bench.phone.call(call).unwrap();
         assert_eq!((info.local_hold, info.remote_hold, info.state), (local, remote, CallState::Active));
         if local {

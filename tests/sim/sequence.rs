@@ -165,7 +165,7 @@ const BODIES: [&str; 9] = [
     OFFER,
     ANSWER,
     "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\nm=audio 0 RTP/AVP 0\r\n",
-    "v=0\r\no=- 1 3 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 8\r\na=sendonly\r\n",
+    "v=0\r\no=- 1 3 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 8\r\na=sendonly\r\na=rtcp-mux\r\na=ice-ufrag:u\r\na=ice-pwd:p\r\na=fingerprint:sha-256 A\r\nm=video 9 UDP/TLS/RTP/SAVPF 96\r\na=mid:1\r\n",
     "SIP/2.0 180 Ringing\r\n",
     "SIP/2.0 200 OK\r\n",
     "SIP/2.0 999999 x\r\n",

@@ -258,7 +258,7 @@ NOTIFY | 6665 4.1.3 | 481>connecting | 481>connecting | 481>ringing | 481>early 
 MESSAGE | 3428 7 | 200>connecting | 481>connecting | 200>ringing | 200>early | 200>ended | 200>connecting | 200>active | 200>ended
 SUBSCRIBE | 3261 8.2.1 | 405>connecting | 481>connecting | 489>ringing | 489>early | 489>ended | 489>connecting | 489>active | 489>ended
 FOO | 3261 21.5.2 | 501>connecting | 481>connecting | 501>ringing | 501>early | 501>ended | 501>connecting | 501>active | 501>ended
-re-INVITE | 3261 14.2 | 180>connecting | 481>connecting | 491>ringing | 491>early | 481>ended | 491>connecting | 200>active | 481>ended
+re-INVITE | 3261 14.2 | 180>connecting | 481>connecting | 491>ringing | 491>early | 481>ended | ->connecting | 200>active | 481>ended
 CANCEL | 3261 9.2 | 481>connecting | 481>connecting | 481>ringing | 481>early | 481>ended | 481>connecting | 481>active | 481>ended
 ACK | 3261 13.3.1.4 | ->connecting | ->connecting | ->ringing | ->early | ->ended | ->connecting | ->active | ->ended
 40 s | 3261 17.1.1.2 | ->connecting | ->ended | ->ringing | ->early | ->ended | BYE>ended | ->active | ->ended

@@ -35,7 +35,6 @@ impl Phone {
         if self.rest(id).is_some_and(|rest| rest.state.is_none()) {
             self.event(Event::Stage(id, DialStage::RingingClient));
         }
-        let offer = super::super::sdp_body(&request.headers, &request.body);
         let Some(call) = self.calls.get_mut(&id) else { return };
         call.sip_call_id.clone_from(&dialog.call_id);
         call.invite = Some(request.clone());
@@ -43,10 +42,7 @@ impl Phone {
         call.dialog = Some(dialog);
         call.phase = Phase::Answering;
         call.came_over = self.flow.heard_over;
-        match offer {
-            Some(offer) => self.media_job(id, Job::Answer, MediaCommand::CreateAnswer { offer }),
-            None => self.media_job(id, Job::Answer, MediaCommand::CreateOffer),
-        }
+        self.make_answer(id, Job::Answer);
     }
 
     /// The 200 to the provider's call is out.
