@@ -547,7 +547,7 @@ mod tests {
         let driver = phone().await;
         let (first, stages) = dial(&driver);
         until("ringing here", || reached(&stages, "ringing-client")).await;
-        super::super::fatal::fail_all("panicked somewhere");
+        super::super::fatal::module_trapped(&"panicked somewhere".into());
         assert_eq!(code(first).await, "fatal");
         let remembered = driver.peek(|state| (state.error.clone(), state.last_result.clone())).unwrap();
         assert_eq!(string(&remembered.0, "code").as_deref(), Some("fatal"));

@@ -1043,7 +1043,7 @@ impl Driver {
     }
 
     /// Tells the application, and whoever waits for a promise.
-    pub(crate) fn report_fatal(&self, message: &str) {
+    pub(crate) fn report_fatal(&self, cause: &JsValue) {
         let error = fatal_error();
         if let Ok(mut state) = self.state.try_borrow_mut() {
             let mut waiting = core::mem::take(&mut state.connects);
@@ -1060,7 +1060,7 @@ impl Driver {
         self.abandon_requests(&error);
         let payload = error::to_js(&error);
         // Where in the module it happened: for a report of the defect.
-        set(&payload, "cause", message);
+        set(&payload, "cause", cause.clone());
         self.listeners.emit("fatal", &object([("error", payload)]));
     }
 }

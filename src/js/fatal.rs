@@ -1,10 +1,13 @@
-//! What is left to do after a panic: turn the microphones off and say so.
+//! What is left to do after a trap: turn the microphones off and report it.
 //!
-//! A panic in WebAssembly does not unwind: borrows stay taken for good, so the phones that were alive cannot go on.
+//! A trap (a panic, memory that ran out, a stack that overflowed) does not unwind in WebAssembly: borrows stay taken
+//! for good, so the phones that were alive cannot go on. The module cannot notice its own trap; the glue that
+//! `cargo xtask build` writes catches it where it leaves the module, and calls [`module_trapped`].
 
 use core::cell::RefCell;
 use std::rc::{Rc, Weak};
 
+use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
 
 use super::driver::Driver;
@@ -21,26 +24,22 @@ pub(crate) fn watch(driver: &Rc<Driver>) {
     });
 }
 
-/// Runs when the module is loaded.
-#[wasm_bindgen(start)]
-pub(super) fn start() {
-    std::panic::set_hook(Box::new(|panic| fail_all(&panic.to_string())));
-}
-
-/// Ends all phones. The borrows that the panic has left behind are avoided.
-pub(super) fn fail_all(message: &str) {
-    let drivers: Vec<Rc<Driver>> = DRIVERS.with(|drivers| {
-        drivers
-            .try_borrow()
-            .map(|drivers| drivers.iter().filter_map(Weak::upgrade).collect())
-            .unwrap_or_default()
-    });
-    for driver in &drivers {
+/// Ends all phones: called by the glue with where in the module the trap happened.
+///
+/// The borrows that the trap has left behind are avoided. Memory may be what ran out, so that everything that needs
+/// none comes first.
+#[wasm_bindgen(js_name = moduleTrapped)]
+pub fn module_trapped(cause: &JsValue) {
+    let drivers =
+        DRIVERS.with(|drivers| drivers.try_borrow_mut().map(|mut drivers| core::mem::take(&mut *drivers)));
+    let drivers = drivers.unwrap_or_default();
+    for driver in drivers.iter().filter_map(Weak::upgrade) {
         driver.poison();
-    }
-    for driver in drivers {
-        driver.report_fatal(message);
         // Its destructor would borrow.
+        core::mem::forget(driver);
+    }
+    for driver in drivers.iter().filter_map(Weak::upgrade) {
+        driver.report_fatal(cause);
         core::mem::forget(driver);
     }
 }
@@ -91,7 +90,7 @@ mod tests {
         // A panic leaves whatever was borrowed borrowed; here, the state of a phone.
         let driver = DRIVERS.with_borrow(|drivers| drivers.last().and_then(Weak::upgrade)).unwrap();
         driver.stay_borrowed();
-        fail_all("panicked somewhere");
+        module_trapped(&"panicked somewhere".into());
 
         let told = told.borrow().clone();
         assert_eq!(told.iter().map(code).collect::<Vec<_>>(), ["fatal"]);
@@ -159,7 +158,7 @@ mod tests {
 
         let driver = DRIVERS.with_borrow(|drivers| drivers.last().and_then(Weak::upgrade)).unwrap();
         driver.stay_borrowed();
-        fail_all("panicked in a call");
+        module_trapped(&"panicked in a call".into());
 
         assert_eq!(track.ready_state(), web_sys::MediaStreamTrackState::Ended);
         assert_eq!(

@@ -9,7 +9,7 @@
 //! | `proxy` | requests to the call proxy, with the application's headers |
 //! | `config` | options objects, checked |
 //! | `error`, `event`, `promise` | how outcomes reach JavaScript |
-//! | `fatal` | what is left to do after a panic |
+//! | `fatal` | what is left to do after a trap |
 
 mod call;
 mod config;
@@ -27,5 +27,6 @@ mod subscription;
 
 pub use call::Call;
 pub use dial_strategy::{DialStrategy, register_provider, use_timer_workers};
+pub use fatal::module_trapped;
 pub use originated_call::{OriginatedCall, originate_call};
 pub use subscription::Subscription;

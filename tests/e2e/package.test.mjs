@@ -111,6 +111,56 @@ describe('the package', { timeout: 180_000 }, () => {
     await context.close();
   });
 
+  /** For `context.addInitScript`: keeps the memory of the module in `globalThis.memory`. Runs in the page. */
+  function keepMemory() {
+    for (const name of ['instantiate', 'instantiateStreaming']) {
+      const { [name]: load } = WebAssembly;
+      WebAssembly[name] = async (...given) => {
+        const loaded = await load.apply(WebAssembly, given);
+        const { exports } = loaded.instance ?? loaded;
+        globalThis.memory = Object.values(exports).find((value) => value instanceof WebAssembly.Memory);
+        return loaded;
+      };
+    }
+  }
+
+  test('memory that runs out in a call ends in one `fatal` event, with microphone and connection closed', async () => {
+    const { context, page, problems } = await emptyPage([keepPeerConnections], [toneMicrophone, 1000], [countResources], [keepMemory]);
+    const accounts = await (await fetch(`${sandbox.url}/demo.json`)).json();
+    const outcome = await page.evaluate(async (config) => {
+      const { default: init, DialStrategy } = await import('/pkg/index.js');
+      await init();
+      globalThis.resources.begin();
+      const phone = new DialStrategy({ ...config, iceServers: [] });
+      const fatal = [];
+      phone.on('fatal', ({ error }) => fatal.push({ code: error.code, cause: typeof error.cause }));
+      await phone.connect();
+      const result = await phone.dial('sip:600@sandbox.test');
+      if (!result.success) throw result.error;
+      const before = globalThis.resources.count();
+      // All that a module can have, so that the next thing that needs more is refused.
+      globalThis.memory.grow(65_536 - globalThis.memory.buffer.byteLength / 65_536);
+      let thrown;
+      try {
+        phone.strategyFor(`sip:${'x'.repeat(8_000_000)}@sandbox.test`);
+      } catch (error) {
+        thrown = error.name;
+      }
+      const later = await phone.connect().then(() => 'connected', ({ code }) => code);
+      return { fatal, thrown, later, before };
+    }, accounts.sip[0]);
+    assert.ok(outcome.before.tracks > 0 && outcome.before.peerConnections > 0, JSON.stringify(outcome.before));
+    assert.equal(outcome.thrown, 'RuntimeError');
+    assert.deepEqual(outcome.fatal, [{ code: 'fatal', cause: 'string' }]);
+    assert.equal(outcome.later, 'fatal');
+    await until('the microphone is off and nothing is connected', async () => {
+      const { tracks, sockets, peerConnections } = await page.evaluate(() => globalThis.resources.count());
+      return tracks + sockets + peerConnections === 0;
+    });
+    assert.deepEqual(problems, []);
+    await context.close();
+  });
+
   for (const [how, end] of [
     ['disconnect()', async (phone) => phone.disconnect()],
     ['free() in the middle of a call', async (phone) => phone.free()],

@@ -34,9 +34,9 @@ const STRIP: [&str; 3] = ["--strip-debug", "--strip-producers", "--strip-target-
 /// but only says yes to it with `RUSTC_BOOTSTRAP`.
 const OWN_STD: [&str; 2] = ["-Zbuild-std=std,panic_abort", "-Zbuild-std-features=optimize_for_size"];
 
-/// Neither the place of every panic nor derived `Debug` text is worth its bytes in a browser; a panic still ends
-/// in a `fatal` event.
-const RUSTFLAGS: &str = "-Zlocation-detail=none -Zfmt-debug=none";
+/// Neither the message and the place of every panic nor derived `Debug` text is worth its bytes in a browser: a panic
+/// is a trap, and every trap ends in a `fatal` event by the guard around the exports.
+const RUSTFLAGS: &str = "-Zunstable-options -Cpanic=immediate-abort -Zlocation-detail=none -Zfmt-debug=none";
 
 /// What shrinks the module best after compression: inlining saves bytes but makes them less alike. Code that is
 /// flattened first and put together again is a little smaller.
@@ -81,8 +81,9 @@ pub(crate) fn build() -> Result<()> {
     refuse_foreign_imports(&optimised)?;
     let read = |path: &Path| fs::read(path).with_context(|| format!("cannot read {}", path.display()));
     let glue = bound.join(GLUE);
-    let (short_module, short_glue) =
-        names::shorten(&read(&optimised)?, &without_code_of_text(core::str::from_utf8(&read(&glue)?)?)?)?;
+    let glue = read(&glue)?;
+    let glue = guarded(&without_code_of_text(core::str::from_utf8(&glue)?)?)?;
+    let (short_module, short_glue) = names::shorten(&read(&optimised)?, &glue)?;
     write(&pkg.join(MODULE), &short_module)?;
     let named_short = workspace::scratch()?.join(GLUE);
     write(&named_short, short_glue.as_bytes())?;
@@ -101,6 +102,49 @@ fn without_code_of_text(glue: &str) -> Result<String> {
         bail!("the glue makes code of text in a way that is not known here");
     }
     Ok(clean)
+}
+
+/// Around every function that the module exports: what leaves the module by a trap has left its borrows taken, so the
+/// module is told (`src/js/fatal.rs`), once for each trap. A stack that overflows is a `RangeError` in some browsers and an
+/// `InternalError` in others.
+const GUARD: &str = "
+const trapped = new WeakSet();
+let failing = false;
+function fail(error) {
+    const trap = error instanceof WebAssembly.RuntimeError || error instanceof RangeError || error?.name === 'InternalError';
+    if (!trap || failing || trapped.has(error)) return;
+    trapped.add(error);
+    failing = true;
+    try {
+        wasm.moduleTrapped(error.stack ?? String(error));
+    } catch (second) {
+        console.error(second);
+    }
+    failing = false;
+}
+function guard(exports) {
+    const guarded = {};
+    for (const [name, value] of Object.entries(exports)) {
+        guarded[name] = typeof value !== 'function' ? value : (...given) => {
+            try {
+                return value(...given);
+            } catch (error) {
+                fail(error);
+                throw error;
+            }
+        };
+    }
+    return guarded;
+}
+";
+
+/// The glue with the guard.
+fn guarded(glue: &str) -> Result<String> {
+    const PLACE: &str = "    wasm = instance.exports;\n";
+    if glue.matches(PLACE).count() != 1 || !glue.contains("wasm.moduleTrapped(") {
+        bail!("the glue takes the exports in a way that is not known here");
+    }
+    Ok(glue.replace(PLACE, "    wasm = guard(instance.exports);\n") + GUARD)
 }
 
 /// The optimised module with the names of its functions kept, for telling sizes by crate.
@@ -214,6 +258,13 @@ mod tests {
         for unknown in ["new Function('a', 'return a')", "eval(text)"] {
             without_code_of_text(unknown).unwrap_err();
         }
+    }
+
+    #[test]
+    fn the_exports_are_guarded() {
+        let glue = "    wasm = instance.exports;\n wasm.moduleTrapped(cause);\n";
+        assert!(guarded(glue).unwrap().starts_with("    wasm = guard(instance.exports);\n"));
+        guarded("wasm = instance.exports").unwrap_err();
     }
 
     /// A module that imports one function of type () -> ().
