@@ -61,7 +61,8 @@ export interface DialStrategyConfig {
   codecs?: string[];
   /** The microphone; `false` opens none and only listens. Default true. */
   audio?: boolean | MediaTrackConstraints;
-  /** Where remote audio plays; default: an element that the call makes itself. `null`: the app plays `call.remoteStream`. */
+  /** Where remote audio plays; default: an element that each call makes itself. `null`: the app plays `call.remoteStream`. An element is for
+   *  one call at a time: the one that may be heard, and of several the last that came to be; the others play in one of their own. */
   audioElement?: HTMLAudioElement | null;
   /** Country used to read national numbers, e.g. "SE"; without it only +E.164, sip:, sips: and tel: destinations pass. */
   defaultCountry?: string;
@@ -71,6 +72,11 @@ export interface DialStrategyConfig {
   /** What a 3xx does (RFC 3261, section 8.1.3.4): "off" (default) fails the dial with `redirected`, "ask" emits `redirect` at
    *  the call, a number calls that many of the targets in turn, 1 to 20. Whoever can answer a call can send it anywhere. */
   redirects?: 'off' | 'ask' | number;
+  /** Whose INVITE with Replaces (RFC 3891) takes the place of a call at once, with nobody's hand on the phone: "peer" (default), that of the
+   *  other side itself, by its address, and of whom it sends while it holds the call (Referred-By), or with `trustIdentity` of everybody whom
+   *  the server vouches for and nobody else; "any", everybody's who knows the tags of the dialog, which servers may publish (RFC 4235);
+   *  "ask", nobody's. Anybody else's is `incoming`, with `call.replaces`. What mute() and `audio: false` say goes on in any case. */
+  replaces?: 'peer' | 'any' | 'ask';
   /** Believe P-Asserted-Identity (RFC 3325), Diversion and History-Info (RFC 5806, RFC 7044): only where the server takes out those
    *  of callers. Default false. */
   trustIdentity?: boolean;
@@ -317,7 +323,11 @@ export class Call {
   readonly localHold: boolean;
   /** Held by the other side. */
   readonly remoteHold: boolean;
+  /** What mute() said last. It goes on in the call that takes the place of this one, and so do `audio: false` and the track of
+   *  replaceAudioTrack(): after a transfer, a reload, and where the other side replaces the call. */
   readonly muted: boolean;
+  /** While it rings: the call whose place the caller asks for, which ends once this one is answered (RFC 3891); else `null`. */
+  readonly replaces: Call | null;
   /** The microphone, while the call has one. */
   readonly localStream: MediaStream | null;
   /** For "rest-originate": `null` until the call is proved to be the provider's. */
@@ -335,14 +345,14 @@ export class Call {
   reject(options?: { status?: number }): Promise<void>;
   /** CANCEL, BYE or a refusal, whichever the state calls for. Resolves when the call is over here; never rejects but with `fatal`. */
   hangup(): Promise<void>;
-  /** Puts the other side on hold (RFC 3264, section 8.4). Nothing is sent or played from the moment of the call on. Resolves when the
+  /** Puts the other side on hold (RFC 3264, section 8.4). From the moment of the call on nothing is played, and nothing but silence is sent. Resolves when the
    *  other side has agreed; rejects with what it answers when it refuses, and then the call stays as it was. `invalid_state` before it is
    *  answered, `ended`. */
   hold(): Promise<void>;
   /** Takes the other side off hold; what mute() says still counts. Settles like hold(). */
   unhold(): Promise<void>;
   /** Sends this track instead of the microphone, over hold and renegotiation too; `null`: the microphone again. The track is never
-   *  stopped here. While muted it is not sent at all; with `mixed` it is, because it holds more than the microphone (a conference):
+   *  stopped here. While muted silence is sent in its place; with `mixed` it is, because it holds more than the microphone (a conference):
    *  mute() then silences the microphone in `localStream` only. Rejects with `invalid_config` for anything but an audio track, `invalid_state`
    *  with `audio: false`. */
   replaceAudioTrack(track: MediaStreamTrack | null, options?: { mixed?: boolean }): Promise<void>;
@@ -352,7 +362,8 @@ export class Call {
   unmute(): void;
   /** Tones are 0-9, A-D, *, # and a comma for a pause of two seconds. `duration` 40 to 6000 ms, default 100; `gap` 30 to 6000 ms, default 70.
    *  `method`: "rtp" (default), in the audio (RFC 4733), or "info", one `application/dtmf-relay` a tone (RFC 6086). Resolves when the last
-   *  tone has been sent. Calls made meanwhile queue up. Rejects with `invalid_config`, `invalid_state` before the call is answered, `ended`. */
+   *  tone has been sent. Calls made meanwhile queue up. Tones in the audio wait while the call is on hold, by either side, or has no path; those
+   *  that this cuts go on afterwards. Rejects with `invalid_config`, `invalid_state` before the call is answered, `ended`. */
   sendDtmf(tones: string, options?: { duration?: number; gap?: number; method?: 'rtp' | 'info' }): Promise<void>;
   /** Blind to an address (read as dial() does); attended to another call of this phone, whose place the other side takes (RFC 5589,
    *  RFC 3891). The call is put on hold first. Resolves when the transfer has succeeded, with the final NOTIFY, and the calls here end;
@@ -384,6 +395,9 @@ export interface CallEvents {
   /** With `redirects: "ask"`: where else the other side can be reached, best first. The call waits for follow(), decline() (it ends as
    *  `redirected`) or hangup(), for as long as it may ring. Without a listener it is declined at once. */
   redirect: { targets: string[]; follow(index: number): Promise<void>; decline(): Promise<void> };
+  /** The other side is heard on another track of the same `remoteStream`, as after a reload of its page: an audio element follows by
+   *  itself, a Web Audio graph does not. */
+  remoteTrack: { track: MediaStreamTrack };
   /** Another call takes the place of this one (RFC 3891), which ends. */
   replaced: { call: Call };
   /** The last event. */

@@ -25,8 +25,18 @@ use crate::phone::{
 };
 use crate::time::Instant;
 
-const EVENTS: &[&str] =
-    &["state", "hold", "dtmf", "stats", "transfer", "transferRequest", "redirect", "replaced", "ended"];
+const EVENTS: &[&str] = &[
+    "state",
+    "hold",
+    "dtmf",
+    "stats",
+    "transfer",
+    "transferRequest",
+    "redirect",
+    "replaced",
+    "remoteTrack",
+    "ended",
+];
 
 /// What a promise of a call waits for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -330,6 +340,18 @@ impl Call {
     #[must_use]
     pub fn remote_stream(&self) -> JsValue {
         self.stream(MediaSession::remote_stream)
+    }
+
+    /// The call whose place it takes when it is answered.
+    #[wasm_bindgen(getter)]
+    #[must_use]
+    pub fn replaces(&self) -> JsValue {
+        let driver = self.driver.upgrade().filter(|_| !self.entry.has_ended());
+        let replaced = driver.as_ref().and_then(|driver| {
+            let id = driver.with_phone(|phone, _| phone.call(self.entry.id))??.replaces?;
+            driver.calls().into_iter().find(|call| call.id == id)
+        });
+        replaced.map_or(JsValue::NULL, |call| call.object(&self.driver))
     }
 
     /// When it was answered, milliseconds since 1970.

@@ -17,8 +17,8 @@ use crate::dial::provider::Provider;
 use crate::dial::strategy::{Choice, StrategyName};
 use crate::error::{Error, ErrorCode};
 use crate::phone::{
-    CredentialSource, Credentials, MessageRequest, PhoneConfig, PublishRequest, RedirectPolicy, Secret,
-    SessionTimers, SubscribeRequest, check_server_url, is_loopback,
+    CredentialSource, Credentials, MessageRequest, PhoneConfig, PublishRequest, RedirectPolicy,
+    ReplacesPolicy, Secret, SessionTimers, SubscribeRequest, check_server_url, is_loopback,
 };
 use crate::sip::uri::Uri;
 use crate::text::{before, has_control, has_space_or_control, split, split_once};
@@ -292,6 +292,19 @@ impl Options {
         Some(policy)
     }
 
+    /// `replaces`: `peer`, `any`, or `ask`.
+    fn replaces(&self) -> Option<ReplacesPolicy> {
+        match self.field("replaces")?.as_string().as_deref() {
+            Some("peer") => Some(ReplacesPolicy::Peer),
+            Some("any") => Some(ReplacesPolicy::Any),
+            Some("ask") => Some(ReplacesPolicy::Ask),
+            _ => {
+                self.refuse("replaces", "expected peer, any or ask");
+                None
+            }
+        }
+    }
+
     fn expires(&self) -> Duration {
         Duration::from_secs(self.integer("expires", REGISTER_EXPIRES).unwrap_or(3600).into())
     }
@@ -371,6 +384,7 @@ pub(crate) struct Settings {
     pub(crate) default_country: Option<String>,
     session_timers: Option<SessionTimers>,
     redirects: RedirectPolicy,
+    replaces: ReplacesPolicy,
     trust_identity: bool,
     message_summary: Option<bool>,
     auto_answer: Vec<String>,
@@ -408,6 +422,7 @@ impl Settings {
             default_country: None,
             session_timers: Some(SessionTimers { expires: SESSION_EXPIRES }),
             redirects: RedirectPolicy::Off,
+            replaces: ReplacesPolicy::Peer,
             trust_identity: false,
             message_summary: None,
             auto_answer: Vec::new(),
@@ -503,6 +518,7 @@ impl Settings {
         }
         update(&mut new.session_timers, options.session_timers());
         update(&mut new.redirects, options.redirects());
+        update(&mut new.replaces, options.replaces());
         update(&mut new.trust_identity, options.boolean("trustIdentity"));
         new.message_summary = options.boolean("unsolicitedMessageSummary").or(new.message_summary);
         if let Some(callers) = options.strings("autoAnswer") {
@@ -547,6 +563,7 @@ impl Settings {
             config.redirects = self.redirects;
         }
         config.listens_only = matches!(self.audio, Audio::Off);
+        config.replaces = self.replaces;
         config.trust_identity = self.trust_identity;
         config.message_summary = self.message_summary;
         config.auto_answer.clone_from(&self.auto_answer);

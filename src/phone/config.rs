@@ -31,6 +31,20 @@ pub enum RedirectPolicy {
     Follow(u8),
 }
 
+/// Whose INVITE takes the place of a call at once (RFC 3891). Anybody else's rings, and takes the place when it is answered:
+/// who knows the tags of a dialog need not have them from either side, since servers publish them (RFC 4235).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ReplacesPolicy {
+    /// That of the other side itself, by its address, and of whom it sends in its place (Referred-By, RFC 3892) while it
+    /// holds the call. With `trust_identity` that of everybody whom the server vouches for, and of nobody else.
+    #[default]
+    Peer,
+    /// Everybody's who knows the tags.
+    Any,
+    /// Nobody's.
+    Ask,
+}
+
 /// Session timers (RFC 4028).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SessionTimers {
@@ -74,6 +88,8 @@ pub struct PhoneConfig {
     pub redirects: RedirectPolicy,
     /// Calls open no microphone, unless it is wished for one.
     pub listens_only: bool,
+    /// Whose INVITE takes the place of a call without being asked about.
+    pub replaces: ReplacesPolicy,
     /// Believe P-Asserted-Identity (RFC 3325), Diversion and History-Info from the server.
     pub trust_identity: bool,
     /// Take the messages that wait from a NOTIFY that nobody has subscribed to, as many servers send it to each phone
@@ -116,6 +132,7 @@ impl PhoneConfig {
             reliable_provisional: true,
             redirects: RedirectPolicy::Off,
             listens_only: false,
+            replaces: ReplacesPolicy::Peer,
             trust_identity: false,
             message_summary: None,
             auto_answer: Vec::new(),

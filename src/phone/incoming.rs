@@ -40,7 +40,8 @@ impl Phone {
             self.respond(tx, 486);
             return;
         }
-        if let Some(status) = self.auto_answer_refusal(request).filter(|_| replaces.is_none()) {
+        let at_once = replaces.filter(|old| self.may_replace(*old, &request.headers));
+        if let Some(status) = self.auto_answer_refusal(request).filter(|_| at_once.is_none()) {
             self.respond(tx, status);
             return;
         }
@@ -75,7 +76,7 @@ impl Phone {
         self.event(Event::CallState(id, CallState::New));
         // The caller's CANCEL may get lost with a socket.
         self.timers.set(TimerKey::Call(id, CallTimer::Ring), self.now + super::RING_TIMEOUT);
-        if let Some(old) = replaces {
+        if let Some(old) = at_once {
             self.answer_in_place_of(old, id);
             return;
         }
@@ -302,7 +303,7 @@ impl Phone {
         let replaces = call.replaces.take();
         self.set_call_state(id, CallState::Active);
         if let Some(old) = replaces {
-            self.take_place_of(old, id);
+            self.take_place_of(old, id, pending);
         }
         if pending {
             self.event(Event::AnswerDone(id, Ok(())));

@@ -371,7 +371,7 @@ impl Phone {
         self.event(Event::DialDone(id, Ok(())));
         self.tell_referrer(id, 200);
         if let Some(old) = self.calls.get_mut(&id).and_then(|call| call.replaces.take()) {
-            self.take_place_of(old, id);
+            self.take_place_of(old, id, false);
         }
         self.recover(id);
     }

@@ -1,15 +1,16 @@
 //! Calls that take the place of others: INVITE with Replaces (RFC 3891).
 
 use super::call::Phase;
-use super::{CallId, Direction, EndCause, EndedBy, Event, LogLevel, MediaCommand, Phone};
+use super::identity::{asserted, from_uri};
+use super::{CallId, Direction, EndCause, EndedBy, Event, LogLevel, MediaCommand, Phone, ReplacesPolicy};
 use crate::error::{Error, ErrorCode};
-use crate::sip::header::{Params, split_before};
-use crate::sip::message::Request;
+use crate::sip::header::{NameAddr, Params, split_before};
+use crate::sip::message::{Headers, Request};
 use crate::sip::sdp::Direction as MediaDirection;
+use crate::sip::uri::Uri;
 
 impl Phone {
-    /// The call whose place this INVITE is to take, or the status that refuses it (RFC 3891, section 3). Who names
-    /// both tags has them from one of the two sides: they are random and never leave the dialog otherwise.
+    /// The call whose place this INVITE is to take, or the status that refuses it (RFC 3891, section 3).
     pub(super) fn replaced_call(&self, request: &Request) -> Result<Option<CallId>, u16> {
         let mut lines = request.headers.get_all("Replaces");
         let Some(line) = lines.next() else { return Ok(None) };
@@ -38,6 +39,28 @@ impl Phone {
         }
     }
 
+    /// Whether this INVITE may take the place of the call with nobody's hand on the phone.
+    pub(super) fn may_replace(&self, old: CallId, headers: &Headers) -> bool {
+        match self.config.replaces {
+            ReplacesPolicy::Any => true,
+            ReplacesPolicy::Ask => false,
+            ReplacesPolicy::Peer if self.config.trust_identity => asserted(headers).is_some(),
+            ReplacesPolicy::Peer => {
+                let address = |uri: &str| {
+                    // Of those who hide, nobody is who another one is (RFC 3323, section 4.1.1.3).
+                    let uri = Uri::parse(uri).ok().filter(|uri| uri.host != "anonymous.invalid");
+                    uri.map(|uri| uri.aor())
+                };
+                let Some(call) = self.calls.get(&old) else { return false };
+                let Some(peer) = address(&call.remote_uri) else { return false };
+                // The target of its transfer comes in its name, which proves little, so only while it has us on hold.
+                let referrer = headers.get("Referred-By").and_then(|value| NameAddr::parse(value).ok());
+                let referrer = referrer.filter(|_| call.remote_hold).and_then(|by| address(&by.uri));
+                address(&from_uri(headers)).is_some_and(|caller| caller == peer) || referrer == Some(peer)
+            }
+        }
+    }
+
     /// The user has taken on (or made) the call whose place this one takes: it is answered without asking.
     pub(super) fn answer_in_place_of(&mut self, old: CallId, id: CallId) {
         self.set_call_state(id, super::CallState::Connecting);
@@ -48,12 +71,13 @@ impl Phone {
     }
 
     /// The new call is up: the old one ends (RFC 3891, section 3: by BYE, or CANCEL for an early one).
-    pub(super) fn take_place_of(&mut self, old: CallId, id: CallId) {
+    /// `asked`: by hand, so that it is not held as the old one was.
+    pub(super) fn take_place_of(&mut self, old: CallId, id: CallId, asked: bool) {
         if let Some(new) = self.calls.get_mut(&id) {
             new.follows = None;
         }
         let Some(call) = self.calls.get(&old).filter(|call| call.phase != Phase::Terminating) else { return };
-        let (up, held) = (call.is_up(), call.local_hold);
+        let (up, held) = (call.is_up(), call.local_hold && !asked);
         self.event(Event::Replaced { old, new: id });
         if held && let Err(error) = self.hold_unasked(id) {
             self.log(LogLevel::Warn, format_args!("the new call could not be held: {error}"));

@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 use wasm_softphone::dial::proxy::{ProxyCommand, ProxyFailure, ProxyReply};
 use wasm_softphone::entropy::SeededEntropy;
 use wasm_softphone::phone::{
-    CallId, ConnectionState, CredentialSource, Credentials, CredentialsId, DialRequest, EndReason, Event,
-    Input, LockId, MediaCommand, MediaError, MediaSeq, MediaState, MediaValue, Output, Phone, PhoneConfig,
-    ProxyId, RegistrationState, Secret, SocketId, Wish,
+    CallId, CallState, ConnectionState, CredentialSource, Credentials, CredentialsId, DialRequest, EndReason,
+    Event, Input, LockId, MediaCommand, MediaError, MediaSeq, MediaState, MediaValue, Output, Phone,
+    PhoneConfig, ProxyId, RegistrationState, Secret, SocketId, Wish,
 };
 use wasm_softphone::sip::message::{Message, Request, Response};
 use wasm_softphone::sip::uri::Uri;
@@ -60,6 +60,10 @@ pub struct Bench {
     pub jobs: Vec<(CallId, MediaSeq, MediaCommand)>,
     /// What the media half was last told that the user wishes.
     pub wishes: BTreeMap<CallId, Wish>,
+    /// Whether a microphone was opened for the media of a call.
+    pub microphones: BTreeMap<CallId, bool>,
+    /// The call that another one goes on with.
+    pub continued: BTreeMap<CallId, CallId>,
     /// Which calls were told that they play in the application's element, or do not.
     pub elements: BTreeMap<CallId, bool>,
     pub opened: Vec<(Instant, SocketId, String)>,
@@ -124,6 +128,8 @@ impl Bench {
             events: Vec::new(),
             jobs: Vec::new(),
             wishes: BTreeMap::new(),
+            microphones: BTreeMap::new(),
+            continued: BTreeMap::new(),
             elements: BTreeMap::new(),
             opened: Vec::new(),
             closed: Vec::new(),
@@ -284,6 +290,7 @@ impl Bench {
                 }
                 Output::Media { call, command: MediaCommand::Wish(wish), .. } => {
                     self.wishes.insert(call, wish);
+                    self.microphones.entry(call).or_insert(!wish.listens_only);
                 }
                 Output::Media { call, command: MediaCommand::Element(has), .. } => {
                     self.elements.insert(call, has);
@@ -321,7 +328,14 @@ impl Bench {
                     }
                 }
                 Output::Unlock(id) => self.locks.retain(|lock| *lock != id),
-                Output::Event(event) => self.events.push(event),
+                Output::Event(event) => {
+                    if let Event::CallState(id, CallState::New) = event
+                        && let Some(former) = self.phone.call(id).and_then(|info| info.continues)
+                    {
+                        self.continued.insert(id, former);
+                    }
+                    self.events.push(event);
+                }
             }
         }
     }
@@ -346,7 +360,15 @@ impl Bench {
         match &command {
             MediaCommand::CreateOffer => {
                 done(MediaValue::Gathering);
-                done(MediaValue::Local(OFFER.into()));
+                let offer = match &command {
+                    MediaCommand::Resume { direction }
+                    | MediaCommand::Reoffer { direction }
+                    | MediaCommand::RestartIce { direction } => {
+                        crate::forking_proxy::described(OFFER, *direction)
+                    }
+                    _ => OFFER.into(),
+                };
+                done(MediaValue::Local(offer));
             }
             MediaCommand::Resume { direction }
             | MediaCommand::Reoffer { direction }
@@ -396,6 +418,11 @@ impl Bench {
     }
 
     // ---- looking
+
+    /// Whether a call plays in the application's element.
+    pub fn has_element(&self, call: CallId) -> bool {
+        self.elements.get(&call).copied().unwrap_or(true)
+    }
 
     /// The first lines of what was sent since the last look, e.g. `INVITE`, `200 INVITE`.
     pub fn lines(&mut self) -> Vec<String> {
