@@ -19,7 +19,10 @@ extern "C" {
 
 /// Tones being sent; dropping it forgets about them (the browser goes on).
 #[must_use = "dropping it loses the report of the end"]
-pub(crate) struct SendingDtmf(#[expect(dead_code, reason = "held for its Drop")] Listener);
+pub(crate) struct SendingDtmf {
+    sender: DtmfSender,
+    _listener: Listener,
+}
 
 impl SendingDtmf {
     /// Sends tones (`duration` and `gap` in milliseconds) and reports when the last has been played.
@@ -42,6 +45,16 @@ impl SendingDtmf {
                 done();
             }
         };
-        Ok(Self(Listener::new(&dtmf, "tonechange", Box::new(changed))))
+        let listener = Listener::new(&dtmf, "tonechange", Box::new(changed));
+        Ok(Self { sender: dtmf, _listener: listener })
+    }
+
+    /// Stops, and returns the tones that have not begun: a browser that cannot send them any more says nothing, and
+    /// never goes on.
+    pub(crate) fn cut(self) -> String {
+        let rest = object::string(&self.sender, "toneBuffer").unwrap_or_default();
+        // Where nothing can be sent there is nothing to stop.
+        let _stopped = self.sender.insert("", 100, 70);
+        rest
     }
 }

@@ -45,6 +45,8 @@ pub(crate) enum MediaReport {
     Done(MediaSeq, Result<MediaValue, MediaError>),
     /// The media path has changed.
     State(MediaState),
+    /// The other side is heard on this track of the same stream now.
+    Track(MediaStreamTrack),
     /// The browser does not play the remote audio before a user gesture.
     PlaybackBlocked,
 }
@@ -203,9 +205,28 @@ impl MediaSession {
     }
 
     /// Whether packets can flow.
+    #[cfg(test)]
     pub(crate) fn is_connected(&self) -> bool {
         let parts = self.parts.borrow();
         parts.connection.as_ref().map(|pc| pc.state()) == Some(RtcPeerConnectionState::Connected)
+    }
+
+    /// Whether tones in the audio would arrive: not before the path is up, and not on hold. A call that never sends says
+    /// so at once, by refusing them.
+    pub(crate) fn takes_tones(&self) -> bool {
+        let parts = self.parts.borrow();
+        let Some(pc) = parts.connection.as_ref() else { return false };
+        self.setup.audio.is_off()
+            || (pc.state() == RtcPeerConnectionState::Connected && !parts.gated && !parts.quiet && pc.sends())
+    }
+
+    /// Stops tones that cannot be sent any more, and returns those that have not begun.
+    pub(crate) fn cut_dtmf(&self) -> Option<String> {
+        if self.takes_tones() {
+            return None;
+        }
+        let sending = self.parts.borrow_mut().dtmf.take();
+        sending.map(SendingDtmf::cut)
     }
 
     /// Figures since the last call of this (`CallStats`), or `None` when the session is or gets closed.
@@ -236,7 +257,8 @@ impl MediaSession {
     ) -> Result<(), JsValue> {
         let sender = self.parts.borrow().connection.as_ref().and_then(|pc| pc.sender());
         let sending = SendingDtmf::start(&sender.ok_or(JsValue::NULL)?, tones, duration, gap, done)?;
-        self.parts.borrow_mut().dtmf = Some(sending);
+        // Dropped outside of the borrow.
+        let _former = self.parts.borrow_mut().dtmf.replace(sending);
         Ok(())
     }
 
@@ -607,8 +629,12 @@ impl MediaSession {
                     }
                 }
                 stream.add_track(track);
+                let (heard, shown) = (!parts.deaf, parts.kept_back.is_none());
                 drop(parts);
-                enable(&stream, !self.parts.borrow().deaf);
+                enable(&stream, heard);
+                if shown {
+                    (self.report)(MediaReport::Track(Clone::clone(track)));
+                }
                 return;
             }
             let Ok(stream) = MediaStream::new() else { return };
@@ -709,7 +735,7 @@ mod tests {
             let report = move |report| match report {
                 MediaReport::Done(_, result) => reports.borrow_mut().push(result),
                 MediaReport::State(state) => up.set(state == MediaState::Connected),
-                MediaReport::PlaybackBlocked => {}
+                MediaReport::Track(_) | MediaReport::PlaybackBlocked => {}
             };
             let setup = MediaSetup { audio, ..MediaSetup::default() };
             Self { session: MediaSession::new(setup, Box::new(report)), done, connected }

@@ -208,6 +208,12 @@ impl PeerConnection {
         }
     }
 
+    /// Whether both sides have agreed that this one sends.
+    pub(crate) fn sends(&self) -> bool {
+        let agreed = self.transceiver().and_then(|line| string(&line, "currentDirection"));
+        matches!(agreed.as_deref(), Some("sendrecv" | "sendonly"))
+    }
+
     /// The direction of the line in the next description.
     #[cfg(test)]
     pub(crate) fn direction(&self) -> String {

@@ -471,6 +471,7 @@ impl Driver {
             }
         } else if let Some(session) = self.session(call) {
             session.run(seq, command);
+            self.tend_dtmf(call);
         }
     }
 
@@ -530,11 +531,17 @@ impl Driver {
         let report = move |report| {
             let Some(driver) = Self::alive(&me) else { return };
             match report {
-                MediaReport::Done(seq, result) => driver.feed(Input::MediaDone { call, seq, result }),
+                MediaReport::Done(seq, result) => {
+                    driver.feed(Input::MediaDone { call, seq, result });
+                    driver.tend_dtmf(call);
+                }
                 MediaReport::State(state) => {
                     driver.feed(Input::MediaState { call, state });
+                    driver.tend_dtmf(call);
+                }
+                MediaReport::Track(track) => {
                     if let Some(call) = driver.call(call) {
-                        driver.pump_dtmf(&call);
+                        call.listeners.emit("remoteTrack", &object([("track", track.into())]));
                     }
                 }
                 MediaReport::PlaybackBlocked => driver.log(
@@ -643,10 +650,20 @@ impl Driver {
 
     // ---- tones
 
+    /// What is sent has changed: tones in the audio may be cut, or go on.
+    fn tend_dtmf(&self, call: CallId) {
+        let Some(call) = self.call(call) else { return };
+        match self.session(call.id).and_then(|session| session.cut_dtmf()) {
+            Some(rest) if rest.is_empty() => self.tones_sent(&call, &Ok(())),
+            Some(rest) => call.dtmf.borrow_mut().put_back(rest),
+            None => self.pump_dtmf(&call),
+        }
+    }
+
     /// Sends the next tones that wait in line, if none are being sent.
     pub(crate) fn pump_dtmf(&self, call: &Rc<CallEntry>) {
         // The browser refuses tones until the media path is up, which an answered call may still wait for.
-        let audio_flows = self.session(call.id).is_some_and(|session| session.is_connected());
+        let audio_flows = self.session(call.id).is_some_and(|session| session.takes_tones());
         let next = call.dtmf.borrow_mut().start(audio_flows);
         let Some(tones) = next else { return };
         match tones.method {

@@ -111,6 +111,14 @@ impl Queue {
         Some(Duration::from_millis(u64::from(tones.duration + tones.gap)))
     }
 
+    /// What was being sent in the audio was cut: the rest waits, first in line.
+    pub(crate) fn put_back(&mut self, rest: String) {
+        if let Some((tones, _)) = self.waiting.first_mut().filter(|_| self.sending) {
+            tones.tones = rest;
+            self.sending = false;
+        }
+    }
+
     /// What was being sent is done; its promise is to be settled.
     pub(crate) fn finish(&mut self) -> Option<Settler> {
         if !core::mem::take(&mut self.sending) {
@@ -163,6 +171,17 @@ mod tests {
         queue.push(tones, Settler::new().1);
         assert!(queue.start(false).is_none());
         assert!(queue.start(true).is_some());
+    }
+
+    #[test]
+    fn tones_that_were_cut_go_on_where_they_were() {
+        let mut queue = Queue::default();
+        queue.push(Tones::read(&"12345".into(), &JsValue::UNDEFINED).unwrap(), Settler::new().1);
+        assert!(queue.start(true).is_some());
+        queue.put_back("45".into());
+        assert!(queue.finish().is_none() && queue.start(false).is_none());
+        assert_eq!(queue.start(true).map(|tones| tones.tones).as_deref(), Some("45"));
+        assert!(queue.finish().is_some());
     }
 
     #[test]
