@@ -7,7 +7,8 @@ export class Conference {
   /** `audioContext`: one of the application's, which is left open. Default: one that is made for the first call and closed
    *  after the last. A browser may keep it silent until the user has clicked or pressed a key. */
   constructor(options?: { audioContext?: AudioContext });
-  /** Those who take part, in the order in which they came. A call that ends leaves by itself. */
+  /** Those who take part, in the order in which they came. A call that ends leaves by itself; one that takes its place comes
+   *  in its place. */
   readonly calls: readonly Call[];
   /** Lets a call hear the microphone and everybody else, and them hear it. While it is on hold, by either side, it brings
    *  nothing and hears nothing. `mute()` of a call silences its microphone for that call only. Rejects with a SoftphoneError:

@@ -29,28 +29,51 @@ export class Conference {
     const context = (this.#context ??= new AudioContext());
     // Not waited for: without a gesture of the user it stays pending.
     if (context.state === 'suspended') context.resume().catch(() => {});
-    const source = (stream) => (stream ? context.createMediaStreamSource(stream) : null);
-    const member = {
-      hears: context.createMediaStreamDestination(),
-      // The call's own microphone, which `call.mute()` silences: whoever is muted for one call is heard by the others.
-      microphone: source(call.localStream),
-      remote: source(call.remoteStream),
-      stops: [],
-    };
-    member.microphone?.connect(member.hears);
-    this.#members.set(call, member);
-    this.#connect();
-    member.stops.push(
-      call.on('hold', () => this.#connect()),
-      // Its own end: there is nothing to give back.
-      call.on('ended', () => this.#forget(call)),
-    );
+    const member = { hears: context.createMediaStreamDestination(), microphone: null, remote: null, stops: [] };
+    this.#join(call, member);
     try {
       await call.replaceAudioTrack(member.hears.stream.getAudioTracks()[0], { mixed: true });
     } catch (error) {
       this.#forget(call);
       throw error;
     }
+  }
+
+  /** The call takes this place, of its own or of the call that it has replaced. */
+  #join(call, member) {
+    this.#members.set(call, member);
+    const tune = () => this.#tune(call, member);
+    tune();
+    member.stops = [
+      call.on('hold', () => this.#connect()),
+      // Another track of the same stream, which the graph does not follow by itself.
+      call.on('remoteTrack', tune),
+      call.on('state', ({ state }) => state === 'active' && tune()),
+      // The mix goes on with the call that takes its place, which sends it already.
+      call.on('replaced', ({ call: next }) => this.#replace(call, next)),
+      // Its own end: there is nothing to give back.
+      call.on('ended', () => this.#forget(call)),
+    ];
+  }
+
+  /** Takes what the call brings now. */
+  #tune(call, member) {
+    member.microphone?.disconnect();
+    member.remote?.disconnect();
+    const source = (stream) => (stream ? this.#context.createMediaStreamSource(stream) : null);
+    // The call's own microphone, which `call.mute()` silences: whoever is muted for one call is heard by the others.
+    member.microphone = source(call.localStream);
+    member.remote = source(call.remoteStream);
+    member.microphone?.connect(member.hears);
+    this.#connect();
+  }
+
+  #replace(call, next) {
+    const member = this.#members.get(call);
+    if (!member || this.#members.has(next)) return;
+    this.#members.delete(call);
+    for (const stop of member.stops) stop();
+    this.#join(next, member);
   }
 
   /** The call goes on by itself, with its microphone. */
@@ -67,8 +90,8 @@ export class Conference {
   /** Who hears whom, as things stand. A call on hold, by either side, brings nothing: no music on hold for the others. */
   #connect() {
     for (const [call, { remote }] of this.#members) {
-      remote.disconnect();
-      if (call.localHold || call.remoteHold) continue;
+      remote?.disconnect();
+      if (!remote || call.localHold || call.remoteHold) continue;
       for (const [other, { hears }] of this.#members) {
         if (other !== call) remote.connect(hears);
       }
@@ -81,7 +104,7 @@ export class Conference {
     this.#members.delete(call);
     for (const stop of member.stops) stop();
     member.microphone?.disconnect();
-    member.remote.disconnect();
+    member.remote?.disconnect();
     this.#connect();
     // Ours, not the call's.
     for (const track of member.hears.stream.getTracks()) track.stop();
