@@ -6,7 +6,7 @@
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use core::ops::Range;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::bench::{ANSWER, Bench, Media, OFFER, answer, ms, secs, send, with_sdp};
 use crate::forking_proxy::Net;
@@ -14,7 +14,7 @@ use crate::incoming::answered;
 use wasm_softphone::entropy::{SeededEntropy, below};
 use wasm_softphone::phone::{
     CallId, CallState, DialRequest, Direction, Event, Input, MediaCommand, MediaValue, MessageRequest,
-    PhoneConfig, TransferTarget,
+    PhoneConfig, TrackId, TransferTarget, Wish,
 };
 use wasm_softphone::sip::sdp::Direction as MediaDirection;
 
@@ -37,6 +37,10 @@ pub struct Walk {
     /// What is owed, a phone each.
     owed: Vec<BTreeMap<(&'static str, u32), usize>>,
     commands: usize,
+    /// What each user last said of the audio of a call.
+    said: Vec<BTreeMap<CallId, Wish>>,
+    /// Which calls were answered without a microphone.
+    listens: Vec<BTreeSet<CallId>>,
     /// A socket was lost or a page left: what one side has heard the other may not know of.
     disturbed: bool,
     pub history: Vec<String>,
@@ -61,6 +65,8 @@ impl Walk {
             net,
             random,
             owed: vec![BTreeMap::new(); count],
+            said: vec![BTreeMap::new(); count],
+            listens: vec![BTreeSet::new(); count],
             commands: 0,
             disturbed: false,
             history: Vec::new(),
@@ -96,7 +102,7 @@ impl Walk {
         if self.below(2) == 0 {
             self.decide(side);
         }
-        match (self.below(24), call) {
+        match (self.below(28), call) {
             (0..=2, _) => {
                 let request = DialRequest { target, ..DialRequest::default() };
                 let dialled = self.net.at(side, |bench| bench.phone.dial(bench.now, request));
@@ -166,11 +172,74 @@ impl Walk {
                 self.net.at(side, |bench| bench.input(Input::PageHide));
             }
             (23, _) => self.net.phones[side].reachable = true,
+            (24 | 25, Some(id)) => {
+                let muted = self.below(3) > 0;
+                if self.net.at(side, |bench| bench.phone.mute(bench.now, id, muted)).is_ok() {
+                    self.say(side, id, &|wish| wish.muted = muted);
+                }
+            }
+            (26, Some(id)) => {
+                let track = (self.below(2) == 0).then_some(TrackId(self.commands as u32));
+                if self.net.at(side, |bench| bench.phone.replace_track(bench.now, id, track)).is_ok() {
+                    self.say(side, id, &|wish| wish.track = track);
+                }
+            }
             _ => {}
         }
         let pause = [5, 50, 300, 1_500][self.below(4)];
         let pause = self.below(pause);
         self.net.run(ms(u64::try_from(pause).unwrap()));
+        self.check_wishes();
+    }
+
+    /// What the user says counts for the call, and for those that are to take its place and have no word of their own.
+    fn say(&mut self, side: usize, id: CallId, change: &dyn Fn(&mut Wish)) {
+        let before = self.wished(side, id);
+        let mut wish = before;
+        change(&mut wish);
+        self.said[side].insert(id, wish);
+        self.history.push(format!("{:?} {side}: {id:?} is to be {wish:?}", self.net.now));
+    }
+
+    /// What the user last wished of a call: what was said of it, else what is wished of the one that it goes on with.
+    fn wished(&self, side: usize, id: CallId) -> Wish {
+        if let Some(said) = self.said[side].get(&id) {
+            return *said;
+        }
+        let former = self.net.phones[side].continued.get(&id);
+        former.map_or_else(Wish::default, |former| self.wished(side, *former))
+    }
+
+    fn only_listens(&self, side: usize, id: CallId) -> bool {
+        let former = self.net.phones[side].continued.get(&id);
+        self.listens[side].contains(&id) || former.is_some_and(|former| self.only_listens(side, *former))
+    }
+
+    /// A microphone is open and sending only where the user's last word says so, and the call that may be heard is heard.
+    fn check_wishes(&mut self) {
+        for (side, bench) in self.net.phones.iter().enumerate() {
+            let mut open = Vec::new();
+            for info in bench.phone.calls() {
+                let Some(model) = self.net.media[side].get(&info.id).filter(|model| !model.closed) else {
+                    continue;
+                };
+                let wished = self.wished(side, info.id);
+                let followed = bench.wishes.get(&info.id).copied();
+                if followed.map(|wish| (wish.muted, wish.track)) != Some((wished.muted, wished.track)) {
+                    self.net.leaks.push(format!("{side} {:?}: {wished:?} wished, {followed:?}", info.id));
+                }
+                if self.only_listens(side, info.id) && bench.microphones[&info.id] {
+                    self.net.leaks.push(format!("{side} {:?}: a microphone is open", info.id));
+                }
+                let heard = info.state == CallState::Active && model.may_receive();
+                open.push((info.id, heard, bench.has_element(info.id)));
+            }
+            let owners = open.iter().filter(|(_, _, has)| *has).count();
+            let heard = open.iter().filter(|(_, heard, _)| *heard);
+            if heard.clone().filter(|(_, _, has)| *has).count() > 1 || (heard.count() > 0 && owners == 0) {
+                self.net.leaks.push(format!("{side}: who is heard? {open:?}"));
+            }
+        }
     }
 
     /// Answers what rings, and follows a request to call somebody else, or not.
@@ -180,6 +249,11 @@ impl Walk {
             .iter()
             .find(|info| info.direction == Direction::Incoming && info.state == CallState::Ringing);
         if let Some(id) = ringing.map(|info| info.id) {
+            if self.below(4) == 0 {
+                self.net.phones[side].phone.listen_only(self.net.now, id, true);
+                self.listens[side].insert(id);
+                self.history.push(format!("{:?} {side}: {id:?} is to have no microphone", self.net.now));
+            }
             let done = self.net.at(side, |bench| bench.phone.answer(bench.now, id)).is_ok();
             self.owe(side, "answer", id.0, done);
         }
@@ -311,7 +385,7 @@ fn walk(seed: u64, disturb: bool, reached: &mut BTreeMap<&'static str, usize>) {
     }
     walk.check_end(seed);
     if let Some(leak) = walk.net.leaks.first() {
-        walk.fail(seed, &format!("audible while held: {leak}"));
+        walk.fail(seed, &format!("audible against the user's last word: {leak}"));
     }
     for bench in &walk.net.phones {
         for event in &bench.events {

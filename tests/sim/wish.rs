@@ -145,7 +145,7 @@ fn a_call_is_muted_before_it_has_media() {
 // ---- the application's element
 
 fn element(bench: &Bench, call: CallId) -> bool {
-    bench.elements.get(&call).copied().unwrap_or(true)
+    bench.has_element(call)
 }
 
 /// A call of ours that is up.
