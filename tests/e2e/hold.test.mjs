@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { after, afterEach, before, describe, test } from 'node:test';
 
-import { keepPeerConnections, packets, received, toneMicrophone } from '../support/audio.mjs';
+import { keepPeerConnections, received, toneMicrophone } from '../support/audio.mjs';
 import { launchBrowser, watchPage } from '../support/browser.mjs';
 import { useSandbox } from '../support/sandbox.mjs';
 import { until } from '../support/until.mjs';
@@ -35,7 +35,7 @@ describe('hold', { timeout: 180_000 }, () => {
   });
 
   /** A page with a connected phone that answers every call. `calls[n]` in the page are its calls. */
-  async function person(name) {
+  async function person(name, config = {}) {
     const context = await browser.newContext();
     await context.addInitScript(keepPeerConnections);
     await context.addInitScript(toneMicrophone, TONES[name]);
@@ -43,7 +43,14 @@ describe('hold', { timeout: 180_000 }, () => {
     const problems = watchPage(page, [/404/]);
     await page.goto(`${sandbox.url}/demo.json`);
     const account = accounts.find(({ uri }) => uri.startsWith(`sip:${name}@`));
-    await page.evaluate(async (config) => {
+    const one = { name, page, problems, uri: account.uri, config: { ...account, iceServers: [], ...config } };
+    await start(one);
+    people.push(one);
+    return one;
+  }
+
+  const start = ({ page, config }) =>
+    page.evaluate(async (config) => {
       const { default: init, DialStrategy } = await import('/pkg/index.js');
       await init();
       globalThis.phone = new DialStrategy(config);
@@ -56,11 +63,7 @@ describe('hold', { timeout: 180_000 }, () => {
       });
       globalThis.phone.on('incoming', ({ call }) => call.answer());
       await globalThis.phone.connect();
-    }, { ...account, iceServers: [] });
-    const one = { name, page, problems, uri: account.uri };
-    people.push(one);
-    return one;
-  }
+    }, config);
 
   async function dial(from, to) {
     const outcome = await from.page.evaluate((uri) => globalThis.phone.dial(uri).then(({ success, error }) => [success, error?.code]), to.uri);
@@ -89,15 +92,63 @@ describe('hold', { timeout: 180_000 }, () => {
       return heard && heard.level <= AUDIBLE_DBFS;
     });
 
-  /** Half a second would be 25 packets. */
+  /** What goes out, if anything does, is silence. */
   async function sendsNothing(one) {
-    await until(`nothing leaves ${one.name}`, async () => {
-      const { sent } = await packets(one.page);
-      const end = performance.now() + 500;
-      await until('half a second has passed', () => performance.now() >= end);
-      return (await packets(one.page)).sent === sent;
-    });
+    const silent = await one.page.evaluate(() => globalThis.peerConnections.at(-1).getSenders().map(({ track }) => track.enabled));
+    assert.deepEqual(silent, [false]);
   }
+
+  /** For `seconds`, between which something is done in the page: how much further the clock of the stream that `one` receives is, in
+   *  seconds, than time is. */
+  async function clockOffset(one, during) {
+    const source = () =>
+      one.page.evaluate(() => {
+        const receiver = globalThis.peerConnections.at(-1).getReceivers()[0];
+        const [newest] = receiver.getSynchronizationSources();
+        const { codecs } = receiver.getParameters();
+        return { at: newest.timestamp, rtp: newest.rtpTimestamp, rate: codecs[0].clockRate, level: newest.audioLevel };
+      });
+    const fresh = (after) => until(`${one.name} receives packets`, async () => {
+      const now = await source();
+      return now.at > after ? now : undefined;
+    });
+    const before = await fresh(0);
+    await during(before);
+    const after = await fresh(before.at + 1000);
+    const ticks = (after.rtp - before.rtp) >>> 0;
+    return ticks / after.rate - (after.at - before.at) / 1000;
+  }
+
+  const seconds = async (count) => {
+    const end = performance.now() + count * 1000;
+    await until(`${count} s have passed`, () => performance.now() >= end);
+  };
+
+  /** All calls of this person in one conference. */
+  const confer = (one) =>
+    one.page.evaluate(async () => {
+      const { Conference } = await import('/pkg/conference.js');
+      globalThis.conference = new Conference();
+      for (const call of globalThis.calls) await globalThis.conference.add(call);
+    });
+
+  /** The levels of some tones, of what a page receives. */
+  const levels = (one, frequencies) =>
+    one.page.evaluate(async (frequencies) => {
+      const { context, analyser } = globalThis.ear;
+      const bins = new Float32Array(analyser.frequencyBinCount);
+      analyser.getFloatFrequencyData(bins);
+      return frequencies.map((frequency) => {
+        const bin = Math.round((frequency * analyser.fftSize) / context.sampleRate);
+        return Math.max(...bins.slice(bin - 2, bin + 3));
+      });
+    }, frequencies);
+  const mix = (one, present, absent, limits) =>
+    until(`${one.name} hears ${present.join(' and ')} Hz, and not ${absent.join(' or ')} Hz`, async () => {
+      await received(one.page);
+      const [is, isNot] = [await levels(one, present), await levels(one, absent)];
+      return is.every((level) => level > AUDIBLE_DBFS) && isNot.every((level) => level < AUDIBLE_DBFS);
+    }, limits);
 
   test('whoever is held hears nothing and is not heard, until it is taken back', async () => {
     const [alice, bob] = await talking();
@@ -117,12 +168,60 @@ describe('hold', { timeout: 180_000 }, () => {
       const sender = globalThis.peerConnections.at(-1).getSenders()[0];
       const done = globalThis.calls[0].hold().then(() => 'agreed');
       // replaceTrack() takes a few turns of the event loop, a round trip and a renegotiation many more.
-      while (sender.track) await new Promise((resolve) => setTimeout(resolve));
+      const quiet = !sender.track.enabled;
       const first = await Promise.race([done, Promise.resolve('not yet')]);
       const heard = globalThis.calls[0].remoteStream.getAudioTracks()[0].enabled;
-      return [first, heard, await done, sender.track];
+      return [quiet, first, heard, await done, sender.track.enabled];
     });
-    assert.deepEqual(tracks, ['not yet', false, 'agreed', null]);
+    assert.deepEqual(tracks, [true, 'not yet', false, 'agreed', false]);
+  });
+
+  // What lies in the past of its stream a receiver throws away: silent for as long as the hold lasted (RFC 3550, section 5.1).
+  test('the clock of the stream goes on while the call is held, by whichever side', async () => {
+    const [alice, bob] = await talking();
+    for (const holder of [alice, bob]) {
+      const other = holder === alice ? bob : alice;
+      const begin = performance.now();
+      const offset = await clockOffset(other, async () => {
+        await call(holder, 'hold');
+        await seconds(2);
+        await hearsNothing(other);
+        await call(holder, 'unhold');
+        await hears(other, TONES[holder.name]);
+      });
+      assert.ok(Math.abs(offset) < 0.2, `${holder.name} held, ${other.name} receives: ${offset} s off after ${performance.now() - begin} ms`);
+      const back = await clockOffset(holder, async () => {
+        await call(holder, 'hold');
+        await seconds(2);
+        await call(holder, 'unhold');
+        await hears(holder, TONES[other.name]);
+      });
+      assert.ok(Math.abs(back) < 0.2, `${holder.name} held and receives: ${back} s off`);
+    }
+  });
+
+  test('the clock of the stream goes on while a track of the application’s is muted or taken back', async () => {
+    const [alice, bob] = await talking();
+    const offset = await clockOffset(bob, async () => {
+      await alice.page.evaluate(async () => {
+        globalThis.context = new AudioContext();
+        const tone = new OscillatorNode(globalThis.context, { frequency: 1800 });
+        const destination = globalThis.context.createMediaStreamDestination();
+        tone.connect(destination);
+        tone.start();
+        await globalThis.calls[0].replaceAudioTrack(destination.stream.getAudioTracks()[0]);
+      });
+      await hears(bob, 1800);
+      await call(alice, 'mute');
+      await hearsNothing(bob);
+      await seconds(2);
+      await call(alice, 'unmute');
+      await hears(bob, 1800);
+      await call(alice, 'replaceAudioTrack', null);
+      await hears(bob, TONES.alice);
+    });
+    assert.ok(Math.abs(offset) < 0.2, `${offset} s off`);
+    await alice.page.evaluate(() => globalThis.context.close());
   });
 
   test('both hold, and each takes back its own', async () => {
@@ -210,32 +309,96 @@ describe('hold', { timeout: 180_000 }, () => {
     await until('it is over for bob', () => bob.page.evaluate(() => globalThis.calls[0].state === 'ended'));
   });
 
+  test('tones that a hold cuts go on after it, each of them once', async () => {
+    const [alice, bob] = await talking();
+    await alice.page.evaluate(() => {
+      globalThis.peerConnections.at(-1).getSenders()[0].dtmf.addEventListener('tonechange', ({ tone }) => { globalThis.tones += tone; });
+    });
+    const tones = () => alice.page.evaluate(() => globalThis.tones);
+    for (const holder of [bob, alice]) {
+      await alice.page.evaluate(() => {
+        globalThis.tones = '';
+        globalThis.sent = globalThis.calls[0].sendDtmf('123456789').then(() => 'sent', ({ code }) => code);
+      });
+      await until('some tones', async () => (await tones()).length >= 3);
+      await call(holder, 'hold');
+      const before = await tones();
+      assert.ok(before.length < 9, before);
+      // One that is asked for meanwhile waits in line.
+      await alice.page.evaluate(() => { globalThis.next = globalThis.calls[0].sendDtmf('0'); });
+      await seconds(2);
+      assert.equal(await tones(), before, `${holder.name} holds`);
+      await call(holder, 'unhold');
+      assert.equal(await alice.page.evaluate(() => globalThis.sent), 'sent');
+      await alice.page.evaluate(() => globalThis.next);
+      assert.equal(await tones(), '1234567890', `${holder.name} held`);
+    }
+    // A call that ends on hold settles what waits.
+    const left = await alice.page.evaluate(async () => {
+      const held = globalThis.calls[0].hold();
+      const sent = globalThis.calls[0].sendDtmf('1').catch(({ code }) => code);
+      await held;
+      await globalThis.calls[0].hangup();
+      return sent;
+    });
+    assert.equal(left, 'ended');
+  });
+
+  test('of two calls with one element the one that may be heard is heard', async () => {
+    const [alice, bob, carol] = await Promise.all([person('alice'), person('bob'), person('carol')]);
+    await alice.page.evaluate(() => {
+      globalThis.element = new Audio();
+      globalThis.phone.configure({ audioElement: globalThis.element });
+    });
+    const plays = () => alice.page.evaluate(() => globalThis.calls.findIndex((call) => call.remoteStream === globalThis.element.srcObject));
+    await dial(alice, bob);
+    assert.equal(await plays(), 0);
+    await call(alice, 'hold');
+    await dial(alice, carol);
+    assert.equal(await plays(), 1);
+    await alice.page.evaluate(() => globalThis.calls[1].hangup());
+    await call(alice, 'unhold');
+    assert.equal(await plays(), 0);
+    assert.ok(await alice.page.evaluate(() => !globalThis.element.paused));
+    await hears(bob, TONES.alice);
+  });
+
+  test('who is muted stays muted in the call that a transfer makes', async () => {
+    const [alice, bob] = await talking();
+    const carol = await person('carol');
+    await call(bob, 'mute');
+    await bob.page.evaluate(() => globalThis.calls[0].on('transferRequest', ({ accept }) => accept()));
+    await call(alice, 'transfer', carol.uri);
+    await until('carol is in the call', () => carol.page.evaluate(() => globalThis.calls.length > 0));
+    await hears(bob, TONES.carol);
+    assert.deepEqual(await bob.page.evaluate(() => globalThis.calls.map(({ muted }) => muted)), [true, true]);
+    await hearsNothing(carol);
+    await bob.page.evaluate(() => globalThis.calls[1].unmute());
+    await hears(carol, TONES.bob);
+  });
+
+  test('a conference hears a member again whose page was reloaded', async () => {
+    const [alice, bob, carol] = await Promise.all([person('alice'), person('bob', { resume: true }), person('carol')]);
+    await dial(alice, bob);
+    await dial(alice, carol);
+    await confer(alice);
+    await Promise.all([mix(carol, [TONES.alice, TONES.bob], []), mix(bob, [TONES.alice, TONES.carol], [])]);
+    await alice.page.evaluate(() => {
+      globalThis.calls[0].on('remoteTrack', ({ track }) => { globalThis.track = track; });
+    });
+    await bob.page.reload();
+    await start(bob);
+    await mix(bob, [TONES.alice, TONES.carol], []);
+    await mix(carol, [TONES.alice, TONES.bob], [], { deadline: 2000 });
+    assert.ok(await alice.page.evaluate(() => globalThis.calls[0].remoteStream.getAudioTracks()[0] === globalThis.track));
+    await alice.page.evaluate(() => globalThis.conference.end());
+  });
+
   test('three in a conference hear each other, and one on hold nobody', async () => {
     const [alice, bob] = await talking();
     const carol = await person('carol');
     await dial(alice, carol);
-    await alice.page.evaluate(async () => {
-      const { Conference } = await import('/pkg/conference.js');
-      globalThis.conference = new Conference();
-      for (const call of globalThis.calls) await globalThis.conference.add(call);
-    });
-    /** The levels of some tones, of what a page receives. */
-    const levels = (one, frequencies) =>
-      one.page.evaluate(async (frequencies) => {
-        const { context, analyser } = globalThis.ear;
-        const bins = new Float32Array(analyser.frequencyBinCount);
-        analyser.getFloatFrequencyData(bins);
-        return frequencies.map((frequency) => {
-          const bin = Math.round((frequency * analyser.fftSize) / context.sampleRate);
-          return Math.max(...bins.slice(bin - 2, bin + 3));
-        });
-      }, frequencies);
-    const mix = (one, present, absent) =>
-      until(`${one.name} hears ${present.join(' and ')} Hz, and not ${absent.join(' or ')} Hz`, async () => {
-        await received(one.page);
-        const [is, isNot] = [await levels(one, present), await levels(one, absent)];
-        return is.every((level) => level > AUDIBLE_DBFS) && isNot.every((level) => level < AUDIBLE_DBFS);
-      });
+    await confer(alice);
     await Promise.all([mix(bob, [TONES.alice, TONES.carol], [TONES.bob]), mix(carol, [TONES.alice, TONES.bob], [TONES.carol])]);
     // Muted for the one, heard by the other.
     await call(alice, 'mute');
