@@ -47,9 +47,10 @@ export class Party {
    * @param library "ours", "jssip" or "sipjs"
    * @param options `server` and `expected`: where it registers, and what its console may say; the rest is told to its page
    */
-  static async open(browser, url, library, { user, tone, server = WEBSOCKET_URL, expected = [], ...more }) {
-    const party = new Party();
-    Object.assign(party, { library, user, tone, uri: `sip:${user}@${DOMAIN}` });
+  static async open(browser, url, library, { user, tone, expected = [], ...more }) {
+    const party = new this();
+    const settings = { server: WEBSOCKET_URL, domain: DOMAIN, user, password: `pw${user}`, ...more };
+    Object.assign(party, { library, user, tone, settings, uri: `sip:${user}@${DOMAIN}` });
     party.context = await browser.newContext();
     await party.context.addInitScript(keepPeerConnections);
     await party.context.addInitScript(toneMicrophone, tone);
@@ -58,17 +59,16 @@ export class Party {
     // What the other libraries print is their own affair.
     party.problems = watchPage(party.page, library === 'ours' ? expected : [/^console: /]);
     await party.page.goto(`${url}/${library}.html`);
-    await until(`the page of ${library} is ready`, () => party.page.evaluate(() => Boolean(globalThis.party))).catch((error) => {
-      throw new Error(`${error.message}\n${party.problems.join('\n')}`);
-    });
-    await party.page.evaluate((settings) => globalThis.party.register(settings), {
-      server,
-      domain: DOMAIN,
-      user,
-      password: `pw${user}`,
-      ...more,
-    });
+    await party.begin();
     return party;
+  }
+
+  /** Registers, once its page is loaded. */
+  async begin() {
+    await until(`the page of ${this.library} is ready`, () => this.page.evaluate(() => Boolean(globalThis.party))).catch((error) => {
+      throw new Error(`${error.message}\n${this.problems.join('\n')}`);
+    });
+    await this.page.evaluate((settings) => globalThis.party.register(settings), this.settings);
   }
 
   get name() {
@@ -185,8 +185,14 @@ export class PageCall extends Call {
     return this.party.page.evaluate(([name, ...values]) => globalThis.party.run(name, ...values), [method, this.index, ...plain]);
   }
 
-  heard() {
-    return this.party.page.evaluate((index) => globalThis.party.heard(index), this.index);
+  /** A property, as its library has it. */
+  get(name) {
+    return this.party.page.evaluate(([index, name]) => globalThis.party.property(index, name), [this.index, name]);
+  }
+
+  /** What is heard, and how strong (dBFS) each of these is. */
+  heard(frequencies = []) {
+    return this.party.page.evaluate(([index, levels]) => globalThis.party.heard(index, levels), [this.index, frequencies]);
   }
 
   /** Begins to listen for a DTMF tone; the promise says whether it was heard. */
@@ -196,6 +202,16 @@ export class PageCall extends Call {
       [this.index, DTMF[tone], AUDIBLE_DBFS + 20, deadline],
     );
     assert.ok(heard, `${this.name} has not heard the tone ${tone}`);
+  }
+
+  /** When this tone is next heard in it (`Date.now()`), to some milliseconds. */
+  async whenHeard(frequency, deadline = 10_000) {
+    const at = await this.party.page.evaluate(
+      ([index, hertz, time]) => globalThis.party.whenHeard(index, hertz, time),
+      [this.index, frequency, deadline],
+    );
+    assert.ok(at, `${this.name} has not heard ${frequency} Hz within ${deadline} ms`);
+    return at;
   }
 
   packets() {

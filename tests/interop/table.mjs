@@ -1,13 +1,11 @@
-import { writeFile } from 'node:fs/promises';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
+import { writePart } from '../support/document.mjs';
 import { LACKING, PEERS, REMARKS, SERVERS } from './peers.mjs';
 
 const DOCUMENT = fileURLToPath(new URL('../../docs/interop.md', import.meta.url));
-const HEAD = `# Interoperability
-
-Written by \`cargo xtask test interop\`: what happened when this package met each of these through ${SERVERS.kamailio}, and
+const HEAD = `Written by \`cargo xtask test interop\`: what happened when this package met each of these through ${SERVERS.kamailio}, and
 ${SERVERS.rtpengine} where the other side speaks plain RTP. "We" is this package in Chromium; in a transfer whoever is not "we"
 is of the other kind. Audio is a tone of its own for each party, told by frequency and level at the far end, and counted
 in packets. "no": the other side has no means for it; what it does instead is tested, and told below.
@@ -52,7 +50,7 @@ export class Table {
     return features.flatMap((feature) => this.#rows.filter((row) => row.startsWith(`${feature} | `)));
   }
 
-  /** Writes the document. */
+  /** Writes its part of the document. */
   async write() {
     const peers = Object.keys(PEERS);
     const notes = [];
@@ -68,6 +66,6 @@ export class Table {
       ...this.#sorted().map((row) => `| ${row} | ${peers.map((peer) => shown(peer, row)).join(' | ')} |`),
     ];
     const explained = notes.map((note, index) => `${index + 1}. ${note}`);
-    await writeFile(DOCUMENT, [HEAD, ...lines, ...(explained.length ? ['', ...explained] : []), ''].join('\n'));
+    await writePart(DOCUMENT, 'interop', [HEAD, ...lines, ...(explained.length ? ['', ...explained] : []), ''].join('\n'));
   }
 }

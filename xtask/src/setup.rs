@@ -1,5 +1,6 @@
 //! Sets up what a command needs and does not find: quick and silent when everything is there.
 
+pub(crate) mod asterisk;
 pub(crate) mod browser;
 pub(crate) mod cargo_tools;
 pub(crate) mod node;
@@ -37,7 +38,8 @@ impl Lock {
     }
 }
 
-/// Everything that any command needs, except what `test stack`, `test interop`, `test proxy` and `test deny` alone need.
+/// Everything that any command needs, except what `test stack`, `test interop`, `test asterisk`, `test proxy` and `test deny`
+/// alone need.
 pub(crate) fn all() -> Result<()> {
     cargo_tools::wasm_target()?;
     cargo_tools::components()?;

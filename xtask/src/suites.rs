@@ -52,6 +52,8 @@ pub(crate) enum Suite {
     Stack,
     /// JsSIP, SIP.js and baresip as the other end of a call; writes docs/interop.md
     Interop,
+    /// Asterisk as the PBX of a page: everything that it does with a telephone; writes its part of docs/interop.md
+    Asterisk,
     /// Servers, connections and paths of media that go away in a call, for this package, JsSIP and SIP.js; measures
     Outages,
 }
@@ -71,6 +73,7 @@ impl Suite {
             Self::Proxy => "proxy",
             Self::Stack => "stack",
             Self::Interop => "interop",
+            Self::Asterisk => "asterisk",
             Self::Outages => "outages",
         }
     }
@@ -82,7 +85,7 @@ impl Suite {
             Self::Deny => 300,
             // Providers are slow to give up, and the tests wait for them.
             Self::E2e => 2400,
-            Self::Stack | Self::Interop | Self::Outages | Self::Web => 900,
+            Self::Stack | Self::Interop | Self::Asterisk | Self::Outages | Self::Web => 900,
             // These compile as they go.
             Self::Lint | Self::Unit | Self::Fuzz | Self::Size | Self::Proxy => 1800,
         })
@@ -103,6 +106,11 @@ impl Suite {
                 None => isolated(self, limit, Counts::in_node_output),
                 Some(reason) if setup::on_ci() => bail!("CI must run this suite: {reason}"),
                 Some(reason) => Ok(Verdict::skipped(reason)),
+            },
+            Self::Asterisk => match setup::asterisk::find_or_install()? {
+                Ok(_) => isolated(self, limit, Counts::in_node_output),
+                Err(reason) if setup::on_ci() => bail!("CI must run this suite: {reason}"),
+                Err(reason) => Ok(Verdict::skipped(reason)),
             },
         }
     }
@@ -339,11 +347,15 @@ pub(crate) fn long_form(file: &str, (name, value): (&str, &str), limit: Duration
     Ok(inner(Suite::E2e)?.args(["--only", file]).env(name, value).deadline(limit).show()?.success)
 }
 
+/// Asterisk makes no ICE candidate of 127/8, so that its namespace has another address on the loopback interface.
+const ASTERISK_ADDRESS: &str = "10.77.0.1/32";
+
 /// Builds what a browser suite needs. Returns what runs it.
 fn inner(suite: Suite) -> Result<Task> {
     browser::find_or_install()?;
     setup::ip_command()?;
-    let (this, alone) = isolation::this_tool()?;
+    let address = (suite == Suite::Asterisk).then_some(ASTERISK_ADDRESS);
+    let (this, alone) = isolation::this_tool(address)?;
     let port = if alone { sandbox::TEST_PORT } else { sandbox::free_port()? };
     if !alone {
         eprintln!("no network namespace can be made here: the suite runs on the host's network");
@@ -369,6 +381,10 @@ pub(crate) fn inside(suite: Suite, port: u16, only: Option<&str>) -> Result<bool
             .env("WASM_BINDGEN_TEST_WEBDRIVER_JSON", webdriver_json(&browser)?),
         Suite::E2e | Suite::Stack | Suite::Interop | Suite::Outages => {
             node_tests(suite, port, &browser, only)?
+        }
+        Suite::Asterisk => {
+            let asterisk = setup::asterisk::find_or_install()?.map_err(|reason| anyhow!(reason))?;
+            node_tests(suite, port, &browser, only)?.env("ASTERISK_ROOT", asterisk)
         }
         Suite::Proxy => schemathesis(port)?,
         _ => bail!("{} needs no browser", suite.name()),

@@ -1,29 +1,36 @@
 import init, { DialStrategy } from '/pkg/index.js';
 
+import * as events from '/pkg/events.js';
+
 import { offer } from './party.js';
 
 await init();
 
 let phone;
+/** What tests ask beside the calls. */
+Object.assign(globalThis, { events, log: [], registrations: [], dialed: null });
 
 const party = offer({
-  async register({ server, domain, user, password, registerExpires, mediaGrace, signallingGrace }) {
+  async register({ server, domain, user, password, ...more }) {
     phone = new DialStrategy({
       servers: server,
       uri: `sip:${user}@${domain}`,
       credentials: { username: user, password },
       iceServers: [],
-      registerExpires,
-      mediaGrace,
-      signallingGrace,
       debug: true,
+      ...more,
     });
+    globalThis.phone = phone;
     phone.on('log', ({ text }) => {
       globalThis.log.push(text);
     });
+    phone.on('registration', ({ state, error }) => {
+      globalThis.registrations.push({ at: Date.now(), state, code: error?.code });
+    });
     phone.on('call', ({ call, state }) => {
-      const known = party.calls.find(({ handle }) => handle === call);
-      (known ?? begin(call)).state = STATES[state] ?? state;
+      const known = party.calls.find(({ handle }) => handle === call) ?? begin(call);
+      known.state = STATES[state] ?? state;
+      known.states.push(state);
     });
     await phone.connect();
   },
@@ -32,7 +39,10 @@ const party = offer({
     phone.free();
   },
   dial: (target) => {
-    phone.dial(target);
+    globalThis.dialed = null;
+    phone.dial(target).then(({ success, error }) => {
+      globalThis.dialed = { success, code: error?.code, sipStatus: error?.sipStatus };
+    });
   },
   answer: ({ handle }) => handle.answer(),
   hangup: ({ handle }) => handle.hangup(),
@@ -48,10 +58,9 @@ const party = offer({
 
 const STATES = { 'connecting': 'new', 'early-media': 'ringing', 'reconnecting': 'active' };
 
-globalThis.log = [];
-
 function begin(handle) {
   const call = party.add(handle, handle.direction);
+  call.states = [];
   handle.on('hold', ({ local, remote }) => Object.assign(call, { localHold: local, remoteHold: remote }));
   handle.on('dtmf', ({ tone }) => {
     call.dtmf += tone;

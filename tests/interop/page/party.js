@@ -47,14 +47,45 @@ class Party {
     return this.calls.map(({ handle, ear, meter, ...plain }) => plain);
   }
 
+  /** A property of a call, as its library has it. */
+  property(index, name) {
+    return this.calls[index].handle[name];
+  }
+
   #connection(call) {
     return this.#adapter.connection(call) ?? null;
+  }
+
+  #track(call) {
+    return this.#connection(call)?.getReceivers().find(({ track }) => track.kind === 'audio')?.track ?? null;
+  }
+
+  /** Waits until a tone stands out in what is heard in a call, by windows of 20 ms; returns when that was (`Date.now()`). */
+  async whenHeard(index, frequency, deadline) {
+    const end = performance.now() + deadline;
+    let ear = null;
+    while (performance.now() < end) {
+      const track = this.#track(this.calls[index]);
+      if (track && ear?.track !== track) {
+        const analyser = new AnalyserNode(audio, { fftSize: 1024, smoothingTimeConstant: 0 });
+        audio.createMediaStreamSource(new MediaStream([track])).connect(analyser);
+        ear = { track, analyser, bins: new Float32Array(analyser.frequencyBinCount) };
+      }
+      if (ear) {
+        const { analyser, bins } = ear;
+        analyser.getFloatFrequencyData(bins);
+        const peak = bins.reduce((best, level, bin) => (level > bins[best] ? bin : best), 0);
+        if (bins[peak] > -40 && Math.abs(peak - (frequency * analyser.fftSize) / audio.sampleRate) < 1) return Date.now();
+      }
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+    return null;
   }
 
   /** The spectrum of what is heard in a call: level (dBFS) of the strongest frequency (Hz), and of those asked for. */
   heard(index, frequencies = []) {
     const call = this.calls[index];
-    const track = this.#connection(call)?.getReceivers().find(({ track }) => track.kind === 'audio')?.track;
+    const track = this.#track(call);
     if (!track) return null;
     if (call.ear?.track !== track) {
       const stream = new MediaStream([track]);
@@ -82,7 +113,7 @@ class Party {
     let before = performance.now();
     const timer = setInterval(() => {
       const now = performance.now();
-      const track = call.state === 'ended' ? null : this.#connection(call)?.getReceivers().find(({ track }) => track.kind === 'audio')?.track;
+      const track = call.state === 'ended' ? null : this.#track(call);
       if (!track) {
         clearInterval(timer);
         return;
