@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::text::{concat, printable};
+use crate::text::{concat, printable, split_once};
 
 /// Stable, machine-readable reason. The text form ([`ErrorCode::as_str`]) is the public contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -278,17 +278,7 @@ impl Error {
             // 400, 482, 483, 487, 491 and the rest: not a refusal by policy, but something that went wrong.
             _ => ErrorCode::ServerError,
         };
-        let summary = match code {
-            ErrorCode::Redirected => "The call is to be made to another address",
-            ErrorCode::AuthFailed => "The server did not accept the credentials",
-            ErrorCode::NotFound => "Nobody has this number or address",
-            ErrorCode::NoAnswer => "Nobody answered",
-            ErrorCode::Busy => "The other side is busy",
-            ErrorCode::Declined => "The other side declined",
-            ErrorCode::NotAcceptable => "The other side cannot take this kind of call",
-            ErrorCode::Forbidden => "The server refused the request",
-            _ => "The server failed",
-        };
+        let summary = if status == 433 { "Callers who hide their number are refused" } else { summary(code) };
         // The phrase comes from the peer: keep it short and printable, it ends up in user interfaces.
         let phrase = printable(reason);
         let space = if phrase.is_empty() { "" } else { " " };
@@ -296,9 +286,46 @@ impl Error {
         Self::new(code, message).with_status(status)
     }
 
+    /// Takes the cause of Q.850 into account that a failure response to an INVITE gives in Reason (RFC 3326). It counts
+    /// where the status leaves open what has happened (400, 403, 408, 480, 5xx and the like): gateways and PBXs use one status
+    /// for many causes (RFC 3398, section 7.2.4.1).
+    pub fn learn_cause(&mut self, cause: Option<u16>) {
+        let open = matches!(self.code, ErrorCode::Forbidden | ErrorCode::NoAnswer | ErrorCode::ServerError);
+        let code = match cause {
+            Some(1..=3 | 22 | 28) => ErrorCode::NotFound,
+            Some(17) => ErrorCode::Busy,
+            Some(18..=20) => ErrorCode::NoAnswer,
+            Some(21) => ErrorCode::Declined,
+            Some(65 | 70 | 79 | 88) => ErrorCode::NotAcceptable,
+            _ => return,
+        };
+        if open && code != self.code {
+            let told = split_once(&self.message, b'(').map_or("", |(_, told)| told).to_owned();
+            self.code = code;
+            self.message = concat(&[summary(code), " (", &told]).into();
+            if self.retry_after.is_none() {
+                self.hint = code.hint().map(Cow::Borrowed);
+            }
+        }
+    }
+
     /// Whether the same request may succeed later without a change of configuration.
     #[must_use]
     pub fn retryable(&self) -> bool {
         self.code.retryable()
+    }
+}
+
+const fn summary(code: ErrorCode) -> &'static str {
+    match code {
+        ErrorCode::Redirected => "The call is to be made to another address",
+        ErrorCode::AuthFailed => "The server did not accept the credentials",
+        ErrorCode::NotFound => "Nobody has this number or address",
+        ErrorCode::NoAnswer => "Nobody answered",
+        ErrorCode::Busy => "The other side is busy",
+        ErrorCode::Declined => "The other side declined",
+        ErrorCode::NotAcceptable => "The other side cannot take this kind of call",
+        ErrorCode::Forbidden => "The server refused the request",
+        _ => "The server failed",
     }
 }

@@ -150,6 +150,11 @@ impl Phone {
             | Owner::Publication(_)
             | Owner::Request(_) => next_seq_of(&request),
         };
+        if request.headers.to_tag().is_some()
+            && let Some(call) = owner.call().and_then(|id| self.calls.get_mut(&id))
+        {
+            call.challenged = true;
+        }
         request.headers.remove("Via");
         let cseq = concat(&[&seq.to_string(), " ", request.method.as_str()]);
         request.headers.set("CSeq", cseq);

@@ -118,6 +118,21 @@ impl Phone {
         }
     }
 
+    /// `answer` of a call that is being answered by itself: its outcome is that of the call. `false`: it is not.
+    pub(super) fn join_answer(&mut self, id: CallId) -> bool {
+        let Some(call) = self.calls.get_mut(&id) else { return false };
+        let begun = call.answer_wanted || call.phase != Phase::Alerting;
+        if !((call.auto_answer || call.replaces.is_some()) && begun) {
+            return false;
+        }
+        match call.phase {
+            Phase::Confirmed => self.event(super::Event::AnswerDone(id, Ok(()))),
+            Phase::Alerting | Phase::Answering | Phase::Accepted => call.answer_pending = true,
+            _ => return false,
+        }
+        true
+    }
+
     /// The header of the 2xx that says how it was answered (RFC 5373, section 4.3.3).
     pub(super) fn answer_mode(&self, id: CallId) -> Option<&'static str> {
         let call = self.calls.get(&id).filter(|call| call.auto_answer)?;

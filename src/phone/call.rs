@@ -147,6 +147,8 @@ pub(super) struct Said {
     pub(super) q850: Option<u16>,
     /// For people.
     pub(super) text: Option<String>,
+    /// It was the network, and nobody's wish.
+    pub(super) network: bool,
 }
 
 /// One call.
@@ -161,6 +163,14 @@ pub(super) struct Call {
     pub(super) remote_uri: String,
     pub(super) remote_display_name: Option<String>,
     pub(super) asserted_identity: Option<Identity>,
+    /// The fork that it is of, while nobody has answered.
+    pub(super) asserted_by: Option<String>,
+    /// The other side does not want to be known to others (RFC 3323).
+    pub(super) private: bool,
+    /// The other side is not to learn who we are.
+    pub(super) hidden: bool,
+    /// A server has asked for credentials within the dialog, and they were given.
+    pub(super) challenged: bool,
     pub(super) diversion: Option<Identity>,
     /// It answers itself, or has done so.
     pub(super) auto_answer: bool,
@@ -230,6 +240,8 @@ pub(super) struct Call {
     pub(super) resent: bool,
     /// Outgoing: that has happened, and may be why nobody is reached.
     pub(super) interrupted: bool,
+    /// Outgoing: it has been made anew with an extension that was required (421).
+    pub(super) extended: bool,
     /// Outgoing: how often it has been made anew.
     pub(super) renewals: u8,
     /// `DialDone` has been reported.
@@ -288,6 +300,10 @@ impl Call {
             remote_uri: String::new(),
             remote_display_name: None,
             asserted_identity: None,
+            asserted_by: None,
+            private: false,
+            hidden: false,
+            challenged: false,
             diversion: None,
             auto_answer: false,
             remote_hold: false,
@@ -324,6 +340,7 @@ impl Call {
             came_over: None,
             resent: false,
             interrupted: false,
+            extended: false,
             renewals: 0,
             dial_done: false,
             answer_pending: false,

@@ -14,6 +14,7 @@ use crate::entropy::below;
 use crate::error::{Error, ErrorCode};
 use crate::sip::message::Method;
 use crate::sip::transaction::T64;
+use crate::text::before;
 use crate::time::Instant;
 
 /// A server that has not opened the WebSocket by then is passed over.
@@ -287,7 +288,8 @@ impl Phone {
         self.flow.last_socket = self.flow.last_socket.wrapping_add(1);
         let socket = SocketId(self.flow.last_socket);
         let url = self.config.servers.get(server).cloned().unwrap_or_default();
-        self.log(LogLevel::Info, format_args!("connecting to {url}"));
+        // What stands behind it may be a token.
+        self.log(LogLevel::Info, format_args!("connecting to {}", before(&url, b'?')));
         self.out.push(Output::OpenSocket { socket, url });
         socket
     }

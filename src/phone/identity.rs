@@ -4,10 +4,11 @@
 //! server removes what it has not checked itself (RFC 3325, section 5), and are not looked at otherwise.
 
 use super::call::Said;
-use super::{CallId, Direction, Identity, Phone};
+use super::{CallId, Direction, Event, Identity, Phone};
 use crate::sip::header::{NameAddr, Reason};
 use crate::sip::message::{Headers, Request, check_extra_header};
-use crate::text::{append, before, split_once};
+use crate::sip::uri::Uri;
+use crate::text::{append, before, split, split_once};
 
 /// The From of who does not want to be known (RFC 3323, section 4.1.1.3).
 const ANONYMOUS: &str = "\"Anonymous\" <sip:anonymous@anonymous.invalid>";
@@ -35,10 +36,16 @@ impl Phone {
     /// Why the other side ends the call, in its own words (RFC 3326).
     pub(super) fn learn_reason(&mut self, id: CallId, headers: &Headers) {
         let Some(call) = self.calls.get_mut(&id).filter(|call| !call.is_gated()) else { return };
-        let mut said = Said { q850: None, text: None };
+        let mut said = Said { q850: None, text: None, network: false };
         for reason in headers.get_all("Reason").flat_map(Reason::parse_list) {
-            if reason.protocol.eq_ignore_ascii_case("Q.850") && said.q850.is_none() {
-                said.q850 = reason.cause;
+            if reason.protocol.eq_ignore_ascii_case("Q.850") {
+                // 0 is no cause: gateways write it where they have none.
+                said.q850 = said.q850.or(reason.cause.filter(|cause| (1..=127).contains(cause)));
+                // Out of order, no circuit, network out of order, temporary failure, congestion, timer expiry.
+                said.network |= matches!(reason.cause, Some(27 | 34 | 38 | 41 | 42 | 44 | 47 | 102));
+            } else {
+                // Our like say so when the media or the session are lost.
+                said.network |= matches!(reason.cause, Some(408 | 500..=599));
             }
             if said.text.is_none() {
                 said.text = reason
@@ -46,7 +53,7 @@ impl Phone {
                     .map(|text| text.chars().filter(|c| !c.is_control()).take(MAX_REASON_TEXT).collect());
             }
         }
-        if said.q850.is_some() || said.text.is_some() {
+        if said.q850.is_some() || said.text.is_some() || said.network {
             call.said = Some(Box::new(said));
         }
     }
@@ -77,31 +84,81 @@ impl Phone {
     }
 
     /// Our address in the From of calls and of other requests to people, without a tag.
-    pub(super) fn caller_address(&self) -> String {
-        if self.config.anonymous { ANONYMOUS.to_owned() } else { self.own_address() }
+    pub(super) fn caller_address(&self, hidden: bool) -> String {
+        if hidden { ANONYMOUS.to_owned() } else { self.own_address() }
     }
 
     /// To the server: who we are, and that nobody else is to be told (RFC 3325, sections 9.2 and 9.3).
     pub(super) fn hide_caller(&self, request: &mut Request) {
-        if self.config.anonymous {
-            request.headers.set("Privacy", "id");
-            request.headers.set("P-Preferred-Identity", self.own_address());
-        }
+        request.headers.set("Privacy", "id");
+        request.headers.set("P-Preferred-Identity", self.own_address());
     }
 
-    /// What the server vouches for of the other side: of a caller in its INVITE, of who has answered in the 2xx.
-    pub(super) fn learn_identity(&mut self, id: CallId, headers: &Headers) {
+    /// What the server vouches for of the other side, in any request or response of the call: who calls or has answered,
+    /// and later who is there after a transfer, a pick-up or out of a queue (RFC 3325, section 9.1). Whether there was
+    /// something.
+    pub(super) fn learn_identity(&mut self, id: CallId, headers: &Headers) -> bool {
+        let Some(call) = self.calls.get_mut(&id).filter(|call| call.rest.is_none()) else { return false };
         if !self.config.trust_identity {
-            return;
+            return false;
         }
-        let Some(call) = self.calls.get_mut(&id) else { return };
-        if let Some(identity) = asserted(headers) {
-            call.asserted_identity = Some(identity);
+        let (found, withheld) = vouched_for(headers);
+        let told = found.is_some();
+        let mut changed = false;
+        if told && call.asserted_identity != found {
+            call.asserted_identity = found;
+            changed = true;
         }
-        if let Some(identity) = diverted(headers) {
+        if told || withheld {
+            changed |= call.private != withheld;
+            call.private = withheld;
+        }
+        if let Some(identity) = diverted(headers)
+            && call.diversion.as_ref() != Some(&identity)
+        {
             call.diversion = Some(identity);
+            changed = true;
         }
+        // Before that nobody knows of the call.
+        if changed && call.state != super::CallState::New {
+            self.event(Event::Remote(id));
+        }
+        told
     }
+}
+
+/// Whether a caller does not want to be known (RFC 3323, section 4): what is known of it is not for others.
+pub(super) fn is_withheld(headers: &Headers) -> bool {
+    let anonymous = headers.from().and_then(|from| Uri::parse(&from.uri).ok()).is_some_and(|from| {
+        let user = from.user.as_deref().unwrap_or_default();
+        from.host.eq_ignore_ascii_case("anonymous.invalid") || user.eq_ignore_ascii_case("anonymous")
+    });
+    anonymous || asks_for_privacy(headers)
+}
+
+fn asks_for_privacy(headers: &Headers) -> bool {
+    headers.get_all("Privacy").any(|values| split(values, b';').any(is_privacy))
+}
+
+/// Values of Privacy (RFC 3323, section 4.2, RFC 3325, section 9.3), and of Remote-Party-ID's parameter.
+fn is_privacy(wish: &str) -> bool {
+    let wish = wish.trim_ascii();
+    ["id", "user", "header", "full", "name", "uri"].iter().any(|known| known.eq_ignore_ascii_case(wish))
+}
+
+/// Whom a message names in the server's name, and whether that is not for others. Remote-Party-ID is what servers wrote
+/// before there was RFC 3325, and Asterisk and FreeSWITCH still can.
+fn vouched_for(headers: &Headers) -> (Option<Identity>, bool) {
+    let found = asserted(headers);
+    // The From of a dialog stays as it was, and says nothing of who is there now.
+    let withheld = asks_for_privacy(headers);
+    if found.is_some() {
+        return (found, withheld);
+    }
+    let old = headers.values("Remote-Party-ID").first().and_then(|value| NameAddr::parse(value).ok());
+    let Some(old) = old else { return (None, withheld) };
+    let hidden = old.params.get("privacy").is_some_and(is_privacy);
+    (identity(old), withheld || hidden)
 }
 
 fn identity(address: NameAddr) -> Option<Identity> {

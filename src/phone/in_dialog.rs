@@ -20,10 +20,12 @@ impl Phone {
         let seq = request.headers.seq().unwrap_or(0);
         let from_tag = request.headers.from_tag().unwrap_or_default();
         let Some(call) = self.calls.get_mut(&id) else { return };
-        if !call.dialog_to(&from_tag).is_none_or(|dialog| dialog.accept_seq(seq)) {
+        if !call.dialog_to(&from_tag).is_none_or(|dialog| dialog.accept_seq(&request.method, seq)) {
             self.respond(tx, 500);
             return;
         }
+        self.learn_identity(id, &request.headers);
+        let Some(call) = self.calls.get(&id) else { return };
         // With our BYE the dialog is over (RFC 3261, section 15.1.1). It may never have arrived, and whoever was away asks by
         // one of these whether the call is still there.
         let over = call.phase == Phase::Terminating && call.dialog.is_some();
@@ -72,7 +74,12 @@ impl Phone {
             Phase::Applying | Phase::Accepted | Phase::Confirmed => {
                 call.pending_ok = None;
                 let error = Error::new(ErrorCode::Ended, "The other side hung up");
-                self.report_end(id, EndCause::Completed, None, EndedBy::Remote, Some(error));
+                let by = if call.said.as_ref().is_some_and(|said| said.network) {
+                    EndedBy::Network
+                } else {
+                    EndedBy::Remote
+                };
+                self.report_end(id, EndCause::Completed, None, by, Some(error));
                 self.bury(id);
             }
         }
@@ -134,23 +141,41 @@ impl Phone {
 
     /// BYE, and the end of the call for the application.
     pub(super) fn end_with_bye(&mut self, id: CallId, cause: EndCause, by: EndedBy, reason: Option<&str>) {
+        let error = match &cause {
+            EndCause::Failed(error) => error.clone(),
+            _ => Error::new(ErrorCode::Aborted, "The call was hung up"),
+        };
+        self.end_up_call(id, cause, error.sip_status, by, error, reason);
+    }
+
+    fn end_up_call(
+        &mut self,
+        id: CallId,
+        cause: EndCause,
+        status: Option<u16>,
+        by: EndedBy,
+        error: Error,
+        reason: Option<&str>,
+    ) {
         let Some(call) = self.calls.get_mut(&id) else { return };
         if !call.is_up() {
             return;
         }
         let unacknowledged = call.phase == Phase::Accepted && call.pending_ok.is_some();
         call.phase = Phase::Terminating;
-        let error = match &cause {
-            EndCause::Failed(error) => error.clone(),
-            _ => Error::new(ErrorCode::Aborted, "The call was hung up"),
-        };
-        let status = error.sip_status;
         self.report_end(id, cause, status, by, Some(error));
         // The callee's BYE has to wait for the ACK of its 200 (RFC 3261, section 15).
         if !unacknowledged {
             self.stop_awaiting_ack(id);
             self.send_bye(id, reason);
         }
+    }
+
+    /// 481 within the call (RFC 3261, section 12.2.1.2): the other side knows no such call any more. It was answered, and
+    /// has been ended there without our hearing of it.
+    pub(super) fn dialog_gone(&mut self, id: CallId, error: Error) {
+        let status = error.sip_status;
+        self.end_up_call(id, EndCause::Completed, status, EndedBy::Remote, error, None);
     }
 
     pub(super) fn send_bye(&mut self, id: CallId, reason: Option<&str>) {

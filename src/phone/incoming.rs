@@ -47,7 +47,7 @@ impl Phone {
         }
         let id = self.new_call_id();
         let tag = token(&mut *self.entropy, 12);
-        let Some(dialog) = Dialog::from_request(request, &tag) else {
+        let Some(mut dialog) = Dialog::from_request(request, &tag) else {
             // No usable Contact (RFC 3261, section 8.1.1.8 demands one).
             self.respond(tx, 400);
             return;
@@ -55,6 +55,8 @@ impl Phone {
         let mut call = Call::new(id, Direction::Incoming, Phase::Alerting);
         call.sip_call_id.clone_from(&dialog.call_id);
         call.local_tag = tag;
+        call.hidden = self.config.anonymous;
+        dialog.private = call.hidden;
         if let Some(from) = request.headers.from() {
             call.remote_uri = from.uri;
             call.remote_display_name = from.display_name;
@@ -73,6 +75,11 @@ impl Phone {
             entry.call = Some(id);
         }
         self.learn_identity(id, &request.headers);
+        if super::identity::is_withheld(&request.headers)
+            && let Some(call) = self.calls.get_mut(&id)
+        {
+            call.private = true;
+        }
         self.event(Event::CallState(id, CallState::New));
         // The caller's CANCEL may get lost with a socket.
         self.timers.set(TimerKey::Call(id, CallTimer::Ring), self.now + super::RING_TIMEOUT);
@@ -115,6 +122,9 @@ impl Phone {
     }
 
     pub(super) fn start_answer(&mut self, id: CallId) -> Result<(), Error> {
+        if self.join_answer(id) {
+            return Ok(());
+        }
         let call = self.incoming_call(id)?;
         call.answer_pending = true;
         call.answer_wanted = true;

@@ -7,6 +7,7 @@ use crate::dial::proxy::{ProxyCommand, ProxyFailure, ProxyReply};
 use crate::error::Error;
 use crate::sip::message::redact;
 use crate::sip::sdp::Direction as MediaDirection;
+use crate::text::before;
 
 /// A call of this phone. Ids are never used twice within one `Phone`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -172,7 +173,7 @@ pub enum Output {
 impl fmt::Debug for Output {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::OpenSocket { socket, url } => write!(f, "OpenSocket({socket:?}, {url})"),
+            Self::OpenSocket { socket, url } => write!(f, "OpenSocket({socket:?}, {})", before(url, b'?')),
             Self::Send { socket, text } => write!(f, "Send({socket:?}, {:?})", redact(text)),
             Self::CloseSocket(socket) => write!(f, "CloseSocket({socket:?})"),
             Self::Media { call, seq, command } => write!(f, "Media({call:?}, {seq:?}, {command:?})"),
@@ -530,6 +531,8 @@ pub enum Event {
         /// Held by the other side.
         remote: bool,
     },
+    /// What is known of the other side of a call has changed (RFC 3325, RFC 4916).
+    Remote(CallId),
     /// The outcome of `hold` or `unhold`.
     HoldDone(CallId, Result<(), Error>),
     /// A transfer that we asked for has come further, with the status that the other side reported.

@@ -6,7 +6,7 @@ use crate::entropy::token;
 use crate::error::{Error, ErrorCode};
 use crate::sip::auth::Attempt;
 use crate::sip::header::is_token;
-use crate::sip::message::{Method, Request, Response, check_extra_header};
+use crate::sip::message::{Method, Request, Response};
 use crate::sip::uri::Uri;
 use crate::text::{before, concat, has_control, split_once};
 
@@ -31,10 +31,10 @@ impl Phone {
         let call_id = token(&mut *self.entropy, 24);
         let cseq = concat(&["1 ", method.as_str()]);
         // What is for people may be anonymous; state is published and subscribed to under our name.
-        let personal = matches!(method, Method::Message | Method::Options);
-        let from = if personal { self.caller_address() } else { self.own_address() };
+        let hides = self.config.anonymous && matches!(method, Method::Message | Method::Options);
+        let from = self.caller_address(hides);
         let mut request = Request::new(method, uri);
-        if personal {
+        if hides {
             self.hide_caller(&mut request);
         }
         request.headers.push_all(&[
@@ -57,10 +57,7 @@ impl Phone {
     pub(super) fn start_message(&mut self, message: MessageRequest) -> Result<RequestId, Error> {
         let uri = self.request_target(&message.target)?;
         check_body(&message.content_type, &message.body)?;
-        for (name, value) in &message.extra_headers {
-            check_extra_header(name, value)
-                .map_err(|problem| Error::invalid_config("extraHeaders", problem))?;
-        }
+        self.take_headers(&message.extra_headers)?;
         // No Contact: a MESSAGE makes no dialog (RFC 3428, section 4).
         let mut request = self.request_outside(Method::Message, &uri, &concat(&["<", &uri, ">"]));
         request.headers.push("Content-Type", message.content_type);

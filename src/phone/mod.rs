@@ -78,7 +78,7 @@ use crate::error::{Error, ErrorCode};
 use crate::sip::auth::{Attempt, Authenticator};
 use crate::sip::dialog::Dialog;
 use crate::sip::header::name_addr;
-use crate::sip::message::{Message, Method, Request, Response, redact};
+use crate::sip::message::{Message, Method, Request, Response, check_extra_header, long_name, redact_with};
 use crate::sip::transaction::{Client, ClientAction, Server, ServerAction};
 use crate::sip::uri::{Uri, UriError};
 use crate::sip::wire::{self, Frame, MAX_MESSAGE};
@@ -115,6 +115,8 @@ pub struct CallInfo {
     pub remote_display_name: Option<String>,
     /// The other side as the server vouches for it (RFC 3325), where the configuration trusts that.
     pub asserted_identity: Option<Identity>,
+    /// The other side does not want its identity to be passed on (RFC 3323), or hides it.
+    pub private: bool,
     /// Who has sent the call on to us (RFC 5806, RFC 7044), likewise.
     pub diversion: Option<Identity>,
     /// It answers itself (RFC 5373), at once or in a few seconds.
@@ -383,6 +385,8 @@ pub struct Phone {
     /// INVITEs of which it is not known yet whether they are the provider's for a dial by REST.
     held: Vec<(TxId, Request)>,
     answered: Vec<outage::Answered>,
+    /// Headers of the application, whose values are not for the log.
+    secret_headers: Vec<String>,
     /// User part of our Contact: unguessable, so that only the registrar can address this phone directly.
     contact_user: String,
     /// Host of Via and Contact: a browser has no address (RFC 7118, section 5).
@@ -432,6 +436,7 @@ impl Phone {
             last_subscription: 0,
             held: Vec::new(),
             answered: Vec::new(),
+            secret_headers: Vec::new(),
             contact_user,
             host,
             via_transport: "WSS",
@@ -823,15 +828,32 @@ impl Phone {
 
     #[inline(never)]
     fn log(&mut self, level: LogLevel, text: core::fmt::Arguments<'_>) {
-        if self.config.trace {
+        if self.config.trace || matches!(level, LogLevel::Warn | LogLevel::Error) {
             self.event(Event::Log(level, text.to_string()));
         }
     }
 
     fn trace(&mut self, direction: &str, text: &str) {
         if self.config.trace {
-            self.log(LogLevel::Debug, format_args!("{direction}\n{}", redact(text)));
+            self.log(
+                LogLevel::Debug,
+                format_args!("{direction}\n{}", redact_with(text, &self.secret_headers)),
+            );
         }
+    }
+
+    /// Checks the headers of the application; their values may be tokens, so that none is written to the log.
+    fn take_headers(&mut self, headers: &[(String, String)]) -> Result<(), Error> {
+        for (name, value) in headers {
+            check_extra_header(name, value)
+                .map_err(|problem| Error::invalid_config("extraHeaders", problem))?;
+            let name = long_name(name);
+            let known = self.secret_headers.iter().any(|known| known.eq_ignore_ascii_case(name));
+            if !known {
+                self.secret_headers.push(name.to_owned());
+            }
+        }
+        Ok(())
     }
 
     fn run_timers(&mut self) {
@@ -1194,6 +1216,12 @@ impl Phone {
         if matches!(response.status, 401 | 407) && self.answer_challenge(owner, &request, response, attempt) {
             return;
         }
+        // An INVITE may have several answers, and not each of them is the call's.
+        if let Some(call) = owner.call().filter(|_| (101..=299).contains(&response.status))
+            && !matches!(owner, Owner::Invite(_))
+        {
+            self.learn_identity(call, &response.headers);
+        }
         match owner {
             Owner::Register => self.on_register_response(response),
             Owner::Invite(call) => self.on_invite_response(call, &request, response),
@@ -1208,9 +1236,8 @@ impl Phone {
                 status => {
                     let error = Error::from_status(status, &response.reason);
                     self.event(Event::InfoDone(call, Err(error.clone())));
-                    // RFC 3261, section 12.2.1.2: there is no such dialog any more.
                     if status == 481 {
-                        self.end_with_bye(call, EndCause::Failed(error), EndedBy::Remote, None);
+                        self.dialog_gone(call, error);
                     }
                 }
             },
@@ -1247,7 +1274,15 @@ impl Phone {
         {
             self.route_headers(&mut request);
         }
+        if request.headers.get("Privacy").is_some() && request.headers.get("Contact").is_some() {
+            request.headers.set("Contact", self.contact_as(true));
+        }
+        // Within a dialog a request goes to the other end of it, and an answer to a challenge lets a password be guessed: none
+        // goes there before a server has asked for it in this dialog. RFC 3261, section 22.2, would have it each time.
+        let call = owner.call().and_then(|id| self.calls.get(&id));
+        let asked_for = request.headers.to_tag().is_none() || call.is_some_and(|call| call.challenged);
         if let CredentialSource::Static(credentials) = &self.config.credentials
+            && asked_for
             && !matches!(request.method, Method::Ack | Method::Cancel)
             && !any_answer_will_do(owner)
         {
@@ -1300,15 +1335,15 @@ impl Phone {
         concat(&[&self.config.uri.scheme, ":", &self.contact_user, "@", &self.host, ";transport=ws"])
     }
 
-    /// The extensions that the other side is told of. `timer` only where session timers are wanted: whoever is told of it
-    /// may leave the refreshes to us (RFC 4028, section 7.2).
+    /// The extensions that the other side is told of. `timer` where we want none too: those of the other side are kept
+    /// to, and a server that requires them is told that we can (RFC 4028, section 7.1).
     fn supported(&self) -> String {
+        self.supported_with(self.config.reliable_provisional)
+    }
+
+    fn supported_with(&self, reliable: bool) -> String {
         let mut tags = SUPPORTED.to_vec();
-        tags.retain(|tag| match *tag {
-            "timer" => self.config.session_timers.is_some(),
-            "100rel" => self.config.reliable_provisional,
-            _ => true,
-        });
+        tags.retain(|tag| reliable || *tag != "100rel");
         tags.push(EARLY_TERMINATED);
         list(&tags)
     }
@@ -1431,12 +1466,26 @@ impl Phone {
                 entry.tx.request.method == Method::Invite && entry.tx.request.headers.to_tag().is_none()
             });
         let mode = call.filter(|_| answers).and_then(|id| self.answer_mode(id));
+        let supported = self.supported();
+        let private = call.and_then(|id| self.calls.get(&id)).is_some_and(|call| call.hidden);
+        let private = private.then(|| self.contact_as(true));
         let Some(entry) = self.transactions.server(tx) else { return String::new() };
         let mut response = entry.tx.request.response(status, None);
         if let Some(mode) = mode {
             response.headers.push(mode, "Auto");
         }
         response.headers.push_all(headers);
+        // RFC 3261, sections 11.2 and 13.3.1.4, RFC 3311, section 5.2.
+        let tells = matches!(entry.tx.request.method, Method::Invite | Method::Update | Method::Options);
+        if tells && (200..300).contains(&status) {
+            response.headers.push("Supported", supported);
+        }
+        if let Some(contact) = private {
+            response.headers.push("Privacy", "id");
+            if response.headers.get("Contact").is_some() {
+                response.headers.set("Contact", contact);
+            }
+        }
         if let Some(sdp) = sdp {
             response.headers.push("Content-Type", SDP);
             response.body = sdp.into_bytes();
@@ -1567,6 +1616,7 @@ fn info(call: &Call) -> CallInfo {
         remote_uri: call.remote_uri.clone(),
         remote_display_name: call.remote_display_name.clone(),
         asserted_identity: call.asserted_identity.clone(),
+        private: call.private,
         diversion: call.diversion.clone(),
         auto_answer: call.auto_answer,
         note: call.note,

@@ -294,13 +294,18 @@ impl Phone {
                 let at = self.now + Duration::from_millis(wait);
                 self.timers.set(TimerKey::Call(id, CallTimer::Glare), at);
             }
-            // RFC 3261, section 12.2.1.2: there is no such dialog any more.
+            // The offer itself was not looked at: the same again, with the interval that the other side can take.
+            422 if call.session.takes_longer(response) => {
+                call.our_offer = None;
+                self.timers.clear(TimerKey::Call(id, CallTimer::Reoffer));
+                self.media_order(id, MediaCommand::Rollback);
+                self.continue_offer(id);
+            }
             481 => {
                 let error = Error::from_status(481, &response.reason);
-                if self.replace_resumed(id, &error) {
-                    return;
+                if !self.replace_resumed(id, &error) {
+                    self.dialog_gone(id, error);
                 }
-                self.end_with_bye(id, EndCause::Failed(error), EndedBy::Remote, None);
             }
             status => self.offer_failed(id, Error::from_status(status, &response.reason)),
         }

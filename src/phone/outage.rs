@@ -169,11 +169,14 @@ impl Phone {
 
     // ---- the next socket
 
-    /// It is open: what needs no registration goes out.
+    /// It is open: what needs no registration goes out. The outcome of a transfer before the BYE that is younger: its CSeq is
+    /// lower.
     pub(super) fn say_what_waits(&mut self) {
         let Some(socket) = self.flow.open_socket() else { return };
         self.flush_queue(socket);
-        self.send_waiting(socket, |owner| matches!(owner, Owner::Bye(_) | Owner::Nobody));
+        self.send_waiting(socket, |owner| {
+            matches!(owner, Owner::Bye(_) | Owner::ReferNotify(_) | Owner::Nobody)
+        });
     }
 
     /// The same, and nothing follows.
@@ -201,6 +204,13 @@ impl Phone {
         let now = self.now;
         for (id, entry) in self.transactions.clients() {
             if entry.socket.is_some() || !entry.tx.is_open() || !fits(entry.owner) {
+                continue;
+            }
+            if let Owner::Update(call) = entry.owner
+                && self.calls.get(&call).is_none_or(|call| call.phase == Phase::Terminating)
+            {
+                // The BYE has gone, with a higher CSeq.
+                unsent.push((id, None));
                 continue;
             }
             let mut wait = T64;
@@ -351,6 +361,7 @@ impl Phone {
             return false;
         };
         dialog.local_seq = old.local_seq;
+        dialog.private = old.private;
         call.dialog = Some(dialog);
         call.invite = Some(request.clone());
         call.came_over = self.flow.heard_over;
@@ -435,7 +446,8 @@ impl Phone {
     pub(super) fn renew_invite(&mut self, id: CallId) -> bool {
         let now = self.now;
         let tag = token(&mut *self.entropy, 12);
-        let from = concat(&[&self.caller_address(), ";tag=", &tag]);
+        let hidden = self.calls.get(&id).is_some_and(|call| call.hidden);
+        let from = concat(&[&self.caller_address(hidden), ";tag=", &tag]);
         let Some(call) = self.calls.get_mut(&id).filter(|call| call.phase == Phase::Inviting && call.resent)
         else {
             return false;

@@ -12,7 +12,7 @@ use crate::error::{Error, ErrorCode};
 use crate::sip::auth::Attempt;
 use crate::sip::dialog::Dialog;
 use crate::sip::header::name_addr;
-use crate::sip::message::{Headers, Method, Request, Response, check_extra_header};
+use crate::sip::message::{Headers, Method, Request, Response};
 use crate::sip::sdp;
 use crate::sip::transaction::{ClientState, T64};
 use crate::sip::uri::Uri;
@@ -31,10 +31,7 @@ impl Phone {
             .ok()
             .filter(|uri| uri.headers.is_none())
             .ok_or_else(|| Error::new(ErrorCode::InvalidDestination, "The destination is not a SIP URI"))?;
-        for (name, value) in &dial.extra_headers {
-            check_extra_header(name, value)
-                .map_err(|problem| Error::invalid_config("extraHeaders", problem))?;
-        }
+        self.take_headers(&dial.extra_headers)?;
         if self.live_calls().len() >= self.config.max_calls {
             return Err(Error::new(ErrorCode::InvalidState, "There are too many calls already"));
         }
@@ -47,14 +44,16 @@ impl Phone {
         call.own_timeout = dial.timeout.is_some();
         if let Some(former) = dial.continues.and_then(|former| self.calls.get(&former)) {
             former.go_on_as(&mut call);
+            call.hidden = former.hidden;
         }
+        call.hidden |= self.config.anonymous;
 
         let uri = target.to_string();
         let remote = name_addr(dial.display_name.as_deref(), &uri);
         let mut invite = Request::new(Method::Invite, uri);
         invite.headers.push_all(&[
             ("Max-Forwards", "70"),
-            ("From", &concat(&[&self.caller_address(), ";tag=", &call.local_tag])),
+            ("From", &concat(&[&self.caller_address(call.hidden), ";tag=", &call.local_tag])),
             ("To", &remote),
             ("Call-ID", &call.sip_call_id),
             ("CSeq", "1 INVITE"),
@@ -64,7 +63,9 @@ impl Phone {
             ("Content-Type", super::SDP),
         ]);
         invite.headers.push_all(own);
-        self.hide_caller(&mut invite);
+        if call.hidden {
+            self.hide_caller(&mut invite);
+        }
         for (name, value) in dial.extra_headers {
             invite.headers.push(&name, value);
         }
@@ -150,7 +151,9 @@ impl Phone {
                     return;
                 }
                 if call.phase == Phase::Inviting {
-                    if response.status == 422 && self.ask_for_longer_session(id, response) {
+                    if response.status == 422 && self.ask_for_longer_session(id, response)
+                        || response.status == 421 && self.take_extension(id, response)
+                    {
                         return;
                     }
                     // There twice (RFC 3261, section 8.2.2.2): over the socket that was lost, and over this one.
@@ -164,7 +167,9 @@ impl Phone {
                         return;
                     }
                     self.learn_reason(id, &response.headers);
-                    let error = super::registration::refused(response);
+                    let mut error = super::registration::refused(response);
+                    let said = self.calls.get(&id).and_then(|call| call.said.as_ref()?.q850);
+                    error.learn_cause(said);
                     self.fail_outgoing(id, error, EndedBy::Remote);
                 }
             }
@@ -201,6 +206,11 @@ impl Phone {
             if response.status == 199 {
                 self.fork_over(id, &tag);
                 return;
+            }
+            if self.learn_identity(id, &response.headers)
+                && let Some(call) = self.calls.get_mut(&id)
+            {
+                call.asserted_by = Some(tag.clone());
             }
             let Some(call) = self.calls.get_mut(&id) else { return };
             if speaks && let Some(at) = call.early.iter().position(|early| early.dialog.remote_tag == tag) {
@@ -315,7 +325,13 @@ impl Phone {
 
         let at = call.early.iter().position(|early| early.dialog.remote_tag == dialog.remote_tag);
         let early = at.map(|at| call.early.swap_remove(at));
-        self.learn_identity(id, &response.headers);
+        // Who has answered is not another who has rung.
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        let another = call.asserted_by.take().is_some_and(|tag| tag != dialog.remote_tag);
+        let rang = if another { call.asserted_identity.take() } else { None };
+        if !self.learn_identity(id, &response.headers) && rang.is_some() {
+            self.event(Event::Remote(id));
+        }
         let Some(call) = self.calls.get_mut(&id) else { return };
         call.replaceable = response.headers.contains_token("Supported", "replaces");
         call.phase = Phase::Applying;

@@ -58,8 +58,9 @@ pub(super) struct Registration {
     plain: bool,
     /// The registrar knows this flow (RFC 5626, section 6).
     outbound: bool,
-    /// Our address for others, of the registrar's making (RFC 5627, section 4.2).
-    gruu: Option<String>,
+    /// Our addresses for others, of the registrar's making (RFC 5627, section 4.2): the public one, and the one that
+    /// does not say who we are.
+    gruu: [Option<String>; 2],
     /// Route of requests outside dialogs (RFC 3608, section 6.1).
     service_route: Vec<String>,
 }
@@ -70,7 +71,7 @@ impl Registration {
             instance: String::new(),
             plain: false,
             outbound: false,
-            gruu: None,
+            gruu: [None, None],
             service_route: Vec::new(),
             state: RegistrationState::Unregistered,
             aor: String::new(),
@@ -216,7 +217,7 @@ impl Phone {
         self.registration.removing = false;
         self.registration.bound = false;
         self.registration.outbound = false;
-        self.registration.gruu = None;
+        self.registration.gruu = [None, None];
         self.registration.service_route.clear();
         self.timers.clear(TimerKey::Binding);
         self.set_registration(RegistrationState::Unregistered, None);
@@ -256,9 +257,9 @@ impl Phone {
     fn learn_addresses(&mut self, response: &Response) {
         let headers = &response.headers;
         let outbound = ["Require", "Supported"].iter().any(|name| headers.contains_token(name, "outbound"));
-        let parameter = if self.config.anonymous { "temp-gruu" } else { "pub-gruu" };
-        let gruu = self.own_binding(response).and_then(|binding| {
-            let gruu = binding.params.get(parameter)?;
+        let binding = self.own_binding(response);
+        let gruu = ["pub-gruu", "temp-gruu"].map(|parameter| {
+            let gruu = binding.as_ref()?.params.get(parameter)?;
             let uri = Uri::parse(gruu).ok()?;
             (uri.headers.is_none() && uri.password.is_none()).then(|| gruu.to_owned())
         });
@@ -289,10 +290,14 @@ impl Phone {
     /// Our Contact in what makes or refreshes a dialog: the GRUU while there is one (RFC 5627, section 4.4), with `ob`
     /// where requests are to come back over this flow (RFC 5626, section 4.3).
     pub(super) fn contact(&self) -> String {
-        let own = match &self.registration.gruu {
-            Some(gruu) => gruu.clone(),
-            None => self.contact_uri(),
-        };
+        self.contact_as(self.config.anonymous)
+    }
+
+    /// `private`: one that does not say who we are (RFC 5627, section 3.1.2).
+    pub(super) fn contact_as(&self, private: bool) -> String {
+        let [public, temporary] = &self.registration.gruu;
+        let own = if private { temporary } else { public };
+        let own = own.clone().unwrap_or_else(|| self.contact_uri());
         let ob = if self.registration.outbound { ";ob" } else { "" };
         concat(&["<", &own, ob, ">"])
     }

@@ -12,8 +12,8 @@ use core::time::Duration;
 
 use super::call::{Call, Phase};
 use super::{
-    CallId, CallNote, CallState, ConnectionState, DialRequest, Direction, EndCause, EndedBy, Event, Identity,
-    LogLevel, MediaCommand, Phone,
+    CallId, CallNote, CallState, ConnectionState, DialRequest, Direction, Event, Identity, LogLevel,
+    MediaCommand, Phone,
 };
 use crate::error::{Error, ErrorCode};
 use crate::sip::dialog::Dialog;
@@ -44,6 +44,8 @@ mod flag {
     pub(super) const REPLACEABLE: u8 = b'p';
     pub(super) const MUTED: u8 = b'm';
     pub(super) const LISTENS_ONLY: u8 = b'a';
+    pub(super) const HIDDEN: u8 = b'h';
+    pub(super) const PRIVATE: u8 = b'v';
 }
 
 /// Lines of a record.
@@ -120,6 +122,8 @@ impl Phone {
             (flag::REPLACEABLE, call.replaceable),
             (flag::MUTED, call.wish.muted),
             (flag::LISTENS_ONLY, call.wish.listens_only),
+            (flag::HIDDEN, call.hidden),
+            (flag::PRIVATE, call.private),
         ] {
             if set {
                 flags.push(char::from(flag));
@@ -253,7 +257,7 @@ impl Phone {
         let partner = self.calls.get_mut(&id).and_then(|call| call.replaces.take());
         let lost = partner.and_then(|old| self.calls.get_mut(&old)).and_then(|old| old.lost_dialog.take());
         if let (Some(old), Some(error)) = (partner, lost) {
-            self.end_with_bye(old, EndCause::Failed(error), EndedBy::Remote, None);
+            self.dialog_gone(old, error);
         }
         let new = self.calls.values().find(|call| {
             call.replaces == Some(id) && call.direction == Direction::Outgoing && call.end_reason.is_none()
@@ -369,6 +373,9 @@ fn take_of_call(call: &mut Call, key: &str, value: &str) -> Option<()> {
             call.wish.listens_only = has(flag::LISTENS_ONLY);
             // A page that wants no microphone now gets none either.
             call.wish_said = call.wish.listens_only;
+            call.hidden = has(flag::HIDDEN);
+            dialog.private = call.hidden;
+            call.private = has(flag::PRIVATE);
         }
         "ltag" => {
             call.local_tag = text();

@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use super::authentication::renew;
 use super::transactions::{Owner, TxId};
-use super::{CallId, CallTimer, EndCause, EndedBy, Phone, TimerKey};
+use super::{CallId, CallTimer, EndCause, EndedBy, Phone, SUPPORTED, TimerKey};
 use crate::error::{Error, ErrorCode};
 use crate::sip::auth::Attempt;
 use crate::sip::header::{Params, parse_u32, split_before};
@@ -14,6 +14,8 @@ use crate::text::concat;
 
 /// No session is to be refreshed more often (RFC 4028, section 4), seconds.
 const MIN_SE: u32 = 90;
+/// What is asked for where a server wants a limit and the configuration does not.
+const EXPIRES: Duration = Duration::from_secs(1800);
 /// Nobody has reason to ask for more than a day.
 const MAX_SE: u32 = 86_400;
 /// From a refresh that has failed to the next one.
@@ -30,6 +32,8 @@ pub(super) struct Session {
     pub(super) ours: bool,
     /// The greatest Min-SE that the other side has asked for, seconds.
     pub(super) min_se: u32,
+    /// A server wants the session to have a limit (421).
+    pub(super) required: bool,
     /// How often it has asked for more.
     too_small: u8,
     /// The other side takes UPDATE (RFC 4028, section 7.4: preferred, as it needs no offer).
@@ -38,6 +42,20 @@ pub(super) struct Session {
     pub(super) wanted: bool,
     /// A refresh has been sent and not been answered.
     open: bool,
+}
+
+impl Session {
+    /// 422 within the call: whether a refresh with what the other side asks for is worth while (RFC 4028, section 7.4).
+    pub(super) fn takes_longer(&mut self, response: &Response) -> bool {
+        let min = response.headers.get("Min-SE").and_then(parse_u32).unwrap_or(0);
+        if min > MAX_SE || self.too_small >= MAX_TOO_SMALL {
+            return false;
+        }
+        self.too_small += 1;
+        self.min_se = min.max(self.min_se);
+        self.expires = self.expires.map(|seconds| seconds.max(min));
+        true
+    }
 }
 
 /// Nonsense must not make us refresh all the time.
@@ -60,9 +78,11 @@ fn session_expires(headers: &Headers) -> Option<(u32, Option<bool>)> {
 impl Phone {
     /// What we ask for in an INVITE that makes a call.
     pub(super) fn offer_session(&self, id: CallId, headers: &mut Headers) {
-        let Some(wanted) = self.config.session_timers else { return };
-        let min = self.calls.get(&id).map_or(0, |call| call.session.min_se);
-        let seconds = u32::try_from(wanted.expires.as_secs()).unwrap_or(MAX_SE).clamp(MIN_SE, MAX_SE);
+        let (min, required) =
+            self.calls.get(&id).map_or((0, false), |call| (call.session.min_se, call.session.required));
+        let wanted = self.config.session_timers.map(|wanted| wanted.expires);
+        let Some(wanted) = wanted.or_else(|| required.then_some(EXPIRES)) else { return };
+        let seconds = bounded(u32::try_from(wanted.as_secs()).unwrap_or(MAX_SE));
         headers.set("Session-Expires", seconds.max(min).to_string());
         if min > 0 {
             headers.set("Min-SE", min.to_string());
@@ -100,6 +120,28 @@ impl Phone {
         self.send_request(Owner::Invite(id), invite, Attempt::default()).is_ok()
     }
 
+    /// 421: whether the INVITE that makes the call has been sent again, which is done once, with the extensions that it
+    /// names (RFC 3261, section 21.4.16).
+    pub(super) fn take_extension(&mut self, id: CallId, response: &Response) -> bool {
+        let required = response.headers.values("Require");
+        let is = |tag: &str, known: &str| known.eq_ignore_ascii_case(tag);
+        let supported = self.supported_with(true);
+        let Some(call) = self.calls.get_mut(&id).filter(|call| !call.extended) else { return false };
+        let Some(mut invite) = call.invite.clone() else { return false };
+        if required.is_empty() || !required.iter().all(|tag| SUPPORTED.iter().any(|known| is(tag, known))) {
+            return false;
+        }
+        call.extended = true;
+        call.session.required = required.iter().any(|tag| is(tag, "timer"));
+        renew(&mut invite);
+        invite.headers.set("Supported", supported);
+        self.offer_session(id, &mut invite.headers);
+        if let Some(call) = self.calls.get_mut(&id) {
+            call.invite = Some(invite.clone());
+        }
+        self.send_request(Owner::Invite(id), invite, Attempt::default()).is_ok()
+    }
+
     /// What our 2xx to an INVITE or UPDATE says of the session, and the timers that follow from it (RFC 4028,
     /// section 9).
     pub(super) fn accept_session(&mut self, id: CallId, tx: TxId, headers: &mut Vec<(&'static str, String)>) {
@@ -111,10 +153,13 @@ impl Phone {
         let supported = request.headers.contains_token("Supported", "timer");
         let asked = session_expires(&request.headers);
         let updates = request.headers.contains_token("Allow", "UPDATE");
+        let min = request.headers.get("Min-SE").and_then(parse_u32).unwrap_or(0);
         let wish = self.config.session_timers.map(|wanted| wanted.expires.as_secs());
         let wish = wish.and_then(|seconds| u32::try_from(seconds).ok()).map(|seconds| seconds.max(MIN_SE));
         let Some(call) = self.calls.get_mut(&id) else { return };
         call.session.updates |= updates;
+        // RFC 4028, section 9: never less than the other side can take, here and in what we ask for later.
+        call.session.min_se = call.session.min_se.max(min.min(MAX_SE));
         // Of our own accord only with a caller who knows timers, and not with a provider's call.
         let wish = wish.filter(|_| supported && call.rest.is_none());
         let Some(seconds) = asked.map(|(seconds, _)| seconds).or(wish) else {
@@ -122,7 +167,7 @@ impl Phone {
             self.arm_session(id);
             return;
         };
-        let seconds = bounded(seconds);
+        let seconds = bounded(seconds).max(min).max(call.session.min_se);
         // Who can't refresh is refreshed by us; who can and leaves it open does it itself.
         let by_them = supported && asked.is_some_and(|(_, by_uac)| by_uac.unwrap_or(true));
         call.session.expires = Some(seconds);
@@ -181,8 +226,9 @@ impl Phone {
     /// Session-Expires of a refresh: the interval as it is, and us as the one who goes on refreshing.
     pub(super) fn keep_session(&self, id: CallId, headers: &mut Headers) {
         let Some(session) = self.calls.get(&id).map(|call| &call.session) else { return };
-        headers.push("Supported", "timer");
+        headers.push("Supported", self.supported());
         if let Some(seconds) = session.expires {
+            let seconds = seconds.max(session.min_se);
             let role = if session.ours { ";refresher=uac" } else { ";refresher=uas" };
             headers.push("Session-Expires", concat(&[&seconds.to_string(), role]));
         }
@@ -225,12 +271,8 @@ impl Phone {
             self.session_answered(id, response);
             return;
         }
-        let min = response.headers.get("Min-SE").and_then(parse_u32).unwrap_or(0);
         match response.status {
-            422 if min <= MAX_SE && call.session.too_small < MAX_TOO_SMALL => {
-                call.session.too_small += 1;
-                call.session.min_se = min.max(call.session.min_se);
-                call.session.expires = call.session.expires.map(|seconds| seconds.max(min));
+            422 if call.session.takes_longer(response) => {
                 call.session.open = false;
                 self.on_session_refresh(id);
             }
@@ -249,9 +291,8 @@ impl Phone {
     pub(super) fn refresh_failed(&mut self, id: CallId, error: &Error) {
         let Some(call) = self.calls.get_mut(&id) else { return };
         call.session.open = false;
-        // RFC 3261, section 12.2.1.2: there is no such dialog any more.
         if error.sip_status == Some(481) {
-            self.end_with_bye(id, EndCause::Failed(error.clone()), EndedBy::Remote, None);
+            self.dialog_gone(id, error.clone());
             return;
         }
         // RFC 4028, section 10, would end the call here after 408 or no answer. The other side may be looking for a

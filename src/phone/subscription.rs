@@ -455,7 +455,7 @@ impl Phone {
         };
         if *confirmed {
             let seq = request.headers.seq().unwrap_or(0);
-            if !dialog.as_mut().is_some_and(|dialog| dialog.accept_seq(seq)) {
+            if !dialog.as_mut().is_some_and(|dialog| dialog.accept_seq(&request.method, seq)) {
                 self.respond(tx, 500);
                 return;
             }

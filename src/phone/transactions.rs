@@ -41,6 +41,25 @@ pub(super) enum Owner {
     Nobody,
 }
 
+impl Owner {
+    /// The call that it belongs to.
+    pub(super) const fn call(self) -> Option<CallId> {
+        match self {
+            Self::Invite(id)
+            | Self::Bye(id)
+            | Self::Info(id)
+            | Self::Reinvite(id)
+            | Self::LateReinvite(id)
+            | Self::Update(id)
+            | Self::Prack(id)
+            | Self::Refer(id)
+            | Self::ReferNotify(id)
+            | Self::Caller(id) => Some(id),
+            _ => None,
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct ClientEntry {
     pub(super) owner: Owner,

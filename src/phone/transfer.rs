@@ -201,11 +201,13 @@ impl Phone {
         refer.headers.push_all(&[
             ("Contact", &contact),
             ("Refer-To", &transfer.refer_to),
-            ("Referred-By", &concat(&["<", &aor, ">"])),
             ("Allow", super::ALLOW),
             ("Supported", "replaces, norefersub"),
             ("Accept", "message/sipfrag"),
         ]);
+        if !call.hidden {
+            refer.headers.push("Referred-By", concat(&["<", &aor, ">"]));
+        }
         self.timers.set(TimerKey::Call(id, CallTimer::Transfer), self.now + OUTCOME_TIMEOUT);
         if let Err(error) = self.send_request(Owner::Refer(id), refer, Attempt::default()) {
             self.transfer_failed(id, None, error);

@@ -25,6 +25,8 @@ pub struct Dialog {
     pub(crate) route_set: Vec<String>,
     /// Where our requests go: the other side's Contact.
     pub(crate) remote_target: String,
+    /// The other side is not to learn who we are: each of our requests asks for that (RFC 3323, section 4.2).
+    pub(crate) private: bool,
 }
 
 impl Dialog {
@@ -40,6 +42,7 @@ impl Dialog {
             remote_seq: None,
             route_set: Vec::new(),
             remote_target: String::new(),
+            private: false,
         }
     }
 
@@ -66,6 +69,7 @@ impl Dialog {
             remote_seq: None,
             route_set,
             remote_target,
+            private: request.headers.get("Privacy").is_some(),
         })
     }
 
@@ -85,6 +89,7 @@ impl Dialog {
             remote_seq: request.headers.seq(),
             route_set: owned(&request.headers.values("Record-Route")),
             remote_target,
+            private: false,
         })
     }
 
@@ -112,16 +117,23 @@ impl Dialog {
         let own: [(&str, &str); 4] =
             [("From", &self.local), ("To", &self.remote), ("Call-ID", &self.call_id), ("CSeq", &cseq)];
         request.headers.push_all(&own);
+        if self.private {
+            request.headers.push("Privacy", "id");
+        }
         request
     }
 
-    /// Takes the CSeq of a request within the dialog. `false`: it is out of order and gets 500
-    /// (RFC 3261, section 12.2.2).
-    pub fn accept_seq(&mut self, seq: u32) -> bool {
-        if self.remote_seq.is_some_and(|last| seq <= last) {
+    /// Takes the CSeq of a request within the dialog. `false`: it is lower than the last one, and gets 500
+    /// (RFC 3261, section 12.2.2). A number that comes again is not lower: proxies that ask whether a dialog is alive take
+    /// numbers of which the peer knows nothing, and uses them again. For the same reason, and against the letter of that
+    /// section, OPTIONS does not raise the number: it changes nothing in the dialog.
+    pub fn accept_seq(&mut self, method: &Method, seq: u32) -> bool {
+        if self.remote_seq.is_some_and(|last| seq < last) {
             return false;
         }
-        self.remote_seq = Some(seq);
+        if *method != Method::Options {
+            self.remote_seq = Some(seq);
+        }
         true
     }
 
@@ -232,12 +244,29 @@ mod tests {
     }
 
     #[test]
-    fn sequence_numbers_must_rise() {
+    fn sequence_numbers_must_not_fall() {
         let mut dialog = Dialog::from_request(&invite(), "b").unwrap();
-        assert!(!dialog.accept_seq(7));
-        assert!(!dialog.accept_seq(3));
-        assert!(dialog.accept_seq(8));
-        assert!(dialog.accept_seq(20));
-        assert!(!dialog.accept_seq(19));
+        assert!(dialog.accept_seq(&Method::Info, 7));
+        assert!(!dialog.accept_seq(&Method::Info, 3));
+        assert!(dialog.accept_seq(&Method::Info, 8));
+        assert!(dialog.accept_seq(&Method::Info, 20));
+        assert!(!dialog.accept_seq(&Method::Info, 19));
+        // A question of a proxy takes no number away from the peer.
+        assert!(dialog.accept_seq(&Method::Options, 40));
+        assert!(!dialog.accept_seq(&Method::Options, 19));
+        assert!(dialog.accept_seq(&Method::Info, 21));
+        assert!(!dialog.accept_seq(&Method::Bye, 20));
+        assert!(dialog.accept_seq(&Method::Bye, 21));
+        assert_eq!(dialog.remote_seq, Some(21));
+    }
+
+    #[test]
+    fn each_request_of_a_private_dialog_says_that_it_is() {
+        let mut request = invite();
+        request.headers.push("Privacy", "id");
+        let mut dialog = Dialog::from_response(&request, &ok(&[])).unwrap();
+        for (method, ack_of) in [(Method::Ack, Some(7)), (Method::Info, None), (Method::Bye, None)] {
+            assert_eq!(dialog.request(method, ack_of).headers.get("Privacy"), Some("id"));
+        }
     }
 }

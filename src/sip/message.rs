@@ -703,9 +703,16 @@ fn is_credential(name: &str) -> bool {
 /// A message for a trace: credentials in Authorization headers, passwords in URIs and keys in SDP are hidden.
 #[must_use]
 pub fn redact(text: &str) -> Cow<'_, str> {
+    redact_with(text, &[])
+}
+
+/// The same, with the values of these headers hidden too.
+#[must_use]
+pub fn redact_with<'a>(text: &'a str, hidden: &[String]) -> Cow<'a, str> {
     let mut out = String::with_capacity(text.len());
     let mut in_credentials = false;
     let mut rest = text;
+    let is_hidden = |name: &str| hidden.iter().any(|hidden| hidden.eq_ignore_ascii_case(long_name(name)));
     while !rest.is_empty() {
         let (line, tail) = split_once(rest, b'\n').unwrap_or((rest, ""));
         let content = line.strip_suffix('\r').unwrap_or(line);
@@ -717,10 +724,15 @@ pub fn redact(text: &str) -> Cow<'_, str> {
             continue;
         }
         let (name, value) = split_once(content, b':').unwrap_or_default();
-        in_credentials = is_credential(name.trim_ascii());
+        let key = name.trim_ascii();
+        in_credentials = is_credential(key) || is_hidden(key);
         if in_credentials {
             append(&mut out, &[name, ": "]);
-            redact_credentials(value, &mut out);
+            if is_hidden(key) {
+                out.push_str(REDACTED);
+            } else {
+                redact_credentials(value, &mut out);
+            }
         } else if let Some(kept) =
             ["a=crypto:", "a=ice-pwd:", "k="].into_iter().find(|prefix| content.starts_with(prefix))
         {

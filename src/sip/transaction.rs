@@ -150,7 +150,7 @@ impl Client {
 /// A request that belongs to this one: same Request-URI, Route, dialog and CSeq number.
 pub(crate) fn sibling(from: &Request, method: Method) -> Request {
     let mut request = Request::new(method.clone(), &from.uri);
-    for name in ["Via", "Max-Forwards", "Route", "From", "To", "Call-ID"] {
+    for name in ["Via", "Max-Forwards", "Route", "From", "To", "Call-ID", "Privacy"] {
         request.headers.copy(name, &from.headers);
     }
     let seq = from.headers.seq().unwrap_or(1);

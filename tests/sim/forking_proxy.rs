@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::bench::{ANSWER, Bench, Media, OFFER, config, line, ms};
 use crate::watch::Watch;
+use crate::wire_rules::WireRules;
 use wasm_softphone::entropy::{SeededEntropy, below};
 use wasm_softphone::phone::{
     CallId, Hint, Input, MediaCommand, MediaError, MediaSeq, MediaState, MediaValue, PhoneConfig, SocketId,
@@ -144,6 +145,8 @@ pub struct Net {
     pub thinks_of_microphone: Vec<Duration>,
     /// Looks at every step.
     pub watch: Option<Watch>,
+    /// Looks at every message.
+    pub rules: WireRules,
 }
 
 pub fn settings(side: usize) -> PhoneConfig {
@@ -202,6 +205,7 @@ impl Net {
             refuses_microphone: vec![false; count],
             thinks_of_microphone: vec![Duration::ZERO; count],
             watch: None,
+            rules: WireRules::default(),
             phones,
         }
     }
@@ -368,6 +372,7 @@ impl Net {
     }
 
     fn on_message(&mut self, from: usize, message: Message) {
+        self.rules.look(from, &self.phones[from].config, &message);
         if let Some(contact) = message.headers().get("Contact").and_then(|value| NameAddr::parse(value).ok())
             && let Ok(uri) = Uri::parse(&contact.uri)
             && uri.host.ends_with(".invalid")

@@ -53,8 +53,10 @@ fn message_size() {
 #[test]
 fn header_count() {
     let (mut bench, mut caller) = in_a_call();
-    for (count, status) in [(MAX_HEADERS, 200), (MAX_HEADERS + 1, 400)] {
+    for (most, status) in [(MAX_HEADERS, 200), (MAX_HEADERS + 1, 400)] {
         for name in ["X-A", "Via"] {
+            // An answer that repeats them has one more, Supported.
+            let count = if name == "Via" && status == 200 { most - 1 } else { most };
             let mut request = options();
             let more = count - request.headers.iter().count();
             let values = vec!["SIP/2.0/UDP h"; more];

@@ -47,10 +47,6 @@ pub struct Walk {
 }
 
 impl Walk {
-    pub fn new(seed: u64) -> Self {
-        Self::with(seed, |_, _| {})
-    }
-
     pub fn with(seed: u64, change: impl Fn(usize, &mut PhoneConfig)) -> Self {
         let mut random = SeededEntropy::new(seed);
         let count = 2 + usize::try_from(below(&mut random, 3)).unwrap();
@@ -370,7 +366,11 @@ pub fn seeds(first: u64, standard: u64) -> Range<u64> {
 }
 
 fn walk(seed: u64, disturb: bool, reached: &mut BTreeMap<&'static str, usize>) {
-    let mut walk = Walk::new(seed);
+    // Some hide, some are asked for credentials.
+    let mut walk = Walk::with(seed, |side, config| {
+        config.anonymous = (seed + u64::try_from(side).unwrap()).is_multiple_of(3)
+    });
+    walk.net.challenge = seed % 4 == 1;
     walk.net.run(ms(100));
     for _ in 0..40 {
         walk.step(disturb);
@@ -386,6 +386,9 @@ fn walk(seed: u64, disturb: bool, reached: &mut BTreeMap<&'static str, usize>) {
     walk.check_end(seed);
     if let Some(leak) = walk.net.leaks.first() {
         walk.fail(seed, &format!("audible against the user's last word: {leak}"));
+    }
+    if let Some(broken) = walk.net.rules.broken.first() {
+        walk.fail(seed, broken);
     }
     for bench in &walk.net.phones {
         for event in &bench.events {

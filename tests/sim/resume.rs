@@ -144,8 +144,8 @@ fn a_call_that_came_in_goes_on_along_its_route() {
     agree(&mut bench, &invite);
     let info = bench.phone.call(call).unwrap();
     assert_eq!(info.remote_display_name.as_deref(), Some("Bob"));
-    // What the other side has used is not taken twice.
-    let stale = caller.build("INFO", 1, None);
+    // The other side's numbers go on from where they were.
+    let stale = caller.build("INFO", 0, None);
     send(&mut bench, &stale);
     bench.take_response(500);
     let bye = caller.request("BYE", None);

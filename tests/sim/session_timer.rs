@@ -40,7 +40,8 @@ fn we_ask_for_half_an_hour_and_nothing_when_it_is_off() {
     bench.dial("sip:bob@example.com");
     let invite = bench.take_request("INVITE");
     assert_eq!(invite.headers.get("Session-Expires"), None);
-    assert!(!invite.headers.contains_token("Supported", "timer"));
+    // Others may want them all the same (RFC 4028, section 7.1).
+    assert!(invite.headers.contains_token("Supported", "timer"));
 }
 
 #[test]
@@ -196,4 +197,62 @@ fn as_the_callee() {
     send(&mut bench, &caller.ack(1, None));
     bench.pass(secs(60));
     bench.take_request("INVITE");
+}
+
+#[test]
+fn never_less_than_the_other_side_can_take() {
+    let mut bench = Bench::online();
+    let mut caller = Caller::new("min-se");
+    let mut invite = caller.request("INVITE", Some(OFFER));
+    invite.headers.push("Supported", "timer");
+    invite.headers.push("Allow", "INVITE, ACK, BYE, UPDATE");
+    invite.headers.push("Min-SE", "3600");
+    send(&mut bench, &invite);
+    bench.take_response(180);
+    let id = bench.incoming();
+    bench.answer(id);
+    let ok = bench.take_response(200);
+    assert_eq!(ok.headers.get("Session-Expires"), Some("3600;refresher=uas"));
+    caller.to_tag = ok.headers.to_tag();
+    send(&mut bench, &caller.ack(1, None));
+    // Nor in the refresh, nor where it asks for less than it can take.
+    bench.pass(secs(1800));
+    let update = bench.take_request("UPDATE");
+    assert_eq!(update.headers.get("Session-Expires"), Some("3600;refresher=uac"));
+    assert_eq!(update.headers.get("Min-SE"), Some("3600"));
+    bench.reply(&answer(&update, 200, ""));
+    let mut update = caller.request("UPDATE", None);
+    update.headers.push("Supported", "timer");
+    update.headers.push("Session-Expires", "1000;refresher=uac");
+    update.headers.push("Min-SE", "4000");
+    send(&mut bench, &update);
+    assert_eq!(bench.take_response(200).headers.get("Session-Expires"), Some("4000;refresher=uac"));
+    // Longer than a day is nobody's need, and not less than that either.
+    let mut update = caller.request("UPDATE", None);
+    update.headers.push("Supported", "timer");
+    update.headers.push("Session-Expires", "200000;refresher=uac");
+    update.headers.push("Min-SE", "100000");
+    send(&mut bench, &update);
+    assert_eq!(bench.take_response(200).headers.get("Session-Expires"), Some("100000;refresher=uac"));
+}
+
+/// A refusal of the interval is no refusal of the hold.
+#[test]
+fn a_422_to_a_re_invite_is_followed() {
+    let (mut bench, id, _) = answered_with(&[("Session-Expires", "300;refresher=uac")]);
+    bench.phone.hold(bench.now, id).unwrap();
+    bench.drain();
+    let first = bench.take_request("INVITE");
+    let mut response = answer(&first, 422, "");
+    response.headers.push("Min-SE", "900");
+    bench.reply(&response);
+    bench.take_request("ACK");
+    let second = bench.take_request("INVITE");
+    assert_eq!(second.headers.get("Session-Expires"), Some("900;refresher=uac"));
+    assert_eq!(second.headers.get("Min-SE"), Some("900"));
+    bench.reply(&with_sdp(refreshed(&second, "900;refresher=uac"), ANSWER));
+    bench.take_request("ACK");
+    let done =
+        |event: &wasm_softphone::phone::Event| *event == wasm_softphone::phone::Event::HoldDone(id, Ok(()));
+    assert!(bench.events.iter().any(done));
 }

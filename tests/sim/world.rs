@@ -72,6 +72,9 @@ fn check(walk: &Walk, seed: u64) {
     if let Some(broken) = walk.net.watch.as_ref().and_then(|watch| watch.broken.first()) {
         walk.fail(seed, broken);
     }
+    if let Some(broken) = walk.net.rules.broken.first() {
+        walk.fail(seed, broken);
+    }
     if let Some(leak) = walk.net.leaks.first() {
         walk.fail(seed, &format!("audible while held: {leak}"));
     }
