@@ -107,7 +107,9 @@ pub fn message(data: &[u8]) {
                 assert!(wire::parse(text.as_bytes()).is_ok(), "{text}");
             }
         }
-        let _ = (dialog.accept_seq(1), dialog.accept_seq(u32::MAX), dialog.accept_seq(0));
+        for (method, seq) in [(Method::Info, 1), (Method::Options, u32::MAX), (Method::Bye, 0)] {
+            let _ = dialog.accept_seq(&method, seq);
+        }
     }
 }
 

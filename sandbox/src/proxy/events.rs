@@ -152,7 +152,7 @@ impl Events {
         })?;
         let expires = request.headers.number("Expires").unwrap_or(MAX_EXPIRES).min(MAX_EXPIRES);
         let one = self.subscriptions.get_mut(at)?;
-        if !one.dialog.accept_seq(request.headers.seq().unwrap_or(0)) {
+        if !one.dialog.accept_seq(&request.method, request.headers.seq().unwrap_or(0)) {
             return Some(vec![(conn, Message::Response(request.response(500, None)))]);
         }
         // The phone may have come back over another connection.
