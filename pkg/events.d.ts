@@ -22,6 +22,8 @@ export interface DialogParty {
   uri?: string;
   displayName?: string;
   target?: string;
+  /** `+sip.rendering` of the target (RFC 4235, section 5.2): "no" on the side that has put the call on hold. */
+  rendering?: 'yes' | 'no' | 'unknown' | (string & {});
 }
 
 export interface DialogState {
@@ -102,7 +104,7 @@ export interface Watch<S = WatchedSubscription> {
 
 /** Messages that wait at `uri` (package `message-summary`, RFC 3842): now and at each change. Throws like `subscribe()`, as do the others. */
 export function watchMessageSummary<S extends WatchedSubscription>(phone: Subscriber<S>, uri: string, callback: (summary: MessageSummary) => void, options?: WatchOptions): Watch<S>;
-/** Whether `uri` is in a call (package `dialog`, RFC 4235): now and at each change. */
-export function watchDialogs<S extends WatchedSubscription>(phone: Subscriber<S>, uri: string, callback: (lamp: { state: 'idle' | 'ringing' | 'busy'; dialogs: DialogState[] }) => void, options?: WatchOptions): Watch<S>;
+/** Whether `uri` is in a call (package `dialog`, RFC 4235): now and at each change. `held`: each of its calls is on hold there. */
+export function watchDialogs<S extends WatchedSubscription>(phone: Subscriber<S>, uri: string, callback: (lamp: { state: 'idle' | 'ringing' | 'busy' | 'held'; dialogs: DialogState[] }) => void, options?: WatchOptions): Watch<S>;
 /** Whether `uri` is there (package `presence`, RFC 3856): now and at each change. */
 export function watchPresence<S extends WatchedSubscription>(phone: Subscriber<S>, uri: string, callback: (presence: Presence) => void, options?: WatchOptions): Watch<S>;

@@ -202,7 +202,15 @@ export function parseMessageSummary(text) {
 
 function party(element) {
   const identity = child(element, DIALOG_INFO, 'identity');
-  return element && { uri: textOf(identity), displayName: attribute(identity, 'display'), target: attribute(child(element, DIALOG_INFO, 'target'), 'uri') };
+  const target = child(element, DIALOG_INFO, 'target');
+  // RFC 4235, section 5.2; servers write the name with its "+" and without it.
+  const rendering = children(target, DIALOG_INFO, 'param').find((param) => /^\+?sip\.rendering$/i.test(attribute(param, 'pname') ?? ''));
+  return element && {
+    uri: textOf(identity),
+    displayName: attribute(identity, 'display'),
+    target: attribute(target, 'uri'),
+    rendering: attribute(rendering, 'pval')?.replace(/^"(.*)"$/, '$1').toLowerCase(),
+  };
 }
 
 /** `application/dialog-info+xml` (RFC 4235). */
@@ -344,14 +352,15 @@ export function watchMessageSummary(phone, uri, callback, options = {}) {
   return watch(phone, uri, 'message-summary', 'application/simple-message-summary', options, (body) => callback(parseMessageSummary(body)));
 }
 
-/** Calls back with the dialogs of a resource and what a lamp shows: `idle`, `ringing` or `busy`. */
+/** Calls back with the dialogs of a resource and what a lamp shows: `idle`, `ringing`, `busy` or `held`. */
 export function watchDialogs(phone, uri, callback, options = {}) {
   const list = new DialogList();
   const read = (body) => {
     const dialogs = list.update(parseDialogInfo(body));
     if (!dialogs) return;
-    const busy = dialogs.some(({ state }) => state === 'confirmed');
-    callback({ dialogs, state: busy ? 'busy' : dialogs.length > 0 ? 'ringing' : 'idle' });
+    const answered = dialogs.filter(({ state }) => state === 'confirmed');
+    const held = answered.length > 0 && answered.every(({ local }) => local?.rendering === 'no');
+    callback({ dialogs, state: held ? 'held' : answered.length > 0 ? 'busy' : dialogs.length > 0 ? 'ringing' : 'idle' });
   };
   return watch(phone, uri, 'dialog', 'application/dialog-info+xml', options, read, () => list.reset());
 }

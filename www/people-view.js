@@ -4,7 +4,7 @@ import { presenceDocument, watchDialogs, watchMessageSummary, watchPresence } fr
 import { domainOf, userOf } from './address.js';
 import { byId, element } from './dom.js';
 
-const WORDS = { idle: 'free', ringing: 'rings', busy: 'on the phone', unknown: 'not known' };
+const WORDS = { idle: 'free', ringing: 'rings', busy: 'on the phone', held: 'has a call on hold', unknown: 'not known' };
 
 export class PeopleView {
   #section = byId('people');

@@ -65,7 +65,7 @@ describe('event packages', { timeout: 60_000 }, () => {
     assert.equal(info.entity, 'sip:bob@example.com');
     assert.equal(info.dialogs[0].state, 'early');
     assert.equal(info.dialogs[0].callId, 'c');
-    assert.deepEqual(info.dialogs[0].remote, { uri: 'sip:carol@example.com', displayName: 'B & C', target: 'sip:carol@192.0.2.1' });
+    assert.deepEqual(info.dialogs[0].remote, { uri: 'sip:carol@example.com', displayName: 'B & C', target: 'sip:carol@192.0.2.1', rendering: undefined });
   });
 
   test('documents that are refused', async () => {
@@ -172,6 +172,37 @@ describe('event packages', { timeout: 60_000 }, () => {
       }
     });
     assert.equal(refused, 'TypeError');
+  });
+
+  /** Asterisk and FreeSWITCH say so of an extension that has put its call on hold. */
+  test('a call on hold has a lamp of its own', async () => {
+    const target = (pname, pval) => `<d:local><d:target uri="sip:bob@192.0.2.1"><d:param pname="${pname}" pval="${pval}"/></d:target></d:local>`;
+    const confirmed = (id, local = '') => `<d:dialog id="${id}"><d:state>confirmed</d:state>${local}</d:dialog>`;
+    const no = target('+sip.rendering', 'no');
+    const documents = [
+      confirmed('1', no),
+      confirmed('1', target('sip.rendering', 'NO')),
+      confirmed('1', target('+sip.rendering', 'yes')),
+      confirmed('1', target('+sip.other', 'no')),
+      confirmed('1', no) + confirmed('2'),
+      confirmed('1', no) + confirmed('2', no),
+      confirmed('1', no) + dialog('2', 'early'),
+      // The other side of it holds: this one is in its call.
+      confirmed('1', no.replaceAll('d:local', 'd:remote')),
+    ].map((dialogs, version) => dialogInfo(version, 'full', dialogs));
+    const lamps = await page.evaluate((documents) => {
+      const listeners = {};
+      const phone = {
+        subscribe: () => ({ on: (type, listener) => { listeners[type] = listener; return () => {}; }, unsubscribe() {} }),
+      };
+      const lamps = [];
+      globalThis.events.watchDialogs(phone, 'sip:bob@example.com', ({ state }) => lamps.push(state));
+      for (const body of documents) listeners.notify({ contentType: 'application/dialog-info+xml', body });
+      return lamps;
+    }, documents);
+    assert.deepEqual(lamps, ['held', 'held', 'busy', 'busy', 'busy', 'held', 'held', 'busy']);
+    const info = await read('parseDialogInfo', documents[0]);
+    assert.equal(info.dialogs[0].local.rendering, 'no');
   });
 
   test('a lamp follows full and partial documents in order, and a broken one is passed over', async () => {
