@@ -67,7 +67,7 @@ export interface DialStrategyConfig {
   /** Country used to read national numbers, e.g. "SE"; without it only +E.164, sip:, sips: and tel: destinations pass. */
   defaultCountry?: string;
   /** Session timers (RFC 4028): a call whose other side is gone is noticed. `true` (default) asks for 1800 seconds, `expires` for
-   *  90 to 86400. `false`, as with a provider without them, offers none, and keeps to the other side's. */
+   *  90 to 86400. `false`, as with a provider without them, asks for none, and keeps to the other side's. */
   sessionTimers?: boolean | { expires: number };
   /** What a 3xx does (RFC 3261, section 8.1.3.4): "off" (default) fails the dial with `redirected`, "ask" emits `redirect` at
    *  the call, a number calls that many of the targets in turn, 1 to 20. Whoever can answer a call can send it anywhere. */
@@ -77,8 +77,8 @@ export interface DialStrategyConfig {
    *  the server vouches for and nobody else; "any", everybody's who knows the tags of the dialog, which servers may publish (RFC 4235);
    *  "ask", nobody's. Anybody else's is `incoming`, with `call.replaces`. What mute() and `audio: false` say goes on in any case. */
   replaces?: 'peer' | 'any' | 'ask';
-  /** Believe P-Asserted-Identity (RFC 3325), Diversion and History-Info (RFC 5806, RFC 7044): only where the server takes out those
-   *  of callers. Default false. */
+  /** Believe P-Asserted-Identity (RFC 3325), Remote-Party-ID, Diversion and History-Info (RFC 5806, RFC 7044): only where the server takes
+   *  out those of callers. Default false. */
   trustIdentity?: boolean;
   /** Emit `messageSummary` for a NOTIFY about waiting messages (RFC 3842) without a subscription, as Asterisk, FreeSWITCH and others send it to
    *  each phone that is registered. Default: where it comes over the connection that is registered and names this phone, otherwise it gets
@@ -90,16 +90,16 @@ export interface DialStrategyConfig {
   autoAnswer?: string[];
   /** `+sip.instance` (RFC 5626, section 4.1): a URN, "urn:uuid:...", that stays the same for this installation. Default: a new one each time. */
   instanceId?: string;
-  /** Hides who calls or sends messages (RFC 3323): `Privacy: id`, an anonymous From. The server is told who it is
-   *  (P-Preferred-Identity, RFC 3325) and has to take that out. Default false. */
+  /** Hides who calls, is called or sends messages (RFC 3323): `Privacy: id` in each message of a call, an anonymous From, nothing that
+   *  names the account. The server is told who it is (P-Preferred-Identity, RFC 3325) and has to take that out. Default false. */
   anonymous?: boolean;
   /** Calls outlive a reload of the page: what is needed to take them up again is kept in sessionStorage, encrypted with a key that no
    *  script can read, without credentials. The next page makes a phone with the same configuration, and connect() takes them up: each
    *  appears in `calls` and in a "call" event as `reconnecting`, and is `active` when the other side has agreed. No longer than
    *  `signallingGrace` may pass in between. Answered SIP calls only. Default false. */
   resume?: boolean;
-  /** Emits "log" events for everything, the SIP messages included, secrets redacted by construction.
-   *  Warnings and errors are emitted without it too. */
+  /** Emits "log" events for everything, the SIP messages included. Credentials, keys, what stands behind the `?` of a server's URL, and
+   *  the values of `extraHeaders` are not in them. Warnings and errors are emitted without it too. */
   debug?: boolean;
 }
 
@@ -305,6 +305,20 @@ export interface DialStrategyEvents {
 
 export type CallState = 'new' | 'connecting' | 'ringing' | 'early-media' | 'active' | 'reconnecting' | 'ended';
 
+/** Who is at the other end of a call. */
+export interface Remote {
+  /** What the other side says of itself: From, or To of a call that was made. It stays what it was. */
+  uri: string;
+  displayName?: string;
+  /** With `trustIdentity`: who the server says it is, now (P-Asserted-Identity of RFC 3325, otherwise Remote-Party-ID), and its name. */
+  assertedIdentity?: string;
+  assertedDisplayName?: string;
+  /** It does not want to be known to others: `Privacy: id`, or a caller whose number is suppressed (RFC 3323). */
+  private: boolean;
+  /** With `trustIdentity`: who has sent the call on (RFC 5806, RFC 7044). */
+  diversion?: string;
+}
+
 /** A call. The object of a call stays the same: `phone.calls[0] === event.call`. Only the phone makes calls. */
 export class Call {
   private constructor();
@@ -314,9 +328,8 @@ export class Call {
   /** `null` for an incoming call. */
   readonly strategy: StrategyName | null;
   readonly state: CallState;
-  /** `assertedIdentity`: who the server says it is (RFC 3325); `diversion`: who has sent the call on (RFC 5806, RFC 7044). Both with
-   *  `trustIdentity` only. */
-  readonly remote: { uri: string; displayName?: string; assertedIdentity?: string; diversion?: string };
+  /** Who is at the other end; "remote" tells of each change. */
+  readonly remote: Remote;
   /** The custom headers of a received INVITE: those of the names that `extraHeaders` takes, without those about identity; 32 at most. */
   readonly headers: Readonly<Record<string, string>>;
   /** Held by this side. */
@@ -334,11 +347,12 @@ export class Call {
   readonly remoteStream: MediaStream | null;
   /** When it was answered, milliseconds since 1970. */
   readonly startedAt: number | null;
-  /** `null` before the end. `q850`: the ISDN cause (Q.850), `reasonText`: what the other side says of it, both by its Reason header
+  /** `null` before the end. docs/outcomes.md has the table of codes. `q850`: the ISDN cause (Q.850, 1 to 127), `reasonText`: what the other side says of it, both by its Reason header
    *  (RFC 3326); 128 characters at most, and a stranger's words: show them as text. */
   readonly endReason: { code: ErrorCode | 'completed' | 'cancelled' | 'answered_elsewhere'; sipStatus?: number; by: 'local' | 'remote' | 'network'; q850?: number; reasonText?: string } | null;
   /** Answers an incoming call. Resolves when the call is up. Rejects with a SoftphoneError: `ended`, `invalid_state` for a call that does not
-   *  ring, `media_denied`, `media_unavailable`, `ice_failed`, .... */
+   *  ring, `media_denied`, `media_unavailable`, `ice_failed`, .... A call that answers itself (`autoAnswer`) is joined: the outcome is
+   *  that of its own answer, and `options` come too late. */
   answer(options?: { audio?: boolean | MediaTrackConstraints }): Promise<void>;
   /** Refuses an incoming call. `status` 300 to 699 (RFC 3261, section 21), default 603: declined everywhere; 486 lets other phones ring on.
    *  Rejects with `invalid_state`, `invalid_config`, `ended`. */
@@ -383,6 +397,9 @@ export interface CallEvents {
   state: { state: CallState };
   /** Hold has changed: by this side, by the other side. */
   hold: { local: boolean; remote: boolean };
+  /** `remote` has changed: the call was transferred, picked up, parked or taken out of a queue on the other side (RFC 3325, RFC 4916).
+   *  With `trustIdentity` only. */
+  remote: Remote;
   /** The other side has sent a tone by INFO (RFC 6086); those in the audio are heard. */
   dtmf: { tone: string };
   /** Every two seconds while the call is active and somebody listens. */

@@ -76,6 +76,7 @@ export class TabCall {
 export interface TabCallEvents {
   state: CallEvents['state'];
   hold: CallEvents['hold'];
+  remote: CallEvents['remote'];
   mute: { muted: boolean };
   ended: CallEvents['ended'];
 }

@@ -60,8 +60,15 @@ const finite = (value) => (Number.isFinite(value) ? value : null);
 const plain = (properties) => Object.fromEntries(Object.entries(properties).filter(([, value]) => value !== undefined));
 
 function readRemote(remote) {
-  const { uri, displayName, assertedIdentity, diversion } = remote ?? {};
-  return plain({ uri: text(uri) ?? '', displayName: text(displayName), assertedIdentity: text(assertedIdentity), diversion: text(diversion) });
+  const { uri, displayName, assertedIdentity, assertedDisplayName, diversion } = remote ?? {};
+  return plain({
+    uri: text(uri) ?? '',
+    displayName: text(displayName),
+    assertedIdentity: text(assertedIdentity),
+    assertedDisplayName: text(assertedDisplayName),
+    private: remote?.private === true,
+    diversion: text(diversion),
+  });
 }
 
 function readEnd(reason) {
@@ -211,6 +218,7 @@ export class TabCall {
     const changed = (...names) => names.some((name) => before[name] !== known[name]);
     if (changed('state')) self.#emitter.emit('state', { state: known.state });
     if (changed('localHold', 'remoteHold')) self.#emitter.emit('hold', { local: known.localHold, remote: known.remoteHold });
+    if (JSON.stringify(before.remote) !== JSON.stringify(known.remote)) self.#emitter.emit('remote', known.remote);
     if (changed('muted')) self.#emitter.emit('mute', { muted: known.muted });
     if (changed('state') && known.state === 'ended') self.#emitter.emit('ended', known.endReason);
     return changed('state');
@@ -434,7 +442,7 @@ export class PhoneTabs {
     const isNew = entry.call !== call;
     if (isNew) {
       TabCall.bind(entry, call);
-      call.on('hold', () => this.#own(call));
+      for (const type of ['hold', 'remote']) call.on(type, () => this.#own(call));
     }
     const changed = TabCall.update(entry, known) || isNew;
     if (changed) this.#emitter.emit('call', { call: entry, state: known.state });

@@ -387,3 +387,33 @@ async fn what_waits_is_told_without_a_subscription_unless_that_is_refused() {
     bye(alice).await;
     wire.restore();
 }
+
+/// As the README has it: `incoming` is answered by its listener, whoever has answered it already.
+#[wasm_bindgen_test]
+async fn answer_of_a_call_that_answers_itself_joins_it_and_the_server_says_who_calls() {
+    let alice = registered("alice").await;
+    let config = settings("bob").await;
+    set(&config, "autoAnswer", &js_sys::Array::of1(&"*".into()));
+    set(&config, "trustIdentity", &JsValue::TRUE);
+    let bob = phone(&config);
+    ok(bob.connect()).await;
+    let rings = Events::of_phone(&bob, "incoming");
+    let headers = object([
+        ("Answer-Mode", "Auto".into()),
+        ("P-Asserted-Identity", "\"Desk\" <sip:desk@sandbox.test>".into()),
+        ("Privacy", "id".into()),
+    ]);
+    let options = object([("extraHeaders", headers)]);
+    let dial = alice.dial(&"sip:bob@sandbox.test".into(), &options);
+    let callee = incoming(&rings).await;
+    ok(callee.answer()).await;
+    assert_eq!(callee.state(), "active");
+    ok(callee.answer()).await;
+    let remote = callee.remote();
+    assert_eq!(string(&remote, "assertedIdentity"), "sip:desk@sandbox.test");
+    assert_eq!(string(&remote, "assertedDisplayName"), "Desk");
+    assert_eq!(get(&remote, "private"), JsValue::TRUE);
+    answered(dial).await;
+    bye(alice).await;
+    bye(bob).await;
+}

@@ -16,7 +16,9 @@ const STATES = {
 };
 
 export function remoteName(call) {
-  return call.remote.displayName || userOf(call.remote.uri);
+  const { uri, displayName, assertedIdentity, assertedDisplayName, private: hidden } = call.remote;
+  if (assertedIdentity) return assertedDisplayName || userOf(assertedIdentity);
+  return hidden ? 'Number withheld' : displayName || userOf(uri);
 }
 
 export class CallView {
@@ -32,7 +34,7 @@ export class CallView {
   #context;
   #sendTone;
   #call = null;
-  #stopStats = null;
+  #stopListening = null;
   #frame = 0;
 
   /** @param handlers `{ hangup(), toggleMute(), toggleHold(), addCall(), sendTone(key) }` */
@@ -86,17 +88,18 @@ export class CallView {
   }
 
   #begin(call) {
-    const name = remoteName(call);
-    byId('call-avatar').textContent = initials(name);
-    byId('call-remote').textContent = name;
-    byId('call-address').textContent = call.remote.uri;
+    this.#showRemote(call);
     this.#tones.value = '';
     this.#quality.textContent = '';
     this.#timer.textContent = '0:00';
     this.#openKeypad(false);
     this.#box.hidden = false;
     byId('call-remote').focus();
-    this.#stopStats = call.on('stats', (stats) => { this.#quality.textContent = quality(stats); });
+    const stops = [
+      call.on('stats', (stats) => { this.#quality.textContent = quality(stats); }),
+      call.on('remote', () => this.#showRemote(call)),
+    ];
+    this.#stopListening = () => stops.forEach((stop) => stop());
     const frame = (now) => {
       this.#meters.out.update(now);
       this.#meters.in.update(now);
@@ -106,10 +109,17 @@ export class CallView {
     this.#frame = requestAnimationFrame(frame);
   }
 
+  #showRemote(call) {
+    const name = remoteName(call);
+    byId('call-avatar').textContent = initials(name);
+    byId('call-remote').textContent = name;
+    byId('call-address').textContent = call.remote.assertedIdentity ?? call.remote.uri;
+  }
+
   #end() {
     cancelAnimationFrame(this.#frame);
-    this.#stopStats?.();
-    this.#stopStats = null;
+    this.#stopListening?.();
+    this.#stopListening = null;
     this.#meters.out.follow(this.#context, null);
     this.#meters.in.follow(this.#context, null);
     this.#box.hidden = true;

@@ -239,7 +239,7 @@ export class Phone extends EventTarget {
     if (call === this.#current || this.#others.includes(call)) return;
     if (this.#current) this.#others.push(this.#current);
     this.#current = call;
-    call.on('hold', () => this.#emit('change'));
+    for (const type of ['hold', 'remote']) call.on(type, () => this.#emit('change'));
     call.on('transfer', ({ state }) => this.#emit('transfer', { call, state }));
     call.on('transferRequest', ({ target, referredBy, accept, reject }) => this.#emit('transferRequest', {
       call, target, referredBy, accept: () => this.#report(accept), reject: () => this.#report(reject),

@@ -28,6 +28,7 @@ use crate::time::Instant;
 const EVENTS: &[&str] = &[
     "state",
     "hold",
+    "remote",
     "dtmf",
     "stats",
     "transfer",
@@ -82,15 +83,22 @@ struct Remote {
     uri: String,
     display_name: Option<String>,
     asserted_identity: Option<String>,
+    asserted_display_name: Option<String>,
+    private: bool,
     diversion: Option<String>,
 }
 
 impl Remote {
     fn new(info: &mut CallInfo) -> Self {
+        let asserted = info.asserted_identity.take();
+        let (asserted_identity, asserted_display_name) =
+            asserted.map_or((None, None), |identity| (Some(identity.uri), identity.display_name));
         Self {
             uri: core::mem::take(&mut info.remote_uri),
             display_name: info.remote_display_name.take(),
-            asserted_identity: info.asserted_identity.take().map(|identity| identity.uri),
+            asserted_identity,
+            asserted_display_name,
+            private: info.private,
             diversion: info.diversion.take().map(|identity| identity.uri),
         }
     }
@@ -232,6 +240,23 @@ impl CallEntry {
         take_first(&mut *self.waiting.try_borrow_mut().ok()?, |(wait, _)| is_it(*wait))
     }
 
+    /// The other side, as far as it is known.
+    pub(crate) fn remote_js(&self) -> JsValue {
+        let remote = self.remote.borrow();
+        let object = object([("uri", remote.uri.as_str().into()), ("private", remote.private.into())]);
+        for (key, value) in [
+            ("displayName", &remote.display_name),
+            ("assertedIdentity", &remote.asserted_identity),
+            ("assertedDisplayName", &remote.asserted_display_name),
+            ("diversion", &remote.diversion),
+        ] {
+            if let Some(value) = value {
+                set(&object, key, value);
+            }
+        }
+        object
+    }
+
     fn end_reason_js(&self) -> JsValue {
         self.end_reason
             .borrow()
@@ -282,18 +307,7 @@ impl Call {
     #[wasm_bindgen(getter)]
     #[must_use]
     pub fn remote(&self) -> JsValue {
-        let remote = self.entry.remote.borrow();
-        let object = object([("uri", remote.uri.as_str().into())]);
-        for (key, value) in [
-            ("displayName", &remote.display_name),
-            ("assertedIdentity", &remote.asserted_identity),
-            ("diversion", &remote.diversion),
-        ] {
-            if let Some(value) = value {
-                set(&object, key, value);
-            }
-        }
-        object
+        self.entry.remote_js()
     }
 
     /// The custom headers of a received INVITE.

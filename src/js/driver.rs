@@ -766,6 +766,7 @@ impl Driver {
             | Event::InfoDone(id, _)
             | Event::Hold { call: id, .. }
             | Event::HoldDone(id, _)
+            | Event::Remote(id)
             | Event::Transfer(id, ..)
             | Event::TransferDone(id, _)
             | Event::TransferRequested { call: id, .. }
@@ -835,6 +836,7 @@ impl Driver {
                 call.listeners.emit("hold", &payload);
             }
             (Event::HoldDone(_, result), Some(call)) => call.settle(Wait::Hold, &result),
+            (Event::Remote(_), Some(call)) => call.listeners.emit("remote", &call.remote_js()),
             (Event::Transfer(_, state, status), Some(call)) => {
                 let payload = object([("state", event::transfer_state(state).into())]);
                 if let Some(status) = status {

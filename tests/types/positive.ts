@@ -114,7 +114,8 @@ if (result.success) {
   await conference.add(call);
   await conference.remove(conference.calls[0] ?? call);
   await conference.end();
-  const identity: string | undefined = call.remote.assertedIdentity ?? call.remote.diversion;
+  const identity: string | undefined = call.remote.assertedIdentity ?? call.remote.assertedDisplayName ?? call.remote.diversion;
+  call.on('remote', ({ uri, private: hidden }) => !hidden && uri);
   void identity;
   await call.hangup();
   call.free();
