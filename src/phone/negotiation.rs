@@ -6,9 +6,7 @@ use super::call::{Call, Job, OurOffer, PendingReinvite, Phase};
 use super::description::{describes, holds, read_offer, sdp_text};
 use super::outgoing::ack_text;
 use super::transactions::{Owner, TxId};
-use super::{
-    CallId, CallTimer, Direction, EndCause, EndedBy, Event, MediaCommand, MediaError, Phone, TimerKey,
-};
+use super::{CallId, CallTimer, Direction, Event, MediaCommand, MediaError, Phone, TimerKey};
 use crate::entropy::below;
 use crate::error::{Error, ErrorCode};
 use crate::sip::auth::Attempt;
