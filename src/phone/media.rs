@@ -8,6 +8,7 @@ use super::{
     CallId, CallTimer, EndCause, EndedBy, ICE_SETTLE, LogLevel, MediaCommand, MediaError, MediaSeq,
     MediaValue, Output, Phone, TimerKey, media_error,
 };
+use crate::text::concat;
 
 /// For a job that asks nobody, beyond the time for candidates: browsers set a description within milliseconds.
 const JOB_TIMEOUT: Duration = Duration::from_secs(20);
@@ -139,6 +140,10 @@ impl Phone {
             Err(error) => {
                 call.job = None;
                 self.clear_call_timers(id, &[CallTimer::IceGather, CallTimer::MediaJob]);
+                let error = match error {
+                    MediaError::Refused(words) => MediaError::Refused(without_keys(&words)),
+                    error => error,
+                };
                 if let MediaError::Refused(words) = &error {
                     self.log(LogLevel::Warn, format_args!("the browser refuses a description: {words}"));
                 }
@@ -171,5 +176,15 @@ impl Phone {
             Job::OurAnswer => self.our_answer_unusable(id, media_error(error)),
             Job::OurOffer => self.offer_failed(id, media_error(error)),
         }
+    }
+}
+
+/// A browser repeats the line of a description that it does not understand, and that may hold a key.
+fn without_keys(words: &str) -> String {
+    let at = |key: &&str| words.as_bytes().windows(key.len()).position(|part| part == key.as_bytes());
+    let first = ["a=ice-pwd:", "a=crypto:", "k="].iter().filter_map(at).min();
+    match first.and_then(|at| words.get(..at)) {
+        Some(before) => concat(&[before, "<redacted>"]),
+        None => words.to_owned(),
     }
 }

@@ -6,7 +6,8 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 use crate::bench::{ANSWER, Bench, Caller, OFFER, answer, config, secs, send, with_sdp};
 use crate::incoming::{answered, ringing};
 use wasm_softphone::phone::{
-    CallId, CallState, EndCause, EndedBy, Event, LogLevel, MessageRequest, PhoneConfig, TransferTarget,
+    CallId, CallState, EndCause, EndedBy, Event, LogLevel, MediaCommand, MediaError, MediaValue,
+    MessageRequest, PhoneConfig, TransferTarget,
 };
 use wasm_softphone::sip::message::{Message, Request, Response};
 
@@ -731,4 +732,21 @@ fn answer_of_a_call_that_answers_itself_and_fails_has_its_error() {
         matches!(event, Event::AnswerDone(id, Err(error)) if *id == call && error.code.as_str() == "media_denied")
     });
     assert!(failed, "{:?}", bench.events);
+}
+
+/// Browsers quote the line of a description that they refuse.
+#[test]
+fn no_key_of_a_description_is_in_the_log() {
+    let mut bench = Bench::online();
+    bench.media = crate::bench::Media::Manual;
+    let call = bench.dial("sip:bob@example.com");
+    bench.finish_job(Ok(MediaValue::Local(OFFER.into())));
+    let invite = bench.take_request("INVITE");
+    bench.reply(&with_sdp(answer(&invite, 200, "b"), ANSWER));
+    bench.jobs.retain(|(_, _, command)| matches!(command, MediaCommand::SetAnswer { .. }));
+    let words = "Failed to parse SessionDescription. a=ice-pwd:hush Invalid SDP line.";
+    bench.finish_job(Err(MediaError::Refused(words.into())));
+    assert!(bench.end_of(call).is_some());
+    let said = format!("{:?}", bench.events);
+    assert!(said.contains("Failed to parse SessionDescription") && !said.contains("hush"), "{said}");
 }
