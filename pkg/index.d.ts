@@ -23,9 +23,11 @@ export interface DialStrategyConfig {
   uri: string;
   /** Shown to the other side. */
   displayName?: string;
-  /** SIP credentials (never a REST API's). A function is asked each time they are needed, and nothing is kept. It has two minutes: a connect(),
-   *  a dial() or the registration then fails with `auth_failed`, and an error that names the function. */
-  credentials?: SipCredentials | (() => SipCredentials | Promise<SipCredentials>);
+  /** SIP credentials (never a REST API's); a list where several realms ask, such as the registrar and a gateway behind it: each names its
+   *  `realm`, one without is for the others. A function is asked each time they are needed, for the realm of the challenge, and nothing is kept.
+   *  A realm that the registrar has not used is answered only with credentials that name it: the other side of a call may have made it up.
+   *  The function has two minutes: a connect(), a dial() or the registration then fails with `auth_failed`, and an error that names it. */
+  credentials?: SipCredentials | SipCredentials[] | ((challenge: { realm: string }) => SipCredentials | Promise<SipCredentials>);
   /** Register after connecting (RFC 3261, section 10); without it nobody can call this phone. Default true. */
   register?: boolean;
   /** Lifetime to ask for, seconds, 1 to 86400; default 600. It is refreshed in time. */

@@ -333,6 +333,8 @@ pub(crate) enum CredentialsSetting {
     None,
     /// Given.
     Static(Credentials),
+    /// Given, for several realms.
+    ByRealm(Vec<Credentials>),
     /// The application is asked each time.
     Ask(Function),
 }
@@ -470,6 +472,13 @@ impl Settings {
         if let Some(value) = options.field("credentials") {
             if value.is_function() {
                 new.credentials = CredentialsSetting::Ask(value.unchecked_into());
+            } else if Array::is_array(&value) {
+                let list = value.unchecked_ref::<Array>().iter();
+                let list: Vec<_> = list.filter_map(|one| options.keep(credentials(&one))).collect();
+                if list.is_empty() {
+                    options.refuse("credentials", "expected credentials for one realm at least");
+                }
+                new.credentials = CredentialsSetting::ByRealm(list);
             } else if let Some(credentials) = options.keep(credentials(&value)) {
                 new.credentials = CredentialsSetting::Static(credentials);
             }
@@ -548,6 +557,7 @@ impl Settings {
         config.credentials = match &self.credentials {
             CredentialsSetting::None => CredentialSource::None,
             CredentialsSetting::Static(credentials) => CredentialSource::Static(credentials.clone()),
+            CredentialsSetting::ByRealm(list) => CredentialSource::ByRealm(list.clone()),
             CredentialsSetting::Ask(_) => CredentialSource::Ask,
         };
         config.register = self.register;

@@ -320,7 +320,7 @@ impl Driver {
             Output::Send { socket, text } => self.send(socket, &text),
             Output::CloseSocket(socket) => self.close_socket(socket),
             Output::Media { call, seq, command } => self.media(call, seq, command),
-            Output::NeedCredentials { id, .. } => self.ask_credentials(id),
+            Output::NeedCredentials { id, realm } => self.ask_credentials(id, realm),
             Output::Proxy { id, command, keepalive } => self.ask_proxy(id, command, keepalive),
             Output::AbortProxy(id) => {
                 self.answered(id);
@@ -734,10 +734,12 @@ impl Driver {
 
     // ---- credentials
 
-    fn ask_credentials(&self, id: CredentialsId) {
+    fn ask_credentials(&self, id: CredentialsId, realm: String) {
         // What was given may be a promise or not.
         let given = promised(match &self.settings().credentials {
-            CredentialsSetting::Ask(function) => function.call0(&JsValue::UNDEFINED),
+            CredentialsSetting::Ask(function) => {
+                function.call1(&JsValue::UNDEFINED, &object([("realm", realm.into())]))
+            }
             _ => Ok(JsValue::UNDEFINED),
         });
         let me = self.me.clone();

@@ -48,10 +48,7 @@ impl Phone {
         let about = Circumstances {
             scope: Self::scope(owner),
             in_dialog: request.headers.to_tag().is_some(),
-            realm: match &self.config.credentials {
-                CredentialSource::Static(credentials) => credentials.realm.as_deref(),
-                _ => None,
-            },
+            kept: self.config.credentials.kept(),
             asks: matches!(self.config.credentials, CredentialSource::Ask),
         };
         let realms = self.authenticator.on_challenge(about, response, &mut attempt);
@@ -59,10 +56,11 @@ impl Phone {
             self.log(LogLevel::Warn, format_args!("a challenge that is not answered"));
             return false;
         };
-        match self.config.credentials.clone() {
+        match &self.config.credentials {
             CredentialSource::None => false,
-            CredentialSource::Static(credentials) => {
-                self.send_again(owner, request.clone(), attempt, &credentials);
+            CredentialSource::Static(_) | CredentialSource::ByRealm(_) => {
+                let kept = self.config.credentials.kept().to_vec();
+                self.send_again(owner, request.clone(), attempt, &kept);
                 true
             }
             CredentialSource::Ask => {
@@ -84,10 +82,14 @@ impl Phone {
     }
 
     pub(super) fn on_credentials(&mut self, id: CredentialsId, credentials: Option<Credentials>) {
-        let Some(Question { owner, request, attempt, .. }) = self.questions.remove(&id) else { return };
+        let Some(Question { owner, request, mut attempt, .. }) = self.questions.remove(&id) else { return };
         self.time_questions();
         match credentials {
-            Some(credentials) => self.send_again(owner, request, attempt, &credentials),
+            Some(credentials) => {
+                attempt.given.insert(0, credentials);
+                let given = attempt.given.clone();
+                self.send_again(owner, request, attempt, &given);
+            }
             None => self.not_given(owner, "The function `credentials` gave none that can be used"),
         }
     }
@@ -130,7 +132,7 @@ impl Phone {
         owner: Owner,
         mut request: Request,
         mut attempt: Attempt,
-        credentials: &Credentials,
+        credentials: &[Credentials],
     ) {
         let seq = match owner {
             Owner::Register => self.registration.next_seq(),
@@ -169,7 +171,7 @@ impl Phone {
             self.on_request_failed(owner, error);
             return;
         }
-        if matches!(credentials.secret, Secret::Bearer(_)) {
+        if credentials.iter().any(|one| matches!(one.secret, Secret::Bearer(_))) {
             attempt.used_token();
         }
         let for_call = request.clone();

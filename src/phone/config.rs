@@ -15,8 +15,22 @@ pub enum CredentialSource {
     None,
     /// Kept by the phone.
     Static(Credentials),
+    /// The same for several realms, such as a registrar and a gateway behind it: those that name a realm are for that one,
+    /// one without is for the others.
+    ByRealm(Vec<Credentials>),
     /// Asked for with [`Output::NeedCredentials`](super::Output::NeedCredentials) each time, and not kept.
     Ask,
+}
+
+impl CredentialSource {
+    /// What the phone has without asking.
+    pub(super) fn kept(&self) -> &[Credentials] {
+        match self {
+            Self::Static(credentials) => core::slice::from_ref(credentials),
+            Self::ByRealm(list) => list,
+            Self::None | Self::Ask => &[],
+        }
+    }
 }
 
 /// What to do with a redirection, 3xx (RFC 3261, section 8.1.3.4).

@@ -1281,7 +1281,8 @@ impl Phone {
         // goes there before a server has asked for it in this dialog. RFC 3261, section 22.2, would have it each time.
         let call = owner.call().and_then(|id| self.calls.get(&id));
         let asked_for = request.headers.to_tag().is_none() || call.is_some_and(|call| call.challenged);
-        if let CredentialSource::Static(credentials) = &self.config.credentials
+        let credentials = self.config.credentials.kept();
+        if !credentials.is_empty()
             && asked_for
             && !matches!(request.method, Method::Ack | Method::Cancel)
             && !any_answer_will_do(owner)

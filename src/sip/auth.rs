@@ -14,6 +14,8 @@ pub struct Attempt {
     rounds: u8,
     /// Answers by a token. A second one is asked for where the first has expired (RFC 8898, section 2.2).
     tokens: u8,
+    /// What the application has given for this request, the latest first: servers on one way may ask in turn.
+    pub given: Vec<Credentials>,
 }
 
 impl Attempt {
@@ -46,6 +48,8 @@ struct Protection {
     offers: Vec<Offer>,
     /// The realm takes tokens too (RFC 8898).
     bearer: bool,
+    /// Nothing shows that it is a realm of our servers: only credentials that name it are an answer.
+    foreign: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -73,8 +77,9 @@ pub struct Circumstances<'a> {
     pub scope: Scope,
     /// The request belongs to a dialog: the other end of it may have made the challenge.
     pub in_dialog: bool,
-    /// The only realm to be answered, by the application's word.
-    pub realm: Option<&'a str>,
+    /// The credentials that the phone has. The realms that they name are answered by the application's word, and no others
+    /// where each of them names one.
+    pub kept: &'a [Credentials],
     /// The application is asked for credentials, so that it may have newer ones.
     pub asks: bool,
 }
@@ -106,8 +111,11 @@ impl Authenticator {
 
     /// Whether this realm is one of our servers'; where it can be learnt, it is.
     fn is_ours(&mut self, realm: &str, about: Circumstances<'_>) -> bool {
-        if let Some(only) = about.realm {
-            return only == realm;
+        if about.kept.iter().any(|one| one.realm.as_deref() == Some(realm)) {
+            return true;
+        }
+        if !about.kept.is_empty() && about.kept.iter().all(|one| one.realm.is_some()) {
+            return false;
         }
         let registers = about.scope == Scope::Register;
         if registers && !self.by_registrar {
@@ -146,16 +154,34 @@ impl Authenticator {
             let offer = Offer { challenge, uses: 0 };
             match found.iter_mut().find(|known| known.realm == realm) {
                 Some(known) => known.offers.push(offer),
-                None => found.push(Protection { scope, proxy, realm, offers: vec![offer], bearer: false }),
+                None => found.push(Protection {
+                    scope,
+                    proxy,
+                    realm,
+                    offers: vec![offer],
+                    bearer: false,
+                    foreign: false,
+                }),
             }
         }
         for realm in digest::bearer_realms(response.headers.get_all(name)).take(MAX_CHALLENGES) {
             match found.iter_mut().find(|known| known.realm == realm) {
                 Some(known) => known.bearer = true,
-                None => found.push(Protection { scope, proxy, realm, offers: Vec::new(), bearer: true }),
+                None => found.push(Protection {
+                    scope,
+                    proxy,
+                    realm,
+                    offers: Vec::new(),
+                    bearer: true,
+                    foreign: false,
+                }),
             }
         }
-        found.retain(|known| self.is_ours(&known.realm, about));
+        found.retain_mut(|known| {
+            known.foreign = !self.is_ours(&known.realm, about);
+            // A function may know whose realm it is.
+            !known.foreign || (about.asks && !about.in_dialog)
+        });
         // The same realm again, and not because the nonce is stale: the credentials are wrong.
         let expired = about.asks && attempt.tokens == 1;
         let wrong = found.iter().any(|known| {
@@ -170,7 +196,8 @@ impl Authenticator {
         let mut realms = Vec::new();
         for mut new in found {
             realms.push(new.realm.clone());
-            if !attempt.has_answered(proxy, &new.realm) {
+            // A function is asked about one realm at a time.
+            if !(attempt.has_answered(proxy, &new.realm) || about.asks && realms.len() > 1) {
                 attempt.answered.push((proxy, new.realm.clone()));
             }
             let same =
@@ -194,7 +221,8 @@ impl Authenticator {
         realms
     }
 
-    /// Adds the answers to all known challenges of this scope. ACK and CANCEL cannot be challenged
+    /// Adds the answers to all known challenges of this scope, each by the credentials that name its realm, or by the first
+    /// that name none. ACK and CANCEL cannot be challenged
     /// (RFC 3261, section 22.1) and are not to be given here. `secure`: nobody reads along on the way to the server.
     /// `false`: there was nothing to add.
     pub fn authorize(
@@ -202,18 +230,22 @@ impl Authenticator {
         scope: Scope,
         request: &mut Request,
         user: &str,
-        credentials: &Credentials,
+        credentials: &[Credentials],
         secure: bool,
         entropy: &mut dyn Entropy,
     ) -> bool {
         let mut added = false;
         request.headers.remove("Authorization");
         request.headers.remove("Proxy-Authorization");
-        let username = credentials.username.as_deref().unwrap_or(user);
         for known in self.protections.iter_mut().filter(|known| known.scope == scope) {
-            if credentials.realm.as_ref().is_some_and(|realm| *realm != known.realm) {
-                continue;
+            let named = credentials.iter().find(|one| one.realm.as_ref() == Some(&known.realm));
+            let any = credentials.iter().find(|one| one.realm.is_none() && !known.foreign);
+            let Some(credentials) = named.or(any) else { continue };
+            if known.foreign && self.realms.len() < MAX_REALMS {
+                known.foreign = false;
+                self.realms.push(known.realm.clone());
             }
+            let username = credentials.username.as_deref().unwrap_or(user);
             let name = if known.proxy { "Proxy-Authorization" } else { "Authorization" };
             if let Secret::Bearer(token) = &credentials.secret {
                 // Whoever has the token is us: it goes to the servers of the account, over a channel of ours, and

@@ -271,3 +271,93 @@ fn credentials_for_an_ended_call_are_not_used() {
     bench.input(Input::Credentials(question, Some(password)));
     bench.nothing_sent();
 }
+
+// ---- several realms
+
+fn of(user: &str, realm: Option<&str>) -> Credentials {
+    Credentials {
+        username: Some(user.into()),
+        secret: Secret::Password(format!("{user}-secret")),
+        realm: realm.map(str::to_owned),
+    }
+}
+
+const GATEWAY: &str = "Digest realm=\"gateway\", nonce=\"g\", qop=\"auth\"";
+const STRANGER: &str = "Digest realm=\"stranger\", nonce=\"s\", qop=\"auth\"";
+
+fn dial_challenged(bench: &mut Bench, value: &str) -> CallId {
+    let call = bench.dial("sip:bob@example.com");
+    let invite = bench.take_request("INVITE");
+    bench.reply(&challenge(&invite, 407, &[value]));
+    bench.take_request("ACK");
+    call
+}
+
+/// A registrar, and a gateway behind it that has users of its own.
+#[test]
+fn credentials_may_be_a_list_by_realm() {
+    for registrar in [None, Some("example.com")] {
+        let list = vec![of("gate", Some("gateway")), of("alice", registrar)];
+        let mut bench = registered(CredentialSource::ByRealm(list), DIGEST);
+        dial_challenged(&mut bench, GATEWAY);
+        let invite = bench.take_request("INVITE");
+        let answer = invite.headers.get("Proxy-Authorization").unwrap();
+        assert!(answer.contains("username=\"gate\"") && answer.contains("realm=\"gateway\""), "{answer}");
+        assert_eq!(invite.headers.get_all("Proxy-Authorization").count(), 1);
+        // Nobody else is answered.
+        let call = dial_challenged(&mut bench, STRANGER);
+        assert_eq!(bench.dial_error(call), "auth_failed");
+    }
+}
+
+#[test]
+fn a_function_is_told_the_realm_and_answers_others_by_their_name_only() {
+    let ask = |given: Credentials| {
+        let mut bench = start(CredentialSource::Ask);
+        let request = bench.take_request("REGISTER");
+        bench.reply(&challenge(&request, 401, &[DIGEST]));
+        let (id, realm) = bench.questions.remove(0);
+        assert_eq!(realm, "example.com");
+        bench.input(Input::Credentials(id, Some(of("alice", None))));
+        let request = bench.take_request("REGISTER");
+        bench.reply(&ok(&request));
+        let call = dial_challenged(&mut bench, GATEWAY);
+        let (id, realm) = bench.questions.remove(0);
+        assert_eq!(realm, "gateway");
+        bench.input(Input::Credentials(id, Some(given)));
+        (bench, call)
+    };
+    let (mut bench, _) = ask(of("gate", Some("gateway")));
+    let invite = bench.take_request("INVITE");
+    assert!(invite.headers.get("Proxy-Authorization").unwrap().contains("username=\"gate\""));
+    // The other side of a call may have made the realm up.
+    let (mut bench, call) = ask(of("alice", None));
+    bench.nothing_sent();
+    assert_eq!(bench.dial_error(call), "auth_failed");
+    // Within a call nobody is asked on its behalf.
+    let call = called(&mut bench);
+    let info = info(&mut bench, call);
+    bench.reply(&challenge(&info, 407, &[STRANGER]));
+    assert!(bench.questions.is_empty());
+}
+
+#[test]
+fn two_servers_on_one_way_that_ask_in_turn_are_both_answered() {
+    let mut bench = Bench::new(PhoneConfig { credentials: CredentialSource::Ask, ..config() });
+    bench.connect();
+    dial_challenged(&mut bench, GATEWAY);
+    let (id, _) = bench.questions.remove(0);
+    bench.input(Input::Credentials(id, Some(of("gate", Some("gateway")))));
+    let invite = bench.take_request("INVITE");
+    bench.reply(&challenge(&invite, 407, &[STRANGER]));
+    bench.take_request("ACK");
+    let (id, realm) = bench.questions.remove(0);
+    assert_eq!(realm, "stranger");
+    bench.input(Input::Credentials(id, Some(of("other", Some("stranger")))));
+    let invite = bench.take_request("INVITE");
+    let answers: Vec<_> = invite.headers.get_all("Proxy-Authorization").collect();
+    assert_eq!(answers.len(), 2, "{answers:?}");
+    // The same realm a second time is a refusal.
+    bench.reply(&challenge(&invite, 407, &["Digest realm=\"gateway\", nonce=\"h\", qop=\"auth\""]));
+    assert!(bench.questions.is_empty());
+}

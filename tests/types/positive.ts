@@ -55,6 +55,12 @@ const config: DialStrategyConfig = {
 
 const phone = new DialStrategy(config);
 new DialStrategy();
+new DialStrategy({
+  ...config,
+  credentials: [{ password: 'x' }, { username: 'gw', password: 'y', realm: 'gateway.example.com' }],
+});
+const gateway = { username: 'gw', password: 'y', realm: 'gateway.example.com' };
+new DialStrategy({ ...config, credentials: ({ realm }) => (realm === gateway.realm ? gateway : { password: 'x' }) });
 phone.configure({ displayName: 'A' });
 await phone.connect();
 
