@@ -224,7 +224,8 @@ export class DialStrategy {
    *  `invalid_config` naming the field; the configuration is then as it was. */
   configure(config: Partial<DialStrategyConfig>): void;
   /** Opens the WebSocket and registers. Resolves when calls can be made and received; rejects with a SoftphoneError
-   *  (`auth_failed`, `registration_failed`, `transport`, `not_configured`) after one honest try at every server. Calling it again is safe.
+   *  (`auth_failed`, `registration_failed`, `transport`, `timeout`, `not_configured`) after one honest try at every server, of half a minute
+   *  for a server that does not answer, of two while the browser asks whether this page may reach the local network. Calling it again is safe.
    *  Once it has resolved, what is refused later is asked for again: see the event `registration`. */
   connect(): Promise<void>;
   /** Ends calls, subscriptions and publications, unregisters, closes the socket. Resolves when that is done, or soon; never rejects but with

@@ -200,7 +200,7 @@ pub fn digest(data: &[u8]) {
         for line in text.split('\u{1}') {
             response.headers.push(name, line);
         }
-        let about = Circumstances { scope: Scope::Register, in_dialog: false, realm: None, asks: false };
+        let about = Circumstances { scope: Scope::Register, in_dialog: false, kept: &[], asks: false };
         let realms = authenticator.on_challenge(about, &response, &mut attempt);
         assert!(round < 4 || realms.is_empty(), "a request goes round and round");
         for secret in [
@@ -214,7 +214,7 @@ pub fn digest(data: &[u8]) {
                 Scope::Register,
                 &mut answered,
                 "alice",
-                &credentials,
+                core::slice::from_ref(&credentials),
                 true,
                 &mut entropy,
             );

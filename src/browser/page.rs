@@ -2,11 +2,13 @@
 
 use std::rc::Rc;
 
+use js_sys::Function;
 use wasm_bindgen::{JsCast, JsValue};
 use web_sys::{EventTarget, Window};
 
 use super::listener::Listener;
-use super::object::{get, string};
+use super::object::{get, object, string};
+use super::task::{promised, then};
 use crate::phone::Hint;
 
 /// Calls back when the page is closed, left, or put aside (`pagehide`: unlike `unload` it is fired on telephones
@@ -18,6 +20,21 @@ pub(crate) fn on_hide(window: &Window, hidden: Box<dyn Fn()>) -> Listener {
 /// Whether nobody looks at the page.
 pub(crate) fn is_hidden(window: &Window) -> bool {
     window.document().is_some_and(|document| get(&document, "visibilityState") == "hidden")
+}
+
+/// Calls back with what the browser says of the local network (Local Network Access): "granted", "prompt" or "denied"; nothing
+/// where it knows no such permission.
+pub(crate) fn local_network(window: &Window, done: Box<dyn FnOnce(Option<String>)>) {
+    let permissions = get(&window.navigator(), "permissions");
+    let name = object([("name", "local-network-access".into())]);
+    let asked = match get(&permissions, "query").dyn_ref::<Function>() {
+        Some(query) => query.call1(&permissions, &name),
+        None => Ok(JsValue::UNDEFINED),
+    };
+    then(
+        promised(asked),
+        Box::new(move |status| done(status.ok().and_then(|status| string(&status, "state")))),
+    );
 }
 
 /// Calls back with what the browser tells of the network and of the page, for as long as the listeners are kept.

@@ -1103,6 +1103,8 @@ mod tests {
             ("displayName", "A\r\nB: c".into()),
             ("credentials", Object::new().into()),
             ("credentials", 1.into()),
+            ("credentials", Array::new().into()),
+            ("credentials", Array::of1(&Object::new()).into()),
             ("register", "yes".into()),
             ("registerExpires", 0.into()),
             ("registerExpires", f64::NAN.into()),

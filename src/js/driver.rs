@@ -34,9 +34,9 @@ use crate::browser::websocket::{Socket, SocketEvent};
 use crate::dial::strategy::StrategyName;
 use crate::error::{Error, ErrorCode};
 use crate::phone::{
-    CallId, CallState, ConnectionState, CredentialsId, DialStage, EndReason, Event, Hint, Input, LockId,
-    LogLevel, MediaCommand, MediaSeq, Output, Phone, ProxyId, RegistrationState, RequestId, SocketId,
-    TrackId, Wish,
+    CallId, CallState, ConnectionState, CredentialsId, DialStage, EndReason, Event, Hint, Input,
+    LocalNetwork, LockId, LogLevel, MediaCommand, MediaSeq, Output, Phone, ProxyId, RegistrationState,
+    RequestId, SocketId, TrackId, Wish,
 };
 use crate::time::Instant;
 
@@ -418,17 +418,26 @@ impl Driver {
 
     fn open_socket(&self, id: SocketId, url: &str) {
         let me = self.me.clone();
+        let opened = Cell::new(false);
         let report = move |event| {
             let Some(driver) = Self::alive(&me) else { return };
             match event {
-                SocketEvent::Opened => driver.feed(Input::SocketOpened(id)),
+                SocketEvent::Opened => {
+                    opened.set(true);
+                    driver.feed(Input::SocketOpened(id));
+                }
                 SocketEvent::Data(bytes) => driver.feed(Input::SocketData(id, bytes)),
                 SocketEvent::Closed => {
                     driver.close_socket(id);
-                    driver.feed(Input::SocketClosed(id));
+                    if opened.get() {
+                        driver.feed(Input::SocketClosed(id));
+                    } else {
+                        driver.look_at_local_network(Some(id));
+                    }
                 }
             }
         };
+        self.look_at_local_network(None);
         match Socket::open(url, Rc::new(report)) {
             Ok(socket) => self.sockets.borrow_mut().push((id, Rc::new(socket))),
             // A page served over https may not open ws:, for one.
@@ -444,6 +453,26 @@ impl Driver {
             self.close_socket(id);
             self.feed(Input::SocketClosed(id));
         }
+    }
+
+    /// Whether the page may reach the local network is asked as a socket is opened, since the user may be asked then, and
+    /// before the phone hears that one was not opened.
+    fn look_at_local_network(&self, closed: Option<SocketId>) {
+        let Some(window) = web_sys::window() else { return };
+        let me = self.me.clone();
+        let done = move |state: Option<String>| {
+            let Some(driver) = Self::alive(&me) else { return };
+            let state = match state.as_deref() {
+                Some("denied") => LocalNetwork::Denied,
+                Some("prompt") => LocalNetwork::Prompt,
+                _ => LocalNetwork::Granted,
+            };
+            driver.feed(Input::LocalNetwork(state));
+            if let Some(id) = closed {
+                driver.feed(Input::SocketClosed(id));
+            }
+        };
+        page::local_network(&window, Box::new(done));
     }
 
     fn close_socket(&self, id: SocketId) {

@@ -178,15 +178,12 @@ pub fn check_server_url(url: &str) -> Result<(), Error> {
     if rest.as_bytes().contains(&b'#') {
         return bad("a WebSocket URL has no fragment");
     }
-    let authority = before(before(rest, b'/'), b'?');
+    let authority = authority(rest);
     if authority.as_bytes().contains(&b'@') {
         return Err(Error::invalid_config("servers", "a user or password does not belong in a URL")
             .with_hint("Give SIP credentials in `credentials`."));
     }
-    let host = match authority.strip_prefix('[') {
-        Some(v6) => before(v6, b']'),
-        None => before(authority, b':'),
-    };
+    let host = host(authority);
     if host.is_empty() {
         return bad("the URL has no host");
     }
@@ -195,6 +192,38 @@ pub fn check_server_url(url: &str) -> Result<(), Error> {
             .with_hint("Use wss:// so that signalling is encrypted."));
     }
     Ok(())
+}
+
+/// The authority of a URL whose scheme is taken off.
+fn authority(rest: &str) -> &str {
+    before(before(rest, b'/'), b'?')
+}
+
+fn host(authority: &str) -> &str {
+    match authority.strip_prefix('[') {
+        Some(v6) => before(v6, b']'),
+        None => before(authority, b':'),
+    }
+}
+
+/// Whether the host of a URL is in a local network as far as its name tells: private and link-local addresses (RFC 1918,
+/// RFC 3927, RFC 4193), this machine, names that are for such networks (RFC 6762, RFC 8375) and names without a dot.
+pub(super) fn is_local_url(url: &str) -> bool {
+    let lower = url.to_ascii_lowercase();
+    let rest = split_once(&lower, b':').map_or("", |(_, rest)| rest.trim_start_matches('/'));
+    let host = host(authority(rest));
+    let mut bytes = host.split('.').map(number);
+    let v4 = matches!(
+        (bytes.next().flatten(), bytes.next().flatten(), bytes.count()),
+        (Some(10), Some(_), 2)
+            | (Some(192), Some(168), 2)
+            | (Some(172), Some(16..=31), 2)
+            | (Some(169), Some(254), 2)
+    );
+    let v6 = split_once(host, b':').is_some()
+        && ["fc", "fd", "fe80:"].iter().any(|prefix| host.starts_with(prefix));
+    let name = [".local", ".lan", ".internal", ".home.arpa"].iter().any(|domain| host.ends_with(domain));
+    v4 || v6 || name || is_loopback(host) || !host.bytes().any(|byte| byte == b'.' || byte == b':')
 }
 
 /// `localhost` and its subdomains, 127.0.0.0/8 and ::1.
@@ -238,6 +267,38 @@ mod tests {
             "localhost.example.com",
         ] {
             assert!(!is_loopback(no), "{no}");
+        }
+    }
+
+    #[test]
+    fn hosts_in_local_networks() {
+        for yes in [
+            "wss://192.168.1.10:8089/ws",
+            "wss://10.0.0.1",
+            "wss://172.16.0.1/",
+            "wss://172.31.255.1/",
+            "wss://169.254.1.1/",
+            "ws://127.0.0.1/ws",
+            "wss://[fd00::1]/ws",
+            "wss://[fe80::1]",
+            "ws://[::1]:80",
+            "wss://pbx.local/ws",
+            "WSS://PBX.LAN:443",
+            "wss://pbx/ws",
+        ] {
+            assert!(is_local_url(yes), "{yes}");
+        }
+        for no in [
+            "wss://sip.example.com/ws",
+            "wss://172.32.0.1",
+            "wss://192.169.0.1",
+            "wss://10.example.com",
+            "wss://10.0.0.0.1",
+            "wss://[2001:db8::1]/ws",
+            "wss://fd.example.com",
+            "wss://local.example.com/192.168.1.1",
+        ] {
+            assert!(!is_local_url(no), "{no}");
         }
     }
 

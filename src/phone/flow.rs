@@ -6,10 +6,10 @@
 
 use core::time::Duration;
 
-use super::config::check_server_url;
+use super::config::{check_server_url, is_local_url};
 use super::liveness::Liveness;
 use super::transactions::Owner;
-use super::{ConnectionState, Event, LogLevel, Output, Phone, SocketId, TimerKey};
+use super::{ConnectionState, Event, LocalNetwork, LogLevel, Output, Phone, SocketId, TimerKey};
 use crate::entropy::below;
 use crate::error::{Error, ErrorCode};
 use crate::sip::message::Method;
@@ -17,8 +17,24 @@ use crate::sip::transaction::T64;
 use crate::text::before;
 use crate::time::Instant;
 
-/// A server that has not opened the WebSocket by then is passed over.
-pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// A server that has not opened the WebSocket by then is passed over. It may do so later all the same: the link is slow,
+/// or the browser asks the user for a permission. So one socket stays opening beside the attempts that follow.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// For so long at the first connect, whose outcome is waited for, and where somebody may be reading a question.
+const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE_LONG: Duration = Duration::from_secs(120);
+/// From the first REGISTER or INVITE over a new socket to a response, twice as long each time that none comes. A server
+/// that is being started accepts a WebSocket before it reads what comes over it.
+const FIRST_RESPONSE: Duration = Duration::from_secs(5);
+/// So often is a server left for its silence before the first connect fails.
+const MAX_SILENT: u32 = 3;
+const ALLOW_LOCAL: &str = "Allow access to the local network (permission \"local-network-access\") in the browser's settings for this page.";
+const IF_LOCAL: &str = "If the server is in the local network, allow this page to reach that \
+    (permission \"local-network-access\"); otherwise check the server's address.";
+const ASKED_LOCAL: &str = "The browser asks whether this page may reach the local network \
+    (permission \"local-network-access\"): it has to be allowed.";
+/// What a slow link adds to the time for an answer, at most.
+const MAX_TOOK: Duration = Duration::from_secs(8);
 /// Back-off between rounds of attempts: full jitter below min(cap, base · 2ⁿ), so that phones do not come back
 /// in step, and soon enough to be of use.
 const BACKOFF_BASE: Duration = Duration::from_secs(1);
@@ -63,6 +79,15 @@ pub(super) struct Beside {
     optional: bool,
 }
 
+/// A socket that has not opened in time, and may do so yet.
+#[derive(Debug, Clone, Copy)]
+struct Spare {
+    socket: SocketId,
+    /// Which of the configuration.
+    server: usize,
+    began: Instant,
+}
+
 #[derive(Debug)]
 pub(super) struct Flow {
     pub(super) state: FlowState,
@@ -79,6 +104,13 @@ pub(super) struct Flow {
     next: Option<Beside>,
     /// Open until what was asked over it is answered, or the next one fails.
     previous: Option<Beside>,
+    spare: Option<Spare>,
+    /// How long the last socket took to open: some round trips.
+    pub(super) took: Duration,
+    /// Something has come over the open socket.
+    pub(super) heard: bool,
+    /// Sockets in a row over which the first request got no response.
+    silent: u32,
     /// How often the preferred server was tried in vain.
     returns: u32,
     /// `connect` has succeeded once: from now on the connection is kept up.
@@ -94,6 +126,7 @@ pub(super) struct Flow {
     /// Nobody reads along between here and the server.
     pub(super) secure: bool,
     pub(super) liveness: Liveness,
+    pub(super) local_network: LocalNetwork,
     /// Where what is being handled came from.
     pub(super) heard_over: Option<SocketId>,
     /// When the current attempt began.
@@ -115,6 +148,10 @@ impl Flow {
             rounds: 0,
             next: None,
             previous: None,
+            spare: None,
+            took: Duration::ZERO,
+            heard: false,
+            silent: 0,
             returns: 0,
             established: false,
             settled: false,
@@ -123,6 +160,7 @@ impl Flow {
             busy: Vec::new(),
             secure: false,
             liveness: Liveness::new(),
+            local_network: LocalNetwork::Granted,
             heard_over: None,
             began: Instant::ZERO,
             lost: None,
@@ -183,6 +221,7 @@ impl Phone {
             return;
         }
         self.flow.rounds = 0;
+        self.flow.silent = 0;
         self.flow.busy.clear();
         self.begin_round();
         self.open_next(None);
@@ -330,12 +369,19 @@ impl Phone {
         match self.flow.next {
             Some(next) if next.socket == socket => self.change_over(next),
             _ if self.flow.state == FlowState::Opening(socket) => {
+                self.flow.took = (self.now - self.flow.began).min(MAX_TOOK);
                 self.set_flow(FlowState::Open(socket), None);
             }
-            _ => return,
+            _ => {
+                if !self.adopt_spare(socket) {
+                    return;
+                }
+            }
         }
-        self.timers.clear(TimerKey::Connect);
+        self.drop_spare();
+        self.clear_timers(&[TimerKey::Connect, TimerKey::Reconnect]);
         self.flow.settled = false;
+        self.flow.heard = false;
         self.schedule_keep_alive();
         self.say_what_waits();
         if self.flow.closing {
@@ -351,6 +397,7 @@ impl Phone {
     /// Calls can be made and received.
     pub(super) fn connected(&mut self) {
         self.flow.established = true;
+        self.flow.silent = 0;
         if !core::mem::replace(&mut self.flow.settled, true) {
             self.resume_transactions();
             self.acknowledge_for_before();
@@ -383,13 +430,109 @@ impl Phone {
             self.flow.previous = None;
             self.previous_is_over(socket);
         } else if self.flow.state == FlowState::Opening(socket) {
-            self.attempt_failed(Error::new(ErrorCode::Transport, "The SIP server could not be reached"));
+            let error = self.not_opened("The SIP server could not be reached");
+            self.attempt_failed(error);
         } else if self.flow.state == FlowState::Open(socket) {
+            let lived = self.now - self.flow.began;
+            self.flow.liveness.ended(self.now, self.flow.took, lived);
             self.connection_lost("The connection was lost");
+        } else if self.flow.spare.is_some_and(|spare| spare.socket == socket) {
+            self.flow.spare = None;
+        }
+    }
+
+    // ---- a socket that takes long to open
+
+    /// Lets the socket that is opening go on beside the next attempt, unless an older one does already.
+    pub(super) fn pass_over(&mut self, patience: Duration) {
+        let (FlowState::Opening(socket), Some(server)) = (self.flow.state, self.flow.server()) else {
+            return;
+        };
+        let now = self.now;
+        let waits = |spare: &Spare| now - spare.began < patience;
+        let own = Spare { socket, server, began: self.flow.began };
+        let spare = self.flow.spare.filter(waits).or(Some(own).filter(waits));
+        for left in [self.flow.spare, Some(own)].into_iter().flatten() {
+            if spare.is_none_or(|spare| spare.socket != left.socket) {
+                self.out.push(Output::CloseSocket(left.socket));
+            }
+        }
+        self.flow.spare = spare;
+    }
+
+    fn drop_spare(&mut self) {
+        if let Some(spare) = self.flow.spare.take() {
+            self.out.push(Output::CloseSocket(spare.socket));
+        }
+    }
+
+    /// The spare socket is the one that is waited for, or used, from now on.
+    fn take_spare(&mut self) -> Option<Spare> {
+        let spare = self.flow.spare.take()?;
+        let place = self.flow.order.iter().position(|server| *server == spare.server);
+        self.flow.server = place.unwrap_or_default();
+        self.flow.began = spare.began;
+        self.use_server();
+        Some(spare)
+    }
+
+    /// It has opened after all: the attempt that has taken its place is not needed.
+    fn adopt_spare(&mut self, socket: SocketId) -> bool {
+        let wanted = matches!(self.flow.state, FlowState::Opening(_) | FlowState::Waiting);
+        if !wanted || self.flow.spare.is_none_or(|spare| spare.socket != socket) {
+            return false;
+        }
+        if let FlowState::Opening(other) = self.flow.state {
+            self.out.push(Output::CloseSocket(other));
+        }
+        if let Some(spare) = self.take_spare() {
+            self.flow.took = (self.now - spare.began).min(MAX_TOOK);
+        }
+        self.set_flow(FlowState::Open(socket), None);
+        true
+    }
+
+    /// The time for the first response over a new socket.
+    pub(super) fn first_response(&self) -> Duration {
+        FIRST_RESPONSE.saturating_mul(1 << self.flow.silent.min(MAX_SILENT)).max(self.flow.took).min(T64)
+    }
+
+    /// The first request over the socket got no response. What else there is goes out over the next one.
+    pub(super) fn leave_unanswered(&mut self) {
+        let Some(socket) = self.flow.open_socket() else { return };
+        self.flow.silent = self.flow.silent.saturating_add(1);
+        let error = Error::new(ErrorCode::Timeout, "The server did not answer");
+        if !self.go_back(&error) {
+            self.out.push(Output::CloseSocket(socket));
+            self.connection_lost_by(error);
+        }
+    }
+
+    fn patience(&self) -> Duration {
+        let asked = self.flow.local_network == LocalNetwork::Prompt && self.is_local_server();
+        if self.flow.established || asked { PATIENCE_LONG } else { PATIENCE }
+    }
+
+    fn is_local_server(&self) -> bool {
+        let url = self.flow.server().and_then(|server| self.config.servers.get(server));
+        url.is_some_and(|url| is_local_url(url))
+    }
+
+    /// The error of a socket that has not opened. The browser does not say that it was its own permission, so what is known
+    /// of that is told; a name tells only sometimes that its server is in the local network.
+    fn not_opened(&self, message: &'static str) -> Error {
+        const REFUSED: &str = "The browser does not let this page reach the local network";
+        let error = |message| Error::new(ErrorCode::Transport, message);
+        match (self.flow.local_network, self.is_local_server()) {
+            (LocalNetwork::Denied, true) => error(REFUSED).with_hint(ALLOW_LOCAL),
+            (LocalNetwork::Denied, false) => error(message).with_hint(IF_LOCAL),
+            (LocalNetwork::Prompt, true) => error(message).with_hint(ASKED_LOCAL),
+            _ => error(message),
         }
     }
 
     pub(super) fn drop_socket(&mut self) {
+        self.drop_spare();
         let beside = [self.flow.next.take(), self.flow.previous.take()];
         for beside in beside.into_iter().flatten() {
             self.out.push(Output::CloseSocket(beside.socket));
@@ -401,8 +544,9 @@ impl Phone {
     }
 
     pub(super) fn on_connect_timeout(&mut self) {
-        self.drop_socket();
-        self.attempt_failed(Error::new(ErrorCode::Transport, "The SIP server did not answer in time"));
+        let error = self.not_opened("The SIP server did not answer in time");
+        self.pass_over(self.patience());
+        self.attempt_failed(error);
     }
 
     /// This server is of no use now: the next one, or the end of the round.
@@ -418,9 +562,21 @@ impl Phone {
             self.open_next(Some(error));
             return;
         }
+        if !self.flow.established
+            && let Some(spare) = self.take_spare()
+        {
+            // There is nothing better to wait for.
+            self.flow.state = FlowState::Opening(spare.socket);
+            self.timers.set(TimerKey::Connect, spare.began + self.patience());
+            return;
+        }
         self.begin_round();
         if !self.flow.established {
-            self.give_up(error);
+            if error.code == ErrorCode::Timeout && self.flow.silent < MAX_SILENT {
+                self.open_next(Some(error));
+            } else {
+                self.give_up(error);
+            }
             return;
         }
         if core::mem::take(&mut self.flow.connect_pending) {
@@ -449,9 +605,12 @@ impl Phone {
     pub(super) fn give_up(&mut self, error: Error) {
         self.drop_socket();
         self.clear_timers(&[TimerKey::KeepAlive, TimerKey::Pong, TimerKey::Register]);
+        let before = self.flow.connection();
+        // Nothing goes out over the socket that has just been closed.
+        self.flow.state = FlowState::Idle;
         self.end_all_calls(&error);
         self.abandon_transactions();
-        self.set_flow(FlowState::Idle, Some(error.clone()));
+        self.report_connection(before, Some(error.clone()));
         if core::mem::take(&mut self.flow.connect_pending) {
             self.event(Event::ConnectDone(Err(error)));
         }
@@ -465,9 +624,12 @@ impl Phone {
 
     /// An open socket is gone, or as good as gone.
     pub(super) fn connection_lost(&mut self, message: &'static str) {
+        self.connection_lost_by(Error::new(ErrorCode::Transport, message));
+    }
+
+    fn connection_lost_by(&mut self, error: Error) {
         let Some(socket) = self.flow.open_socket() else { return };
-        let error = Error::new(ErrorCode::Transport, message);
-        self.log(LogLevel::Warn, format_args!("{message}"));
+        self.log(LogLevel::Warn, format_args!("{}", error.message));
         if self.flow.closing {
             self.finish_disconnect();
             return;
@@ -494,6 +656,7 @@ impl Phone {
             // The next one is under way already.
             self.flow.server = next.server;
             self.flow.tried = 1;
+            self.flow.began = self.now;
             self.use_server();
             self.timers.set(TimerKey::Connect, self.now + CONNECT_TIMEOUT);
             self.set_flow(FlowState::Opening(next.socket), Some(error.clone()));
@@ -543,7 +706,7 @@ impl Phone {
         };
         let socket = self.new_socket(*index);
         self.flow.next = Some(Beside { socket, server, optional });
-        self.timers.set(TimerKey::Move, self.now + CONNECT_TIMEOUT);
+        self.timers.set(TimerKey::Move, self.now + CONNECT_TIMEOUT.max(self.flow.took.saturating_mul(2)));
     }
 
     /// The connection is well: another one is not needed.
@@ -574,6 +737,7 @@ impl Phone {
         self.flow.next = None;
         self.flow.previous = Some(Beside { socket, server: self.flow.server, optional: false });
         self.flow.server = next.server;
+        self.flow.began = self.now;
         self.flow.state = FlowState::Open(next.socket);
         self.use_server();
         self.clear_timers(&[TimerKey::Move, TimerKey::Pong, TimerKey::Return]);

@@ -21,6 +21,17 @@ pub struct SocketId(pub u32);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct MediaSeq(pub u32);
 
+/// Whether the browser lets this page reach the local network (Local Network Access).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LocalNetwork {
+    /// It may, or the browser does not restrict it.
+    Granted,
+    /// The user is asked, or will be.
+    Prompt,
+    /// It may not.
+    Denied,
+}
+
 /// One question for credentials.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct CredentialsId(pub u32);
@@ -90,6 +101,8 @@ pub enum Input {
     Proxy(ProxyId, Result<ProxyReply, ProxyFailure>),
     /// The answer to an [`Output::Lock`]: whether it is held now. `true` too where the browser has no such locks.
     Lock(LockId, bool),
+    /// What the browser says of the local network, before it tells of a socket that it has not opened.
+    LocalNetwork(LocalNetwork),
     /// The page is being closed or left: what is to be sent must be sent now.
     PageHide,
     /// The connection may be dead, or may be had again.

@@ -1,8 +1,10 @@
 //! Whether the connection still leads to the server: a WebSocket that nobody has closed may be dead all the same.
 //!
 //! Every server is asked by CRLF (RFC 5626, section 3.5.1), and one that does not answer that, as many do not over
-//! WebSocket, by OPTIONS. What it has once answered it must go on answering; from one that answers neither, silence says
-//! nothing. A connection that is dead is found out within
+//! WebSocket, by OPTIONS. What it has answered over a connection it must go on answering, one or the other; from one that
+//! answers neither, silence says nothing. Each connection shows it anew: behind the same address there may be another
+//! server by now. A server that closes the connection upon a question is not asked that one again. A connection that is
+//! dead is found out within
 //!
 //! | when | interval + time to answer |
 //! |---|---|
@@ -51,11 +53,29 @@ enum Answers {
     Nothing,
 }
 
+/// Questions: CRLF, and OPTIONS.
+const CRLF: u8 = 1;
+const OPTIONS: u8 = 2;
+/// A connection that ends so soon after a question was ended by it.
+const UPON: Duration = Duration::from_secs(2);
+/// One that has lasted so long makes up for those that were ended.
+const LONG: Duration = Duration::from_secs(600);
+
 #[derive(Debug)]
 pub(super) struct Liveness {
+    /// Over this connection.
     answers: Answers,
-    /// The server that this is known of.
+    /// Over the one before, to the same server.
+    before: Answers,
+    /// The server that is spoken to.
     of: Option<usize>,
+    /// The questions that are not answered yet, and since when.
+    asked: u8,
+    asked_at: Instant,
+    /// Time for the answer to the second question, where the first gets none.
+    rest: Duration,
+    /// The questions upon which this server has ended a connection.
+    shuns: u8,
     /// The interval is the short one.
     in_call: bool,
     /// The browser has given a hint: only an answer counts now, not what may have been on its way before.
@@ -72,7 +92,12 @@ impl Liveness {
     pub(super) const fn new() -> Self {
         Self {
             answers: Answers::Unknown,
+            before: Answers::Unknown,
             of: None,
+            asked: 0,
+            asked_at: Instant::ZERO,
+            rest: Duration::ZERO,
+            shuns: 0,
             in_call: false,
             doubted: false,
             heard: Instant::ZERO,
@@ -90,13 +115,37 @@ impl Liveness {
         self.network_changed.is_some_and(|changed| now - changed < time)
     }
 
-    /// The server that is spoken to from now on.
+    /// A connection to this server is spoken over from now on.
     pub(super) fn meet(&mut self, server: usize) {
         if self.of != Some(server) {
             self.of = Some(server);
-            self.answers = Answers::Unknown;
+            self.before = Answers::Unknown;
+            self.shuns = 0;
+        } else if self.answers != Answers::Unknown {
+            self.before = if self.answers == Answers::Nothing { Answers::Unknown } else { self.answers };
         }
+        self.answers = Answers::Unknown;
+        self.asked = 0;
         self.doubted = false;
+    }
+
+    /// The other side has closed the connection.
+    pub(super) fn ended(&mut self, now: Instant, took: Duration, lived: Duration) {
+        if lived >= LONG {
+            self.shuns = 0;
+        }
+        // After a hint of the browser it is the network's doing.
+        if !self.doubted && now - self.asked_at < UPON + took {
+            self.shuns |= if self.asked & CRLF & !self.shuns == 0 { self.asked } else { CRLF };
+        }
+    }
+
+    /// What the server is thought to answer.
+    const fn expected(&self) -> Answers {
+        match self.answers {
+            Answers::Unknown => self.before,
+            answers => answers,
+        }
     }
 }
 
@@ -132,21 +181,43 @@ impl Phone {
         self.schedule_keep_alive();
     }
 
-    /// A server that is new gets to show what it answers, before that is needed.
+    /// Each connection gets to show what is answered over it, before that is needed.
     pub(super) fn meet_server(&mut self) {
         if self.flow.liveness.answers == Answers::Unknown {
-            self.ping(ANSWER);
+            let answer = self.interval().1;
+            self.ping(answer);
         }
     }
 
+    /// Asks in the way that the server is known to answer. Half of the time is for the other way, where it is CRLF that gets
+    /// no answer: the server may have been replaced by one that does not know it.
     fn ping(&mut self, answer: Duration) {
-        let Some(socket) = self.flow.open_socket() else { return };
-        if self.flow.liveness.answers == Answers::Options {
-            self.ping_by_options();
-        } else {
-            self.out.push(Output::Send { socket, text: "\r\n\r\n".to_owned() });
+        let first = if self.flow.liveness.expected() == Answers::Options { OPTIONS } else { CRLF };
+        // On a slow link answers take as long as the connection took.
+        let answer = answer.max(self.flow.took);
+        let known = matches!(self.flow.liveness.expected(), Answers::Crlf | Answers::Options);
+        let half = if known && first == CRLF { answer / 2 } else { answer };
+        self.flow.liveness.asked = 0;
+        self.flow.liveness.rest = half;
+        if self.ask(first) || self.ask(CRLF | OPTIONS) {
+            self.timers.set(TimerKey::Pong, self.now + half);
         }
-        self.timers.set(TimerKey::Pong, self.now + answer);
+    }
+
+    /// Asks one of these questions that is not open yet, unless it would end the connection. `false`: there is none.
+    fn ask(&mut self, of: u8) -> bool {
+        let Some(socket) = self.flow.open_socket() else { return false };
+        let live = &mut self.flow.liveness;
+        let left = of & !live.asked & !live.shuns;
+        let crlf = left & CRLF != 0;
+        live.asked |= if crlf { CRLF } else { left };
+        live.asked_at = self.now;
+        if crlf {
+            self.out.push(Output::Send { socket, text: "\r\n\r\n".to_owned() });
+        } else if left != 0 {
+            self.ping_by_options();
+        }
+        left != 0
     }
 
     /// With no hop to go any server answers by itself (RFC 3261, section 16.3), and whatever it answers is enough.
@@ -168,6 +239,7 @@ impl Phone {
             return;
         }
         self.flow.liveness.heard = self.now;
+        self.flow.heard = true;
         if answer || !self.flow.liveness.doubted {
             self.flow.liveness.doubted = false;
             self.timers.clear(TimerKey::Pong);
@@ -181,33 +253,46 @@ impl Phone {
 
     /// A lone CRLF out of nowhere is a server's own keep-alive: it does not promise answers to ours.
     pub(super) fn on_pong(&mut self, socket: SocketId) {
-        let pinged = self.timers.is_set(TimerKey::Pong) && self.flow.liveness.answers != Answers::Options;
+        let live = &mut self.flow.liveness;
+        let pinged = self.timers.is_set(TimerKey::Pong) && live.asked & CRLF != 0;
         if pinged && self.flow.open_socket() == Some(socket) {
             self.flow.liveness.answers = Answers::Crlf;
+            self.flow.liveness.asked &= !CRLF;
         }
         self.heard_from(socket, pinged);
     }
 
     pub(super) fn on_ping_response(&mut self) {
-        if self.flow.liveness.answers != Answers::Crlf {
-            self.flow.liveness.answers = Answers::Options;
+        let live = &mut self.flow.liveness;
+        if live.answers != Answers::Crlf || live.asked & CRLF != 0 {
+            live.answers = Answers::Options;
         }
+        live.asked &= !OPTIONS;
         self.forget_clients_of(Owner::Ping);
     }
 
     pub(super) fn on_pong_timeout(&mut self) {
-        match self.flow.liveness.answers {
-            Answers::Crlf | Answers::Options => self.leave_connection("The server no longer answers"),
-            Answers::Unknown if self.transactions.clients().any(|(_, entry)| entry.owner == Owner::Ping) => {
-                self.forget_clients_of(Owner::Ping);
-                self.flow.liveness.answers = Answers::Nothing;
-            }
-            Answers::Unknown => {
-                self.ping_by_options();
-                self.timers.set(TimerKey::Pong, self.now + ANSWER);
-            }
-            Answers::Nothing => {}
+        let live = &self.flow.liveness;
+        let (answers, expected, rest) = (live.answers, live.expected(), live.rest);
+        // One that is known to answer OPTIONS is asked for nothing else.
+        if expected != Answers::Options && answers != Answers::Nothing && self.ask(OPTIONS) {
+            self.timers.set(TimerKey::Pong, self.now + rest);
+            return;
         }
+        self.forget_clients_of(Owner::Ping);
+        if answers == Answers::Nothing {
+            return;
+        }
+        self.flow.liveness.asked = 0;
+        if answers == Answers::Unknown {
+            // The one before was answered over, this one is not: it is given up for that once, and not the next.
+            self.flow.liveness.before = Answers::Unknown;
+            if expected == Answers::Unknown {
+                self.flow.liveness.answers = Answers::Nothing;
+                return;
+            }
+        }
+        self.leave_connection("The server no longer answers");
     }
 
     /// A request got no answer in 32 s. If nothing else has come either, the socket is dead though nobody has
@@ -268,7 +353,7 @@ impl Phone {
             FlowState::Opening(_) => {
                 // Begun on a network that may be gone.
                 if hint != Hint::Visible && apart(self.flow.began) {
-                    self.drop_socket();
+                    self.pass_over(Duration::MAX);
                     self.begin_anew();
                 }
             }
@@ -309,8 +394,8 @@ impl Phone {
         if self.flow.settled {
             self.flow.liveness.doubted = true;
             self.ping(answer);
-            if self.flow.liveness.answers == Answers::Unknown {
-                self.ping_by_options();
+            if self.flow.liveness.expected() == Answers::Unknown {
+                self.ask(OPTIONS);
             }
         }
     }

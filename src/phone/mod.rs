@@ -79,7 +79,7 @@ use crate::sip::auth::{Attempt, Authenticator};
 use crate::sip::dialog::Dialog;
 use crate::sip::header::name_addr;
 use crate::sip::message::{Message, Method, Request, Response, check_extra_header, long_name, redact_with};
-use crate::sip::transaction::{Client, ClientAction, Server, ServerAction};
+use crate::sip::transaction::{Client, ClientAction, ClientState, Server, ServerAction, T64};
 use crate::sip::uri::{Uri, UriError};
 use crate::sip::wire::{self, Frame, MAX_MESSAGE};
 use crate::text::{concat, printable};
@@ -464,6 +464,7 @@ impl Phone {
             Input::Credentials(id, credentials) => self.on_credentials(id, credentials),
             Input::Proxy(id, answer) => self.on_proxy(id, &answer),
             Input::Lock(id, held) => self.on_lock(id, held),
+            Input::LocalNetwork(state) => self.flow.local_network = state,
             Input::PageHide => self.on_page_hide(),
             Input::Hint(hint) => self.on_hint(hint),
         }
@@ -1315,12 +1316,22 @@ impl Phone {
             return Err(Error::new(ErrorCode::Transport, "There is no connection to the SIP server"));
         }
         let mut tx = Client::new(request, self.now);
+        let first = match owner {
+            Owner::Register => !self.flow.settled,
+            Owner::Invite(_) => !self.flow.heard,
+            _ => false,
+        };
         if waits {
             // Its time runs from when it is sent.
             tx.deadline = None;
+        } else if first {
+            tx.deadline = Some(self.now + self.first_response());
         }
         let deadline = tx.deadline;
         let id = self.transactions.add_client(owner, tx, attempt, socket);
+        if let Some(entry) = self.transactions.client(id) {
+            entry.first = first && !waits;
+        }
         if let Some(at) = deadline {
             self.timers.set(TimerKey::Client(id), at);
         }
@@ -1361,7 +1372,7 @@ impl Phone {
             Some(at) => self.timers.set(TimerKey::Client(id), at),
             None => self.timers.clear(TimerKey::Client(id)),
         }
-        if entry.tx.state == crate::sip::transaction::ClientState::Terminated {
+        if entry.tx.state == ClientState::Terminated {
             self.remove_client(id);
         }
     }
@@ -1373,8 +1384,22 @@ impl Phone {
 
     fn on_client_timer(&mut self, id: TxId) {
         let now = self.now;
+        let wait = T64 - self.first_response();
         let Some(entry) = self.transactions.client(id) else { return };
         let owner = entry.owner;
+        if core::mem::take(&mut entry.first) {
+            let unheard =
+                entry.tx.state == ClientState::Calling && (owner == Owner::Register || !self.flow.heard);
+            if unheard && entry.socket.is_some() && entry.socket == self.flow.open_socket() {
+                self.leave_unanswered();
+                return;
+            }
+            if wait > Duration::ZERO {
+                entry.tx.deadline = Some(now + wait);
+                self.timers.set(TimerKey::Client(id), now + wait);
+                return;
+            }
+        }
         if let Owner::Invite(call) = owner
             && entry.again
             && entry.tx.is_open()

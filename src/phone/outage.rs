@@ -91,6 +91,7 @@ impl Phone {
                 owner => {
                     entry.socket = None;
                     entry.again = true;
+                    entry.first = false;
                     entry.tx.deadline = None;
                     self.timers.clear(TimerKey::Client(id));
                     if !established && !matches!(owner, Owner::Bye(_) | Owner::Nobody) {

@@ -404,6 +404,7 @@ impl Phone {
         self.forget_clients_of(Owner::Register);
         self.timers.clear(TimerKey::Register);
         self.registration.plain = false;
+        self.registration.failures = 0;
         let bound = self.registration.bound;
         self.removed();
         self.registration.bound = bound;

@@ -69,6 +69,8 @@ pub(super) struct ClientEntry {
     pub(super) socket: Option<SocketId>,
     /// It was sent before, over a socket that is lost.
     pub(super) again: bool,
+    /// Its deadline is that of the first response over a new socket.
+    pub(super) first: bool,
     key: String,
 }
 
@@ -136,7 +138,10 @@ impl Transactions {
         let branch = branch.as_ref().and_then(|via| via.branch()).unwrap_or_default();
         let key = client_key(branch, tx.request.method.as_str());
         self.clients_by_key.insert(key.clone(), id);
-        self.clients.insert(id, Box::new(ClientEntry { owner, tx, attempt, socket, again: false, key }));
+        self.clients.insert(
+            id,
+            Box::new(ClientEntry { owner, tx, attempt, socket, again: false, first: false, key }),
+        );
         id
     }
 

@@ -55,6 +55,10 @@ pub struct Bench {
     pub answers_crlf: bool,
     /// The server answers keep-alives by OPTIONS.
     pub answers_options: bool,
+    /// By a challenge.
+    pub challenges_options: bool,
+    /// The server closes the connection upon a keep-alive by CRLF, by OPTIONS.
+    pub closes_upon: [bool; 2],
     pub pongs: usize,
     pub events: Vec<Event>,
     pub jobs: Vec<(CallId, MediaSeq, MediaCommand)>,
@@ -124,6 +128,8 @@ impl Bench {
             option_pings: 0,
             answers_crlf: true,
             answers_options: true,
+            challenges_options: false,
+            closes_upon: [false; 2],
             pongs: 0,
             events: Vec::new(),
             jobs: Vec::new(),
@@ -264,7 +270,10 @@ impl Bench {
                     match wire::parse(text.as_bytes()) {
                         Ok(Frame::Ping) => {
                             self.pings += 1;
-                            if self.answers_crlf {
+                            if self.closes_upon[0] {
+                                self.closed_one(socket);
+                                self.phone.handle_input(self.now, Input::SocketClosed(socket));
+                            } else if self.answers_crlf {
                                 self.phone
                                     .handle_input(self.now, Input::SocketData(socket, b"\r\n".to_vec()));
                             }
@@ -272,8 +281,18 @@ impl Bench {
                         Ok(Frame::Pong) => self.pongs += 1,
                         Ok(Frame::Message(Message::Request(request))) if is_ping(&request) => {
                             self.option_pings += 1;
-                            if self.answers_options {
-                                let text = request.response(483, None).to_text().unwrap();
+                            if self.closes_upon[1] {
+                                self.closed_one(socket);
+                                self.phone.handle_input(self.now, Input::SocketClosed(socket));
+                            } else if self.answers_options {
+                                let status = if self.challenges_options { 401 } else { 483 };
+                                let mut response = request.response(status, None);
+                                if self.challenges_options {
+                                    let value = "Digest realm=\"example.com\", nonce=\"ping\"";
+                                    response.headers.push("WWW-Authenticate", value);
+                                    assert!(request.headers.get("Authorization").is_none());
+                                }
+                                let text = response.to_text().unwrap();
                                 let data = Input::SocketData(socket, text.into_bytes());
                                 self.phone.handle_input(self.now, data);
                             }

@@ -139,6 +139,12 @@ pub struct Net {
     pub shows: bool,
     /// Who is registered, where phones have to be.
     pub registered: Option<BTreeSet<usize>>,
+    /// Until when the registrar refuses these, and how.
+    pub refuses_to_register: Vec<(Instant, u16)>,
+    /// The next REGISTER of these is lost.
+    pub drops_register: Vec<bool>,
+    /// Until when the registrar has promised to know these.
+    pub granted: Vec<Instant>,
     /// The next offer or answer of these phones fails: the user refuses the microphone.
     pub refuses_microphone: Vec<bool>,
     /// These users take so long to allow the next microphone.
@@ -202,6 +208,9 @@ impl Net {
             leaks: Vec::new(),
             shows: std::env::var("SIM_SEED").is_ok(),
             registered: None,
+            refuses_to_register: vec![(Instant::ZERO, 0); count],
+            drops_register: vec![false; count],
+            granted: vec![Instant::ZERO; count],
             refuses_microphone: vec![false; count],
             thinks_of_microphone: vec![Duration::ZERO; count],
             watch: None,
@@ -305,6 +314,7 @@ impl Net {
             // It was given up.
             self.links[side].half_open = None;
             self.phones[side].answers_crlf = true;
+            self.phones[side].answers_options = true;
         }
         self.take_jobs(side);
         for message in core::mem::take(&mut self.phones[side].sent) {
@@ -392,6 +402,15 @@ impl Net {
         });
         match request.method {
             Method::Register => {
+                if core::mem::take(&mut self.drops_register[from]) {
+                    return;
+                }
+                let (until, status) = self.refuses_to_register[from];
+                if self.now < until {
+                    self.registered.as_mut().map(|all| all.remove(&from));
+                    self.refuse(from, &request, status);
+                    return;
+                }
                 if self.challenge && request.headers.get("Authorization").is_none() {
                     self.refuse(from, &request, 401);
                     return;
@@ -409,6 +428,7 @@ impl Net {
                     } else {
                         registered.insert(from)
                     };
+                    self.granted[from] = self.now + Duration::from_secs(600);
                 }
                 self.own_response(from, response);
                 return;
@@ -669,6 +689,8 @@ impl Net {
         if let Some(registered) = &mut self.registered {
             registered.clear();
         }
+        // It takes connections before it is ready for what comes over them.
+        self.drops_register.fill(true);
         for side in 0..self.phones.len() {
             self.cut(side, false);
         }
@@ -678,6 +700,7 @@ impl Net {
     pub fn half_open(&mut self, side: usize) {
         self.links[side].half_open = self.phones[side].socket;
         self.phones[side].answers_crlf = self.links[side].half_open.is_none();
+        self.phones[side].answers_options = self.links[side].half_open.is_none();
         self.links[side].up.clear();
         self.links[side].down.clear();
     }
@@ -690,6 +713,8 @@ impl Net {
     /// Everything works again. Pages thaw, dead connections are still to be found.
     pub fn heal(&mut self) {
         for side in 0..self.phones.len() {
+            self.refuses_to_register[side].0 = self.now;
+            self.drops_register[side] = false;
             self.refuses_microphone[side] = false;
             self.thinks_of_microphone[side] = Duration::ZERO;
             self.phones[side].reachable = true;

@@ -9,8 +9,8 @@ use core::time::Duration;
 use crate::bench::{ANSWER, Bench, answer, config, ms, secs, with_sdp};
 use crate::recovery::{next_connection, register, registering, states, talking};
 use wasm_softphone::phone::{
-    CallState, ConnectionState, Event, Hint, Input, MediaCommand, MediaState, PhoneConfig, RegistrationState,
-    SocketId,
+    CallState, ConnectionState, CredentialSource, Event, Hint, Input, MediaCommand, MediaState, PhoneConfig,
+    RegistrationState, SocketId,
 };
 
 /// What a server does with keep-alives.
@@ -544,4 +544,110 @@ fn an_offer_over_the_old_connection_is_given_up_over_the_next_one() {
     let ack = bench.take_request("ACK");
     assert_eq!(ack.headers.seq(), reinvite.headers.seq());
     assert_eq!(bench.end_of(call), None);
+}
+
+// ---- what a server answers is learnt anew
+
+/// Asterisk challenges OPTIONS, too.
+#[test]
+fn a_challenged_keep_alive_is_answered_and_asks_for_no_credentials() {
+    for credentials in [CredentialSource::Ask, config().credentials] {
+        let mut bench = Bench::new(PhoneConfig { credentials, ..config() });
+        bench.answers_crlf = false;
+        bench.challenges_options = true;
+        bench.connect();
+        bench.pass(secs(240));
+        assert!(bench.questions.is_empty());
+        assert!(bench.option_pings > 8, "{}", bench.option_pings);
+        assert_eq!(bench.opened.len(), 1);
+        // It is a sign of life: when it does not come any more, the server is gone.
+        time_to_notice(&mut bench);
+    }
+}
+
+/// Nor does the question whether a caller is still there.
+#[test]
+fn a_challenge_to_the_question_after_a_caller_asks_for_no_credentials() {
+    let mut bench = Bench::new(PhoneConfig { credentials: CredentialSource::Ask, ..config() });
+    bench.connect();
+    let (call, ..) = crate::incoming::ringing(&mut bench);
+    bench.cut();
+    let options = bench.take_request("OPTIONS");
+    let mut response = options.response(407, None);
+    response.headers.push("Proxy-Authenticate", "Digest realm=\"r\", nonce=\"n\"");
+    bench.reply(&response);
+    assert!(bench.questions.is_empty() && bench.end_of(call).is_none());
+}
+
+#[test]
+fn a_server_that_no_longer_answers_crlf_is_asked_by_options_before_it_is_left() {
+    for in_call in [false, true] {
+        let mut bench = Bench::new(config());
+        bench.connect();
+        if in_call {
+            bench.dial("sip:bob@example.com");
+            let invite = bench.take_request("INVITE");
+            bench.reply(&with_sdp(answer(&invite, 200, "b"), ANSWER));
+            bench.input(Input::MediaState { call: bench.phone.calls()[0].id, state: MediaState::Connected });
+        }
+        bench.pass(secs(60));
+        bench.cut();
+        bench.answers_crlf = false;
+        bench.pass(secs(600));
+        assert!(bench.opened.len() <= 3, "{} sockets", bench.opened.len());
+        assert!(bench.option_pings > 10);
+    }
+    // Over one and the same connection, too.
+    let mut bench = met(Server::Crlf, config());
+    bench.answers_crlf = false;
+    bench.pass(secs(600));
+    assert_eq!(bench.opened.len(), 1);
+    // One that answers neither any more is left once, and then believed.
+    let mut bench = met(Server::Crlf, config());
+    bench.answers_crlf = false;
+    bench.answers_options = false;
+    bench.cut();
+    bench.pass(secs(600));
+    assert_eq!(bench.opened.len(), 3);
+}
+
+#[test]
+fn a_server_that_closes_upon_a_keep_alive_is_not_sent_it_again() {
+    for (closes_upon, most) in [([true, false], 2), ([false, true], 3), ([true, true], 4)] {
+        for register in [false, true] {
+            let mut bench = Bench::new(PhoneConfig { register, ..config() });
+            bench.answers_crlf = false;
+            bench.closes_upon = closes_upon;
+            bench.connect();
+            let end = bench.now + secs(590);
+            while bench.now < end {
+                while !bench.sent.is_empty() {
+                    register_or_not(&mut bench);
+                }
+                bench.pass(ms(500));
+            }
+            let sockets = bench.opened.len();
+            assert!(sockets <= most, "{closes_upon:?}: {sockets} sockets");
+            assert_eq!(bench.phone.connection(), ConnectionState::Connected);
+        }
+    }
+}
+
+fn register_or_not(bench: &mut Bench) {
+    if bench.socket.is_none() {
+        bench.lines();
+    } else {
+        register(bench);
+    }
+}
+
+/// A loss that has nothing to do with a keep-alive teaches nothing.
+#[test]
+fn a_connection_that_is_cut_at_another_time_is_asked_by_crlf_again() {
+    let mut bench = met(Server::Crlf, config());
+    let pings = bench.pings;
+    bench.pass(secs(5));
+    bench.cut();
+    bench.pass(secs(1));
+    assert_eq!((bench.pings, bench.option_pings), (pings + 1, 0));
 }

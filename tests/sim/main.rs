@@ -38,6 +38,7 @@ mod originate;
 mod outage;
 mod outgoing;
 mod pair;
+mod patience;
 mod privacy;
 mod random_calls;
 mod recovery;

@@ -265,12 +265,14 @@ fn a_refresh_that_fails_is_tried_again_and_the_call_goes_on() {
 }
 
 #[test]
-fn silence_is_a_failure_after_32_seconds() {
+fn silence_over_three_sockets_is_a_failure_after_35_seconds() {
     let mut bench = start();
-    bench.pass(secs(31));
+    bench.pass(secs(34));
     assert_eq!(bench.connect_results(), []);
     bench.pass(secs(2));
     assert_eq!(bench.connect_results(), [Err("timeout")]);
+    assert_eq!((bench.opened.len(), bench.lines().len()), (3, 3));
+    assert_eq!(bench.phone.poll_timeout(), None);
 }
 
 #[test]

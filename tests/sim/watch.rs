@@ -4,7 +4,7 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 
 use crate::forking_proxy::Net;
-use wasm_softphone::phone::{CallId, CallState, Direction, Held};
+use wasm_softphone::phone::{CallId, CallState, Direction, Held, RegistrationState};
 use wasm_softphone::time::Instant;
 
 /// A call is prepared or rings until it is given up: 180 s from the dial or the INVITE, whatever happens meanwhile.
@@ -110,6 +110,15 @@ impl Watch {
                 if !model.closed && !known {
                     self.broken.push(format!("{side} at {:?}: the microphone is open for {id:?}", net.now));
                 }
+            }
+            // What the user sees as registered is: the registrar has said so, and not too long ago.
+            let registered = net.phones[side].registration() == RegistrationState::Registered;
+            if registered
+                && net.registered.is_some()
+                && !frozen
+                && net.now > net.granted[side] + Duration::from_secs(1)
+            {
+                self.broken.push(format!("{side} at {:?}: the registration has run out", net.now));
             }
             let held = net.phones[side].phone.held();
             self.most = self.most.most(held);

@@ -1,5 +1,5 @@
 //! Bad days: the random use of `random_calls` with phones that have to register, while the proxy is restarted, the
-//! registrar forgets, connections are cut or half open, pages freeze, media paths break and microphones are refused.
+//! registrar forgets, refuses for a while or drops a REGISTER, connections are cut or half open, pages freeze, media paths break and microphones are refused.
 //! Once all of that is over, every phone is registered within its bound, both ends of every call agree, and nothing
 //! stays. More seeds: `cargo xtask soak --seeds N`; one of them: `SIM_SEED=n cargo test --test sim world -- --nocapture`.
 
@@ -11,10 +11,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::bench::{ms, secs};
 use crate::random_calls::{Walk, seeds};
 use crate::watch::Watch;
-use wasm_softphone::phone::{CallState, ConnectionState, Held, Input, MediaState};
+use wasm_softphone::phone::{CallState, ConnectionState, Held, Input, MediaState, RegistrationState};
 
-/// Back-off (8 s at most), a connection and a registration; a half-open one is found within 35 s.
-const BACK_WITHIN: u64 = 60;
+/// Back-off (8 s at most), a connection and a registration; a half-open one is found within 35 s. A registration that was
+/// refused over the connection that is there is asked for 30 s later at first, 60 s later the second time.
+const BACK_WITHIN: u64 = 95;
 /// A binding that the registrar has lost comes back with the refresh of one that lasts 600 s.
 const REFRESHED_WITHIN: u64 = 600;
 
@@ -60,6 +61,18 @@ fn fault(walk: &mut Walk, down: &mut Option<usize>, faults: &mut Counts) {
             let state = if walk.below(2) == 0 { MediaState::Disconnected } else { MediaState::Failed };
             walk.net.at(side, |bench| bench.input(Input::MediaState { call: call.id, state }));
             "path broken"
+        }
+        9 => {
+            let until = walk.net.now + secs([2, 6, 12][walk.below(3)]);
+            let status = [400, 401, 403, 404, 405, 482, 487, 493, 500, 503][walk.below(10)];
+            walk.net.refuses_to_register[side] = (until, status);
+            // It is asked at once.
+            walk.net.cut(side, down.is_none());
+            "registrar refuses"
+        }
+        10 => {
+            walk.net.drops_register[side] = true;
+            "REGISTER dropped"
         }
         _ => return,
     };
@@ -117,6 +130,10 @@ fn day(seed: u64, faults: &mut Counts, calls: &mut Counts, extremes: &mut Watch)
         if bench.phone.connection() != ConnectionState::Connected {
             walk.fail(seed, &format!("{side} is {:?}", bench.phone.connection()));
         }
+        // A refusal of the day is over, and was asked about again within the first step of the back-off.
+        if bench.phone.registration() != RegistrationState::Registered {
+            walk.fail(seed, &format!("{side} is {:?}", bench.phone.registration()));
+        }
     }
     walk.net.run(secs(REFRESHED_WITHIN));
     let away = (0..walk.net.phones.len()).find(|side| !walk.net.registered.as_ref().unwrap().contains(side));
@@ -170,6 +187,6 @@ fn after_a_bad_day_all_are_registered_agree_and_nothing_stays() {
     if count == 1 {
         return;
     }
-    assert_eq!(faults.len(), 8, "{faults:?}");
+    assert_eq!(faults.len(), 10, "{faults:?}");
     assert!(calls.contains_key("up at the end") && calls.contains_key("ended"), "{calls:?}");
 }

@@ -5,7 +5,7 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use super::*;
 use crate::bench::ANSWER;
-use wasm_softphone::phone::ProxyId;
+use wasm_softphone::phone::{Input, ProxyId};
 
 fn refused(status: u16, code: &str) -> &'static str {
     let (mut bench, id, ..) = reach(At::Requested);
@@ -449,7 +449,8 @@ fn a_call_that_is_answered_elsewhere_outlives_a_connection_that_fails() {
     bench.drain();
     bench.reachable = false;
     bench.connect();
-    bench.pass(secs(6));
+    let socket = bench.opened[0].1;
+    bench.input(Input::SocketClosed(socket));
     assert_eq!(bench.connect_results(), [Err("transport")]);
     assert!(bench.end_of(id).is_none());
     bench.hangup(id);
