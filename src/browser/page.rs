@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use js_sys::Function;
+use js_sys::{Array, Function, Promise};
 use wasm_bindgen::{JsCast, JsValue};
 use web_sys::{EventTarget, Window};
 
@@ -22,18 +22,26 @@ pub(crate) fn is_hidden(window: &Window) -> bool {
     window.document().is_some_and(|document| get(&document, "visibilityState") == "hidden")
 }
 
-/// Calls back with what the browser says of the local network (Local Network Access): "granted", "prompt" or "denied"; nothing
-/// where it knows no such permission.
-pub(crate) fn local_network(window: &Window, done: Box<dyn FnOnce(Option<String>)>) {
+/// Calls back with what the browser says of the local network, or of this machine (Local Network Access): "granted",
+/// "prompt" or "denied", nothing where it knows no such permission. Chromium has split the one that it had at first in two,
+/// and still knows its name: it says "prompt" of the one that does not count.
+pub(crate) fn local_network(window: &Window, loopback: bool, done: Box<dyn FnOnce(Option<&'static str>)>) {
     let permissions = get(&window.navigator(), "permissions");
-    let name = object([("name", "local-network-access".into())]);
-    let asked = match get(&permissions, "query").dyn_ref::<Function>() {
-        Some(query) => query.call1(&permissions, &name),
-        None => Ok(JsValue::UNDEFINED),
+    let query = get(&permissions, "query");
+    let ask = |name: &str| -> JsValue {
+        let name = object([("name", name.into())]);
+        let asked = query.dyn_ref::<Function>().map(|query| query.call1(&permissions, &name));
+        promised(asked.unwrap_or(Ok(JsValue::UNDEFINED))).into()
     };
+    let name = if loopback { "loopback-network" } else { "local-network" };
+    let asked = Array::of2(&ask(name), &ask("local-network-access"));
     then(
-        promised(asked),
-        Box::new(move |status| done(status.ok().and_then(|status| string(&status, "state")))),
+        Promise::all_settled(&asked),
+        Box::new(move |settled| {
+            let settled: Array = settled.unwrap_or(JsValue::UNDEFINED).dyn_into().unwrap_or_default();
+            let is = |state: &&str| settled.iter().any(|one| get(&get(&one, "value"), "state") == *state);
+            done(["denied", "granted", "prompt"].into_iter().find(is));
+        }),
     );
 }
 

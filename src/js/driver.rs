@@ -36,7 +36,7 @@ use crate::error::{Error, ErrorCode};
 use crate::phone::{
     CallId, CallState, ConnectionState, CredentialsId, DialStage, EndReason, Event, Hint, Input,
     LocalNetwork, LockId, LogLevel, MediaCommand, MediaSeq, Output, Phone, ProxyId, RegistrationState,
-    RequestId, SocketId, TrackId, Wish,
+    RequestId, SocketId, TrackId, Wish, is_loopback_url,
 };
 use crate::time::Instant;
 
@@ -419,6 +419,7 @@ impl Driver {
     fn open_socket(&self, id: SocketId, url: &str) {
         let me = self.me.clone();
         let opened = Cell::new(false);
+        let loopback = is_loopback_url(url);
         let report = move |event| {
             let Some(driver) = Self::alive(&me) else { return };
             match event {
@@ -432,12 +433,12 @@ impl Driver {
                     if opened.get() {
                         driver.feed(Input::SocketClosed(id));
                     } else {
-                        driver.look_at_local_network(Some(id));
+                        driver.look_at_local_network(loopback, Some(id));
                     }
                 }
             }
         };
-        self.look_at_local_network(None);
+        self.look_at_local_network(loopback, None);
         match Socket::open(url, Rc::new(report)) {
             Ok(socket) => self.sockets.borrow_mut().push((id, Rc::new(socket))),
             // A page served over https may not open ws:, for one.
@@ -457,12 +458,12 @@ impl Driver {
 
     /// Whether the page may reach the local network is asked as a socket is opened, since the user may be asked then, and
     /// before the phone hears that one was not opened.
-    fn look_at_local_network(&self, closed: Option<SocketId>) {
+    fn look_at_local_network(&self, loopback: bool, closed: Option<SocketId>) {
         let Some(window) = web_sys::window() else { return };
         let me = self.me.clone();
-        let done = move |state: Option<String>| {
+        let done = move |state: Option<&'static str>| {
             let Some(driver) = Self::alive(&me) else { return };
-            let state = match state.as_deref() {
+            let state = match state {
                 Some("denied") => LocalNetwork::Denied,
                 Some("prompt") => LocalNetwork::Prompt,
                 _ => LocalNetwork::Granted,
@@ -472,7 +473,7 @@ impl Driver {
                 driver.feed(Input::SocketClosed(id));
             }
         };
-        page::local_network(&window, Box::new(done));
+        page::local_network(&window, loopback, Box::new(done));
     }
 
     fn close_socket(&self, id: SocketId) {

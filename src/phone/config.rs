@@ -206,12 +206,21 @@ fn host(authority: &str) -> &str {
     }
 }
 
+/// Whether the host of a URL is this machine.
+#[must_use]
+pub fn is_loopback_url(url: &str) -> bool {
+    is_loopback(host_of(&url.to_ascii_lowercase()))
+}
+
+fn host_of(url: &str) -> &str {
+    host(authority(split_once(url, b':').map_or("", |(_, rest)| rest.trim_start_matches('/'))))
+}
+
 /// Whether the host of a URL is in a local network as far as its name tells: private and link-local addresses (RFC 1918,
 /// RFC 3927, RFC 4193), this machine, names that are for such networks (RFC 6762, RFC 8375) and names without a dot.
 pub(super) fn is_local_url(url: &str) -> bool {
     let lower = url.to_ascii_lowercase();
-    let rest = split_once(&lower, b':').map_or("", |(_, rest)| rest.trim_start_matches('/'));
-    let host = host(authority(rest));
+    let host = host_of(&lower);
     let mut bytes = host.split('.').map(number);
     let v4 = matches!(
         (bytes.next().flatten(), bytes.next().flatten(), bytes.count()),

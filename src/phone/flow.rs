@@ -28,11 +28,12 @@ const PATIENCE_LONG: Duration = Duration::from_secs(120);
 const FIRST_RESPONSE: Duration = Duration::from_secs(5);
 /// So often is a server left for its silence before the first connect fails.
 const MAX_SILENT: u32 = 3;
-const ALLOW_LOCAL: &str = "Allow access to the local network (permission \"local-network-access\") in the browser's settings for this page.";
+const ALLOW_LOCAL: &str =
+    "Allow access to the local network (Local Network Access) in the browser's settings for this page.";
 const IF_LOCAL: &str = "If the server is in the local network, allow this page to reach that \
-    (permission \"local-network-access\"); otherwise check the server's address.";
+    (Local Network Access); otherwise check the server's address.";
 const ASKED_LOCAL: &str = "The browser asks whether this page may reach the local network \
-    (permission \"local-network-access\"): it has to be allowed.";
+    (Local Network Access): it has to be allowed.";
 /// What a slow link adds to the time for an answer, at most.
 const MAX_TOOK: Duration = Duration::from_secs(8);
 /// Back-off between rounds of attempts: full jitter below min(cap, base · 2ⁿ), so that phones do not come back

@@ -249,7 +249,7 @@ fn a_local_network_that_the_browser_refuses_is_named() {
         let error = connect_error(&bench);
         assert_eq!(error.code.as_str(), "transport");
         assert_eq!(error.message.contains("local network"), message, "{url} {state:?}: {error:?}");
-        let named = error.hint.as_ref().is_some_and(|hint| hint.contains("local-network-access"));
+        let named = error.hint.as_ref().is_some_and(|hint| hint.contains("Local Network Access"));
         assert_eq!(named, hint, "{url} {state:?}: {error:?}");
     }
 }
@@ -272,5 +272,5 @@ fn a_question_of_the_browser_has_time_to_be_answered() {
     bench.connect();
     bench.input(Input::LocalNetwork(LocalNetwork::Prompt));
     bench.pass(secs(121));
-    assert!(connect_error(&bench).hint.as_ref().unwrap().contains("local-network-access"));
+    assert!(connect_error(&bench).hint.as_ref().unwrap().contains("Local Network Access"));
 }
