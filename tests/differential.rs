@@ -390,6 +390,9 @@ const ACCEPTED: &[Accepted] = &[
     ("ours takes lines that end with a lone LF among others, and a CR as white space", |d| {
         !d.parts.framed && matches!(d.field, "body" | "verdict")
     }),
+    ("ours reads what is not UTF-8 as the Latin-1 of old telephones: no call is lost for a name", |d| {
+        d.they_reject("not UTF-8")
+    }),
     ("ours does not read the Request-URI before it matters", |d| {
         d.they_reject("start line") && d.loose("start")
     }),
