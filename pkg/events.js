@@ -209,7 +209,8 @@ function party(element) {
     uri: textOf(identity),
     displayName: attribute(identity, 'display'),
     target: attribute(target, 'uri'),
-    rendering: attribute(rendering, 'pval')?.replace(/^"(.*)"$/, '$1').toLowerCase(),
+    // Asterisk writes "pvalue" for "pval".
+    rendering: (attribute(rendering, 'pval') ?? attribute(rendering, 'pvalue'))?.replace(/^"(.*)"$/, '$1').toLowerCase(),
   };
 }
 

@@ -14,6 +14,7 @@ use web_sys::{
 
 use super::listener::Listener;
 use super::object::{get, object, set, string};
+use crate::sip::sdp::with_fitting_events;
 use crate::text::{codec_name, number as number_of, split};
 
 #[wasm_bindgen]
@@ -250,7 +251,10 @@ impl PeerConnection {
             let _settled = JsFuture::from(self.pc.set_remote_description(&answer));
         }
         let description = RtcSessionDescriptionInit::new(kind);
-        description.set_sdp(&self.ranked(kind, sdp));
+        // Of what is offered this side has the choice, and an answer has made it.
+        let preferred: &[String] = if kind == RtcSdpType::Offer { &self.codecs } else { &[] };
+        let fitting = with_fitting_events(&self.ranked(kind, sdp), |name| rank(name, preferred));
+        description.set_sdp(&fitting);
         JsFuture::from(self.pc.set_remote_description(&description))
     }
 

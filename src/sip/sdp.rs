@@ -306,6 +306,59 @@ pub fn with_lines(sdp: &str, lines: &[String]) -> String {
     whole
 }
 
+/// A description of one audio line without the telephone-events on another clock than that of the codec that is ranked first,
+/// where it has some on that clock (RFC 4733, section 2.1). Chromium would take 8000 Hz beside opus too, and end each tone
+/// after a sixth of its time.
+#[must_use]
+pub fn with_fitting_events(sdp: &str, rank: impl Fn(&str) -> usize) -> String {
+    let media = split(sdp, b'\n').find(|line| line.starts_with("m=")).unwrap_or_default();
+    let formats = || split(media.trim_ascii_end(), b' ').skip(3);
+    // Static payload types need no map, and are on 8000 Hz.
+    let map = |format: &str| {
+        let map = split(sdp, b'\n').find_map(|line| {
+            let (number, map) = split_once(line.strip_prefix("a=rtpmap:")?, b' ')?;
+            (number == format).then_some(map.trim_ascii_end())
+        });
+        let static_name = number(format).and_then(|number| u8::try_from(number).ok()).map_or("", static_name);
+        let (name, clock) = map.and_then(|map| split_once(map, b'/')).unwrap_or((static_name, "8000"));
+        (name, before(clock, b'/'))
+    };
+    let is_event = |name: &str| name.eq_ignore_ascii_case("telephone-event");
+    let codecs = formats().map(map).filter(|(name, _)| !is_event(name));
+    let clock = codecs.min_by_key(|(name, _)| rank(name)).unwrap_or_default().1;
+    let events = |fits: bool| {
+        formats().filter(move |format| {
+            let (name, other) = map(format);
+            is_event(name) && (other == clock) == fits
+        })
+    };
+    if events(true).next().is_none() {
+        return sdp.to_owned();
+    }
+    let other = |format: &str| events(false).any(|event| event == format);
+    let mut fitting = String::new();
+    for line in split(sdp, b'\n') {
+        let (name, value) = split_once(line, b':').unwrap_or_default();
+        if matches!(name, "a=rtpmap" | "a=fmtp" | "a=rtcp-fb") && other(before(value, b' ')) {
+            continue;
+        }
+        if !fitting.is_empty() {
+            fitting.push('\n');
+        }
+        if line != media {
+            fitting.push_str(line);
+            continue;
+        }
+        for (place, word) in split(line.trim_ascii_end(), b' ').enumerate() {
+            if place < 3 || !other(word) {
+                append(&mut fitting, &[if place > 0 { " " } else { "" }, word]);
+            }
+        }
+        fitting.push('\r');
+    }
+    fitting
+}
+
 fn media_at(sdp: &str) -> usize {
     let mut at = 0;
     for line in split(sdp, b'\n') {
@@ -539,6 +592,31 @@ mod tests {
             format!("\r\n  {}", whole.replace("\r\n", " \r\n ")),
         ] {
             assert_eq!(offer(&text, &Agreed::default()).unwrap().sdp, whole, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn tones_are_on_the_clock_of_the_codec() {
+        let with = |formats: &str, more: &str| {
+            format!(
+                "{HEAD}m=audio 9 UDP/TLS/RTP/SAVPF {formats}\r\na=rtpmap:111 opus/48000/2\r\n{more}a=sendrecv\r\n"
+            )
+        };
+        let slow = "a=rtpmap:126 telephone-event/8000\r\na=fmtp:126 0-16\r\n";
+        let fast = "a=rtpmap:110 telephone-event/48000\r\na=fmtp:110 0-16\r\n";
+        let both = [fast, slow].concat();
+        let offered = |sdp: &str, wanted: &str| {
+            with_fitting_events(sdp, |name| usize::from(!name.eq_ignore_ascii_case(wanted)))
+        };
+        let opus = with("111 0 110 126", &both);
+        assert_eq!(with_fitting_events(&opus, |_| 0), with("111 0 110", fast));
+        assert_eq!(offered(&opus, "opus"), with("111 0 110", fast));
+        let mapped = with("111 8 110 126", &[&both, "a=rtpmap:8 PCMA/8000\r\n"].concat());
+        assert_eq!(offered(&mapped, "PCMA"), with("111 8 126", &[slow, "a=rtpmap:8 PCMA/8000\r\n"].concat()));
+        assert_eq!(with_fitting_events(&with("0 111 110 126", &both), |_| 0), with("0 111 126", slow));
+        // The only ones there are stay.
+        for kept in [with("111 0 126", slow), with("0 110", fast), with("111 0", ""), String::new()] {
+            assert_eq!(with_fitting_events(&kept, |_| 0), kept);
         }
     }
 

@@ -10,6 +10,8 @@ const TONE = 800;
 const SECOND_TONE = 1200;
 /** Of a fax machine that answers (ITU-T T.30). */
 const CED = 2100;
+/** A sequence of silence longer than this after unhold() is a fault. */
+const HEARD_AGAIN_MS = 1000;
 
 suite('calls', 'calls', ({ asterisk, phone, phones, cell }) => {
   cell('register', 'MD5', async () => {
@@ -115,6 +117,34 @@ suite('calls', 'calls', ({ asterisk, phone, phones, cell }) => {
     assert.equal((await ours.dialed()).code, 'busy');
   });
 
+  for (const [who, calls] of [['of a call it made', false], ['of a call it got', true]]) {
+    cell('hold', `music meanwhile, ${who}`, async () => {
+      const [holder, held] = await phones(1001, 1002);
+      const both = calls ? (await connect(held, holder)).toReversed() : await connect(holder, held);
+      const [holding, waiting] = both;
+      await talkAndCount(holding, waiting);
+      const lasted = [];
+      for (let round = 0; round < 2; round += 1) {
+        await holding.do('hold');
+        await holding.is({ localHold: true });
+        await holding.hearsNothing();
+        // Music, and not the tone of the one who holds.
+        await until('the one who waits hears music', async () => {
+          const { frequency, level, levels: [tone] } = await waiting.heard([holder.tone]);
+          return level > -60 && tone < level - 20 && Math.abs(frequency - holder.tone) > 20;
+        });
+        assert.equal((await waiting.report()).state, 'active');
+        const heard = waiting.whenHeard(holder.tone);
+        const since = await holder.run(() => Date.now());
+        await holding.do('unhold');
+        lasted.push((await heard) - since);
+        await talkAndCount(holding, waiting);
+      }
+      assert.ok(Math.max(...lasted) < HEARD_AGAIN_MS, `heard again ${lasted.join(', ')} ms after unhold()`);
+      return `heard again after ${seconds(Math.max(...lasted))}`;
+    });
+  }
+
   cell('hold', 'by both sides, one within the other', async () => {
     const [one, other] = await phones(1001, 1002);
     const [outgoing, incoming] = await connect(one, other);
@@ -187,7 +217,7 @@ suite('calls', 'calls', ({ asterisk, phone, phones, cell }) => {
     });
   }
 
-  for (const sessionTimers of [true]) {
+  for (const sessionTimers of [true, false]) {
     for (const [how, user] of [['always', 1014], ['required', 1015], ['never', 1016]]) {
       cell('session timers', `${how}, with \`sessionTimers: ${sessionTimers}\``, async () => {
         const [ours, other] = await Promise.all([phone(user, { sessionTimers }), phone(1001)]);
@@ -201,10 +231,53 @@ suite('calls', 'calls', ({ asterisk, phone, phones, cell }) => {
     }
   }
 
+  cell('connected line', 'before the answer', async () => {
+    const ours = await phone(1001);
+    const call = await ours.calls('line_ringing', 'ringing');
+    await shows(call, 'First Name', '4710');
+    await call.state('active');
+    await call.hears(TONE);
+  });
+
+  for (const [how, user] of [['re-INVITE', 1001], ['UPDATE', 1024], ['Remote-Party-ID', 1025]]) {
+    cell('connected line', `after the answer, by ${how}`, async () => {
+      const ours = await phone(user);
+      const call = await ours.calls('line_answered');
+      await shows(call, 'Changed Name', '4711');
+      await call.hears(TONE);
+      await call.exchanges(25);
+    });
+  }
+
+  cell('connected line', 'right behind the answer', async () => {
+    const ours = await phone(1001);
+    const call = await ours.calls('line_at_once');
+    await shows(call, 'Changed Name', '4711');
+    await call.hears(TONE);
+  });
+
   cell('caller', 'name and number of the one who calls', async () => {
     const [caller, callee] = await phones(1001, 1002);
     await caller.dial(callee.uri);
     await shows(await callee.call(0, 'ringing'), 'User 1001', '1001');
+  });
+
+  cell('caller', 'whose number is suppressed', async () => {
+    const [caller, callee] = await phones(1001, 1002);
+    await caller.dial('sip:suppressed1002@pbx.test');
+    const { uri, private: hidden } = await (await callee.call(0, 'ringing')).get('remote');
+    assert.ok(hidden && !/1001/.test(uri), `${uri} ${hidden}`);
+  });
+
+  cell('video', 'offered by JsSIP beside the audio: refused, the call is one of audio', async () => {
+    const [caller, ours] = await Promise.all([phone(1023, { library: 'jssip' }), phone(1022)]);
+    await caller.run(offerVideo);
+    await caller.dial(ours.uri);
+    const incoming = await ours.call(0, 'ringing');
+    assert.match(await ours.message(/^received\nINVITE/), /^m=video [1-9]/m);
+    await incoming.do('answer');
+    await talkAndCount(await caller.call(0, 'active'), incoming);
+    assert.match(await ours.message(/^sent\nSIP\/2\.0 200[^]*CSeq: \d+ INVITE[^]*m=audio/), /^m=video 0 /m);
   });
 
   cell('T.38', 'the switch to fax is refused, and the call goes on', async () => {
@@ -219,6 +292,7 @@ suite('calls', 'calls', ({ asterisk, phone, phones, cell }) => {
   });
 
   for (const [what, work, code] of [
+    ['the callee declines', (call) => call.do('hangup'), 'declined'],
     ['the callee is busy', (call) => call.party.run(([index]) => globalThis.party.calls[index].handle.reject({ status: 486 }), [call.index]), 'busy'],
   ]) {
     cell('outcome', what, async () => {
@@ -234,6 +308,7 @@ suite('calls', 'calls', ({ asterisk, phone, phones, cell }) => {
   for (const [what, extension, code] of [
     ['busy (17)', 'cause17', 'busy'],
     ['no answer (19)', 'cause19', 'no_answer'],
+    ['declined (21)', 'cause21', 'declined'],
     ['a number that is not assigned (1)', 'cause01', 'not_found'],
     ['a number that does not exist', '9999', 'not_found'],
     ['congestion (34)', 'cause34', 'server_error'],
@@ -258,11 +333,22 @@ suite('calls', 'calls', ({ asterisk, phone, phones, cell }) => {
   }
 });
 
+/** From now on this page has a camera, and uses it. Runs in the page. */
+function offerVideo() {
+  const microphone = navigator.mediaDevices.getUserMedia;
+  navigator.mediaDevices.getUserMedia = async () => {
+    const stream = await microphone();
+    const { canvas } = Object.assign(document.createElement('canvas'), { width: 64, height: 64 }).getContext('2d');
+    stream.addTrack(canvas.captureStream().getTracks()[0]);
+    return stream;
+  };
+}
+
 /** Who is at the other end, as the screen shows it. */
 function shows(call, name, user) {
   return until(`${call.name} shows ${name}`, async () => {
     const remote = await call.get('remote');
-    assert.equal(remote.displayName, name, JSON.stringify(remote));
+    assert.equal(remote.assertedDisplayName ?? remote.displayName, name, JSON.stringify(remote));
     return new RegExp(`^sips?:${user}@`).test(remote.assertedIdentity ?? remote.uri);
   });
 }

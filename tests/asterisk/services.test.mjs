@@ -50,28 +50,38 @@ suite('services', 'services', ({ asterisk, phone, phones, cell }) => {
     assert.equal((await summary(() => ours.run(() => globalThis.summaries))).messages.voice.new, 1);
   });
 
-  cell('lamps', 'dialog-info: ringing, talking, over', async () => {
+  cell('message waiting', 'without a subscription', async () => {
+    const [ours, caller] = await phones(1017, 1001);
+    await ours.run(() => {
+      globalThis.summaries = [];
+      globalThis.phone.on('messageSummary', ({ body }) => globalThis.summaries.push(globalThis.events.parseMessageSummary(body)));
+    });
+    await leaveMessage(caller, 1017);
+    assert.equal((await summary(() => ours.run(() => globalThis.summaries))).messages.voice.new, 1);
+    assert.equal((await ours.messages(/^sent\nSIP\/2\.0 [3-6][^]*CSeq: \d+ NOTIFY/)).length, 0);
+  });
+
+  cell('lamps', 'dialog-info: ringing, talking, on hold, over', async () => {
     const [watcher, watched, caller] = await phones(1001, 1002, 1003);
     await watcher.run(() => {
       globalThis.lamps = [];
-      const list = new globalThis.events.DialogList();
-      const subscription = globalThis.phone.subscribe('sip:1002@pbx.test', 'dialog');
-      subscription.on('notify', ({ body }) => {
-        globalThis.lamps.push((list.update(globalThis.events.parseDialogInfo(body)) ?? []).map(({ state }) => state).join());
-      });
+      globalThis.events.watchDialogs(globalThis.phone, 'sip:1002@pbx.test', ({ state }) => globalThis.lamps.push(state));
     });
-    const lamp = (wanted) => until(`the lamp is ${wanted}`, async () => {
-      const last = await watcher.run(() => globalThis.lamps.at(-1));
-      return wanted === 'off' ? last === '' || last === 'terminated' : last === wanted;
-    });
-    await lamp('off');
-    await caller.dial(watched.uri);
+    const lamp = (wanted) => until(`the lamp is ${wanted}`, async () => (await watcher.run(() => globalThis.lamps.at(-1))) === wanted);
+    await lamp('idle');
+    const outgoing = caller.calls('1002');
     const incoming = await watched.call(0, 'ringing');
-    await lamp('early');
+    await lamp('ringing');
     await incoming.do('answer');
-    await lamp('confirmed');
+    await lamp('busy');
+    // Asterisk says so of the one who is held.
+    const holding = await outgoing;
+    await holding.do('hold');
+    await lamp('held');
+    await holding.do('unhold');
+    await lamp('busy');
     await incoming.do('hangup');
-    await lamp('off');
+    await lamp('idle');
   });
 
   cell('presence', 'PIDF: open, and on the phone', async () => {

@@ -15,10 +15,10 @@ const LOGS = process.env.TEST_LOGS ?? tmpdir();
 
 /** A page with the package in it, registered at Asterisk. */
 export class Phone extends Party {
-  /** What its microphone hears is a tone of its own. */
-  static async register(browser, url, user, more) {
+  /** What its microphone hears is a tone of its own. `library`: "ours", or another one with a page of its own. */
+  static async register(browser, url, user, { library = 'ours', ...more } = {}) {
     const tone = 600 + 100 * (user % 10) + 10 * Math.trunc((user % 100) / 10);
-    return super.open(browser, url, 'ours', {
+    return super.open(browser, url, library, {
       user: String(user),
       tone,
       expected: [/WebSocket connection to .* failed/],
