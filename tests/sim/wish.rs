@@ -3,9 +3,9 @@
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
-use crate::bench::{ANSWER, Bench, Caller, Media, OFFER, answer, config, send, with_sdp};
+use crate::bench::{ANSWER, Bench, Caller, Media, OFFER, answer, config, secs, send, with_sdp};
 use crate::incoming::{answered, ringing};
-use wasm_softphone::phone::{CallId, MediaCommand, PhoneConfig, TrackId, Wish};
+use wasm_softphone::phone::{CallId, CallNote, MediaCommand, PhoneConfig, TrackId, Wish};
 use wasm_softphone::sip::message::Request;
 use wasm_softphone::sip::sdp::Direction;
 
@@ -192,4 +192,83 @@ fn of_two_calls_that_may_be_heard_the_later_has_the_element() {
     assert!(element(&bench, b) && !element(&bench, a));
     bench.hangup(b);
     assert!(element(&bench, a));
+}
+
+// ---- every wish, every way
+
+/// A call that is up with this wish.
+fn wished(bench: &mut Bench, wish: Wish) -> (CallId, Caller) {
+    let (call, mut caller, _) = ringing(bench);
+    bench.phone.listen_only(bench.now, call, wish.listens_only);
+    bench.answer(call);
+    let ok = bench.take_response(200);
+    caller.to_tag = ok.headers.to().unwrap().tag().map(str::to_owned);
+    send(bench, &caller.ack(1, None));
+    mute(bench, call, wish.muted);
+    bench.phone.replace_track(bench.now, call, wish.track).unwrap();
+    bench.drain();
+    (call, caller)
+}
+
+type Way = fn(&mut Bench, CallId, &mut Caller);
+
+/// All that may take the place of a call, the newest call being it afterwards.
+const WAYS: [(&str, Way); 4] = [
+    ("replaced", |bench, _, caller| {
+        send(bench, &replacing(&mut Caller::new("other"), caller));
+    }),
+    ("replaced twice", |bench, _, caller| {
+        let mut other = Caller::new("other");
+        send(bench, &replacing(&mut other, caller));
+        let ok = bench.take_response(200);
+        other.to_tag = ok.headers.to().unwrap().tag().map(str::to_owned);
+        send(bench, &other.ack(1, None));
+        bench.lines();
+        send(bench, &replacing(&mut Caller::new("third"), &other));
+    }),
+    ("answered in its place", |bench, _, caller| {
+        let mut invite = replacing(&mut Caller::new("other"), caller);
+        invite.headers.set("From", "<sip:carol@example.com>;tag=c");
+        send(bench, &invite);
+        let rings = bench.incoming();
+        bench.answer(rings);
+    }),
+    ("transferred", |bench, call, caller| {
+        let mut refer = caller.request("REFER", None);
+        refer.headers.push("Refer-To", "<sip:carol@example.com>");
+        send(bench, &refer);
+        bench.phone.accept_transfer(bench.now, call).unwrap();
+        bench.drain();
+    }),
+];
+
+#[test]
+fn every_wish_goes_every_way() {
+    for bits in 0..8 {
+        let wish = Wish {
+            muted: bits & 1 != 0,
+            listens_only: bits & 2 != 0,
+            track: (bits & 4 != 0).then_some(TrackId(9)),
+        };
+        for (name, way) in WAYS {
+            let mut bench = Bench::online();
+            let (call, mut caller) = wished(&mut bench, wish);
+            bench.lines();
+            // What the configuration says by now is for new calls.
+            bench.phone.configure(PhoneConfig { listens_only: !wish.listens_only, ..config() });
+            way(&mut bench, call, &mut caller);
+            let new = newest(&bench);
+            assert_ne!(new, call, "{name}");
+            assert_eq!(bench.wishes[&new], wish, "{name}");
+            assert_eq!(bench.microphones[&new], !wish.listens_only, "{name}");
+        }
+        // In another page, where the track is not.
+        let mut bench = Bench::online();
+        wished(&mut bench, wish);
+        let record = bench.phone.record(&|_| CallNote::default()).unwrap();
+        let mut next = Bench::seeded(config(), 77);
+        next.phone.resume(next.now, &record, secs(2)).unwrap();
+        next.connect();
+        assert_eq!(next.wishes[&newest(&next)], Wish { track: None, ..wish });
+    }
 }
