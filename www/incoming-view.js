@@ -36,7 +36,8 @@ export class IncomingView {
     const name = remoteName(call);
     byId('incoming-avatar').textContent = initials(name);
     byId('incoming-heading').textContent = name;
-    byId('incoming-detail').textContent = call.remote.uri;
+    const place = call.replaces && `, to take the place of ${remoteName(call.replaces)}`;
+    byId('incoming-detail').textContent = `${call.remote.uri}${place ?? ''}`;
     document.title = `Incoming call: ${name}`;
     // Somebody who is typing a number must not answer with the Enter that was meant for it.
     const typing = document.activeElement?.matches('input');

@@ -65,6 +65,9 @@ leg.state = 'ended';
 // @ts-expect-error off, ask or a number
 phone.configure({ redirects: 'follow' });
 
+// @ts-expect-error peer, any or ask
+phone.configure({ replaces: true });
+
 // @ts-expect-error an address, or a call
 void call?.transfer(1);
 

@@ -46,6 +46,7 @@ const config: DialStrategyConfig = {
   defaultCountry: 'SE',
   sessionTimers: { expires: 600 },
   redirects: 'ask',
+  replaces: 'ask',
   trustIdentity: true,
   autoAnswer: ['bob@example.com'],
   instanceId: 'urn:uuid:00000000-0000-4000-8000-000000000000',
@@ -109,6 +110,9 @@ if (result.success) {
   void [ticket, cause, text, retry];
   call.on('redirect', ({ targets, follow, decline }) => (targets.length > 0 ? follow(0) : decline()));
   call.on('replaced', ({ call: next }) => next.mute());
+  call.on('remoteTrack', ({ track }) => track.enabled);
+  const former: Call | null = call.replaces;
+  void former;
   call.on('transfer', ({ state, sipStatus }) => state === 'failed' && sipStatus);
   await call.hold();
   await call.unhold();
