@@ -5,6 +5,7 @@ use super::{Event, MessageRequest, Phone, RequestId};
 use crate::entropy::token;
 use crate::error::{Error, ErrorCode};
 use crate::sip::auth::Attempt;
+use crate::sip::body::part;
 use crate::sip::header::is_token;
 use crate::sip::message::{Method, Request, Response};
 use crate::sip::uri::Uri;
@@ -95,9 +96,13 @@ impl Phone {
             self.respond(tx, 413);
             return;
         }
-        let content_type = request.headers.content_type().unwrap_or("text/plain");
-        let is_text = content_type.get(..5).is_some_and(|kind| kind.eq_ignore_ascii_case("text/"));
-        let body = core::str::from_utf8(&request.body).ok();
+        let is_text = |kind: &str| kind.get(..5).is_some_and(|kind| kind.eq_ignore_ascii_case("text/"));
+        let (content_type, body) = match request.headers.content_type() {
+            Some(kind) => part(&request.headers, &request.body, &is_text).unwrap_or((kind, &request.body)),
+            None => ("text/plain", request.body.as_slice()),
+        };
+        let is_text = is_text(content_type);
+        let body = core::str::from_utf8(body).ok();
         let encoded = request.headers.get("Content-Encoding").is_some();
         let (Some(body), true, false) = (body, is_text, encoded) else {
             // RFC 3261, section 21.4.13

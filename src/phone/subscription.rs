@@ -14,6 +14,7 @@ use super::{Event, Phone, RegistrationState, SubscribeRequest, SubscriptionId, S
 use crate::entropy::below;
 use crate::error::{Error, ErrorCode};
 use crate::sip::auth::Attempt;
+use crate::sip::body;
 use crate::sip::dialog::Dialog;
 use crate::sip::header::{Params, is_token, parse_u32, split_before};
 use crate::sip::message::{Method, Request, Response};
@@ -449,7 +450,14 @@ impl Phone {
             self.respond(tx, 413);
             return;
         }
-        let Ok(body) = core::str::from_utf8(&request.body) else {
+        // Of several parts the first is the state. A list (RFC 4662) is handed on as it is.
+        let kind = request.headers.content_type().unwrap_or_default();
+        let single = |kind: &str| !body::is_multipart(kind);
+        let mixed = kind.eq_ignore_ascii_case("multipart/mixed");
+        let (kind, body) = body::part(&request.headers, &request.body, &single)
+            .filter(|_| mixed)
+            .unwrap_or((kind, &request.body));
+        let Ok(body) = core::str::from_utf8(body) else {
             self.respond(tx, 415);
             return;
         };
@@ -483,7 +491,7 @@ impl Phone {
         let (state, params) =
             split_before(request.headers.get("Subscription-State").unwrap_or("active"), b';');
         let (state, params) = (state.trim_ascii().to_ascii_lowercase(), Params::parse(params));
-        self.notified(id, request.headers.content_type().unwrap_or_default(), body, &state, &params);
+        self.notified(id, kind, body, &state, &params);
     }
 
     /// The body of a NOTIFY that a server sends by itself to a phone that is registered: to our name or our Contact, and

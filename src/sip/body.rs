@@ -23,7 +23,9 @@ pub fn has_parts(headers: &Headers) -> bool {
     headers.content_type().is_some_and(is_multipart)
 }
 
-fn is_multipart(kind: &str) -> bool {
+/// Whether a body of this media type has parts.
+#[must_use]
+pub fn is_multipart(kind: &str) -> bool {
     kind.get(..10).is_some_and(|kind| kind.eq_ignore_ascii_case("multipart/"))
 }
 

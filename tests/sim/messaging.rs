@@ -6,7 +6,8 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 use crate::bench::{Bench, Caller, Outcome, answer, outcome, secs, send};
 use crate::incoming::answered;
 use wasm_softphone::error::Error;
-use wasm_softphone::phone::{Event, MessageRequest, RequestId};
+use wasm_softphone::phone::{Event, Input, MessageRequest, RequestId};
+use wasm_softphone::sip::message::Request;
 
 fn message() -> MessageRequest {
     MessageRequest {
@@ -114,6 +115,26 @@ fn a_message_comes_outside_a_call_and_within_one() {
         };
         assert_eq!(bench.events, [message]);
     }
+}
+
+/// RFC 5621: the text among other parts.
+#[test]
+fn a_message_of_several_parts_is_told_by_its_text() {
+    let mut bench = Bench::online();
+    let mut request = Caller::new("parts").request("MESSAGE", None);
+    request.headers.set("Content-Type", "multipart/mixed;boundary=x");
+    request.body =
+        b"--x\r\nContent-Type: image/png\r\n\r\n\xff\xfe\r\n--x\r\nContent-Type: text/plain\r\n\r\nhello\r\n--x--\r\n".to_vec();
+    let text = request.headers.clone();
+    let head = Request { body: Vec::new(), headers: text, ..request.clone() }.to_text().unwrap();
+    let head = head.replace("Content-Length: 0", &format!("Content-Length: {}", request.body.len()));
+    let socket = bench.socket.unwrap();
+    bench.input(Input::SocketData(socket, [head.as_bytes(), &request.body].concat()));
+    assert_eq!(bench.lines(), ["200 MESSAGE"]);
+    let told = bench.events.iter().any(|event| {
+        matches!(event, Event::Message { content_type, body, .. } if content_type == "text/plain" && body == "hello")
+    });
+    assert!(told, "{:?}", bench.events);
 }
 
 #[test]

@@ -76,6 +76,24 @@ fn active(bench: &mut Bench) -> (SubscriptionId, Caller) {
     (id, notifier)
 }
 
+/// RFC 5621: a state among other parts; a list of states (RFC 4662) stays whole.
+#[test]
+fn a_state_among_other_parts_is_told_without_them() {
+    let parts =
+        "--x\r\nContent-Type: application/dialog-info+xml\r\n\r\n<two/>\r\n--x\r\n\r\nmore\r\n--x--\r\n";
+    for (kind, told) in [("multipart/mixed;boundary=x", "<two/>"), ("multipart/related;boundary=x", parts)] {
+        let mut bench = Bench::online();
+        let (_, mut notifier) = active(&mut bench);
+        let mut request = notifier.request("NOTIFY", None);
+        request.headers.push("Event", "dialog");
+        request.headers.push("Subscription-State", "active");
+        request.headers.set("Content-Type", kind);
+        request.body = parts.as_bytes().to_vec();
+        assert_eq!(status_of(&mut bench, &request), 200);
+        assert_eq!(bodies(&bench), [told]);
+    }
+}
+
 /// The next request, which must come within this time, from its half on.
 fn next(bench: &mut Bench, method: &str, lifetime: u64) -> Request {
     bench.pass(secs(lifetime / 2 - 1));
