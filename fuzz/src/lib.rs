@@ -241,4 +241,14 @@ pub fn sdp(data: &[u8]) {
         assert_eq!(info.direction.reversed().reversed(), info.direction);
     }
     assert!(sdp::audio_codecs(&text).len() <= text.len());
+    // What is mended needs no mending, and each line has its place.
+    for answers in [false, true] {
+        if let Ok(judged) = sdp::judge(&text, answers, &sdp::Agreed::default()) {
+            let again = sdp::judge(&judged.sdp, answers, &sdp::Agreed::default()).unwrap();
+            assert_eq!(again.sdp, judged.sdp);
+            let whole = sdp::with_lines(&judged.sdp, &judged.lines);
+            let read = sdp::judge(&whole, answers, &sdp::Agreed::default()).unwrap();
+            assert_eq!((read.sdp, read.lines.len()), (judged.sdp, judged.lines.len()));
+        }
+    }
 }

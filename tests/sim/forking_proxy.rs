@@ -29,12 +29,36 @@ pub struct MediaModel {
     pub negotiated: Option<Direction>,
     offered: Option<Direction>,
     before: Option<Direction>,
+    /// The other end of its DTLS association, and whether this end is the active one (RFC 8842).
+    association: Option<(String, bool)>,
     pub closed: bool,
 }
 
 impl MediaModel {
     const fn new() -> Self {
-        Self { flow: Direction::SendRecv, negotiated: None, offered: None, before: None, closed: false }
+        Self {
+            flow: Direction::SendRecv,
+            negotiated: None,
+            offered: None,
+            before: None,
+            association: None,
+            closed: false,
+        }
+    }
+
+    /// Takes a description of the other end as a browser does, with the role that this end would have by it, if any. What
+    /// browsers refuse is refused.
+    fn take(&mut self, text: &str, active: Option<bool>) -> Result<bool, MediaError> {
+        assert_eq!(text.matches("\r\nm=").count(), 1, "the browser knows one line: {text}");
+        assert!(text.ends_with("\r\n") && text.contains("\r\na=rtcp-mux\r\n"), "{text}");
+        let print = attribute(text, "a=fingerprint:").expect("no keys").to_owned();
+        let known = self.association.as_ref().filter(|(other, _)| *other == print).map(|(_, active)| *active);
+        let role = active.or(known).unwrap_or(true);
+        if known.is_some_and(|known| known != role) {
+            return Err(MediaError::Refused("Failed to set SSL role".into()));
+        }
+        self.association = Some((print, role));
+        Ok(role)
     }
 
     pub fn may_send(&self) -> bool {
@@ -44,6 +68,10 @@ impl MediaModel {
     pub fn may_receive(&self) -> bool {
         !self.closed && receives(self.flow) && self.negotiated.is_some_and(receives)
     }
+}
+
+fn attribute<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    text.lines().find_map(|line| line.strip_prefix(name))
 }
 
 pub fn sends(direction: Direction) -> bool {
@@ -261,30 +289,60 @@ impl Net {
         }
         let mut values = vec![MediaValue::Gathering];
         let mut connected = false;
+        // The keys of this connection.
+        let keys = format!("sha-256 {side}:{}", call.0);
+        let own = |text: &str, role: &str| {
+            let text = text.replace("sha-256 AA:01", &keys).replace("sha-256 BB:02", &keys);
+            text.replace("a=setup:active", &format!("a=setup:{role}"))
+        };
+        let taken = match command {
+            MediaCommand::CreateAnswer { offer } | MediaCommand::Renegotiate { offer, .. } => {
+                let role = attribute(offer, "a=setup:");
+                model.take(offer, (role != Some("actpass")).then_some(role == Some("passive")))
+            }
+            MediaCommand::SetAnswer { answer, provisional: false } => {
+                model.take(answer, Some(attribute(answer, "a=setup:") == Some("passive")))
+            }
+            _ => Ok(true),
+        };
+        let role = match taken {
+            Ok(active) => {
+                if active {
+                    "active"
+                } else {
+                    "passive"
+                }
+            }
+            Err(error) => {
+                self.phones[side].input(Input::MediaDone { call, seq, result: Err(error) });
+                self.look(side);
+                return;
+            }
+        };
         match command {
             MediaCommand::CreateOffer => {
                 model.offered = Some(Direction::SendRecv);
-                values.push(MediaValue::Local(OFFER.into()));
+                values.push(MediaValue::Local(own(OFFER, role)));
             }
             MediaCommand::Resume { direction }
             | MediaCommand::Reoffer { direction }
             | MediaCommand::RestartIce { direction } => {
                 model.before = model.negotiated;
                 model.offered = Some(*direction);
-                values.push(MediaValue::Local(described(OFFER, *direction)));
+                values.push(MediaValue::Local(own(&described(OFFER, *direction), role)));
             }
             MediaCommand::CreateAnswer { offer } => {
                 let agreed = direction_of(offer).reversed();
                 model.negotiated = Some(agreed);
                 model.before = model.negotiated;
-                values.push(MediaValue::Local(described(ANSWER, agreed)));
+                values.push(MediaValue::Local(own(&described(ANSWER, agreed), role)));
                 connected = true;
             }
             MediaCommand::Renegotiate { offer, direction } => {
                 let agreed = both(direction_of(offer).reversed(), *direction);
                 model.before = model.negotiated;
                 model.negotiated = Some(agreed);
-                values.push(MediaValue::Local(described(ANSWER, agreed)));
+                values.push(MediaValue::Local(own(&described(ANSWER, agreed), role)));
             }
             MediaCommand::SetAnswer { answer, .. } => {
                 let offered = model.offered.unwrap_or(Direction::SendRecv);

@@ -16,6 +16,7 @@ use wasm_softphone::phone::{
     CallId, CallState, DialRequest, Direction, Event, Input, MediaCommand, MediaValue, MessageRequest,
     PhoneConfig, TrackId, TransferTarget, Wish,
 };
+use wasm_softphone::sip::message::Message;
 use wasm_softphone::sip::sdp::Direction as MediaDirection;
 
 /// What an event settles, by a name and what it is of.
@@ -281,10 +282,11 @@ impl Walk {
         for (side, bench) in self.net.phones.iter().enumerate() {
             for info in bench.phone.calls().iter().filter(|info| info.state == CallState::Active) {
                 let mut others = self.net.phones.iter().enumerate().filter(|(other, _)| *other != side);
-                let other = others.find_map(|(_, bench)| {
-                    bench.phone.calls().into_iter().find(|other| other.sip_call_id == info.sip_call_id)
+                let other = others.find_map(|(at, bench)| {
+                    let mut calls = bench.phone.calls().into_iter();
+                    Some((at, calls.find(|other| other.sip_call_id == info.sip_call_id)?))
                 });
-                let Some(other) = other else {
+                let Some((at, other)) = other else {
                     self.fail(seed, &format!("{side} {:?} has no other end", info.id))
                 };
                 // Who holds hears of the other's hold only when it asks for both directions again: the answer to an offer
@@ -294,11 +296,52 @@ impl Walk {
                 if other.state != CallState::Active || !hold {
                     self.fail(seed, &format!("{side} {info:?} and {other:?} do not agree"));
                 }
+                // And their descriptions say the same.
+                let said = |side: usize, id: CallId| {
+                    self.net.media[side].get(&id).and_then(|model| model.negotiated)
+                };
+                let (here, there) = (said(side, info.id), said(at, other.id));
+                if undisturbed && here != there.map(MediaDirection::reversed) {
+                    self.fail(seed, &format!("{side} {info:?} has {here:?}, {other:?} has {there:?}"));
+                }
             }
         }
     }
 
+    /// Each side's descriptions of a session have one name, the next number where they say something else, and no fewer
+    /// lines than before (RFC 3264, section 8).
+    fn check_descriptions(&self, seed: u64) {
+        let mut sessions: BTreeMap<_, (String, u64, Vec<u8>)> = BTreeMap::new();
+        for (side, message) in &self.net.trace {
+            let headers = message.headers();
+            let body = match message {
+                Message::Request(request) => &request.body,
+                Message::Response(response) => &response.body,
+            };
+            if body.is_empty() || headers.content_type() != Some("application/sdp") {
+                continue;
+            }
+            let tag = match message {
+                Message::Request(_) => headers.from_tag(),
+                Message::Response(_) => headers.to_tag(),
+            };
+            let text = str::from_utf8(body).unwrap();
+            let words: Vec<&str> = text.lines().nth(1).unwrap().split(' ').collect();
+            let (name, version) = (words[1].to_owned(), words[2].parse().unwrap());
+            let key = (*side, headers.call_id().map(str::to_owned), tag);
+            if let Some((known, last, said)) = sessions.get(&key) {
+                let lines = |text: &[u8]| str::from_utf8(text).unwrap().matches("\r\nm=").count();
+                let counts = if version == *last { said == body } else { version > *last };
+                if *known != name || !counts || lines(body) < lines(said) {
+                    self.fail(seed, &format!("{side}: {} follows {}", text, String::from_utf8_lossy(said)));
+                }
+            }
+            sessions.insert(key, (name, version, body.clone()));
+        }
+    }
+
     pub fn check_end(&mut self, seed: u64) {
+        self.check_descriptions(seed);
         for side in 0..self.net.phones.len() {
             for info in self.net.phones[side].phone.calls() {
                 self.net.at(side, |bench| bench.hangup(info.id));
