@@ -46,8 +46,10 @@ export interface DialStrategyConfig {
   /** Headers of the host app's own session with the proxy, e.g. a short-lived bearer token. `Authorization: Basic` is refused.
    *  A function is asked before each request. Its last answer stays in memory for a request that cannot wait, as the page is being left. */
   proxyHeaders?: Record<string, string> | (() => Record<string, string> | Promise<Record<string, string>>);
-  /** STUN and TURN servers, as for RTCPeerConnection. Default: none. */
-  iceServers?: RTCIceServer[];
+  /** STUN and TURN servers, as for RTCPeerConnection. Default: none. A function is asked for each call's media and before each
+   *  ICE restart, for TURN credentials that expire: it has 10 s. Without an answer a call does not begin (`ice_failed`); one that
+   *  is up goes on with the servers of before. What `configure()` changes counts for calls from their next restart on. */
+  iceServers?: RTCIceServer[] | (() => RTCIceServer[] | Promise<RTCIceServer[]>);
   /** Default "all"; "relay" hides this machine's addresses, and needs a TURN server. */
   iceTransportPolicy?: RTCIceTransportPolicy;
   /** Longest wait for ICE candidates before an offer or answer is sent, milliseconds, 0 to 60000; default 500. It leaves

@@ -6,6 +6,7 @@ use core::pin::Pin;
 use core::task::{Poll, Waker};
 use std::rc::Rc;
 
+use js_sys::{Array, Function, Promise};
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{MediaStream, MediaStreamTrack, RtcPeerConnectionState, RtcSdpType, RtcTrackEvent};
@@ -13,22 +14,37 @@ use web_sys::{MediaStream, MediaStreamTrack, RtcPeerConnectionState, RtcSdpType,
 use super::audio_element::{Playback, RemoteAudio};
 use super::dtmf::SendingDtmf;
 use super::media_devices::{Audio, Microphone, RequestedMicrophone};
+use super::object::string;
 use super::peer_connection::{Configuration, PeerConnection};
 use super::stats::StatsReader;
-use super::task::{spawn, then};
+use super::task::{promised, spawn, then};
+use crate::error::Error;
 use crate::phone::{MediaCommand, MediaError, MediaSeq, MediaState, MediaValue};
 use crate::sip::sdp::Direction;
 
 /// What a session is made with.
-#[derive(Debug, Clone, Default)]
+#[derive(Default)]
 pub(crate) struct MediaSetup {
-    /// The connection.
+    /// The connection, but for its ICE servers.
     pub(crate) connection: Configuration,
+    /// Its ICE servers.
+    pub(crate) servers: Option<IceServers>,
     /// The microphone.
     pub(crate) audio: Audio,
     /// The loudspeaker.
     pub(crate) playback: Playback,
 }
+
+/// Where the ICE servers come from.
+pub(crate) struct IceServers {
+    /// What the application has set last: a list, `undefined`, or a function that gives a list or a promise of one.
+    pub(crate) setting: Box<dyn Fn() -> JsValue>,
+    /// What is wrong with what such a function gave.
+    pub(crate) check: fn(&JsValue) -> Result<(), Error>,
+}
+
+/// So long may the application take to say which ICE servers there are, milliseconds. The job's own deadline is later.
+const SERVERS_TIMEOUT_MS: i32 = 10_000;
 
 /// A track of the application's that is sent instead of the microphone. It is never stopped here.
 #[derive(Debug, Clone)]
@@ -49,6 +65,8 @@ pub(crate) enum MediaReport {
     Track(MediaStreamTrack),
     /// The browser does not play the remote audio before a user gesture.
     PlaybackBlocked,
+    /// Which ICE servers there are could not be found out: those of before are used.
+    Servers(String),
 }
 
 /// Why a job stops.
@@ -98,6 +116,8 @@ struct Parts {
     deaf: bool,
     /// The last job: an earlier one makes no local description any more.
     latest: Option<MediaSeq>,
+    /// The ICE servers that were used last.
+    servers: JsValue,
     stats: StatsReader,
     /// The job whose candidates are being gathered.
     gathering: Option<MediaSeq>,
@@ -297,12 +317,25 @@ impl MediaSession {
             // everything that needs no microphone is done meanwhile.
             microphone = self.request_microphone()?;
         }
+        let restart = matches!(command, MediaCommand::RestartIce { .. });
+        let reoffers = restart || matches!(command, MediaCommand::Reoffer { .. });
         let anew = match &command {
-            MediaCommand::Renegotiate { offer, .. } => self.pc()?.is_other_association(offer),
-            _ => false,
+            MediaCommand::Renegotiate { offer, .. } => {
+                let pc = self.pc()?;
+                pc.damaged.get() || pc.is_other_association(offer)
+            }
+            _ => reoffers && self.pc()?.damaged.get(),
         };
-        if first || anew {
-            self.connect()?;
+        if first || anew || restart {
+            let configuration = self.configuration(first).await?;
+            if self.parts.borrow().latest != Some(seq) {
+                return Err(Stop::Closed);
+            }
+            if first || anew {
+                self.connect(&configuration)?;
+            } else {
+                self.pc()?.configure(&configuration);
+            }
         }
         if command == MediaCommand::Rollback {
             self.go_back();
@@ -324,22 +357,17 @@ impl MediaSession {
                 MediaCommand::SetAnswer { answer, provisional: true } => {
                     Some(pc.set_remote(RtcSdpType::Pranswer, answer))
                 }
-                MediaCommand::Rollback => pc.rollback(),
-                MediaCommand::Reoffer { direction } | MediaCommand::RestartIce { direction } => {
-                    self.set_direction(&pc, *direction);
-                    None
-                }
+                MediaCommand::Rollback => Some(pc.rollback()),
                 _ => None,
             };
-            let restart = matches!(command, MediaCommand::RestartIce { .. });
-            if restart
-                || resumes
-                || matches!(command, MediaCommand::CreateOffer | MediaCommand::Reoffer { .. })
-            {
-                if first {
+            if reoffers || resumes || command == MediaCommand::CreateOffer {
+                if first || anew {
                     pc.add_audio(!matches!(self.setup.audio, Audio::Off)).map_err(unavailable)?;
                 }
-                if let MediaCommand::Resume { direction } = &command {
+                if let MediaCommand::Resume { direction }
+                | MediaCommand::Reoffer { direction }
+                | MediaCommand::RestartIce { direction } = &command
+                {
                     self.set_direction(&pc, *direction);
                 }
                 offer = Some(pc.create_offer(restart));
@@ -350,9 +378,20 @@ impl MediaSession {
             None => Ok(()),
         };
         match command {
-            // Nobody is told: a connection that cannot go back is found out by the next job.
-            MediaCommand::Rollback => return Err(Stop::Closed),
-            MediaCommand::SetAnswer { .. } => return set.map(|()| Some(MediaValue::Applied)),
+            // Nobody is told: the next job begins with another connection.
+            MediaCommand::Rollback => {
+                if let Err(Stop::Failed(_)) = set {
+                    self.pc()?.damaged.set(true);
+                }
+                return Err(Stop::Closed);
+            }
+            MediaCommand::SetAnswer { provisional, .. } => {
+                if set.is_ok() && !provisional {
+                    let previous = self.parts.borrow_mut().previous.take();
+                    drop(previous);
+                }
+                return set.map(|()| Some(MediaValue::Applied));
+            }
             _ => set?,
         }
         if let Some(microphone) = microphone {
@@ -507,11 +546,43 @@ impl MediaSession {
         then(sending, Box::new(sent));
     }
 
-    fn connect(self: &Rc<Self>) -> Result<(), Stop> {
+    /// What a connection is made with, or goes on with, by what the application says now.
+    async fn configuration(&self, first: bool) -> Result<Configuration, Stop> {
+        match self.servers().await? {
+            Ok(servers) => self.parts.borrow_mut().servers = servers,
+            Err(problem) if first => return Err(MediaError::Servers(problem).into()),
+            Err(problem) => (self.report)(MediaReport::Servers(problem)),
+        }
+        let servers = self.parts.borrow().servers.clone();
+        Ok(Configuration { ice_servers: servers, ..self.setup.connection.clone() })
+    }
+
+    async fn servers(&self) -> Result<Result<JsValue, String>, Stop> {
+        let Some(servers) = &self.setup.servers else { return Ok(Ok(JsValue::UNDEFINED)) };
+        let setting = (servers.setting)();
+        let Some(function) = setting.dyn_ref::<Function>() else { return Ok(Ok(setting)) };
+        let late = Promise::new(&mut |_, reject| {
+            if let Some(window) = web_sys::window() {
+                // Without timers there is no deadline.
+                let _ = window.set_timeout_with_callback_and_timeout_and_arguments_1(
+                    &reject,
+                    SERVERS_TIMEOUT_MS,
+                    &"the function has not answered within 10 s".into(),
+                );
+            }
+        });
+        let given = Promise::race(&Array::of2(&promised(function.call0(&JsValue::UNDEFINED)), &late));
+        Ok(match self.unless_closed(JsFuture::from(given)).await? {
+            Ok(list) => (servers.check)(&list).map(|()| list).map_err(|error| error.message.to_string()),
+            Err(thrown) => Err(words(&thrown)),
+        })
+    }
+
+    fn connect(self: &Rc<Self>, configuration: &Configuration) -> Result<(), Stop> {
         if self.closed.get() {
             return Err(Stop::Closed);
         }
-        let mut pc = PeerConnection::new(&self.setup.connection).map_err(unavailable)?;
+        let mut pc = PeerConnection::new(configuration).map_err(unavailable)?;
         let weak = Rc::downgrade(self);
         let handler = |handle: fn(&Rc<Self>, &JsValue)| {
             let weak = weak.clone();
@@ -521,8 +592,10 @@ impl MediaSession {
                 }
             })
         };
-        pc.on("icegatheringstatechange", handler(|session, _| session.gathered()));
-        pc.on_useful_candidate(&self.setup.connection, handler(|session, _| session.candidate_came()));
+        pc.on("icegatheringstatechange", handler(|session, _| session.gathering_changed()));
+        pc.on_useful_candidate(configuration, handler(|session, _| session.candidate_came()));
+        // The first one that a job has waited for in vain.
+        pc.on("icecandidate", handler(|session, _| session.gathered()));
         pc.on("connectionstatechange", handler(|session, _| session.state_changed()));
         pc.on("track", handler(|session, event| session.track_came(event.unchecked_ref())));
         let mut parts = self.parts.borrow_mut();
@@ -574,6 +647,19 @@ impl MediaSession {
         self.gathered();
     }
 
+    /// All candidates are in, and there may be none: no server of those that have to be used has answered.
+    fn gathering_changed(&self) {
+        self.gathered();
+        let seq = {
+            let mut parts = self.parts.borrow_mut();
+            let complete = parts.connection.as_ref().is_some_and(|pc| pc.gathered());
+            if complete { parts.gathering.take() } else { None }
+        };
+        if let Some(seq) = seq {
+            self.done(seq, Err(MediaError::NoCandidate));
+        }
+    }
+
     /// Reports the local description, if a job waits for it and it is complete enough.
     fn gathered(&self) {
         let ready = {
@@ -585,12 +671,15 @@ impl MediaSession {
             else {
                 return;
             };
-            // Where ICE begins again, the state is still the one of before for a moment.
-            if !hurried && !sdp.contains("a=candidate:") {
+            // Where ICE begins again, the state is still the one of before for a moment. And one without candidates leads
+            // nowhere, however long it has been waited for.
+            if !sdp.contains("a=candidate:") {
                 return;
             }
             parts.gathering = None;
-            (seq, sdp, parts.previous.take())
+            // Our offer may yet come to nothing.
+            let offers = parts.connection.as_ref().is_some_and(|pc| pc.offers());
+            (seq, sdp, if offers { None } else { parts.previous.take() })
         };
         drop(ready.2);
         self.done(ready.0, Ok(MediaValue::Local(ready.1)));
@@ -673,7 +762,8 @@ impl MediaSession {
 
     /// Waits for an operation on descriptions.
     async fn described_by(&self, operation: JsFuture) -> Result<JsValue, Stop> {
-        self.unless_closed(operation).await?.map_err(|_| Stop::Failed(MediaError::Description))
+        let outcome = self.unless_closed(operation).await?;
+        outcome.map_err(|error| Stop::Failed(MediaError::Refused(words(&error))))
     }
 
     /// Waits for the operation or for [`MediaSession::close`]: a closed connection leaves the promises of its
@@ -708,6 +798,11 @@ fn enable(stream: &MediaStream, heard: bool) {
     }
 }
 
+/// What an error says of itself.
+fn words(error: &JsValue) -> String {
+    string(error, "message").or_else(|| error.as_string()).unwrap_or_default()
+}
+
 fn unavailable(_: JsValue) -> Stop {
     Stop::Failed(MediaError::Unavailable)
 }
@@ -716,9 +811,10 @@ fn unavailable(_: JsValue) -> Stop {
 mod tests {
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
-    use super::super::object::{self, number};
+    use super::super::object::{self, get, number};
     use super::super::peer_connection::ice_ufrag;
     use super::*;
+    use crate::sip::sdp::{self, Agreed};
 
     /// A session and what it has reported.
     struct Side {
@@ -735,7 +831,7 @@ mod tests {
             let report = move |report| match report {
                 MediaReport::Done(_, result) => reports.borrow_mut().push(result),
                 MediaReport::State(state) => up.set(state == MediaState::Connected),
-                MediaReport::Track(_) | MediaReport::PlaybackBlocked => {}
+                MediaReport::Track(_) | MediaReport::PlaybackBlocked | MediaReport::Servers(_) => {}
             };
             let setup = MediaSetup { audio, ..MediaSetup::default() };
             Self { session: MediaSession::new(setup, Box::new(report)), done, connected }
@@ -1331,6 +1427,184 @@ mod tests {
             until("the refusal", || side.has(&Err(error.clone()))).await;
             assert!(side.session.local_stream().is_none());
             side.session.close();
+        }
+    }
+
+    fn evaluate(body: &str) -> JsValue {
+        Function::new_no_args(body).call0(&JsValue::UNDEFINED).unwrap()
+    }
+
+    async fn awaited(body: &str) -> JsValue {
+        JsFuture::from(promised(Ok(evaluate(body)))).await.unwrap()
+    }
+
+    /// A side with these ICE servers.
+    fn with_servers(setting: &str, policy: &str) -> Side {
+        let mut side = Side::new(Audio::Default);
+        let (reports, up) = (side.done.clone(), side.connected.clone());
+        let setting = evaluate(setting);
+        let mut setup = MediaSetup {
+            servers: Some(IceServers {
+                setting: Box::new(move || setting.clone()),
+                check: |list| match Array::is_array(list) {
+                    true => Ok(()),
+                    false => Err(Error::invalid_config("iceServers", "no list")),
+                },
+            }),
+            ..MediaSetup::default()
+        };
+        setup.connection.ice_transport_policy = policy.into();
+        side.session = MediaSession::new(
+            setup,
+            Box::new(move |report| match report {
+                MediaReport::Done(_, result) => reports.borrow_mut().push(result),
+                MediaReport::State(state) => up.set(state == MediaState::Connected),
+                MediaReport::Track(_) | MediaReport::PlaybackBlocked => {}
+                MediaReport::Servers(problem) => {
+                    drop(js_sys::Reflect::set(&js_sys::global(), &"problem".into(), &problem.into()))
+                }
+            }),
+        );
+        side
+    }
+
+    #[test]
+    async fn ice_servers_are_asked_for_before_each_restart() {
+        // Nothing answers at these addresses, so that gathering lasts: each job is hurried before it has a candidate.
+        let us = with_servers(
+            "globalThis.asked = 0; globalThis.problem = '';
+            return async () => {
+                if (++asked === 3) throw new Error('no credentials today');
+                return [{ urls: `stun:127.0.0.1:${9000 + asked}` }];
+            };",
+            "all",
+        );
+        let them = Side::new(Audio::Default);
+        let hurried = async |command: MediaCommand| {
+            us.run(command);
+            us.session.run(MediaSeq(1), MediaCommand::TakeLocal);
+            us.local().await
+        };
+        let offer = hurried(MediaCommand::CreateOffer).await;
+        them.run(MediaCommand::CreateAnswer { offer });
+        set_answer(&us, &them.local().await, false).await;
+        let servers = || {
+            let pc = us.session.pc().ok().unwrap();
+            let list: Array = get(&pc.in_use(), "iceServers").unchecked_into();
+            let urls: Array = get(&list.get(0), "urls").unchecked_into();
+            let url = JsValue::from(urls);
+            url.as_string().or_else(|| url.unchecked_ref::<Array>().get(0).as_string()).unwrap()
+        };
+        assert_eq!(servers(), "stun:127.0.0.1:9001");
+        hurried(MediaCommand::Reoffer { direction: Direction::SendRecv }).await;
+        us.run(MediaCommand::Rollback);
+        assert_eq!(evaluate("return asked").as_f64(), Some(1.0), "nothing begins again");
+        for (url, problem) in [("stun:127.0.0.1:9002", ""), ("stun:127.0.0.1:9002", "no credentials today")] {
+            let offer = hurried(MediaCommand::RestartIce { direction: Direction::SendRecv }).await;
+            them.run(MediaCommand::Renegotiate { offer, direction: Direction::SendRecv });
+            set_answer(&us, &them.local().await, false).await;
+            assert_eq!(servers(), url);
+            assert_eq!(evaluate("return problem").as_string().as_deref(), Some(problem));
+        }
+        assert!(talk(&us, &them).await);
+        us.session.close();
+        them.session.close();
+    }
+
+    #[test]
+    async fn a_call_does_not_begin_without_the_ice_servers_and_the_reason_is_told() {
+        for (setting, problem) in [
+            ("return () => { throw new Error('signed out'); }", "signed out"),
+            ("return () => Promise.reject('signed out')", "signed out"),
+            ("return async () => 'stun:x'", "iceServers: no list"),
+            ("return () => new Promise(() => {})", "the function has not answered within 10 s"),
+        ] {
+            let side = with_servers(setting, "all");
+            side.run(MediaCommand::CreateOffer);
+            until(problem, || side.has(&Err(MediaError::Servers(problem.to_owned())))).await;
+            side.session.close();
+        }
+    }
+
+    #[test]
+    async fn a_description_without_candidates_is_not_given_out() {
+        let side = with_servers("return []", "relay");
+        side.run(MediaCommand::CreateOffer);
+        side.session.run(MediaSeq(1), MediaCommand::TakeLocal);
+        until("its failure", || side.has(&Err(MediaError::NoCandidate))).await;
+        assert!(!side.done.borrow().iter().any(|done| matches!(done, Ok(MediaValue::Local(_)))));
+        side.session.close();
+    }
+
+    /// Chromium takes no description any more on a connection on which an answer was refused while it was applied.
+    #[test]
+    async fn after_an_answer_that_the_browser_refuses_the_call_is_offered_anew() {
+        let (us, them) = talking().await;
+        us.run(MediaCommand::Reoffer { direction: Direction::SendOnly });
+        let offer = us.local().await;
+        them.run(MediaCommand::Renegotiate { offer, direction: Direction::SendRecv });
+        let answer = them.local().await;
+        let swapped = match answer.contains("a=setup:active") {
+            true => answer.replace("a=setup:active", "a=setup:passive"),
+            false => answer.replace("a=setup:passive", "a=setup:active"),
+        };
+        us.run(MediaCommand::SetAnswer { answer: swapped, provisional: false });
+        let mut words = String::new();
+        until("its refusal", || match us.done.borrow().first() {
+            Some(Err(MediaError::Refused(said))) => {
+                said.clone_into(&mut words);
+                true
+            }
+            _ => false,
+        })
+        .await;
+        assert!(words.contains("role"), "{words}");
+        us.run(MediaCommand::Rollback);
+        pause(200).await;
+        assert!(them.connected.get() && us.grows("bytesSent").await, "the call goes on meanwhile");
+        let (offer, _) = renegotiate(&us, Direction::SendRecv, &them, Direction::SendRecv).await;
+        assert_eq!(line(&offer), "a=sendrecv");
+        assert!(talk(&us, &them).await);
+        // And theirs is taken too.
+        renegotiate(&them, Direction::SendRecv, &us, Direction::SendRecv).await;
+        assert!(talk(&us, &them).await);
+        us.session.close();
+        them.session.close();
+    }
+
+    /// A browser that offers video, before the audio or behind it: here it is a call, and there is no line for more.
+    #[test]
+    async fn video_is_refused_and_the_browser_that_offers_it_agrees() {
+        for kinds in ["'video', 'audio'", "'audio', 'video', 'audio'"] {
+            awaited(&format!(
+                "return (async () => {{
+                    const pc = globalThis.offerer = new RTCPeerConnection();
+                    for (const kind of [{kinds}]) pc.addTransceiver(kind);
+                    pc.createDataChannel('data');
+                    await pc.setLocalDescription();
+                    while (pc.iceGatheringState !== 'complete') await new Promise((done) => setTimeout(done, 10));
+                }})()"
+            ))
+            .await;
+            let offer = evaluate("return offerer.localDescription.sdp").as_string().unwrap();
+            let judged = sdp::judge(&offer, false, &Agreed::default()).unwrap();
+            let us = Side::new(Audio::Default);
+            us.run(MediaCommand::CreateAnswer { offer: judged.sdp });
+            let answer = sdp::with_lines(&us.local().await, &judged.lines);
+            let lines = |text: &str| text.lines().filter(|line| line.starts_with("m=")).count();
+            assert_eq!(lines(&answer), lines(&offer), "{answer}");
+            let own = us.session.pc().ok().unwrap();
+            assert_eq!(own.lines(), ["audio sendrecv"], "nothing else is there");
+            js_sys::Reflect::set(&js_sys::global(), &"answer".into(), &answer.into()).unwrap();
+            awaited("return offerer.setRemoteDescription({ type: 'answer', sdp: answer })").await;
+            let agreed = evaluate(
+                "return offerer.getTransceivers().filter((line) => !['inactive', 'stopped', null].includes(line.currentDirection))
+                    .map((line) => line.receiver.track.kind).join()",
+            );
+            assert_eq!(agreed.as_string().as_deref(), Some("audio"));
+            until("the media path", || us.connected.get()).await;
+            evaluate("offerer.close()");
+            us.session.close();
         }
     }
 

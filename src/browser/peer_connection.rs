@@ -1,6 +1,6 @@
 //! `RTCPeerConnection` for one audio stream.
 
-use core::cell::RefCell;
+use core::cell::{Cell, RefCell};
 
 use js_sys::{Array, Promise};
 use wasm_bindgen::prelude::wasm_bindgen;
@@ -25,6 +25,9 @@ extern "C" {
 
     #[wasm_bindgen(method, catch, js_name = addTransceiver)]
     fn add_transceiver(this: &Connection, kind: &str, init: &JsValue) -> Result<RtcRtpTransceiver, JsValue>;
+
+    #[wasm_bindgen(method, catch, js_name = setConfiguration)]
+    fn configure(this: &Connection, configuration: &RtcConfiguration) -> Result<(), JsValue>;
 
     // In web-sys with a type for the options.
     #[wasm_bindgen(method, js_name = createOffer)]
@@ -56,6 +59,17 @@ pub(crate) struct Configuration {
 }
 
 impl Configuration {
+    fn for_browser(&self) -> RtcConfiguration {
+        let rtc = object([]);
+        if !self.ice_servers.is_undefined() {
+            set(&rtc, "iceServers", &self.ice_servers);
+        }
+        if !self.ice_transport_policy.is_undefined() {
+            set(&rtc, "iceTransportPolicy", &self.ice_transport_policy);
+        }
+        rtc.unchecked_into()
+    }
+
     /// The kind of the best candidates that these servers can give, as the `typ` of a candidate says it
     /// (RFC 8839, section 5.1): one of them is useful, however the peer is reached.
     fn best_candidate(&self) -> &'static str {
@@ -126,6 +140,8 @@ pub(crate) struct PeerConnection {
     listeners: Vec<Listener>,
     /// The fork that the last description was of, by its ICE user fragment, and which one in turn it is.
     fork: RefCell<(String, u32)>,
+    /// The browser takes no description on it any more.
+    pub(super) damaged: Cell<bool>,
 }
 
 impl PeerConnection {
@@ -136,21 +152,20 @@ impl PeerConnection {
     pub(crate) fn new(configuration: &Configuration) -> Result<Self, JsValue> {
         // The bundle policy stays the browser's own: with "max-bundle" it refuses answers without a=group:BUNDLE,
         // and telephones don't know BUNDLE (RFC 9143, section 7.3.3).
-        let rtc = object([]);
-        if !configuration.ice_servers.is_undefined() {
-            set(&rtc, "iceServers", &configuration.ice_servers);
-        }
-        if !configuration.ice_transport_policy.is_undefined() {
-            set(&rtc, "iceTransportPolicy", &configuration.ice_transport_policy);
-        }
-        let rtc: RtcConfiguration = rtc.unchecked_into();
-        let pc = RtcPeerConnection::new_with_configuration(&rtc)?;
+        let pc = RtcPeerConnection::new_with_configuration(&configuration.for_browser())?;
         Ok(Self {
             pc: pc.unchecked_into(),
             codecs: configuration.codecs.clone(),
             listeners: Vec::new(),
             fork: RefCell::default(),
+            damaged: Cell::default(),
         })
+    }
+
+    /// Takes other ICE servers, for when ICE begins again.
+    pub(crate) fn configure(&self, configuration: &Configuration) {
+        // What it may throw at, servers that it does not take, leaves those that there are.
+        let _ = self.pc.configure(&configuration.for_browser());
     }
 
     /// Listens as long as the connection is open.
@@ -219,6 +234,22 @@ impl PeerConnection {
     #[cfg(test)]
     pub(crate) fn direction(&self) -> String {
         self.transceiver().and_then(|line| string(&line, "direction")).unwrap_or_default()
+    }
+
+    /// The configuration that it goes by.
+    #[cfg(test)]
+    pub(crate) fn in_use(&self) -> JsValue {
+        self.pc.get_configuration().into()
+    }
+
+    /// The kind and the direction of each line.
+    #[cfg(test)]
+    pub(crate) fn lines(&self) -> Vec<String> {
+        let line = |line: JsValue| {
+            let line: RtcRtpTransceiver = line.unchecked_into();
+            format!("{} {}", line.receiver().track().kind(), string(&line, "direction").unwrap_or_default())
+        };
+        self.pc.get_transceivers().iter().map(line).collect()
     }
 
     /// Starts to make an offer, with new candidates and credentials or those that there are.
@@ -319,8 +350,14 @@ impl PeerConnection {
         ranked
     }
 
-    /// Goes back to the last agreed descriptions; `None` when there is nothing to take back.
-    pub(crate) fn rollback(&self) -> Option<JsFuture> {
+    /// Whether an offer of ours has no answer yet.
+    pub(crate) fn offers(&self) -> bool {
+        self.pc.signaling_state() == RtcSignalingState::HaveLocalOffer
+    }
+
+    /// Goes back to the last agreed descriptions. It fails where the connection is damaged: a description that is refused
+    /// while it is being applied leaves Chromium's without a way back or forth.
+    pub(crate) fn rollback(&self) -> JsFuture {
         // A rollback leaves the direction that was asked for (JSEP, section 4.1.10.2).
         let mut redirected = false;
         if let Some(transceiver) = self.transceiver() {
@@ -339,15 +376,12 @@ impl PeerConnection {
                 let offer = JsValue::UNDEFINED.unchecked_into();
                 let steps = [&rollback, &offer, &rollback].map(|step| self.pc.set_local_description(step));
                 let steps: Array = steps.iter().collect();
-                Some(JsFuture::from(Promise::all(&steps)))
+                JsFuture::from(Promise::all(&steps))
             }
-            RtcSignalingState::HaveLocalOffer => {
-                Some(JsFuture::from(self.pc.set_local_description(&rollback)))
-            }
-            RtcSignalingState::HaveRemoteOffer => {
-                Some(JsFuture::from(self.pc.set_remote_description(&rollback)))
-            }
-            _ => None,
+            RtcSignalingState::HaveLocalOffer => JsFuture::from(self.pc.set_local_description(&rollback)),
+            RtcSignalingState::HaveRemoteOffer => JsFuture::from(self.pc.set_remote_description(&rollback)),
+            // There is nothing to take back, but it shows whether it still makes offers.
+            _ => self.create_offer(false),
         }
     }
 

@@ -502,7 +502,10 @@ impl Settings {
             new.caller_id = Some(key);
         }
         if let Some(servers) = options.field("iceServers") {
-            options.keep(check_ice_servers(&servers));
+            // What a function gives is checked each time.
+            if !servers.is_function() {
+                options.keep(check_ice_servers(&servers));
+            }
             new.ice_servers = servers;
         }
         if let Some(policy) = options.checked("iceTransportPolicy", check_ice_transport_policy) {
@@ -978,11 +981,11 @@ fn check_proxy_url(url: &str) -> Result<(), Error> {
 }
 
 /// What `RTCPeerConnection` would throw at, found at the time of configuration instead of the first call.
-fn check_ice_servers(servers: &JsValue) -> Result<(), Error> {
+pub(crate) fn check_ice_servers(servers: &JsValue) -> Result<(), Error> {
     const FIELD: &str = "iceServers";
     let bad = |problem: &str| Err(Error::invalid_config(FIELD, problem));
     if !Array::is_array(servers) {
-        return bad("expected a list of RTCIceServer");
+        return bad("expected a list of RTCIceServer, or a function that gives one");
     }
     for server in servers.unchecked_ref::<Array>().iter() {
         let options = Options::new(FIELD, &server)?;

@@ -25,7 +25,7 @@ use crate::browser::entropy::BrowserEntropy;
 use crate::browser::listener::Listener;
 use crate::browser::lock::WebLock;
 use crate::browser::media_devices::Audio;
-use crate::browser::media_session::{MediaReport, MediaSession, MediaSetup, Replacement};
+use crate::browser::media_session::{IceServers, MediaReport, MediaSession, MediaSetup, Replacement};
 use crate::browser::object::{object, set};
 use crate::browser::page;
 use crate::browser::peer_connection::Configuration;
@@ -544,9 +544,14 @@ impl Driver {
     fn open_session(&self, call: CallId, wish: Wish) -> Option<Rc<MediaSession>> {
         let entry = self.call(call)?;
         let settings = self.settings();
+        let (owner, known) = (self.me.clone(), settings.ice_servers.clone());
+        // As they are set when they are asked for.
+        let servers =
+            move || Self::alive(&owner).map_or(known.clone(), |driver| driver.settings().ice_servers.clone());
         let setup = MediaSetup {
+            servers: Some(IceServers { setting: Box::new(servers), check: config::check_ice_servers }),
             connection: Configuration {
-                ice_servers: settings.ice_servers.clone(),
+                ice_servers: JsValue::UNDEFINED,
                 ice_transport_policy: settings.ice_transport_policy.clone(),
                 codecs: settings.codecs().to_vec(),
             },
@@ -573,6 +578,12 @@ impl Driver {
                     if let Some(call) = driver.call(call) {
                         call.listeners.emit("remoteTrack", &object([("track", track.into())]));
                     }
+                }
+                MediaReport::Servers(problem) => {
+                    driver.log(
+                        LogLevel::Warn,
+                        &["iceServers: ", &problem, "; those of before are used"].concat(),
+                    );
                 }
                 MediaReport::PlaybackBlocked => driver.log(
                     LogLevel::Warn,

@@ -292,6 +292,8 @@ pub enum MediaError {
     Description,
     /// The browser refuses the peer's description: its own words.
     Refused(String),
+    /// Which ICE servers there are could not be found out: why.
+    Servers(String),
     /// No candidate was found in time (RFC 8445, section 5.1.1): where only relayed ones may be used, no TURN server has
     /// answered.
     NoCandidate,

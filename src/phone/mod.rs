@@ -1622,8 +1622,12 @@ fn media_error(error: &MediaError) -> Error {
         }
         MediaError::Refused(words) => Error::new(
             ErrorCode::NotAcceptable,
-            concat(&["The browser refuses the other side's media: ", &printable(words)]),
+            concat(&["The browser does not take the session description: ", &printable(words)]),
         ),
+        MediaError::Servers(problem) => {
+            Error::new(ErrorCode::IceFailed, concat(&["iceServers: ", &printable(problem)]))
+                .with_hint("See what the function that gives iceServers does.")
+        }
         MediaError::NoCandidate => Error::new(
             ErrorCode::IceFailed,
             "The browser found no ICE candidate: no TURN server of iceServers answered, or the network is down",
