@@ -582,7 +582,9 @@ impl Phone {
     /// waits for that. `false`: there is nothing to wait for.
     fn wait_for_answer(&mut self, id: CallId, tx: TxId, request: &Request) -> bool {
         let Some(call) = self.calls.get_mut(&id) else { return false };
-        let setting = call.is_up() && call.job.is_some_and(Job::sets_answer);
+        // An INVITE before the answer crosses ours.
+        let may_wait = call.is_up() || request.method != Method::Invite;
+        let setting = may_wait && call.job.is_some_and(Job::sets_answer);
         if !setting || call.waiting.is_some() {
             return false;
         }

@@ -512,6 +512,26 @@ fn an_offer_right_behind_an_answer_waits_for_that_to_be_set() {
     }
 }
 
+/// Before the answer too: right behind a reliable 183.
+#[test]
+fn an_update_right_behind_early_media_waits_for_that_to_be_set() {
+    let mut bench = Bench::online();
+    bench.media = Media::Manual;
+    bench.dial("sip:bob@example.com");
+    bench.finish_job(Ok(MediaValue::Local(OFFER.into())));
+    let invite = bench.take_request("INVITE");
+    let mut progress = with_sdp(answer(&invite, 183, "b"), ANSWER);
+    progress.headers.push("Require", "100rel");
+    progress.headers.push("RSeq", "1");
+    bench.reply(&progress);
+    bench.take_request("PRACK");
+    send(&mut bench, &Caller::callee(&invite, "b").request("UPDATE", Some(OFFER)));
+    bench.nothing_sent();
+    bench.finish_job(Ok(MediaValue::Applied));
+    bench.finish_job(Ok(MediaValue::Local(ANSWER.into())));
+    assert_eq!(bench.lines(), ["200 UPDATE"]);
+}
+
 #[test]
 fn a_job_lasts_as_long_as_candidates_may() {
     let mut settings = config();

@@ -37,7 +37,7 @@ const config: DialStrategyConfig = {
   proxyUrl: '/api/calls',
   callerId: 'main',
   proxyHeaders: () => ({ 'X-Session': 'abc' }),
-  iceServers: [{ urls: 'stun:stun.example.com' }],
+  iceServers: async () => [{ urls: 'stun:stun.example.com' }],
   iceTransportPolicy: 'relay',
   iceGatherTimeout: 500,
   codecs: ['opus', 'PCMA'],
@@ -62,7 +62,7 @@ new DialStrategy({
 });
 const gateway = { username: 'gw', password: 'y', realm: 'gateway.example.com' };
 new DialStrategy({ ...config, credentials: ({ realm }) => (realm === gateway.realm ? gateway : { password: 'x' }) });
-phone.configure({ displayName: 'A' });
+phone.configure({ displayName: 'A', iceServers: [{ urls: 'stun:stun.example.com' }] });
 await phone.connect();
 
 const off: () => void = phone.on('incoming', ({ call }) => {
