@@ -92,8 +92,14 @@ export interface DialStrategyConfig {
    *  The microphone opens without a question, though never beside another call. The caller is whom the server asserts with `trustIdentity`,
    *  otherwise the From, which a caller can forge unless the server checks it. Default: none. */
   autoAnswer?: string[];
-  /** `+sip.instance` (RFC 5626, section 4.1): a URN, "urn:uuid:...", that stays the same for this installation. Default: a new one each time. */
+  /** `+sip.instance` (RFC 5626, section 4.1): a URN, "urn:uuid:...", that stays the same for this installation. Default: one that is kept in
+   *  localStorage, so that the next page takes the place of this one at the registrar; tabs and phones that are connected at the same time have
+   *  one each, told by Web Locks. Without these, a new one for each phone. */
   instanceId?: string;
+  /** Ends calls, unregisters and ends subscriptions when the page is closed, reloaded or left (`pagehide`): BYE, CANCEL, or 480 to a call
+   *  that rings. Not where the browser keeps the page to show it again (`event.persisted`), and with `resume` not the calls that the next
+   *  page takes up. Calls by REST end with the page in any case. Default true. */
+  hangupOnUnload?: boolean;
   /** Hides who calls, is called or sends messages (RFC 3323): `Privacy: id` in each message of a call, an anonymous From, nothing that
    *  names the account. The server is told who it is (P-Preferred-Identity, RFC 3325) and has to take that out. Default false. */
   anonymous?: boolean;

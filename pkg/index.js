@@ -77,6 +77,53 @@ export default function init(source) {
   return loading;
 }
 
+// The instance of a phone (RFC 5626, section 4.1) is kept for the installation, so that a registrar puts the phone of the
+// next page in the place of this one. Each phone that is connected needs an id of its own, and has it for as long as it
+// holds the lock of that name: the first one free, counted from 0.
+const INSTANCE = 'wasm-softphone:instance:';
+const MAX_INSTANCES = 16;
+// A page that was reloaded still holds its lock for a moment.
+const RELOAD_MS = 500;
+const claimed = new Set();
+
+/** Resolves with the function that releases the lock; `undefined`: it cannot be had. */
+const hold = (name, options) =>
+  new Promise((resolve) => {
+    const held = (lock) => lock && new Promise((release) => resolve(release));
+    navigator.locks.request(name, options, held).then(() => resolve(), () => resolve());
+  });
+
+/** An id that no other phone of this account has now; `null`: there is nothing to keep it in, or to tell by. */
+async function claimInstance(account) {
+  try {
+    const own = sessionStorage.getItem(INSTANCE + account);
+    const names = Array.from({ length: MAX_INSTANCES }, (_, number) => `${INSTANCE}${account}:${number}`);
+    for (const name of own === null ? names : [own, ...names]) {
+      if (claimed.has(name)) continue;
+      claimed.add(name);
+      const release = await hold(name, name === own ? { signal: AbortSignal.timeout(RELOAD_MS) } : { ifAvailable: true });
+      if (!release) {
+        claimed.delete(name);
+        continue;
+      }
+      sessionStorage.setItem(INSTANCE + account, name);
+      const known = localStorage.getItem(name);
+      const id = /^urn:uuid:[0-9a-f-]{36}$/.test(known) ? known : `urn:uuid:${crypto.randomUUID()}`;
+      localStorage.setItem(name, id);
+      return {
+        id,
+        release() {
+          claimed.delete(name);
+          release();
+        },
+      };
+    }
+  } catch {
+    // No storage, or no locks: each phone is an instance of its own.
+  }
+  return null;
+}
+
 const failure = (code, message, more) =>
   Object.assign(new Error(message), { name: 'SoftphoneError', code, retryable: false }, more);
 
@@ -95,6 +142,10 @@ const connected = new Set();
 export class DialStrategy extends core.DialStrategy {
   // With `resume`: a promise of where the calls are kept.
   #keeping;
+  // A promise of the id that is this phone's while it is connected.
+  #instance;
+  #connects = 0;
+  #ended = false;
   // `connect()` may wait for that; what came meanwhile counts more.
   #farewells = 0;
 
@@ -105,22 +156,37 @@ export class DialStrategy extends core.DialStrategy {
     this.on('connection', ({ state }) => {
       const phone = self.deref();
       if (!phone) return;
-      if (state === 'disconnected') connected.delete(phone);
-      else connected.add(phone);
+      if (state !== 'disconnected') {
+        connected.add(phone);
+        return;
+      }
+      connected.delete(phone);
+      phone.#letGo();
     });
   }
 
   async connect() {
-    if (this.resumeKey !== null) {
-      const farewells = this.#farewells;
-      this.#keeping ??= import('./resume.js').then(
-        ({ keepCalls }) => keepCalls(this),
-        (error) => this.warn(`resume: ${error.message}`),
-      );
-      await this.#keeping;
+    const farewells = this.#farewells;
+    this.#connects += 1;
+    try {
+      if (this.resumeKey !== null) {
+        this.#keeping ??= import('./resume.js').then(
+          ({ keepCalls }) => keepCalls(this),
+          (error) => this.warn(`resume: ${error.message}`),
+        );
+        await this.#keeping;
+      }
+      if (farewells === this.#farewells && this.instanceKey !== null) {
+        this.#instance ??= claimInstance(this.instanceKey);
+        const instance = await this.#instance;
+        if (farewells === this.#farewells && instance) this.useInstance(instance.id);
+      }
       if (farewells !== this.#farewells) throw failure('aborted', 'Disconnected');
+      return await super.connect();
+    } finally {
+      this.#connects -= 1;
+      this.#letGo();
     }
-    return super.connect();
   }
 
   disconnect() {
@@ -138,9 +204,21 @@ export class DialStrategy extends core.DialStrategy {
     super.free();
   }
 
+  /** Of the id, unless it is in use or about to be. */
+  #letGo() {
+    if (!this.#ended && this.#connects === 0 && this.connection === 'disconnected') this.#release();
+  }
+
+  #release() {
+    this.#instance?.then((instance) => instance?.release());
+    this.#instance = undefined;
+  }
+
   #end(close) {
     connected.delete(this);
     this.#farewells += 1;
+    this.#ended = true;
+    this.#release();
     this.#keeping?.then((store) => store && close(store));
   }
 }

@@ -12,9 +12,9 @@ use super::task::{promised, then};
 use crate::phone::Hint;
 
 /// Calls back when the page is closed, left, or put aside (`pagehide`: unlike `unload` it is fired on telephones
-/// too, and does not keep a page from coming back as it was).
-pub(crate) fn on_hide(window: &Window, hidden: Box<dyn Fn()>) -> Listener {
-    Listener::new(window, "pagehide", Box::new(move |_| hidden()))
+/// too, and does not keep a page from coming back as it was). `true`: the browser means to keep the page.
+pub(crate) fn on_hide(window: &Window, hidden: Box<dyn Fn(bool)>) -> Listener {
+    Listener::new(window, "pagehide", Box::new(move |event| hidden(get(&event, "persisted") == true)))
 }
 
 /// Whether nobody looks at the page.

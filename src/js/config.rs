@@ -391,6 +391,7 @@ pub(crate) struct Settings {
     message_summary: Option<bool>,
     auto_answer: Vec<String>,
     instance_id: Option<String>,
+    hangup_on_unload: bool,
     anonymous: bool,
     pub(crate) resume: bool,
     pub(crate) debug: bool,
@@ -429,6 +430,7 @@ impl Settings {
             message_summary: None,
             auto_answer: Vec::new(),
             instance_id: None,
+            hangup_on_unload: true,
             anonymous: false,
             resume: false,
             debug: false,
@@ -542,6 +544,7 @@ impl Settings {
         if let Some(id) = options.checked("instanceId", check_instance_id) {
             new.instance_id = Some(id);
         }
+        update(&mut new.hangup_on_unload, options.boolean("hangupOnUnload"));
         update(&mut new.anonymous, options.boolean("anonymous"));
         update(&mut new.resume, options.boolean("resume"));
         update(&mut new.debug, options.boolean("debug"));
@@ -581,6 +584,7 @@ impl Settings {
         config.message_summary = self.message_summary;
         config.auto_answer.clone_from(&self.auto_answer);
         config.instance_id.clone_from(&self.instance_id);
+        config.hangup_on_unload = self.hangup_on_unload;
         config.anonymous = self.anonymous;
         config.trace = self.debug;
         Some(config)
@@ -589,6 +593,11 @@ impl Settings {
     /// The address of record, where calls are to outlive the page.
     pub(crate) fn resumes(&self) -> Option<String> {
         self.uri.as_ref().filter(|_| self.resume).map(Uri::aor)
+    }
+
+    /// The address of record, where what registers it is to be told from others and has not been named.
+    pub(crate) fn needs_instance(&self) -> Option<String> {
+        self.uri.as_ref().filter(|_| self.register && self.instance_id.is_none()).map(Uri::aor)
     }
 
     /// The domain of the address of record.

@@ -126,6 +126,24 @@ impl DialStrategy {
         self.driver.peek(|state| state.settings.resumes()).flatten().map_or(JsValue::NULL, JsValue::from)
     }
 
+    /// For the entry of the package: for which account an instance is to be found, if the application names none.
+    #[wasm_bindgen(getter, js_name = instanceKey)]
+    #[must_use]
+    pub fn instance_key(&self) -> JsValue {
+        self.driver
+            .peek(|state| state.settings.needs_instance())
+            .flatten()
+            .map_or(JsValue::NULL, JsValue::from)
+    }
+
+    /// For the entry of the package: the instance that this phone is.
+    #[wasm_bindgen(js_name = useInstance)]
+    pub fn use_instance(&self, id: &JsValue) {
+        if let Some(id) = id.as_string() {
+            self.driver.with_phone(|phone, _| phone.use_instance(&id));
+        }
+    }
+
     /// For the entry of the package: a warning for `log` listeners.
     pub fn warn(&self, text: &JsValue) {
         self.driver.log(LogLevel::Warn, &text.as_string().unwrap_or_default());

@@ -515,7 +515,7 @@ mod tests {
     async fn leaving_the_page_cancels_at_once() {
         let (_server, proxy) = (FakeServer::new(), FakeProxy::new(ANSWERS));
         let driver = phone().await;
-        assert!(driver.with(|state| !state.watches_page()), "plain SIP needs no such listener");
+        assert!(driver.with(|state| state.watches_page()), "a phone that is connected says goodbye");
         let (dial, stages) = dial(&driver);
         until("ringing here", || reached(&stages, "ringing-client")).await;
         let window = web_sys::window().unwrap();

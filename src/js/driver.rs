@@ -35,8 +35,8 @@ use crate::dial::strategy::StrategyName;
 use crate::error::{Error, ErrorCode};
 use crate::phone::{
     CallId, CallState, ConnectionState, CredentialsId, DialStage, EndReason, Event, Hint, Input,
-    LocalNetwork, LockId, LogLevel, MediaCommand, MediaSeq, Output, Phone, ProxyId, RegistrationState,
-    RequestId, SocketId, TrackId, Wish, is_loopback_url,
+    LocalNetwork, LockId, LogLevel, MediaCommand, MediaSeq, Output, PageKept, Phone, ProxyId,
+    RegistrationState, RequestId, SocketId, TrackId, Wish, is_loopback_url,
 };
 use crate::time::Instant;
 
@@ -630,21 +630,23 @@ impl Driver {
         self.locks.borrow_mut().push((id, lock));
     }
 
-    /// Listens for the end of the page as long as there is a call that a request must end.
+    /// Listens for the end of the page as long as there is somebody to say goodbye to.
     fn watch_page(&self) {
         let (wanted, watching) = self.with(|state| {
             let rest = |call: &Rc<CallEntry>| call.strategy == Some(StrategyName::RestOriginate);
-            let wanted =
-                !state.asked.is_empty() || !self.locks.borrow().is_empty() || state.calls.iter().any(rest);
+            let wanted = state.connection != ConnectionState::Disconnected
+                || !state.asked.is_empty()
+                || !self.locks.borrow().is_empty()
+                || state.calls.iter().any(rest);
             (wanted, state.page_hide.is_some())
         });
         if wanted == watching {
             return;
         }
         let me = self.me.clone();
-        let hidden = move || {
+        let hidden = move |persisted| {
             if let Some(driver) = Self::alive(&me) {
-                driver.feed(Input::PageHide);
+                driver.feed(Input::PageHide(driver.outlives_page(persisted)));
                 driver.hurry_cancellations();
             }
         };
@@ -652,6 +654,17 @@ impl Driver {
             web_sys::window().filter(|_| wanted).map(|window| page::on_hide(&window, Box::new(hidden)));
         let old = self.with(|state| core::mem::replace(&mut state.page_hide, listener));
         drop(old);
+    }
+
+    /// What stays when the page goes. Without a listener the record of the calls is kept nowhere.
+    fn outlives_page(&self, persisted: bool) -> PageKept {
+        if persisted {
+            PageKept::Page
+        } else if self.settings().resume && self.listeners.has("record") {
+            PageKept::Calls
+        } else {
+            PageKept::Nothing
+        }
     }
 
     /// Listens for what the browser tells as long as there is a connection, or is to be one.

@@ -117,6 +117,8 @@ pub struct PhoneConfig {
     pub auto_answer: Vec<String>,
     /// `+sip.instance` (RFC 5626): the same for this installation for good, a URN; `None`: one is made up.
     pub instance_id: Option<String>,
+    /// Say goodbye when the page is closed or left: calls end, and the registration too.
+    pub hangup_on_unload: bool,
     /// Hide who calls or sends messages (RFC 3323): `Privacy: id` and an anonymous From. The server is told in
     /// P-Preferred-Identity, and has to take that out.
     pub anonymous: bool,
@@ -151,6 +153,7 @@ impl PhoneConfig {
             message_summary: None,
             auto_answer: Vec::new(),
             instance_id: None,
+            hangup_on_unload: true,
             anonymous: false,
             trace: false,
             user_agent: concat!("wasm-softphone/", env!("CARGO_PKG_VERSION")).to_owned(),

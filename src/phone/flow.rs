@@ -9,7 +9,10 @@ use core::time::Duration;
 use super::config::{check_server_url, is_local_url};
 use super::liveness::Liveness;
 use super::transactions::Owner;
-use super::{ConnectionState, Event, LocalNetwork, LogLevel, Output, Phone, SocketId, TimerKey};
+use super::{
+    CallId, CallNote, ConnectionState, Event, LocalNetwork, LogLevel, Output, PageKept, Phone, SocketId,
+    TimerKey,
+};
 use crate::entropy::below;
 use crate::error::{Error, ErrorCode};
 use crate::sip::message::Method;
@@ -902,6 +905,30 @@ impl Phone {
             self.begin_anew();
         }
         self.check_disconnected();
+    }
+
+    /// The page is going: what is not said now is never said.
+    pub(super) fn on_page_hide(&mut self, kept: PageKept) {
+        let stays = kept == PageKept::Page || !self.config.hangup_on_unload;
+        let mut handed_on = false;
+        let ids: Vec<CallId> = self.calls.keys().copied().collect();
+        for id in ids {
+            let Some(call) = self.calls.get(&id) else { continue };
+            if call.rest.is_some() {
+                self.leave_rest(id);
+            } else if stays {
+                continue;
+            } else if kept == PageKept::Calls && self.write_call(call, CallNote::default()).is_some() {
+                handed_on = true;
+                continue;
+            } else if call.end_reason.is_none() {
+                self.hangup_for_disconnect(id);
+            }
+            self.hurry_goodbye(id);
+        }
+        if !stays && !handed_on && self.flow.state != FlowState::Idle {
+            self.start_disconnecting();
+        }
     }
 
     /// Whether nothing is waited for any more.

@@ -2,7 +2,7 @@
 
 use super::call::Phase;
 use super::transactions::{Owner, TxId};
-use super::{CallId, EndCause, EndedBy, Event, Phone};
+use super::{CallId, CallTimer, EndCause, EndedBy, Event, Phone};
 use crate::error::{Error, ErrorCode};
 use crate::sip::auth::Attempt;
 use crate::sip::message::{Method, Request};
@@ -176,6 +176,18 @@ impl Phone {
     pub(super) fn dialog_gone(&mut self, id: CallId, error: Error) {
         let status = error.sip_status;
         self.end_up_call(id, EndCause::Completed, status, EndedBy::Remote, error, None);
+    }
+
+    /// The page is going, so the goodbye of a call that has ended waits for nothing: neither BYE for the ACK of our 2xx
+    /// (RFC 3261, section 15), nor CANCEL for a 1xx (section 9.1), which can overtake no INVITE on a WebSocket.
+    pub(super) fn hurry_goodbye(&mut self, id: CallId) {
+        let Some(call) = self.calls.get_mut(&id).filter(|call| call.end_reason.is_some()) else { return };
+        if call.pending_ok.take().is_some() {
+            self.clear_call_timers(id, &[CallTimer::Retransmit2xx, CallTimer::Ack]);
+            self.send_bye(id, None);
+        } else {
+            self.send_cancel(id, true);
+        }
     }
 
     pub(super) fn send_bye(&mut self, id: CallId, reason: Option<&str>) {

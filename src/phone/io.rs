@@ -104,9 +104,20 @@ pub enum Input {
     /// What the browser says of the local network, before it tells of a socket that it has not opened.
     LocalNetwork(LocalNetwork),
     /// The page is being closed or left: what is to be sent must be sent now.
-    PageHide,
+    PageHide(PageKept),
     /// The connection may be dead, or may be had again.
     Hint(Hint),
+}
+
+/// What outlives the page that is being closed or left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PageKept {
+    /// Nothing.
+    Nothing,
+    /// The record of the calls: the next page may take them up.
+    Calls,
+    /// The page itself, which the browser may show again as it was.
+    Page,
 }
 
 /// What the browser tells of the network and the page. It is a reason to look, and never believed.

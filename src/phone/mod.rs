@@ -465,7 +465,7 @@ impl Phone {
             Input::Proxy(id, answer) => self.on_proxy(id, &answer),
             Input::Lock(id, held) => self.on_lock(id, held),
             Input::LocalNetwork(state) => self.flow.local_network = state,
-            Input::PageHide => self.on_page_hide(),
+            Input::PageHide(kept) => self.on_page_hide(kept),
             Input::Hint(hint) => self.on_hint(hint),
         }
         self.run_timers();
@@ -514,6 +514,14 @@ impl Phone {
         if self.flow.established && self.registration.state == RegistrationState::Failed {
             // Perhaps the password is another one now.
             self.timers.set(TimerKey::Register, self.now);
+        }
+    }
+
+    /// The `+sip.instance` of this phone where the configuration has none, from the next registration on. Calls that
+    /// were taken up from another page keep that page's, which the registrar knows.
+    pub fn use_instance(&mut self, id: &str) {
+        if self.calls.is_empty() && registration::is_instance(id) {
+            id.clone_into(&mut self.registration.instance);
         }
     }
 

@@ -180,7 +180,7 @@ impl Phone {
         let Some(call) = self.calls.get_mut(&id) else { return };
         call.provisional = true;
         if call.cancelled {
-            self.send_cancel(id);
+            self.send_cancel(id, false);
             return;
         }
         if call.phase != Phase::Inviting || response.status == 100 {
@@ -441,7 +441,7 @@ impl Phone {
                 if running {
                     self.timers.set(TimerKey::Call(id, CallTimer::Cancelled), self.now + T64);
                     if provisional {
-                        self.send_cancel(id);
+                        self.send_cancel(id, false);
                     }
                 } else {
                     self.bury(id);
@@ -455,7 +455,8 @@ impl Phone {
         }
     }
 
-    fn send_cancel(&mut self, id: CallId) {
+    /// `early`: also where no 1xx has come yet.
+    pub(super) fn send_cancel(&mut self, id: CallId, early: bool) {
         let Some(call) = self.calls.get_mut(&id) else { return };
         // Once is enough: the CANCEL has a transaction of its own.
         if !call.cancelled {
@@ -464,6 +465,8 @@ impl Phone {
         let Some(tx) = call.invite_tx else { return };
         let cancel = match self.transactions.client(tx) {
             Some(entry) if entry.tx.state == ClientState::Proceeding => entry.tx.cancel(),
+            // It has no deadline before it is sent.
+            Some(entry) if early && entry.tx.is_open() && entry.tx.deadline.is_some() => entry.tx.cancel(),
             _ => return,
         };
         call.cancelled = false;

@@ -105,7 +105,7 @@ impl Phone {
     }
 
     /// A call that can be taken up: answered on both sides, and this phone's own.
-    fn write_call(&self, call: &Call, note: CallNote) -> Option<String> {
+    pub(super) fn write_call(&self, call: &Call, note: CallNote) -> Option<String> {
         if call.phase != Phase::Confirmed || call.rest.is_some() {
             return None;
         }

@@ -37,6 +37,7 @@ mod negotiation;
 mod originate;
 mod outage;
 mod outgoing;
+mod page;
 mod pair;
 mod patience;
 mod privacy;

@@ -16,7 +16,7 @@ use crate::bench::{Bench, Caller, Media, OFFER, config, ms, secs, send};
 use wasm_softphone::dial::proxy::{Expected, ProxyCall, ProxyCommand, ProxyConfig, ProxyFailure, ProxyReply};
 use wasm_softphone::phone::{
     AnswerBy, CallId, CallState, DialStage, EndCause, EndedBy, Event, Input, MediaCommand, OriginateRequest,
-    PhoneConfig,
+    PageKept, PhoneConfig,
 };
 use wasm_softphone::sip::message::{Message, Request};
 use wasm_softphone::sip::uri::Uri;

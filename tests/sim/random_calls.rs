@@ -14,7 +14,7 @@ use crate::incoming::answered;
 use wasm_softphone::entropy::{SeededEntropy, below};
 use wasm_softphone::phone::{
     CallId, CallState, DialRequest, Direction, Event, Input, MediaCommand, MediaValue, MessageRequest,
-    PhoneConfig, TrackId, TransferTarget, Wish,
+    PageKept, PhoneConfig, TrackId, TransferTarget, Wish,
 };
 use wasm_softphone::sip::message::Message;
 use wasm_softphone::sip::sdp::Direction as MediaDirection;
@@ -166,7 +166,12 @@ impl Walk {
             (22, _) if disturb && self.below(12) == 0 => {
                 self.disturbed = true;
                 self.history.push(format!("{:?} {side}: page hide", self.net.now));
-                self.net.at(side, |bench| bench.input(Input::PageHide));
+                let kept = [PageKept::Nothing, PageKept::Calls, PageKept::Page][self.below(3)];
+                // It is shown again, whatever the browser has said of it.
+                self.net.at(side, |bench| {
+                    bench.input(Input::PageHide(kept));
+                    bench.connect();
+                });
             }
             (23, _) => self.net.phones[side].reachable = true,
             (24 | 25, Some(id)) => {

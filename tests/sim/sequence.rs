@@ -10,7 +10,7 @@ use wasm_softphone::entropy::{Entropy, below};
 use wasm_softphone::error::{Error, ErrorCode};
 use wasm_softphone::phone::{
     AnswerBy, CallId, CallState, CredentialSource, Credentials, CredentialsId, DialRequest, Event, Hint,
-    Input, LockId, MediaError, MediaSeq, MediaState, MediaValue, MessageRequest, OriginateRequest,
+    Input, LockId, MediaError, MediaSeq, MediaState, MediaValue, MessageRequest, OriginateRequest, PageKept,
     PhoneConfig, ProxyId, PublishRequest, RedirectPolicy, RequestId, Secret, SocketId, SubscribeRequest,
     SubscriptionId, TransferTarget,
 };
@@ -628,7 +628,7 @@ impl Target {
                 Input::Proxy(id, answer)
             }
             10 => Input::Lock(LockId(number), below(random, 2) == 0),
-            _ => Input::PageHide,
+            _ => Input::PageHide(pick(random, &[PageKept::Nothing, PageKept::Calls, PageKept::Page])),
         };
         match input {
             // What is said of a socket that is there is true.

@@ -126,22 +126,13 @@ impl Phone {
         self.abandon(id, end, error);
     }
 
-    /// The page is going: what is not said now is never said.
-    pub(in crate::phone) fn on_page_hide(&mut self) {
-        let ids: Vec<CallId> = self.calls.keys().copied().collect();
-        for id in ids {
-            let Some(rest) = self.rest(id) else { continue };
-            rest.leaving = true;
-            self.hang_up_rest(id, None);
-            // What waits for another attempt has no other time.
-            self.hurry(id);
-            // Nor has the BYE time to wait for the ACK, which RFC 3261, section 15, wants: the provider might not
-            // notice for long that nobody is here, and the far end is paid for.
-            if self.calls.get_mut(&id).is_some_and(|call| call.pending_ok.take().is_some()) {
-                self.clear_call_timers(id, &[CallTimer::Retransmit2xx, CallTimer::Ack]);
-                self.send_bye(id, None);
-            }
-        }
+    /// The page is going. A call by REST ends with every page, for its far end is paid for.
+    pub(in crate::phone) fn leave_rest(&mut self, id: CallId) {
+        let Some(rest) = self.rest(id) else { return };
+        rest.leaving = true;
+        self.hang_up_rest(id, None);
+        // What waits for another attempt has no other time.
+        self.hurry(id);
     }
 
     /// Asks now what was to be asked later.

@@ -25,7 +25,7 @@ fn end(at: At, how: How) {
             bench.phone.hangup(bench.now, id, Some(cause));
             bench.drain();
         }
-        How::PageHide => bench.input(Input::PageHide),
+        How::PageHide => bench.input(Input::PageHide(PageKept::Nothing)),
         How::Disconnect => bench.disconnect(),
     }
     let asked = !matches!(at, At::Lock | At::Microphone);
@@ -60,7 +60,7 @@ fn end(at: At, how: How) {
         assert_eq!(bench.lines(), ["BYE"]);
     }
     // The provider calls all the same.
-    if matches!(at, At::Requested | At::Ringing) && how != How::Disconnect {
+    if matches!(at, At::Requested | At::Ringing) && !matches!(how, How::PageHide | How::Disconnect) {
         if at == At::Requested {
             bench.proxy_answers(is_start, reply(202, state("ringing_client", 1)));
         }
@@ -164,7 +164,7 @@ fn a_cancellation_that_waits_for_another_attempt_goes_out_with_the_page() {
     bench.hangup(id);
     bench.proxy_answers(is_cancel, Err(ProxyFailure::Network));
     assert!(!bench.requests.iter().any(|(_, command)| is_cancel(command)));
-    bench.input(Input::PageHide);
+    bench.input(Input::PageHide(PageKept::Nothing));
     assert!(bench.requests.iter().any(|(_, command)| is_cancel(command)));
     settled(bench, id);
 }

@@ -88,7 +88,7 @@ impl Run {
                 bench.proxy_answers(is_poll, reply(200, state("bridging", 3)));
             }
             What::HangUp => bench.hangup(self.id),
-            What::PageHide => bench.input(Input::PageHide),
+            What::PageHide => bench.input(Input::PageHide(PageKept::Page)),
             What::Bye => {
                 let bye = self.caller.request("BYE", None);
                 send(bench, &bye);

@@ -409,7 +409,7 @@ fn a_call_that_is_answered_elsewhere_can_be_ended_at_any_time() {
             }
             match how {
                 0 => bench.hangup(id),
-                1 => bench.input(Input::PageHide),
+                1 => bench.input(Input::PageHide(PageKept::Nothing)),
                 _ => bench.disconnect(),
             }
             assert_eq!(count(&bench, is_cancel), 1);

@@ -145,7 +145,7 @@ impl World {
                     self.bench.hangup(call.id);
                 }
             }
-            7 if self.below(8) == 0 => self.bench.input(Input::PageHide),
+            7 if self.below(8) == 0 => self.bench.input(Input::PageHide(PageKept::Page)),
             8 if self.below(6) == 0 => {
                 self.bench.disconnect();
                 self.gone = true;
