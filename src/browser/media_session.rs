@@ -597,6 +597,7 @@ impl MediaSession {
         // The first one that a job has waited for in vain.
         pc.on("icecandidate", handler(|session, _| session.gathered()));
         pc.on("connectionstatechange", handler(|session, _| session.state_changed()));
+        pc.on("iceconnectionstatechange", handler(|session, _| session.path_changed()));
         pc.on("track", handler(|session, event| session.track_came(event.unchecked_ref())));
         let mut parts = self.parts.borrow_mut();
         let old = parts.connection.replace(Rc::new(pc));
@@ -694,6 +695,12 @@ impl MediaSession {
             _ => return,
         };
         (self.report)(MediaReport::State(state));
+    }
+
+    fn path_changed(&self) {
+        if self.parts.borrow().connection.as_ref().is_some_and(|pc| pc.awaits_dtls()) {
+            (self.report)(MediaReport::State(MediaState::IceConnected));
+        }
     }
 
     fn track_came(self: &Rc<Self>, event: &RtcTrackEvent) {

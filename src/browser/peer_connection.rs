@@ -400,6 +400,13 @@ impl PeerConnection {
         self.pc.connection_state()
     }
 
+    /// ICE has a path, over which DTLS is not up.
+    pub(crate) fn awaits_dtls(&self) -> bool {
+        let ice = string(&self.pc, "iceConnectionState");
+        self.state() == RtcPeerConnectionState::Connecting
+            && matches!(ice.as_deref(), Some("connected" | "completed"))
+    }
+
     /// The sender of the audio line.
     pub(crate) fn sender(&self) -> Option<RtcRtpSender> {
         self.transceiver().map(|transceiver| transceiver.sender())

@@ -313,6 +313,8 @@ pub enum MediaError {
 /// The state of the media path (ICE and DTLS together).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MediaState {
+    /// ICE has found a path, and DTLS is yet to come.
+    IceConnected,
     /// Packets can flow.
     Connected,
     /// No packets for some seconds; may come back.
@@ -705,6 +707,8 @@ pub enum Why {
     /// Whoever rang before the connection was lost, and could not be reached after it, is asked for again; so is what the
     /// other side has made of a hold whose answer did not come.
     Renew,
+    /// ICE has found a path, and DTLS has not come up over it.
+    Association,
     /// A subscription or publication is to be refreshed or tried again.
     Subscription,
     /// How the far leg ended has not been heard.

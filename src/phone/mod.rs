@@ -263,6 +263,7 @@ enum CallTimer {
     Grace,
     MediaJob,
     Renew,
+    Association,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -327,6 +328,7 @@ impl TimerKey {
                 CallTimer::Grace => Why::Grace,
                 CallTimer::MediaJob => Why::MediaJob,
                 CallTimer::Renew => Why::Renew,
+                CallTimer::Association => Why::Association,
             },
             Self::Proxy(_) => Why::Proxy,
             Self::Subscription(_) => Why::Subscription,
@@ -898,6 +900,7 @@ impl Phone {
                     CallTimer::Glare => self.on_glare_timer(id),
                     CallTimer::Reoffer => self.on_reoffer_timeout(id),
                     CallTimer::Renew => self.on_renew_timer(id),
+                    CallTimer::Association => self.on_association_timer(id),
                     CallTimer::SessionRefresh => self.on_session_refresh(id),
                     CallTimer::SessionExpired => self.on_session_expired(id),
                     CallTimer::Reliable1xx => self.on_reliable_timer(id),
@@ -973,6 +976,7 @@ impl Phone {
                 CallTimer::Grace,
                 CallTimer::MediaJob,
                 CallTimer::Renew,
+                CallTimer::Association,
             ],
         );
         let mut infos = self.forget_questions_of(Owner::Info(id));

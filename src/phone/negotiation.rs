@@ -11,7 +11,7 @@ use crate::entropy::below;
 use crate::error::{Error, ErrorCode};
 use crate::sip::auth::Attempt;
 use crate::sip::message::{Method, Request, Response};
-use crate::sip::sdp::Direction as MediaDirection;
+use crate::sip::sdp::{self, Direction as MediaDirection};
 use crate::sip::transaction::{ClientState, T64, sibling};
 use crate::text::concat;
 
@@ -262,7 +262,15 @@ impl Phone {
             if going_on {
                 self.session_answered(id, response);
                 self.timers.clear(TimerKey::Call(id, CallTimer::Reoffer));
-                match self.judge_answer(id, sdp_text(&response.headers, &response.body)) {
+                let sdp = sdp_text(&response.headers, &response.body);
+                // It is no answer to an offer of another association (RFC 8842, section 5.3).
+                let keeps = self.calls.get(&id).is_some_and(|call| call.resumed)
+                    && sdp.as_deref().is_some_and(sdp::keeps_association);
+                if keeps && self.replace_association(id) {
+                    self.media_order(id, MediaCommand::Rollback);
+                    return;
+                }
+                match self.judge_answer(id, sdp) {
                     Ok(answer) => {
                         if let Some(offer) = self.calls.get_mut(&id).and_then(|call| call.our_offer.as_mut())
                         {

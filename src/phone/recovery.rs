@@ -33,6 +33,8 @@ const TOGETHER: Duration = Duration::from_secs(10);
 const RESTARTS_OF_A_PATH_THAT_IS_WELL: u32 = 3;
 /// ICE has been restarted: from the answer until the path must be there.
 const RESTARTED: Duration = Duration::from_secs(8);
+/// In a call, from a path until DTLS is up, where that is to come. A handshake takes a few round trips.
+const ASSOCIATION: Duration = Duration::from_secs(3);
 /// Between attempts: half to all of min(cap, base · 2ⁿ).
 const RETRY_BASE: Duration = Duration::from_secs(1);
 const RETRY_CAP: Duration = Duration::from_secs(8);
@@ -157,10 +159,18 @@ impl Phone {
         };
         let recovery = &mut call.recovery;
         let before = recovery.path;
+        let association = TimerKey::Call(id, CallTimer::Association);
+        if state == MediaState::IceConnected {
+            if before.is_ill() && !self.timers.is_set(association) {
+                self.timers.set(association, now + ASSOCIATION);
+            }
+            return;
+        }
+        self.timers.clear(association);
         // Both ways at once, more or less.
         let moved = recovery.signalling_since > Instant::ZERO && now - recovery.signalling_since < TOGETHER;
         recovery.path = match (state, before) {
-            (MediaState::Connected, _) => Path::Well,
+            (MediaState::Connected | MediaState::IceConnected, _) => Path::Well,
             (MediaState::Disconnected, Path::Well) if moved => Path::Broken,
             (MediaState::Disconnected, Path::Well) => Path::Disturbed,
             (MediaState::Disconnected, path) => path,
@@ -350,6 +360,14 @@ impl Phone {
             call.recovery.path = Path::Broken;
         }
         self.recover(id);
+    }
+
+    /// There is a path, and the other side does not make the association that was agreed on. Where it takes no other
+    /// call in the place of this one, the grace goes on.
+    pub(super) fn on_association_timer(&mut self, id: CallId) {
+        if self.calls.get(&id).is_some_and(|call| call.recovery.path.is_ill()) {
+            self.replace_association(id);
+        }
     }
 
     /// When the call is judged, if it does not get well before.

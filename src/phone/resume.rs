@@ -216,10 +216,27 @@ impl Phone {
     /// be in it: then a new call takes its place (RFC 3891), if it can. Nobody else is rung by that. `false`: that is
     /// no way.
     pub(super) fn replace_resumed(&mut self, id: CallId, error: &Error) -> bool {
-        let Some(call) = self.calls.get(&id).filter(|call| call.resumed && call.replaceable) else {
+        let Some(call) = self.calls.get(&id).filter(|call| call.resumed) else { return false };
+        let Some((target, replaces)) = super::transfer::place_of(call) else { return false };
+        self.replace_by_new_call(id, target, &replaces, error)
+    }
+
+    /// The other side is in the dialog and keeps to the DTLS association that it had, as Asterisk does, whatever we
+    /// offer: none will come about. A new call takes the place of this one, by the address of record: a server that
+    /// speaks for others knows nobody by its own Contact. `false`: that is no way.
+    pub(super) fn replace_association(&mut self, id: CallId) -> bool {
+        let Some(call) = self.calls.get(&id).filter(|call| call.phase == Phase::Confirmed) else {
             return false;
         };
-        let Some((target, replaces)) = super::transfer::place_of(call) else { return false };
+        let Some((contact, replaces)) = super::transfer::place_of(call) else { return false };
+        let address = Uri::parse(&call.remote_uri).ok().filter(|uri| !uri.host.ends_with(".invalid"));
+        let error = Error::new(ErrorCode::IceFailed, "The other side makes no new connection for the media");
+        self.replace_by_new_call(id, address.unwrap_or(contact), &replaces, &error)
+    }
+
+    fn replace_by_new_call(&mut self, id: CallId, target: Uri, replaces: &str, error: &Error) -> bool {
+        let call = self.calls.get(&id).filter(|call| call.replaceable && call.lost_dialog.is_none());
+        let Some(call) = call else { return false };
         let display_name = call.remote_display_name.clone();
         let note = call.note;
         let held = call.local_hold;
@@ -229,7 +246,7 @@ impl Phone {
             continues: Some(id),
             ..DialRequest::default()
         };
-        match self.start_dial(dial, &[("Replaces", &replaces), ("Require", "replaces")]) {
+        match self.start_dial(dial, &[("Replaces", replaces), ("Require", "replaces")]) {
             Ok(new) => {
                 if let Some(call) = self.calls.get_mut(&new) {
                     call.replaces = Some(id);
@@ -256,8 +273,11 @@ impl Phone {
     pub(super) fn replacement_over(&mut self, id: CallId) {
         let partner = self.calls.get_mut(&id).and_then(|call| call.replaces.take());
         let lost = partner.and_then(|old| self.calls.get_mut(&old)).and_then(|old| old.lost_dialog.take());
-        if let (Some(old), Some(error)) = (partner, lost) {
-            self.dialog_gone(old, error);
+        match (partner, lost) {
+            (Some(old), Some(error)) if error.sip_status.is_some() => self.dialog_gone(old, error),
+            // The dialog is there: what can be mended of the media is tried until the grace is over.
+            (Some(old), Some(_)) => self.recover(old),
+            _ => {}
         }
         let new = self.calls.values().find(|call| {
             call.replaces == Some(id) && call.direction == Direction::Outgoing && call.end_reason.is_none()

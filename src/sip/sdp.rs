@@ -402,6 +402,12 @@ fn next_line(text: &str) -> (&str, &str) {
     (line.trim_ascii_end(), rest)
 }
 
+/// Whether its writer keeps to the transport connection that there is (RFC 4145, section 5).
+#[must_use]
+pub fn keeps_association(text: &str) -> bool {
+    split(text, b'\n').any(|line| line.trim_ascii_end() == "a=connection:existing")
+}
+
 /// Payload types and encoding names of the first audio stream, in the writer's order; the name is empty where none
 /// is given.
 #[must_use]

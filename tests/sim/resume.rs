@@ -808,3 +808,128 @@ fn a_place_that_is_not_taken_in_time_is_given_up() {
     assert!(bench.phone.calls().is_empty());
     assert!(bench.lines().contains(&"CANCEL".to_owned()));
 }
+
+// ---- a peer that keeps to the association that it had
+
+/// As Asterisk answers an offer of another association.
+fn existing() -> String {
+    format!("{ANSWER}a=setup:active\r\na=connection:existing\r\n")
+}
+
+/// The new call by the address of record has taken the place of this one.
+fn replaced(bench: &mut Bench, call: CallId, new: &Request) {
+    assert_eq!(new.uri, "sip:bob@example.com", "by the address of record: the Contact is the server's own");
+    assert_eq!(new.headers.to_tag(), None);
+    assert_eq!(new.headers.get("Require"), Some("replaces"));
+    assert!(new.headers.get("Replaces").unwrap().contains(";to-tag=b;from-tag="));
+    bench.media = Media::Prompt;
+    bench.reply(&with_sdp(answer(new, 200, "c"), ANSWER));
+    bench.take_request("ACK");
+    bench.take_request("BYE");
+    assert!(bench.events.iter().any(|event| matches!(event, Event::Replaced { old, .. } if *old == call)));
+    assert_eq!(bench.end_of(call).unwrap().cause, EndCause::Completed);
+    assert_eq!(bench.phone.calls().len(), 1);
+    assert_eq!(bench.phone.calls()[0].state, CallState::Active);
+}
+
+/// `resume with Asterisk: 200 says a=connection:existing → INVITE with Replaces to the address of record`
+#[test]
+fn a_peer_that_keeps_to_its_old_connection_gets_a_call_in_the_place_of_this_one() {
+    let (record, _) = replaceable(true);
+    let (mut bench, call, invite) = taken_up(config(), &record);
+    bench.reply(&with_sdp(answer(&invite, 200, ""), &existing()));
+    bench.take_request("ACK");
+    assert!(!bench.jobs.iter().any(|(_, _, command)| matches!(command, MediaCommand::SetAnswer { .. })));
+    let new = bench.take_request("INVITE");
+    replaced(&mut bench, call, &new);
+    bench.pass(secs(60));
+    assert!(!bench.lines().contains(&"INVITE".to_owned()), "ICE is not restarted for ever");
+}
+
+#[test]
+fn without_replaces_its_answer_is_taken_as_it_is() {
+    let (record, _) = replaceable(false);
+    let (mut bench, call, invite) = taken_up(config(), &record);
+    bench.reply(&with_sdp(answer(&invite, 200, ""), &existing()));
+    assert_eq!(bench.lines(), ["ACK"]);
+    assert_eq!(bench.phone.call(call).unwrap().state, CallState::Active);
+}
+
+/// The call is agreed, and its media are for the test to play.
+fn agreed_by_hand(bench: &mut Bench, invite: &Request) {
+    bench.media = Media::Manual;
+    bench.reply(&with_sdp(answer(invite, 200, ""), ANSWER));
+    bench.take_request("ACK");
+    bench.jobs.retain(|(_, _, command)| matches!(command, MediaCommand::SetAnswer { .. }));
+    bench.finish_job(Ok(MediaValue::Applied));
+}
+
+#[test]
+fn a_path_without_dtls_for_three_seconds_is_no_way() {
+    for resumed in [true, false] {
+        let (record, _) = replaceable(true);
+        let (mut bench, call, invite) = taken_up(config(), &record);
+        if resumed {
+            agreed_by_hand(&mut bench, &invite);
+        } else {
+            // The same after any other offer in mid-call.
+            agree(&mut bench, &invite);
+            bench.media = Media::Manual;
+            bench.jobs.clear();
+            bench.input(Input::MediaState { call, state: MediaState::Failed });
+            bench.finish_job(Ok(MediaValue::Local(OFFER.into())));
+            let restart = bench.take_request("INVITE");
+            agreed_by_hand(&mut bench, &restart);
+        }
+        bench.input(Input::MediaState { call, state: MediaState::IceConnected });
+        bench.pass(ms(1_500));
+        // Told twice, it is the same path.
+        bench.input(Input::MediaState { call, state: MediaState::IceConnected });
+        bench.pass(ms(1_499));
+        bench.nothing_sent();
+        bench.pass(ms(1));
+        bench.jobs.retain(|(_, _, command)| *command == MediaCommand::CreateOffer);
+        bench.finish_job(Ok(MediaValue::Local(OFFER.into())));
+        let new = bench.take_request("INVITE");
+        replaced(&mut bench, call, &new);
+    }
+}
+
+#[test]
+fn dtls_that_comes_in_time_disturbs_nobody() {
+    let (record, _) = replaceable(true);
+    let (mut bench, call, invite) = taken_up(config(), &record);
+    agreed_by_hand(&mut bench, &invite);
+    bench.input(Input::MediaState { call, state: MediaState::IceConnected });
+    bench.pass(ms(2_900));
+    bench.input(Input::MediaState { call, state: MediaState::Connected });
+    bench.pass(secs(30));
+    bench.nothing_sent();
+    assert_eq!(bench.phone.call(call).unwrap().state, CallState::Active);
+    // Before a call is up, DTLS has the time of the whole call.
+    let mut bench = Bench::online();
+    bench.media = Media::Manual;
+    let call = bench.dial("sip:bob@example.com");
+    bench.input(Input::MediaState { call, state: MediaState::IceConnected });
+    bench.pass(secs(10));
+    assert_eq!(bench.phone.calls().len(), 1);
+}
+
+/// The address of record may lead to nobody: what can be mended is tried until the grace is over.
+#[test]
+fn a_place_that_is_refused_leaves_the_call_to_its_grace() {
+    for status in [404, 481, 486, 603] {
+        let (record, _) = replaceable(true);
+        let (mut bench, call, invite) = taken_up(config(), &record);
+        bench.reply(&with_sdp(answer(&invite, 200, ""), &existing()));
+        bench.take_request("ACK");
+        bench.media = Media::Manual;
+        let new = bench.take_request("INVITE");
+        bench.reply(&answer(&new, status, "c"));
+        assert_eq!(bench.lines(), ["ACK"], "{status}");
+        assert!(bench.end_of(call).is_none(), "{status}");
+        assert!(bench.jobs.iter().any(|(_, _, command)| matches!(command, MediaCommand::RestartIce { .. })));
+        bench.pass(config().signalling_grace + config().media_grace);
+        assert!(bench.end_of(call).is_some() && bench.lines().contains(&"BYE".to_owned()), "{status}");
+    }
+}
