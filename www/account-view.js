@@ -1,7 +1,7 @@
 /** Chooses the account, and shows how it is connected. */
 
 import { accountLabel, accountName, isElks } from './account.js';
-import { byId, element } from './dom.js';
+import { byId, element, settle } from './dom.js';
 
 const CUSTOM = 'custom';
 
@@ -44,7 +44,9 @@ export class AccountView {
     byId('fact-registration').textContent = registration;
     byId('fact-server').textContent = server ?? '–';
     const online = connection !== 'disconnected';
-    this.#toggle.dataset.action = online ? 'disconnect' : 'connect';
+    const action = online ? 'disconnect' : 'connect';
+    if (this.#toggle.dataset.action !== action) settle(this.#toggle);
+    this.#toggle.dataset.action = action;
     this.#toggle.textContent = online ? 'Disconnect' : 'Connect';
     this.#toggle.disabled = config === null;
   }

@@ -148,12 +148,10 @@ document.addEventListener('keydown', (event) => {
   const taken = phone.current ? callView.type(event.key) : dialView.type(event.key);
   if (taken) event.preventDefault();
 });
-// A browser lets a page make sounds only after the user has touched it.
-for (const type of ['pointerdown', 'keydown']) {
+// A browser lets a page make sounds only after the user has touched it: with a finger, once it is lifted again.
+for (const type of ['pointerup', 'click', 'keydown']) {
   document.addEventListener(type, () => audio.resume(), { once: true });
 }
-// A closed tab should not stay registered until the server forgets it.
-addEventListener('pagehide', () => phone.close());
 
 let accounts = [];
 let accountView;

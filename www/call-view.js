@@ -2,7 +2,7 @@
 
 import { initials, userOf } from './address.js';
 import { fillDialPad, flashKey, isDialKey } from './dial-pad.js';
-import { byId, setIcon } from './dom.js';
+import { byId, setIcon, settle } from './dom.js';
 import { LevelMeter } from './level-meter.js';
 
 const STATES = {
@@ -93,6 +93,7 @@ export class CallView {
     this.#quality.textContent = '';
     this.#timer.textContent = '0:00';
     this.#openKeypad(false);
+    settle(this.#box);
     this.#box.hidden = false;
     byId('call-remote').focus();
     const stops = [

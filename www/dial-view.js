@@ -2,7 +2,7 @@
 
 import { completeAddress } from './address.js';
 import { fillDialPad, flashKey, isDialKey } from './dial-pad.js';
-import { byId } from './dom.js';
+import { byId, settle } from './dom.js';
 
 const NAMES = { 'sip-invite': 'SIP INVITE', 'rest-originate': 'REST originate' };
 
@@ -38,6 +38,8 @@ export class DialView {
   }
 
   set hidden(hidden) {
+    // Where "Hang up" was.
+    if (this.#form.hidden && !hidden) settle(this.#form);
     this.#form.hidden = hidden;
   }
 

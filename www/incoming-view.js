@@ -2,7 +2,7 @@
 
 import { initials } from './address.js';
 import { remoteName } from './call-view.js';
-import { byId } from './dom.js';
+import { byId, settle } from './dom.js';
 
 export class IncomingView {
   #dialog = byId('incoming');
@@ -33,6 +33,7 @@ export class IncomingView {
       document.title = this.#title;
       return;
     }
+    settle(this.#dialog);
     const name = remoteName(call);
     byId('incoming-avatar').textContent = initials(name);
     byId('incoming-heading').textContent = name;

@@ -1,7 +1,7 @@
 /** The calls beside the one that is talked in. */
 
 import { remoteName } from './call-view.js';
-import { byId, element } from './dom.js';
+import { byId, element, settle } from './dom.js';
 
 export class OtherCallsView {
   #section = byId('other-calls');
@@ -21,6 +21,7 @@ export class OtherCallsView {
     this.#shown = key;
     this.#section.hidden = calls.length === 0;
     this.#list.replaceChildren(...calls.map((call) => this.#row(call, current, conference)));
+    settle(this.#list);
   }
 
   #row(call, current, conference) {

@@ -1,7 +1,7 @@
 /** What only the user can decide: a transfer that the other side asks for, and where to call who has moved. */
 
 import { userOf } from './address.js';
-import { byId, element } from './dom.js';
+import { byId, element, settle } from './dom.js';
 
 export class QuestionView {
   #dialog = byId('question');
@@ -55,6 +55,7 @@ export class QuestionView {
       return element('li', {}, button, element('span', { class: 'note' }, choice.address));
     }));
     this.#refuse.textContent = question.refusal;
+    settle(this.#dialog);
     // Somebody who is typing must not decide with the Enter that was meant for the field.
     const typing = document.activeElement?.matches('input');
     if (!this.#dialog.open) this.#dialog.showModal();

@@ -92,8 +92,10 @@ describe('the demo page', { timeout: 300_000 }, () => {
     await alice.page.keyboard.type('bob');
     await alice.page.keyboard.press('Enter');
     await bob.incoming.waitFor();
+    await bob.settled();
     await bob.page.keyboard.press('Enter');
     await Promise.all([alice.inCall(), bob.inCall()]);
+    await bob.settled();
     await bob.button('Hang up').focus();
     await bob.page.keyboard.press('Space');
     await Promise.all([alice.idle(), bob.idle()]);
@@ -118,7 +120,49 @@ describe('the demo page', { timeout: 300_000 }, () => {
     await bob.page.keyboard.press('Tab');
     await bob.page.keyboard.press('Tab');
     assert.equal(await bob.page.evaluate(() => document.activeElement.id), 'answer');
+    await bob.settled();
     await bob.page.keyboard.press('Enter');
+    await Promise.all([alice.inCall(), bob.inCall()]);
+    await alice.hangUp();
+    await bob.idle();
+  });
+
+  /** As soon as `shown` is there, clicks where `under` was, and on every button of `shown`; resolves with their ids. */
+  const clickAtOnce = (demo, under, shown) =>
+    demo.page.evaluate(([under, shown]) => {
+      const { x, y, width, height } = document.querySelector(under).getBoundingClientRect();
+      const box = document.querySelector(shown);
+      globalThis.clicked = new Promise((resolve) => {
+        const observer = new MutationObserver(() => {
+          if (box.hidden || box.open === false) return;
+          observer.disconnect();
+          const buttons = [document.elementFromPoint(x + width / 2, y + height / 2)?.closest('button'), ...box.querySelectorAll('button')];
+          for (const button of buttons) button?.click();
+          resolve(buttons.map((button) => button?.id));
+        });
+        observer.observe(box, { attributes: true });
+      });
+    }, [under, shown]);
+  const clicked = (demo) => demo.page.evaluate(() => globalThis.clicked);
+
+  test('a second click where "Hang up" was calls nobody, nor does any other click that comes too soon', async () => {
+    const [alice, bob] = await talking();
+    await clickAtOnce(alice, '#hangup', '#dialer');
+    await bob.hangUp();
+    assert.ok((await clicked(alice)).includes('call-button'));
+    await alice.idle();
+    assert.equal(await bob.incoming.isVisible(), false);
+    assert.equal(await alice.page.locator('#call').isVisible(), false);
+    assert.equal(await alice.destination.inputValue(), 'bob', 'no key was pressed');
+    // A double click on "Call" is no hang-up, and what was meant for another button neither answers nor rejects.
+    await clickAtOnce(alice, '#call-button', '#call');
+    await clickAtOnce(bob, '#call-button', '#incoming');
+    await alice.callButton.click();
+    assert.ok((await clicked(alice)).includes('hangup'));
+    assert.ok((await clicked(bob)).includes('answer'));
+    await bob.settled();
+    assert.equal(await bob.incoming.isVisible(), true);
+    await bob.incoming.getByRole('button', { name: 'Answer' }).click();
     await Promise.all([alice.inCall(), bob.inCall()]);
     await alice.hangUp();
     await bob.idle();

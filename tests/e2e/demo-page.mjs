@@ -71,6 +71,11 @@ export class DemoPage {
     await this.callButton.click();
   }
 
+  /** Waits until buttons that have just come do something: what a key presses does not wait for them by itself. */
+  settled() {
+    return until('the buttons are settled', async () => (await this.page.locator('[aria-disabled="true"]').count()) === 0);
+  }
+
   /** Waits until a call is up. */
   async inCall() {
     await this.timer.waitFor();
