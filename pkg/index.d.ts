@@ -265,6 +265,8 @@ export class DialStrategy {
   /** Publishes event state of this account (RFC 3903), and refreshes it until unpublish(). Default type `application/pidf+xml`; `expires` in
    *  seconds, 1 to 86400, default 3600. Throws like subscribe(). What the server answers comes as `state`. */
   publish(event: string, body: string, options?: { contentType?: string; expires?: number }): Publication;
+  /** Plays what the browser has refused to play (`audioBlocked`): to be called in the handler of a click, tap or key. */
+  resumeAudio(): void;
   /** Clears error and lastResult; a no-op while dialing. */
   reset(): void;
   /** The strategy that dial() would use now for this destination. Throws `invalid_destination`. */
@@ -306,6 +308,9 @@ export interface DialStrategyEvents {
   /** What waits in the mailbox, without a subscription (see `unsolicitedMessageSummary`): `application/simple-message-summary`; parseMessageSummary() of
    *  `wasm-softphone/events` reads it. */
   messageSummary: { body: string };
+  /** The browser does not play the other side's audio before the user has clicked, tapped or pressed a key (`blocked`), or plays it
+   *  now. It is tried again at the next of these, and by resumeAudio(). */
+  audioBlocked: { call: Call; blocked: boolean };
   /** With `resume`: `record` is another one. */
   record: { record: string | null };
   /** `time`: milliseconds since 1970. */
@@ -354,6 +359,11 @@ export class Call {
   readonly replaces: Call | null;
   /** The microphone, while the call has one. */
   readonly localStream: MediaStream | null;
+  /** "interrupted": the system has taken the microphone away for a while; "ended": the device is gone, or the permission. Silence is sent then.
+   *  `null` without one. */
+  readonly microphone: 'live' | 'interrupted' | 'ended' | null;
+  /** The other side's audio waits for the user to click, tap or press a key. */
+  readonly audioBlocked: boolean;
   /** For "rest-originate": `null` until the call is proved to be the provider's. */
   readonly remoteStream: MediaStream | null;
   /** When it was answered, milliseconds since 1970. */
@@ -411,6 +421,9 @@ export interface CallEvents {
   /** `remote` has changed: the call was transferred, picked up, parked or taken out of a queue on the other side (RFC 3325, RFC 4916).
    *  With `trustIdentity` only. */
   remote: Remote;
+  /** The microphone has changed by itself. After "ended" another one is opened where there is one, at once or when a device comes, and
+   *  `localStream` is a new stream then; a permission that was taken back is asked for once. */
+  microphone: { state: 'live' | 'interrupted' | 'ended' };
   /** The other side has sent a tone by INFO (RFC 6086); those in the audio are heard. */
   dtmf: { tone: string };
   /** Every two seconds while the call is active and somebody listens. */

@@ -41,6 +41,7 @@ export interface PhoneTabsEvents {
   /** The tab that has the phone could not connect. */
   error: { error: SoftphoneError };
   /** These only in the tab that has the phone. */
+  audioBlocked: DialStrategyEvents['audioBlocked'];
   message: DialStrategyEvents['message'];
   log: DialStrategyEvents['log'];
   fatal: DialStrategyEvents['fatal'];

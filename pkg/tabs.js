@@ -387,6 +387,7 @@ export class PhoneTabs {
     phone.on('incoming', ({ call }) => this.#emitter.emit('incoming', { call: this.#own(call) }));
     phone.on('record', ({ record }) => this.#changed(() => (this.#record = record)));
     phone.on('message', (event) => this.#emitter.emit('message', event));
+    phone.on('audioBlocked', (event) => this.#emitter.emit('audioBlocked', event));
     phone.on('log', (event) => this.#emitter.emit('log', event));
     phone.on('fatal', (event) => this.#emitter.emit('fatal', event));
     try {

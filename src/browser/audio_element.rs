@@ -31,13 +31,17 @@ struct Inner {
     stream: MediaStream,
     /// While the browser wants a user gesture first.
     gestures: RefCell<Vec<Listener>>,
-    blocked: Box<dyn Fn()>,
+    blocked: Box<dyn Fn(bool)>,
 }
 
 impl RemoteAudio {
-    /// Starts to play. `blocked` is called when the browser refuses to play without a user gesture; it is tried
-    /// again at the next one.
-    pub(crate) fn play(playback: &Playback, stream: &MediaStream, blocked: Box<dyn Fn()>) -> Option<Self> {
+    /// Starts to play. `blocked` is told `true` when the browser refuses to play without a user gesture, and `false` when
+    /// it plays. It is tried again at the next gesture.
+    pub(crate) fn play(
+        playback: &Playback,
+        stream: &MediaStream,
+        blocked: Box<dyn Fn(bool)>,
+    ) -> Option<Self> {
         let element = match playback {
             Playback::Application => return None,
             Playback::Element(element) => element.clone(),
@@ -55,6 +59,11 @@ impl RemoteAudio {
         });
         inner.start();
         Some(Self(inner))
+    }
+
+    /// Tries again.
+    pub(crate) fn resume(&self) {
+        self.0.start();
     }
 
     /// Whether it plays there, and nothing else does.
@@ -76,7 +85,10 @@ impl Inner {
         let played = move |played| {
             let Some(inner) = weak.upgrade() else { return };
             match played {
-                Ok(_) => inner.gestures.borrow_mut().clear(),
+                Ok(_) => {
+                    inner.gestures.borrow_mut().clear();
+                    (inner.blocked)(false);
+                }
                 Err(error) if super::object::string(&error, "name").as_deref() == Some("NotAllowedError") => {
                     inner.wait_for_gesture();
                 }
@@ -101,8 +113,10 @@ impl Inner {
             };
             Listener::new(&document, kind, Box::new(gesture))
         };
-        *self.gestures.borrow_mut() = vec![listen("pointerdown"), listen("keydown")];
-        (self.blocked)();
+        // A finger counts once it is lifted again, and a press that a key or an aid makes is nothing but a click.
+        *self.gestures.borrow_mut() =
+            ["pointerup", "touchend", "click", "keydown"].into_iter().map(listen).collect();
+        (self.blocked)(true);
     }
 }
 

@@ -5,6 +5,7 @@ use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{MediaStream, MediaStreamConstraints, MediaStreamTrack};
 
+use super::listener::Listener;
 use super::object;
 use super::task::spawn;
 use crate::phone::MediaError;
@@ -30,7 +31,16 @@ impl Audio {
 
 /// An open microphone; dropping it turns it off.
 #[must_use = "dropping it turns the microphone off"]
-pub(crate) struct Microphone(MediaStream);
+pub(crate) struct Microphone(MediaStream, Vec<Listener>);
+
+/// The state of a microphone that is gone.
+pub(crate) const ENDED: &str = "ended";
+
+/// Calls back when there are other devices than before.
+pub(crate) fn on_device_change(changed: Box<dyn Fn(JsValue)>) -> Option<Listener> {
+    let devices = web_sys::window()?.navigator().media_devices().ok()?;
+    Some(Listener::new(&devices, "devicechange", changed))
+}
 
 /// A microphone that was asked for. Dropping it does not take the question back, as nothing can, but a microphone
 /// that is then granted is turned off at once.
@@ -66,7 +76,7 @@ impl RequestedMicrophone {
     pub(crate) async fn open(mut self) -> Result<Microphone, MediaError> {
         let asked = self.0.take().ok_or(MediaError::Unavailable)?;
         let stream = asked.await.map_err(|error| media_error(&error))?;
-        Ok(Microphone(stream.unchecked_into()))
+        Ok(Microphone(stream.unchecked_into(), Vec::new()))
     }
 }
 
@@ -75,7 +85,7 @@ impl Drop for RequestedMicrophone {
         if let Some(asked) = self.0.take() {
             spawn(Box::pin(async move {
                 if let Ok(stream) = asked.await {
-                    drop(Microphone(stream.unchecked_into()));
+                    drop(Microphone(stream.unchecked_into(), Vec::new()));
                 }
             }));
         }
@@ -92,6 +102,30 @@ impl Microphone {
     /// The one audio track.
     pub(crate) fn track(&self) -> Option<MediaStreamTrack> {
         self.0.get_audio_tracks().get(0).dyn_into().ok()
+    }
+
+    /// How it is now: "live"; "interrupted", the system has taken it away for a while; "ended", the device is gone, or the
+    /// permission.
+    pub(crate) fn state(&self) -> &'static str {
+        match self.track() {
+            Some(track) if object::get(&track, "readyState") == "live" => {
+                if track.muted() {
+                    "interrupted"
+                } else {
+                    "live"
+                }
+            }
+            _ => ENDED,
+        }
+    }
+
+    /// Calls back when that changes by itself.
+    pub(crate) fn watch(&mut self, changed: &dyn Fn() -> Box<dyn Fn(JsValue)>) {
+        let Some(track) = self.track() else { return };
+        self.1 = ["ended", "mute", "unmute"]
+            .into_iter()
+            .map(|kind| Listener::new(&track, kind, changed()))
+            .collect();
     }
 
     /// A muted microphone sends silence.

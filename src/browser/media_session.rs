@@ -13,7 +13,8 @@ use web_sys::{MediaStream, MediaStreamTrack, RtcPeerConnectionState, RtcSdpType,
 
 use super::audio_element::{Playback, RemoteAudio};
 use super::dtmf::SendingDtmf;
-use super::media_devices::{Audio, Microphone, RequestedMicrophone};
+use super::listener::Listener;
+use super::media_devices::{Audio, ENDED, Microphone, RequestedMicrophone, on_device_change};
 use super::object::string;
 use super::peer_connection::{Configuration, PeerConnection};
 use super::stats::StatsReader;
@@ -63,8 +64,10 @@ pub(crate) enum MediaReport {
     State(MediaState),
     /// The other side is heard on this track of the same stream now.
     Track(MediaStreamTrack),
-    /// The browser does not play the remote audio before a user gesture.
-    PlaybackBlocked,
+    /// The browser does not play the remote audio before a user gesture, or does so now.
+    PlaybackBlocked(bool),
+    /// The microphone has changed by itself.
+    Microphone(&'static str),
     /// Which ICE servers there are could not be found out: those of before are used.
     Servers(String),
 }
@@ -98,7 +101,11 @@ struct Parts {
     /// The one of before, until the other side can have what is said of the new one.
     previous: Option<Rc<PeerConnection>>,
     microphone: Option<Microphone>,
+    /// The microphone is gone: another device may come.
+    devices: Option<Listener>,
     speaker: Option<RemoteAudio>,
+    /// It is not heard before a user gesture.
+    blocked: bool,
     remote: Option<MediaStream>,
     /// The microphone was opened by itself, before there was anything to connect it to.
     prepared: bool,
@@ -437,17 +444,94 @@ impl MediaSession {
     }
 
     /// Takes the microphone. Once closed it is dropped instead, which turns it off.
-    fn take_microphone(&self, microphone: Microphone) -> Result<(), Stop> {
+    fn take_microphone(self: &Rc<Self>, mut microphone: Microphone) -> Result<(), Stop> {
         if self.closed.get() {
             return Err(Stop::Closed);
         }
         if microphone.track().is_none() {
             return Err(MediaError::Unavailable.into());
         }
+        let weak = Rc::downgrade(self);
+        microphone.watch(&|| {
+            let weak = weak.clone();
+            Box::new(move |_| {
+                if let Some(session) = weak.upgrade() {
+                    session.microphone_changed();
+                }
+            })
+        });
         let mut parts = self.parts.borrow_mut();
-        parts.microphone = Some(microphone);
+        let former = parts.microphone.replace(microphone);
         parts.silence();
+        drop(parts);
+        drop(former);
         Ok(())
+    }
+
+    fn microphone_changed(self: &Rc<Self>) {
+        let Some(state) = self.microphone() else { return };
+        (self.report)(MediaReport::Microphone(state));
+        if state == ENDED && !self.closed.get() {
+            self.reopen_microphone();
+        }
+    }
+
+    /// The call is to have a microphone, and has none any more: one that is there now, or that comes.
+    fn reopen_microphone(self: &Rc<Self>) {
+        let session = self.clone();
+        spawn(Box::pin(async move {
+            let mut opened = Err(MediaError::Unavailable);
+            // The one that was asked for may be the very one that is gone.
+            for audio in [session.setup.audio.clone(), Audio::Default] {
+                opened = match RequestedMicrophone::new(&audio) {
+                    Ok(requested) => requested.open().await,
+                    Err(error) => Err(error),
+                };
+                if !matches!(opened, Err(MediaError::Unavailable)) {
+                    break;
+                }
+            }
+            match opened {
+                Ok(microphone) => {
+                    if session.take_microphone(microphone).is_ok() {
+                        session.parts.borrow_mut().devices = None;
+                        session.attach_outgoing();
+                        session.microphone_changed();
+                    }
+                }
+                // Who takes the permission back is not asked again.
+                Err(MediaError::Denied) => session.parts.borrow_mut().devices = None,
+                Err(_) if !session.closed.get() => session.await_device(),
+                Err(_) => {}
+            }
+        }));
+    }
+
+    fn await_device(self: &Rc<Self>) {
+        let weak = Rc::downgrade(self);
+        let listener = on_device_change(Box::new(move |_| {
+            if let Some(session) = weak.upgrade().filter(|session| session.microphone() == Some(ENDED)) {
+                session.reopen_microphone();
+            }
+        }));
+        self.parts.borrow_mut().devices = listener;
+    }
+
+    /// How the microphone is; `None` without one.
+    pub(crate) fn microphone(&self) -> Option<&'static str> {
+        self.parts.borrow().microphone.as_ref().map(Microphone::state)
+    }
+
+    /// Whether what the other side sends waits for a user gesture to be heard.
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.parts.borrow().blocked
+    }
+
+    /// Tries to play what the browser has refused to play.
+    pub(crate) fn resume_audio(&self) {
+        if let Some(speaker) = &self.parts.borrow().speaker {
+            speaker.resume();
+        }
     }
 
     /// Answers that this side sends too, whether something may be sent now or not: with nothing attached, nothing
@@ -751,9 +835,11 @@ impl MediaSession {
         let old = self.parts.borrow_mut().speaker.take();
         drop(old);
         let weak = Rc::downgrade(self);
-        let blocked = move || {
-            if let Some(session) = weak.upgrade() {
-                (session.report)(MediaReport::PlaybackBlocked);
+        let blocked = move |blocked| {
+            if let Some(session) = weak.upgrade()
+                && core::mem::replace(&mut session.parts.borrow_mut().blocked, blocked) != blocked
+            {
+                (session.report)(MediaReport::PlaybackBlocked(blocked));
             }
         };
         let speaker = RemoteAudio::play(&self.playback(), &stream, Box::new(blocked));
@@ -838,7 +924,10 @@ mod tests {
             let report = move |report| match report {
                 MediaReport::Done(_, result) => reports.borrow_mut().push(result),
                 MediaReport::State(state) => up.set(state == MediaState::Connected),
-                MediaReport::Track(_) | MediaReport::PlaybackBlocked | MediaReport::Servers(_) => {}
+                MediaReport::Track(_)
+                | MediaReport::PlaybackBlocked(_)
+                | MediaReport::Microphone(_)
+                | MediaReport::Servers(_) => {}
             };
             let setup = MediaSetup { audio, ..MediaSetup::default() };
             Self { session: MediaSession::new(setup, Box::new(report)), done, connected }

@@ -7,7 +7,7 @@ use js_sys::{Function, Promise};
 use wasm_bindgen::JsCast;
 use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
-use web_sys::{MediaStream, MediaStreamTrack};
+use web_sys::MediaStreamTrack;
 
 use super::config::Options;
 use super::driver::{Driver, take_first};
@@ -29,6 +29,7 @@ const EVENTS: &[&str] = &[
     "state",
     "hold",
     "remote",
+    "microphone",
     "dtmf",
     "stats",
     "transfer",
@@ -346,14 +347,28 @@ impl Call {
     #[wasm_bindgen(getter, js_name = localStream)]
     #[must_use]
     pub fn local_stream(&self) -> JsValue {
-        self.stream(MediaSession::local_stream)
+        self.media(|session| session.local_stream().map(Into::into))
+    }
+
+    /// How the microphone is; `null` without one.
+    #[wasm_bindgen(getter)]
+    #[must_use]
+    pub fn microphone(&self) -> JsValue {
+        self.media(|session| session.microphone().map(Into::into))
+    }
+
+    /// The browser plays nothing before the user has done something.
+    #[wasm_bindgen(getter, js_name = audioBlocked)]
+    #[must_use]
+    pub fn audio_blocked(&self) -> bool {
+        self.session().is_some_and(|session| session.is_blocked())
     }
 
     /// What the other side sends, while the call lasts.
     #[wasm_bindgen(getter, js_name = remoteStream)]
     #[must_use]
     pub fn remote_stream(&self) -> JsValue {
-        self.stream(MediaSession::remote_stream)
+        self.media(|session| session.remote_stream().map(Into::into))
     }
 
     /// The call whose place it takes when it is answered.
@@ -612,8 +627,8 @@ impl Call {
         self.driver.upgrade()?.session(self.entry.id)
     }
 
-    fn stream(&self, which: fn(&MediaSession) -> Option<MediaStream>) -> JsValue {
-        self.session().and_then(|session| which(&session)).map_or(JsValue::NULL, JsValue::from)
+    fn media(&self, what: fn(&MediaSession) -> Option<JsValue>) -> JsValue {
+        self.session().and_then(|session| what(&session)).unwrap_or(JsValue::NULL)
     }
 }
 

@@ -25,6 +25,7 @@ const EVENTS: &[&str] = &[
     "call",
     "message",
     "messageSummary",
+    "audioBlocked",
     "record",
     "log",
     "fatal",
@@ -188,6 +189,12 @@ impl DialStrategy {
     /// `not_connected`, `invalid_config`.
     pub fn publish(&self, event: &JsValue, body: &JsValue, options: &JsValue) -> Result<JsValue, JsValue> {
         self.driver.publish(event, body, options).map_err(|error| error::to_js(&error))
+    }
+
+    /// Plays what the browser has refused to play before the user has done something.
+    #[wasm_bindgen(js_name = resumeAudio)]
+    pub fn resume_audio(&self) {
+        self.driver.resume_audio();
     }
 
     /// Clears `error` and `lastResult`, except while dialing.

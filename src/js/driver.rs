@@ -585,15 +585,38 @@ impl Driver {
                         &["iceServers: ", &problem, "; those of before are used"].concat(),
                     );
                 }
-                MediaReport::PlaybackBlocked => driver.log(
-                    LogLevel::Warn,
-                    "autoplay_blocked: the browser plays the other side's audio after the next click or key",
-                ),
+                MediaReport::PlaybackBlocked(blocked) => driver.playback_blocked(call, blocked),
+                MediaReport::Microphone(state) => {
+                    if let Some(call) = driver.call(call) {
+                        call.listeners.emit("microphone", &object([("state", state.into())]));
+                    }
+                }
             }
         };
         let session = MediaSession::new(setup, Box::new(report));
         self.sessions.borrow_mut().push((call, session.clone()));
         Some(session)
+    }
+
+    fn playback_blocked(&self, call: CallId, blocked: bool) {
+        if blocked {
+            let text =
+                "autoplay_blocked: the browser plays the other side's audio after the next click or key";
+            self.log(LogLevel::Warn, text);
+        }
+        if let Some(call) = self.call(call) {
+            let payload = object([("call", call.object(&self.me)), ("blocked", blocked.into())]);
+            self.listeners.emit("audioBlocked", &payload);
+        }
+    }
+
+    /// Within a gesture of the user: what the browser has refused to play.
+    pub(crate) fn resume_audio(&self) {
+        for call in self.calls() {
+            if let Some(session) = self.session(call.id).filter(|session| session.is_blocked()) {
+                session.resume_audio();
+            }
+        }
     }
 
     fn close_session(&self, call: CallId) {
