@@ -96,8 +96,11 @@ const hold = (name, options) =>
 /** An id that no other phone of this account has now; `null`: there is nothing to keep it in, or to tell by. */
 async function claimInstance(account) {
   try {
-    const own = sessionStorage.getItem(INSTANCE + account);
-    const names = Array.from({ length: MAX_INSTANCES }, (_, number) => `${INSTANCE}${account}:${number}`);
+    // The name of the account is nobody else's business.
+    const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', new TextEncoder().encode(account)));
+    const slot = INSTANCE + Array.from(digest.subarray(0, 8), (byte) => byte.toString(16).padStart(2, '0')).join('');
+    const own = sessionStorage.getItem(slot);
+    const names = Array.from({ length: MAX_INSTANCES }, (_, number) => `${slot}:${number}`);
     for (const name of own === null ? names : [own, ...names]) {
       if (claimed.has(name)) continue;
       claimed.add(name);
@@ -106,7 +109,7 @@ async function claimInstance(account) {
         claimed.delete(name);
         continue;
       }
-      sessionStorage.setItem(INSTANCE + account, name);
+      sessionStorage.setItem(slot, name);
       const known = localStorage.getItem(name);
       const id = /^urn:uuid:[0-9a-f-]{36}$/.test(known) ? known : `urn:uuid:${crypto.randomUUID()}`;
       localStorage.setItem(name, id);
