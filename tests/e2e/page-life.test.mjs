@@ -118,6 +118,7 @@ describe('the end of a page', { timeout: 240_000 }, () => {
         await alice.ready();
         assert.deepEqual(await instances(alice), [first], `${hangupOnUnload} ${count}`);
       }
+      await alice.page.close();
     }
   });
 
