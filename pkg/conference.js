@@ -48,6 +48,7 @@ export class Conference {
       call.on('hold', () => this.#connect()),
       // Another track of the same stream, which the graph does not follow by itself.
       call.on('remoteTrack', tune),
+      call.on('microphone', ({ state }) => state === 'live' && tune()),
       call.on('state', ({ state }) => state === 'active' && tune()),
       // The mix goes on with the call that takes its place, which sends it already.
       call.on('replaced', ({ call: next }) => this.#replace(call, next)),

@@ -99,6 +99,24 @@ describe('the end of a page', { timeout: 240_000 }, () => {
     await bob.run((phone, call) => call.hangup());
   });
 
+  test('a page that the browser keeps says nothing, and goes on when it is shown again', async () => {
+    const [alice, bob] = [await open('alice'), await bobs()];
+    await alice.run((phone) => phone.dial('sip:bob@sandbox.test').then(() => {}));
+    const shown = (type) => alice.page.evaluate((type) => void dispatchEvent(new PageTransitionEvent(type, { persisted: true })), type);
+    const sent = () => alice.run(() => globalThis.run.log.filter((text) => /^sent\r?\n(BYE|REGISTER)/.test(text)).length);
+    const before = await sent();
+    await shown('pagehide');
+    assert.equal(await sent(), before);
+    await shown('pageshow');
+    assert.deepEqual((await alice.calls()).map(({ state }) => state), ['active']);
+    // It has a phone: both ways.
+    await alice.run((phone, call) => call.hangup());
+    assert.equal((await end(bob)).by, 'remote');
+    const rings = bob.run((phone) => void phone.dial('sip:alice@sandbox.test'));
+    await until('it rings', async () => (await alice.calls())[0]?.state === 'ringing');
+    await rings;
+  });
+
   // ---- what the registrar has
 
   /** The instances that the registrar has listed in its last answer to this page. */
