@@ -166,12 +166,8 @@ impl Walk {
             (22, _) if disturb && self.below(12) == 0 => {
                 self.disturbed = true;
                 self.history.push(format!("{:?} {side}: page hide", self.net.now));
-                let kept = [PageKept::Nothing, PageKept::Calls, PageKept::Page][self.below(3)];
-                // It is shown again, whatever the browser has said of it.
-                self.net.at(side, |bench| {
-                    bench.input(Input::PageHide(kept));
-                    bench.connect();
-                });
+                // It is shown again: a page that goes is in `page`.
+                self.net.at(side, |bench| bench.input(Input::PageHide(PageKept::Page)));
             }
             (23, _) => self.net.phones[side].reachable = true,
             (24 | 25, Some(id)) => {
