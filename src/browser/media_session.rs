@@ -1555,7 +1555,7 @@ mod tests {
             Box::new(move |report| match report {
                 MediaReport::Done(_, result) => reports.borrow_mut().push(result),
                 MediaReport::State(state) => up.set(state == MediaState::Connected),
-                MediaReport::Track(_) | MediaReport::PlaybackBlocked => {}
+                MediaReport::Track(_) | MediaReport::PlaybackBlocked(_) | MediaReport::Microphone(_) => {}
                 MediaReport::Servers(problem) => {
                     drop(js_sys::Reflect::set(&js_sys::global(), &"problem".into(), &problem.into()))
                 }
