@@ -1322,8 +1322,11 @@ impl Phone {
         let text = request.to_text().map_err(|error| {
             Error::new(ErrorCode::InvalidConfig, format!("The request cannot be sent: {error}"))
         })?;
-        let socket = self.flow.open_socket();
-        let waits = socket.is_none() && self.flow.keeps(&request.method);
+        // What waits in this dialog has lower numbers, and goes first (RFC 3261, section 12.2.2).
+        let follows = !matches!(request.method, Method::Ack | Method::Cancel | Method::Bye)
+            && self.transactions.waits_in(&request.headers);
+        let socket = self.flow.open_socket().filter(|_| !follows);
+        let waits = socket.is_none() && (follows || self.flow.keeps(&request.method));
         if !waits && !self.transmit(text, false) {
             return Err(Error::new(ErrorCode::Transport, "There is no connection to the SIP server"));
         }

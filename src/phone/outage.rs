@@ -175,9 +175,7 @@ impl Phone {
     pub(super) fn say_what_waits(&mut self) {
         let Some(socket) = self.flow.open_socket() else { return };
         self.flush_queue(socket);
-        self.send_waiting(socket, |owner| {
-            matches!(owner, Owner::Bye(_) | Owner::ReferNotify(_) | Owner::Nobody)
-        });
+        self.send_waiting(socket, |owner| matches!(owner, Owner::Bye(_) | Owner::Nobody));
     }
 
     /// The same, and nothing follows.

@@ -360,6 +360,8 @@ impl Phone {
         if core::mem::take(&mut self.flow.connect_pending) {
             self.event(Event::ConnectDone(Err(error)));
         }
+        // Calls need no binding: those that have waited for one go on without.
+        self.connected();
         // What was granted once may be granted again: the registrar was restarted, or does not reach its database.
         let shift = self.registration.failures.min(8);
         self.registration.failures = self.registration.failures.saturating_add(1);

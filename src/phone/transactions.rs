@@ -4,7 +4,7 @@ use super::io::{CallId, RequestId, SocketId, SubscriptionId};
 use super::sorted_map::SortedMap;
 use crate::error::{Error, ErrorCode};
 use crate::sip::auth::Attempt;
-use crate::sip::message::{Method, Request, Response};
+use crate::sip::message::{Headers, Method, Request, Response};
 use crate::sip::transaction::{Client, Server, ServerState};
 use crate::text::concat;
 
@@ -157,6 +157,16 @@ impl Transactions {
 
     pub(super) fn clients(&mut self) -> impl Iterator<Item = (TxId, &mut ClientEntry)> {
         self.clients.iter_mut().map(|(id, entry)| (*id, entry.as_mut()))
+    }
+
+    /// A request of this dialog waits to be sent.
+    pub(super) fn waits_in(&self, headers: &Headers) -> bool {
+        let dialog = (headers.call_id(), headers.to_tag());
+        dialog.1.is_some()
+            && self.clients.values().any(|entry| {
+                let of = &entry.tx.request.headers;
+                entry.socket.is_none() && entry.tx.is_open() && dialog == (of.call_id(), of.to_tag())
+            })
     }
 
     /// CSeq of a re-INVITE in this call that has no final response.
