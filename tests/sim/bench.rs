@@ -53,6 +53,8 @@ pub struct Bench {
     pub option_pings: usize,
     /// The server answers keep-alives by CRLF.
     pub answers_crlf: bool,
+    /// Keep-alives are sent as the rest, and the test answers them.
+    pub raw: bool,
     /// The server answers keep-alives by OPTIONS.
     pub answers_options: bool,
     /// By a challenge.
@@ -127,6 +129,7 @@ impl Bench {
             pings: 0,
             option_pings: 0,
             answers_crlf: true,
+            raw: false,
             answers_options: true,
             challenges_options: false,
             closes_upon: [false; 2],
@@ -273,13 +276,13 @@ impl Bench {
                             if self.closes_upon[0] {
                                 self.closed_one(socket);
                                 self.phone.handle_input(self.now, Input::SocketClosed(socket));
-                            } else if self.answers_crlf {
+                            } else if self.answers_crlf && !self.raw {
                                 self.phone
                                     .handle_input(self.now, Input::SocketData(socket, b"\r\n".to_vec()));
                             }
                         }
                         Ok(Frame::Pong) => self.pongs += 1,
-                        Ok(Frame::Message(Message::Request(request))) if is_ping(&request) => {
+                        Ok(Frame::Message(Message::Request(request))) if !self.raw && is_ping(&request) => {
                             self.option_pings += 1;
                             if self.closes_upon[1] {
                                 self.closed_one(socket);

@@ -4,12 +4,15 @@
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use crate::bench::{ANSWER, Bench, Media, OFFER, config, line, ms};
+use crate::bench::{Bench, Media, config, line, ms};
+use crate::browser::Browser;
+use crate::pbx::{Out, Pbx};
 use crate::watch::Watch;
 use crate::wire_rules::WireRules;
 use wasm_softphone::entropy::{SeededEntropy, below};
 use wasm_softphone::phone::{
-    CallId, Hint, Input, MediaCommand, MediaError, MediaSeq, MediaState, MediaValue, PhoneConfig, SocketId,
+    CallId, Credentials, Hint, Input, MediaCommand, MediaError, MediaSeq, MediaState, MediaValue,
+    PhoneConfig, SocketId,
 };
 use wasm_softphone::sip::header::NameAddr;
 use wasm_softphone::sip::message::{Message, Method, Request, Response};
@@ -29,36 +32,20 @@ pub struct MediaModel {
     pub negotiated: Option<Direction>,
     offered: Option<Direction>,
     before: Option<Direction>,
-    /// The other end of its DTLS association, and whether this end is the active one (RFC 8842).
-    association: Option<(String, bool)>,
     pub closed: bool,
+    browser: Browser,
 }
 
 impl MediaModel {
-    const fn new() -> Self {
+    fn new(id: u64) -> Self {
         Self {
             flow: Direction::SendRecv,
             negotiated: None,
             offered: None,
             before: None,
-            association: None,
             closed: false,
+            browser: Browser::new(id),
         }
-    }
-
-    /// Takes a description of the other end as a browser does, with the role that this end would have by it, if any. What
-    /// browsers refuse is refused.
-    fn take(&mut self, text: &str, active: Option<bool>) -> Result<bool, MediaError> {
-        assert_eq!(text.matches("\r\nm=").count(), 1, "the browser knows one line: {text}");
-        assert!(text.ends_with("\r\n") && text.contains("\r\na=rtcp-mux\r\n"), "{text}");
-        let print = attribute(text, "a=fingerprint:").expect("no keys").to_owned();
-        let known = self.association.as_ref().filter(|(other, _)| *other == print).map(|(_, active)| *active);
-        let role = active.or(known).unwrap_or(true);
-        if known.is_some_and(|known| known != role) {
-            return Err(MediaError::Refused("Failed to set SSL role".into()));
-        }
-        self.association = Some((print, role));
-        Ok(role)
     }
 
     pub fn may_send(&self) -> bool {
@@ -70,10 +57,6 @@ impl MediaModel {
     }
 }
 
-fn attribute<'a>(text: &'a str, name: &str) -> Option<&'a str> {
-    text.lines().find_map(|line| line.strip_prefix(name))
-}
-
 pub fn sends(direction: Direction) -> bool {
     matches!(direction, Direction::SendRecv | Direction::SendOnly)
 }
@@ -82,7 +65,7 @@ pub fn receives(direction: Direction) -> bool {
     matches!(direction, Direction::SendRecv | Direction::RecvOnly)
 }
 
-fn direction(send: bool, receive: bool) -> Direction {
+pub fn direction(send: bool, receive: bool) -> Direction {
     match (send, receive) {
         (true, true) => Direction::SendRecv,
         (true, false) => Direction::SendOnly,
@@ -134,7 +117,7 @@ struct Context {
 /// Messages between one phone and the proxy.
 struct Link {
     up: VecDeque<(Instant, Message)>,
-    down: VecDeque<(Instant, Message)>,
+    down: VecDeque<(Instant, Out)>,
     delay: Duration,
     /// The connection that swallows everything and does not close.
     half_open: Option<SocketId>,
@@ -181,6 +164,14 @@ pub struct Net {
     pub watch: Option<Watch>,
     /// Looks at every message.
     pub rules: WireRules,
+    /// The PBX that a phone has beside the proxy: its registrar, and the other end of its calls with `desk`.
+    pub pbx: Vec<Option<Pbx>>,
+    /// What it has seen of the phone: the socket, and how many pings.
+    pbx_saw: Vec<(Option<SocketId>, usize)>,
+    connections: u64,
+    /// What every question for credentials is answered with at once, and how many there were.
+    pub credentials: Option<Credentials>,
+    pub questions: usize,
 }
 
 pub fn settings(side: usize) -> PhoneConfig {
@@ -197,6 +188,16 @@ impl Net {
     }
 
     pub fn with(count: usize, seed: Option<u64>, change: impl Fn(usize, &mut PhoneConfig)) -> Self {
+        Self::beside(count, seed, change, |_, _| None)
+    }
+
+    /// The same, where phones have a PBX beside the proxy.
+    pub fn beside(
+        count: usize,
+        seed: Option<u64>,
+        change: impl Fn(usize, &mut PhoneConfig),
+        pbx: impl Fn(usize, Instant) -> Option<Pbx>,
+    ) -> Self {
         let mut phones: Vec<Bench> = (0..count)
             .map(|side| {
                 let mut config = settings(side);
@@ -209,7 +210,9 @@ impl Net {
                 bench
             })
             .collect();
-        for phone in &mut phones {
+        let pbx: Vec<_> = phones.iter().enumerate().map(|(side, bench)| pbx(side, bench.now)).collect();
+        for (phone, pbx) in phones.iter_mut().zip(&pbx) {
+            phone.raw = pbx.is_some();
             phone.connect();
         }
         Self {
@@ -243,6 +246,11 @@ impl Net {
             thinks_of_microphone: vec![Duration::ZERO; count],
             watch: None,
             rules: WireRules::default(),
+            pbx,
+            pbx_saw: vec![(None, 0); count],
+            connections: 0,
+            credentials: None,
+            questions: 0,
             phones,
         }
     }
@@ -256,7 +264,9 @@ impl Net {
     fn take_jobs(&mut self, side: usize) {
         for (call, seq, command) in core::mem::take(&mut self.phones[side].jobs) {
             let delay = self.random(self.media_delay);
-            let model = self.media[side].entry(call).or_insert_with(MediaModel::new);
+            self.connections += 1;
+            let connections = self.connections;
+            let model = self.media[side].entry(call).or_insert_with(|| MediaModel::new(connections));
             assert!(!model.closed, "{}: {command:?} after Close", NAMES[side]);
             match command {
                 MediaCommand::Flow(direction) => model.flow = direction,
@@ -264,6 +274,11 @@ impl Net {
                 MediaCommand::Rollback => {
                     model.offered = None;
                     model.negotiated = model.before;
+                    model.browser.rollback();
+                    // What is being made for a job that is taken back does not become the description.
+                    self.jobs.retain(|job| {
+                        job.1 != side || job.2 != call || matches!(job.4, MediaCommand::SetAnswer { .. })
+                    });
                 }
                 MediaCommand::TakeLocal | MediaCommand::OpenGate => {}
                 command => {
@@ -287,72 +302,65 @@ impl Net {
             self.look(side);
             return;
         }
+        self.connections += 1;
+        let fresh = self.connections;
         let mut values = vec![MediaValue::Gathering];
         let mut connected = false;
-        // The keys of this connection.
-        let keys = format!("sha-256 {side}:{}", call.0);
-        let own = |text: &str, role: &str| {
-            let text = text.replace("sha-256 AA:01", &keys).replace("sha-256 BB:02", &keys);
-            text.replace("a=setup:active", &format!("a=setup:{role}"))
-        };
-        let taken = match command {
-            MediaCommand::CreateAnswer { offer } | MediaCommand::Renegotiate { offer, .. } => {
-                let role = attribute(offer, "a=setup:");
-                model.take(offer, (role != Some("actpass")).then_some(role == Some("passive")))
-            }
-            MediaCommand::SetAnswer { answer, provisional: false } => {
-                model.take(answer, Some(attribute(answer, "a=setup:") == Some("passive")))
-            }
-            _ => Ok(true),
-        };
-        let role = match taken {
-            Ok(active) => {
-                if active {
-                    "active"
-                } else {
-                    "passive"
-                }
-            }
-            Err(error) => {
-                self.phones[side].input(Input::MediaDone { call, seq, result: Err(error) });
-                self.look(side);
-                return;
-            }
-        };
+        let mut refused = None;
         match command {
             MediaCommand::CreateOffer => {
                 model.offered = Some(Direction::SendRecv);
-                values.push(MediaValue::Local(own(OFFER, role)));
+                values.push(MediaValue::Local(model.browser.offer(Direction::SendRecv, false)));
             }
             MediaCommand::Resume { direction }
             | MediaCommand::Reoffer { direction }
             | MediaCommand::RestartIce { direction } => {
                 model.before = model.negotiated;
                 model.offered = Some(*direction);
-                values.push(MediaValue::Local(own(&described(OFFER, *direction), role)));
+                let restart = matches!(command, MediaCommand::RestartIce { .. });
+                values.push(MediaValue::Local(model.browser.offer(*direction, restart)));
             }
             MediaCommand::CreateAnswer { offer } => {
-                let agreed = direction_of(offer).reversed();
-                model.negotiated = Some(agreed);
-                model.before = model.negotiated;
-                values.push(MediaValue::Local(own(&described(ANSWER, agreed), role)));
-                connected = true;
+                match model.browser.answer(offer, Direction::SendRecv, fresh) {
+                    Ok(answer) => {
+                        model.negotiated = Some(direction_of(offer).reversed());
+                        model.before = model.negotiated;
+                        values.push(MediaValue::Local(answer));
+                        connected = true;
+                    }
+                    Err(reason) => refused = Some(reason),
+                }
             }
             MediaCommand::Renegotiate { offer, direction } => {
-                let agreed = both(direction_of(offer).reversed(), *direction);
-                model.before = model.negotiated;
-                model.negotiated = Some(agreed);
-                values.push(MediaValue::Local(own(&described(ANSWER, agreed), role)));
+                match model.browser.answer(offer, *direction, fresh) {
+                    Ok(answer) => {
+                        model.before = model.negotiated;
+                        model.negotiated = Some(both(direction_of(offer).reversed(), *direction));
+                        values.push(MediaValue::Local(answer));
+                    }
+                    Err(reason) => refused = Some(reason),
+                }
             }
-            MediaCommand::SetAnswer { answer, .. } => {
-                let offered = model.offered.unwrap_or(Direction::SendRecv);
-                model.negotiated = Some(both(direction_of(answer).reversed(), offered));
-                model.before = model.negotiated;
-                values = vec![MediaValue::Applied];
-                connected = true;
+            MediaCommand::SetAnswer { answer, provisional } => {
+                match model.browser.set_answer(answer, *provisional) {
+                    Ok(()) => {
+                        let offered = model.offered.unwrap_or(Direction::SendRecv);
+                        model.negotiated = Some(both(direction_of(answer).reversed(), offered));
+                        model.before = model.negotiated;
+                        values = vec![MediaValue::Applied];
+                        connected = true;
+                    }
+                    Err(reason) => refused = Some(reason),
+                }
             }
             MediaCommand::OpenMicrophone => values = vec![MediaValue::Microphone],
             _ => return,
+        }
+        if let Some(reason) = refused {
+            self.log.push(format!("{} refuses a description: {reason}", NAMES[side]));
+            self.phones[side].input(Input::MediaDone { call, seq, result: Err(MediaError::Refused(reason)) });
+            self.look(side);
+            return;
         }
         for value in values {
             self.phones[side].input(Input::MediaDone { call, seq, result: Ok(value) });
@@ -375,6 +383,14 @@ impl Net {
             self.phones[side].answers_options = true;
         }
         self.take_jobs(side);
+        while self.credentials.is_some() && !self.phones[side].questions.is_empty() {
+            let (id, _) = self.phones[side].questions.remove(0);
+            self.questions += 1;
+            let input = Input::Credentials(id, self.credentials.clone());
+            self.phones[side].input(input);
+            self.take_jobs(side);
+        }
+        self.serve(side);
         for message in core::mem::take(&mut self.phones[side].sent) {
             self.log.push(format!("{} {}", NAMES[side], line(&message)));
             if self.shows {
@@ -401,8 +417,46 @@ impl Net {
         let link = &self.links[side];
         let at = self.now + link.delay + ms(extra);
         // A WebSocket delivers in order.
-        let queue = if up { &link.up } else { &link.down };
-        queue.back().map_or(at, |(last, _)| at.max(*last))
+        let last =
+            if up { link.up.back().map(|(last, _)| *last) } else { link.down.back().map(|(last, _)| *last) };
+        last.map_or(at, |last| at.max(last))
+    }
+
+    /// Tells a PBX of the phone's socket and pings, and sends what it has to say.
+    fn serve(&mut self, side: usize) {
+        let Some(pbx) = &mut self.pbx[side] else { return };
+        let (socket, pings) = (self.phones[side].socket, self.phones[side].pings);
+        let (seen, heard) = core::mem::replace(&mut self.pbx_saw[side], (socket, pings));
+        if seen != socket {
+            pbx.lost();
+            if socket.is_some() {
+                pbx.connected(self.now);
+            }
+        }
+        if self.links[side].half_open.is_none() {
+            (heard..pings).for_each(|_| pbx.ping(self.now));
+        }
+        for out in core::mem::take(&mut pbx.out) {
+            if let Out::Text(text) = &out {
+                let what = crate::pbx::parse(text).map_or_else(|| "pong".into(), |message| line(&message));
+                self.log.push(format!("PBX {what}"));
+                if self.shows {
+                    println!("{:?} PBX\n{text}", self.now);
+                }
+            }
+            let at = self.arrival(side, false);
+            if self.links[side].half_open.is_none() {
+                self.links[side].down.push_back((at, out));
+            }
+        }
+    }
+
+    /// Does something at a PBX, and takes what it puts out.
+    pub fn at_pbx<T>(&mut self, side: usize, what: impl FnOnce(&mut Pbx, Instant) -> T) -> T {
+        let now = self.now;
+        let result = what(self.pbx[side].as_mut().expect("there is no PBX"), now);
+        self.look(side);
+        result
     }
 
     // ---- the proxy
@@ -410,7 +464,7 @@ impl Net {
     fn deliver(&mut self, side: usize, message: Message) {
         let at = self.arrival(side, false);
         if self.links[side].half_open.is_none() {
-            self.links[side].down.push_back((at, message));
+            self.links[side].down.push_back((at, Out::Text(message.to_text().unwrap())));
         }
     }
 
@@ -440,7 +494,24 @@ impl Net {
     }
 
     fn on_message(&mut self, from: usize, message: Message) {
-        self.rules.look(from, &self.phones[from].config, &message);
+        let for_pbx = self.pbx[from].as_ref().is_some_and(|pbx| pbx.takes(&message));
+        // A PBX may challenge within a dialog, and judges that itself.
+        if !for_pbx || matches!(message, Message::Response(_)) {
+            self.rules.look(from, &self.phones[from].config, &message);
+        }
+        if let Some(pbx) = self.pbx[from].as_mut().filter(|_| for_pbx) {
+            pbx.receive(self.now, &message);
+            let registered = pbx.is_registered();
+            if let Some(all) = &mut self.registered {
+                if registered {
+                    all.insert(from)
+                } else {
+                    all.remove(&from)
+                };
+            }
+            self.serve(from);
+            return;
+        }
         if let Some(contact) = message.headers().get("Contact").and_then(|value| NameAddr::parse(value).ok())
             && let Ok(uri) = Uri::parse(&contact.uri)
             && uri.host.ends_with(".invalid")
@@ -744,6 +815,7 @@ impl Net {
             context.forgotten = true;
         }
         self.hosts.clear();
+        self.pbx.iter_mut().flatten().for_each(Pbx::restart);
         if let Some(registered) = &mut self.registered {
             registered.clear();
         }
@@ -821,20 +893,31 @@ impl Net {
         let messages = self
             .links
             .iter()
-            .flat_map(|link| [link.up.front(), link.down.front().filter(|_| link.frozen.is_none())])
-            .flatten()
-            .map(|(at, _)| *at);
+            .flat_map(|link| {
+                let down = link.down.front().filter(|_| link.frozen.is_none());
+                [link.up.front().map(|(at, _)| *at), down.map(|(at, _)| *at)]
+            })
+            .flatten();
         let timers = self.phones.iter().zip(&self.links).filter(|(_, link)| link.frozen.is_none());
         let timers = timers.filter_map(|(bench, _)| bench.phone.poll_timeout().map(|(at, _)| at));
         let jobs = self.jobs.iter().filter(|job| self.links[job.1].frozen.is_none()).map(|job| job.0);
         let thaws = self.links.iter().filter_map(|link| link.frozen);
-        let Some(next) = messages.chain(timers).chain(jobs).chain(thaws).min().filter(|at| *at <= end) else {
+        let pbx = self.pbx.iter().flatten().filter_map(Pbx::timeout);
+        let Some(next) =
+            messages.chain(timers).chain(jobs).chain(thaws).chain(pbx).min().filter(|at| *at <= end)
+        else {
             self.set_now(end);
             return false;
         };
         self.set_now(self.now.max(next));
         for side in 0..self.phones.len() {
             self.thaw(side);
+        }
+        for side in 0..self.phones.len() {
+            if let Some(pbx) = &mut self.pbx[side] {
+                pbx.poll(self.now);
+                self.serve(side);
+            }
         }
         while let Some(at) =
             self.jobs.iter().position(|job| job.0 <= self.now && self.links[job.1].frozen.is_none())
@@ -851,9 +934,12 @@ impl Net {
                 continue;
             }
             while self.links[side].down.front().is_some_and(|(at, _)| *at <= self.now) {
-                let (_, message) = self.links[side].down.pop_front().unwrap();
+                let (_, out) = self.links[side].down.pop_front().unwrap();
                 if self.is_up(side) {
-                    self.phones[side].receive(&message.to_text().unwrap());
+                    match out {
+                        Out::Text(text) => self.phones[side].receive(&text),
+                        Out::Close => self.cut(side, true),
+                    }
                     self.look(side);
                 }
             }

@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::bench::{ANSWER, Bench, Media, OFFER, answer, ms, secs, send, with_sdp};
 use crate::forking_proxy::Net;
 use crate::incoming::answered;
+use crate::pbx::{Habits, Pbx};
 use wasm_softphone::entropy::{SeededEntropy, below};
 use wasm_softphone::phone::{
     CallId, CallState, DialRequest, Direction, Event, Input, MediaCommand, MediaValue, MessageRequest,
@@ -51,7 +52,20 @@ impl Walk {
     pub fn with(seed: u64, change: impl Fn(usize, &mut PhoneConfig)) -> Self {
         let mut random = SeededEntropy::new(seed);
         let count = 2 + usize::try_from(below(&mut random, 3)).unwrap();
-        let mut net = Net::with(count, Some(seed), change);
+        // In each third of the days the phones have a PBX beside the proxy. Bad days have a registrar of their own.
+        let mut asked = crate::forking_proxy::settings(0);
+        asked.register = false;
+        change(0, &mut asked);
+        let with_pbx = seed.is_multiple_of(3) && !asked.register;
+        let change = |side: usize, config: &mut PhoneConfig| {
+            config.register = with_pbx;
+            change(side, config);
+        };
+        let mut net = Net::beside(count, Some(seed), change, |side, now| {
+            let seed = seed.wrapping_mul(8) + u64::try_from(side).unwrap();
+            let habits = Habits { expires: 600, ..Habits::random(seed) };
+            with_pbx.then(|| Pbx::new(habits, seed, now))
+        });
         net.bindings.insert("team".into(), (1..count).collect());
         net.media_delay = [1, 30, 400][usize::try_from(below(&mut random, 3)).unwrap()];
         for side in 0..count {
@@ -92,14 +106,14 @@ impl Walk {
     pub fn step(&mut self, disturb: bool) {
         self.commands += 1;
         let side = self.below(self.net.phones.len());
-        let users = ["alice", "bob", "carol", "dave", "team", "nobody"];
+        let users = ["alice", "bob", "carol", "dave", "team", "nobody", "desk"];
         let target = format!("sip:{}@example.com", users[self.below(users.len())]);
         let call = self.call(side);
         // Most requests of others are followed soon, so that there is something to follow.
         if self.below(2) == 0 {
             self.decide(side);
         }
-        match (self.below(28), call) {
+        match (self.below(if self.net.pbx[side].is_some() { 34 } else { 28 }), call) {
             (0..=2, _) => {
                 let request = DialRequest { target, ..DialRequest::default() };
                 let dialled = self.net.at(side, |bench| bench.phone.dial(bench.now, request));
@@ -180,6 +194,19 @@ impl Walk {
                 let track = (self.below(2) == 0).then_some(TrackId(self.commands as u32));
                 if self.net.at(side, |bench| bench.phone.replace_track(bench.now, id, track)).is_ok() {
                     self.say(side, id, &|wish| wish.track = track);
+                }
+            }
+            (28, _) => {
+                self.history.push(format!("{:?} {side}: the PBX calls", self.net.now));
+                self.net.at_pbx(side, Pbx::call);
+            }
+            (29..=33, _) => {
+                let pbx = self.net.pbx[side].as_ref().unwrap();
+                let (acts, up) = (pbx.habits.acts(), pbx.up().map(|(leg, _)| leg).last());
+                let act = acts[self.below(acts.len())];
+                if let Some(leg) = up {
+                    self.history.push(format!("{:?} {side}: the PBX: {act:?}", self.net.now));
+                    self.net.at_pbx(side, |pbx, now| pbx.act(now, leg, act));
                 }
             }
             _ => {}
@@ -282,6 +309,15 @@ impl Walk {
     pub fn check_agreement(&self, seed: u64, undisturbed: bool) {
         for (side, bench) in self.net.phones.iter().enumerate() {
             for info in bench.phone.calls().iter().filter(|info| info.state == CallState::Active) {
+                let leg = self.net.pbx[side]
+                    .as_ref()
+                    .and_then(|pbx| pbx.up().map(|(_, leg)| leg).find(|leg| leg.call_id == info.sip_call_id));
+                if let Some(leg) = leg {
+                    if info.remote_hold != leg.holds && !info.local_hold {
+                        self.fail(seed, &format!("{side} {info:?} and {leg:?} do not agree"));
+                    }
+                    continue;
+                }
                 let mut others = self.net.phones.iter().enumerate().filter(|(other, _)| *other != side);
                 let other = others.find_map(|(at, bench)| {
                     let mut calls = bench.phone.calls().into_iter();
@@ -357,6 +393,14 @@ impl Walk {
             self.net.at(side, |bench| bench.phone.disconnect(bench.now));
         }
         self.net.run(secs(10));
+        for pbx in self.net.pbx.iter().flatten() {
+            if let Some(broken) = pbx.broken.first() {
+                self.fail(seed, &format!("{broken}\n{:?}", pbx.habits));
+            }
+            if let Some((_, leg)) = pbx.up().next() {
+                self.fail(seed, &format!("stays at the PBX: {leg:?}"));
+            }
+        }
         for side in 0..self.net.phones.len() {
             let bench = &self.net.phones[side];
             if let Some(timer) = bench.phone.poll_timeout() {

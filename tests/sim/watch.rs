@@ -89,7 +89,8 @@ impl Watch {
                 let mut others =
                     all.iter().enumerate().filter(|(other, _)| *other != side).flat_map(|(_, calls)| calls);
                 let has_end = others
-                    .any(|other| other.sip_call_id == info.sip_call_id && other.state != CallState::Ended);
+                    .any(|other| other.sip_call_id == info.sip_call_id && other.state != CallState::Ended)
+                    || net.pbx[side].as_ref().is_some_and(|pbx| pbx.has(&info.sip_call_id));
                 if !is_up(info.state) || has_end || frozen {
                     self.alone.remove(&key);
                 } else {
