@@ -991,7 +991,7 @@ impl Phone {
             self.respond_in_dialog(id, reinvite.tx, 487, None);
         }
         self.end_transfers(id, sip_status, dial_failed);
-        self.replacement_over(id);
+        self.replacement_over(id, by);
         self.hold_ended(id);
         self.media_order(id, MediaCommand::Close);
         if dial_failed {

@@ -72,7 +72,7 @@ impl Phone {
     }
 
     /// What flows follows the wish at once: nothing leaks until the other side has agreed.
-    fn wish_hold(&mut self, id: CallId, on: bool) {
+    pub(super) fn wish_hold(&mut self, id: CallId, on: bool) {
         let Some(call) = self.calls.get_mut(&id).filter(|call| call.local_hold != on) else { return };
         call.local_hold = on;
         self.hold_changed(id);

@@ -12,7 +12,7 @@ use core::time::Duration;
 
 use super::call::{Call, Phase};
 use super::{
-    CallId, CallNote, CallState, ConnectionState, DialRequest, Direction, Event, Identity, LogLevel,
+    CallId, CallNote, CallState, ConnectionState, DialRequest, Direction, EndedBy, Event, Identity, LogLevel,
     MediaCommand, Phone,
 };
 use crate::error::{Error, ErrorCode};
@@ -270,7 +270,7 @@ impl Phone {
     }
 
     /// One of the two is over: the call whose dialog is lost, or the one that was to take its place.
-    pub(super) fn replacement_over(&mut self, id: CallId) {
+    pub(super) fn replacement_over(&mut self, id: CallId, by: EndedBy) {
         let partner = self.calls.get_mut(&id).and_then(|call| call.replaces.take());
         let lost = partner.and_then(|old| self.calls.get_mut(&old)).and_then(|old| old.lost_dialog.take());
         match (partner, lost) {
@@ -282,11 +282,18 @@ impl Phone {
         let new = self.calls.values().find(|call| {
             call.replaces == Some(id) && call.direction == Direction::Outgoing && call.end_reason.is_none()
         });
-        if let Some(new) = new.map(|call| call.id) {
-            if let Some(call) = self.calls.get_mut(&new) {
-                call.replaces = None;
-            }
+        let Some((new, phase)) = new.map(|call| (call.id, call.phase)) else { return };
+        if let Some(call) = self.calls.get_mut(&new) {
+            call.replaces = None;
+        }
+        if phase != Phase::Applying || by == EndedBy::Local {
             self.hang_up(new, None, 480);
+            return;
+        }
+        // The other side has answered the new call, and ends this one before the answer is set.
+        self.event(Event::Replaced { old: id, new });
+        if self.calls.get(&id).is_some_and(|call| call.local_hold) {
+            self.wish_hold(new, true);
         }
     }
 }

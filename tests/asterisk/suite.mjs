@@ -79,6 +79,16 @@ export class Phone extends Party {
     }, { deadline });
   }
 
+  /** Waits until this tone is heard in the newest call that is up: a call may give way to another. Returns when that was. */
+  async hears(frequency, deadline) {
+    await until(`${this.name} hears ${frequency} Hz in some call`, async () => {
+      const index = (await this.report()).findLastIndex(({ state }) => state === 'active');
+      const heard = index < 0 ? null : await (await this.call(index, 'active')).heard();
+      return heard && heard.level > -60 && Math.abs(heard.frequency - frequency) < 12;
+    }, { deadline });
+    return Date.now();
+  }
+
   /** The one call that is up. */
   only(deadline) {
     return until(`${this.name} has one call, which is up`, async () => {

@@ -846,6 +846,36 @@ fn a_peer_that_keeps_to_its_old_connection_gets_a_call_in_the_place_of_this_one(
     assert!(!bench.lines().contains(&"INVITE".to_owned()), "ICE is not restarted for ever");
 }
 
+/// Asterisk ends the old call as soon as it has answered the new one, while the browser is at that answer.
+#[test]
+fn the_old_call_that_ends_before_the_new_answer_is_set_has_given_its_place() {
+    for held in [false, true] {
+        let (record, invited) = replaceable(true);
+        let (mut bench, call, invite) = taken_up(config(), &record);
+        if held {
+            drop(bench.phone.hold(bench.now, call));
+        }
+        bench.reply(&with_sdp(answer(&invite, 200, ""), &existing()));
+        bench.take_request("ACK");
+        let new = bench.take_request("INVITE");
+        bench.media = Media::Manual;
+        bench.reply(&with_sdp(answer(&new, 200, "c"), ANSWER));
+        bench.take_request("ACK");
+        let bye = Caller::callee(&invited, "b").request("BYE", None);
+        send(&mut bench, &bye);
+        assert_eq!(bench.end_of(call).unwrap().by, EndedBy::Remote);
+        assert!(
+            bench.events.iter().any(|event| matches!(event, Event::Replaced { old, .. } if *old == call))
+        );
+        bench.jobs.retain(|(_, _, command)| matches!(command, MediaCommand::SetAnswer { .. }));
+        bench.finish_job(Ok(MediaValue::Applied));
+        assert!(!bench.lines().contains(&"BYE".to_owned()), "the new call goes on");
+        assert_eq!(bench.phone.calls().len(), 1);
+        assert_eq!(bench.phone.calls()[0].state, CallState::Active);
+        assert_eq!(bench.phone.calls()[0].local_hold, held);
+    }
+}
+
 #[test]
 fn without_replaces_its_answer_is_taken_as_it_is() {
     let (record, _) = replaceable(false);
