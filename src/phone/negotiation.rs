@@ -85,8 +85,8 @@ impl Phone {
         self.event(Event::Hold { call: id, local, remote });
         // The call that is taking its place is held as soon as it is up, and nothing may be heard before.
         let next = self.calls.values().find(|call| call.replaces == Some(id) && !call.answer_pending);
-        if let Some(next) = next.map(|call| call.id) {
-            self.media_order(next, MediaCommand::Flow(flow(local, false)));
+        if let Some((next, own, remote)) = next.map(|call| (call.id, call.local_hold, call.remote_hold)) {
+            self.media_order(next, MediaCommand::Flow(flow(local || own, remote)));
         }
     }
 

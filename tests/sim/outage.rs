@@ -631,3 +631,48 @@ fn a_caller_is_found_again_by_its_dialog() {
     bench.cut();
     assert_eq!(bench.lines(), ["180 INVITE", "OPTIONS"]);
 }
+
+/// Registered, and in a call that has lost its connection. The REGISTER over the next one is out.
+fn in_a_call_and_cut(before: impl FnOnce(&mut Bench, CallId)) -> (Bench, CallId, Request) {
+    let mut bench = Bench::new(PhoneConfig { register: true, ..config() });
+    bench.connect();
+    let register = bench.take_request("REGISTER");
+    bench.reply(&register.response(200, None));
+    let (call, _) = answered(&mut bench);
+    before(&mut bench, call);
+    bench.cut();
+    let register = bench.take_request("REGISTER");
+    (bench, call, register)
+}
+
+#[test]
+fn a_call_goes_on_while_the_registrar_refuses() {
+    for status in [403, 500] {
+        let (mut bench, call, register) = in_a_call_and_cut(|_, _| {});
+        bench.reply(&register.response(status, None));
+        let reinvite = bench.take_request("INVITE");
+        bench.reply(&with_sdp(answer(&reinvite, 200, ""), ANSWER));
+        bench.take_request("ACK");
+        assert_eq!(bench.phone.call(call).unwrap().state, CallState::Active, "{status}");
+        // And the registrar is asked again.
+        bench.pass(secs(120));
+        assert!(bench.lines().contains(&"REGISTER".into()), "{status}");
+    }
+}
+
+/// RFC 3261, section 12.2.2: a lower number is refused.
+#[test]
+fn what_waits_for_the_registration_goes_before_what_was_made_later() {
+    let (mut bench, call, register) = in_a_call_and_cut(|bench, call| {
+        bench.phone.send_info(bench.now, call, "application/dtmf", "1").unwrap();
+        bench.drain();
+        bench.take_request("INFO");
+    });
+    bench.phone.hold(bench.now, call).unwrap();
+    bench.drain();
+    bench.nothing_sent();
+    bench.reply(&register.response(200, None));
+    let seqs = bench.sent.iter().map(|message| message.headers().seq().unwrap());
+    assert!(seqs.is_sorted(), "{:?}", bench.lines());
+    assert_eq!(bench.lines()[..2], ["INFO", "INVITE"]);
+}

@@ -348,3 +348,29 @@ fn a_pickup_by_somebody_else_is_asked_about() {
     bench.take_request("CANCEL");
     assert_eq!(bench.dial_error(old), "aborted");
 }
+
+/// The old call is resumed while the new one, whose other end holds from its start, is not up yet: what the new call may
+/// send follows its own other end.
+#[test]
+fn a_hold_of_the_new_call_outlasts_that_of_the_old() {
+    let mut bench = Bench::online();
+    let (_, mut caller) = answered(&mut bench);
+    let held = |sdp: &str| sdp.replace("sendrecv", "inactive");
+    send(&mut bench, &caller.request("INVITE", Some(&held(OFFER))));
+    assert_eq!(bench.lines(), ["100 INVITE", "200 INVITE"]);
+    send(&mut bench, &caller.ack(caller.seq, None));
+    let mut other = Caller::new("other");
+    let mut invite = replacing(&mut other, &tags(&caller));
+    invite.body = held(OFFER).into_bytes();
+    invite.headers.set("Content-Length", invite.body.len().to_string());
+    send(&mut bench, &invite);
+    bench.take_response(200);
+    let new = bench.phone.calls().last().unwrap().id;
+    send(&mut bench, &caller.request("INVITE", Some(OFFER)));
+    assert_eq!(bench.lines(), ["100 INVITE", "200 INVITE"]);
+    let flows = bench.jobs.iter().filter_map(|(id, _, command)| match command {
+        MediaCommand::Flow(direction) if *id == new => Some(*direction),
+        _ => None,
+    });
+    assert_eq!(flows.last(), Some(MediaDirection::RecvOnly));
+}

@@ -16,6 +16,8 @@ use wasm_softphone::phone::{CallState, ConnectionState, Held, Input, MediaState,
 /// Back-off (8 s at most), a connection and a registration; a half-open one is found within 35 s. A registration that was
 /// refused over the connection that is there is asked for 30 s later at first, 60 s later the second time.
 const BACK_WITHIN: u64 = 95;
+/// The longest back-off after refusals.
+const REFUSED_WITHIN: u64 = 1860;
 /// A binding that the registrar has lost comes back with the refresh of one that lasts 600 s.
 const REFRESHED_WITHIN: u64 = 600;
 
@@ -130,12 +132,21 @@ fn day(seed: u64, faults: &mut Counts, calls: &mut Counts, extremes: &mut Watch)
         if bench.phone.connection() != ConnectionState::Connected {
             walk.fail(seed, &format!("{side} is {:?}", bench.phone.connection()));
         }
-        // A refusal of the day is over, and was asked about again within the first step of the back-off.
-        if bench.phone.registration() != RegistrationState::Registered {
-            walk.fail(seed, &format!("{side} is {:?}", bench.phone.registration()));
-        }
     }
     walk.net.run(secs(REFRESHED_WITHIN));
+    // Each refusal of the day has doubled the wait for the next attempt, up to half an hour.
+    let registered = |walk: &Walk| {
+        let mut phones = walk.net.phones.iter();
+        phones.all(|bench| bench.phone.registration() == RegistrationState::Registered)
+    };
+    for _ in 0..REFUSED_WITHIN / 60 {
+        if !registered(&walk) {
+            walk.net.run(secs(60));
+        }
+    }
+    if !registered(&walk) {
+        walk.fail(seed, "not all are registered");
+    }
     let away = (0..walk.net.phones.len()).find(|side| !walk.net.registered.as_ref().unwrap().contains(side));
     if let Some(side) = away {
         walk.fail(seed, &format!("{side} is not registered again"));
