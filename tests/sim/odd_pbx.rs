@@ -553,7 +553,8 @@ fn a_pbx_of_random_habits() {
         random_day(seed, &mut reached);
     }
     println!("{count} seeds: {reached:?}");
-    if count == 1 {
+    // So few days, as in the browser, need not see everything.
+    if count < 100 {
         return;
     }
     for what in [

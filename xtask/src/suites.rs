@@ -315,6 +315,8 @@ fn compile_wasm_tests(port: u16) -> Result<()> {
     cargo_tools::wasm_target()?;
     cargo_tools::wasm_bindgen()?;
     cargo_tools::wasm_pack()?;
+    // wasm-pack reads the manifests of all dependencies, those for other systems too, where no network is.
+    Task::cargo().args(["fetch", "--locked"]).deadline(Duration::from_secs(600)).run()?;
     Task::cargo()
         .args(["test", "--no-run", "--package", "wasm-softphone", "--target", cargo_tools::WASM])
         .args(WASM_TESTS)
