@@ -6,7 +6,7 @@ export function watchLoad() {
   const count = { sockets: 0, peerConnections: 0, tracks: 0, listeners: 0, timers: 0, players: 0 };
   const messages = [];
   let memory;
-  let references;
+  let tables;
 
   const { setTimeout, clearTimeout } = globalThis;
   const pending = new Set();
@@ -221,7 +221,7 @@ export function watchLoad() {
   };
 
   const keep = ({ instance }) => {
-    references = instance.exports.__wbindgen_externrefs;
+    tables = Object.values(instance.exports).filter((value) => value instanceof WebAssembly.Table);
     memory = Object.values(instance.exports).find((value) => value instanceof WebAssembly.Memory);
   };
   for (const name of ['instantiate', 'instantiateStreaming']) {
@@ -239,7 +239,11 @@ export function watchLoad() {
     count: () => ({ ...count, timers: pending.size }),
     wasm: () => memory.buffer.byteLength,
     /** Values of JavaScript that the module holds; slots that are free are null. */
-    references: () => Array.from({ length: references.length }, (_, at) => references.get(at)).filter((value) => value !== null).length,
+    // Of the module's tables the one of references holds values too: wasm-bindgen keeps `true` there.
+    references: () => {
+      const contents = tables.map((table) => Array.from({ length: table.length }, (_, at) => table.get(at)));
+      return contents.find((values) => values.includes(true)).filter((value) => value !== null).length;
+    },
     /** Milliseconds that the handling of each message took since this was last asked. */
     messages: () => messages.splice(0),
   };
