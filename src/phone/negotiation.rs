@@ -187,9 +187,14 @@ impl Phone {
     pub(super) fn abandon_reinvite(&mut self, id: CallId) {
         let up = self.calls.get(&id).is_some_and(|call| call.phase == Phase::Confirmed);
         let now = self.now;
-        let mut cancel = None;
+        let (mut cancel, mut unsent) = (None, None);
         for (tx, entry) in self.transactions.clients() {
             if entry.owner != Owner::Reinvite(id) {
+                continue;
+            }
+            // One that waits to be sent is not sent any more.
+            if entry.socket.is_none() {
+                unsent = Some(tx);
                 continue;
             }
             entry.owner = Owner::LateReinvite(id);
@@ -198,6 +203,9 @@ impl Phone {
                 self.timers.set(TimerKey::Client(tx), now + T64);
                 cancel = up.then(|| entry.tx.cancel());
             }
+        }
+        if let Some(tx) = unsent {
+            self.remove_client(tx);
         }
         if let Some(cancel) = cancel
             && let Err(error) = self.send_request(Owner::Nobody, cancel, Attempt::default())

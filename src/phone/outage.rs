@@ -170,24 +170,29 @@ impl Phone {
 
     // ---- the next socket
 
-    /// It is open: what needs no registration goes out. The outcome of a transfer before the BYE that is younger: its CSeq is
-    /// lower.
+    /// It is open: what needs no registration goes out. The outcome of a transfer goes before the BYE that is younger, as its
+    /// CSeq is lower; in a call that goes on it may be younger than what waits for the registration, and waits too.
     pub(super) fn say_what_waits(&mut self) {
         let Some(socket) = self.flow.open_socket() else { return };
         self.flush_queue(socket);
-        self.send_waiting(socket, |owner| matches!(owner, Owner::Bye(_) | Owner::Nobody));
+        let live = self.live_calls();
+        self.send_waiting(socket, &|owner| match owner {
+            Owner::Bye(_) | Owner::Nobody => true,
+            Owner::ReferNotify(id) => !live.contains(&id),
+            _ => false,
+        });
     }
 
     /// The same, and nothing follows.
     pub(super) fn say_goodbye(&mut self, socket: SocketId) {
-        self.send_waiting(socket, |owner| matches!(owner, Owner::Invite(_)));
+        self.send_waiting(socket, &|owner| matches!(owner, Owner::Invite(_)));
     }
 
     /// The registrar knows it: everything else.
     pub(super) fn resume_transactions(&mut self) {
         self.timers.clear(TimerKey::Outage);
         if let Some(socket) = self.flow.open_socket() {
-            self.send_waiting(socket, |_| true);
+            self.send_waiting(socket, &|_| true);
         }
     }
 
@@ -197,7 +202,7 @@ impl Phone {
         }
     }
 
-    fn send_waiting(&mut self, socket: SocketId, fits: fn(Owner) -> bool) {
+    fn send_waiting(&mut self, socket: SocketId, fits: &dyn Fn(Owner) -> bool) {
         let (mut cancels, mut unsent) = (Vec::new(), Vec::new());
         let mut texts = Vec::new();
         let now = self.now;

@@ -368,9 +368,9 @@ fn a_hold_of_the_new_call_outlasts_that_of_the_old() {
     let new = bench.phone.calls().last().unwrap().id;
     send(&mut bench, &caller.request("INVITE", Some(OFFER)));
     assert_eq!(bench.lines(), ["100 INVITE", "200 INVITE"]);
-    let flows = bench.jobs.iter().filter_map(|(id, _, command)| match command {
+    let mut flows = bench.jobs.iter().filter_map(|(id, _, command)| match command {
         MediaCommand::Flow(direction) if *id == new => Some(*direction),
         _ => None,
     });
-    assert_eq!(flows.last(), Some(MediaDirection::RecvOnly));
+    assert_eq!(flows.next_back(), Some(MediaDirection::RecvOnly));
 }
