@@ -54,7 +54,7 @@ describe('the end of a page', { timeout: 240_000 }, () => {
     closed: ({ page }) => page.close(),
     reloaded: ({ page }) => page.reload(),
     left: ({ page }) => page.goto('about:blank'),
-    'left for another site': ({ page }) => page.goto(sandbox.url.replace('127.0.0.1', 'localhost') + '/demo.json'),
+    'left for another site': ({ page }) => page.goto(sandbox.url.replace('127.0.0.1', 'localhost') + '/demo.json#elsewhere'),
   };
   /** Whether the registrar knows a phone of Alice. */
   const dialAlice = (bob) => bob.run(async (phone) => {
