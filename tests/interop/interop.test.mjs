@@ -121,6 +121,7 @@ describe('interoperability', { timeout: 600_000 }, () => {
               if (held() === us) await waiting.is({ remoteHold: true });
               await Promise.all([holding.hearsNothing(), waiting.hearsNothing()]);
               // Who holds sends silence, so that the clock of its stream goes on.
+              if (holder() === us) assert.ok(await holding.sendsSilence());
               await (holder() === us ? holding.noPackets('received') : waiting.noPackets('sent'));
               await holding.do('unhold');
               await holding.is({ localHold: false });
@@ -141,8 +142,12 @@ describe('interoperability', { timeout: 600_000 }, () => {
         await mine.noPackets('received');
         await mine.do('unhold');
         await mine.is({ localHold: false });
-        await Promise.all([mine.hearsNothing(), theirs.hearsNothing()]);
-        await mine.noPackets('sent');
+        await mine.hearsNothing();
+        // JsSIP answers `sendrecv` to our offer of both directions although it holds.
+        if (peer.library !== 'jssip') {
+          await theirs.hearsNothing();
+          await mine.noPackets('sent');
+        }
         await theirs.do('unhold');
         await mine.is({ remoteHold: false });
         await Promise.all([talk(mine, theirs), mine.exchanges(25)]);

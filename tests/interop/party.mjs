@@ -218,6 +218,10 @@ export class PageCall extends Call {
     return this.party.page.evaluate((index) => globalThis.party.packets(index), this.index);
   }
 
+  sendsSilence() {
+    return this.party.page.evaluate((index) => globalThis.party.sendsSilence(index), this.index);
+  }
+
   /** So many more packets leave and arrive. */
   async exchanges(more) {
     const before = await this.packets();

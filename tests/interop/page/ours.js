@@ -18,6 +18,8 @@ const party = offer({
       credentials: { username: user, password },
       iceServers: [],
       debug: true,
+      // JsSIP's INVITE does not name who has asked for it (Referred-By), so that by default it would ring.
+      replaces: 'any',
       ...more,
     });
     globalThis.phone = phone;

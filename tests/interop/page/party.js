@@ -140,6 +140,12 @@ class Party {
     return false;
   }
 
+  /** Whether all that a call sends is silence: a track that is off has no other samples. */
+  sendsSilence(index) {
+    const tracks = this.#connection(this.calls[index])?.getSenders().map(({ track }) => track) ?? [];
+    return tracks.every((track) => !track?.enabled);
+  }
+
   /** Audio packets of a call. */
   async packets(index) {
     const count = { sent: 0, received: 0 };
