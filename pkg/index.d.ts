@@ -48,7 +48,7 @@ export interface DialStrategyConfig {
   proxyHeaders?: Record<string, string> | (() => Record<string, string> | Promise<Record<string, string>>);
   /** STUN and TURN servers, as for RTCPeerConnection. Default: none. A function is asked for each call's media and before each
    *  ICE restart, for TURN credentials that expire: it has 10 s. Without an answer a call does not begin (`ice_failed`); one that
-   *  is up goes on with the servers of before. What `configure()` changes counts for calls from their next restart on. */
+   *  is up keeps its servers. What `configure()` changes counts for calls from their next restart on. */
   iceServers?: RTCIceServer[] | (() => RTCIceServer[] | Promise<RTCIceServer[]>);
   /** Default "all"; "relay" hides this machine's addresses, and needs a TURN server. */
   iceTransportPolicy?: RTCIceTransportPolicy;
@@ -101,7 +101,7 @@ export interface DialStrategyConfig {
    *  page takes up. Calls by REST end with the page in any case. Default true. */
   hangupOnUnload?: boolean;
   /** Hides who calls, is called or sends messages (RFC 3323): `Privacy: id` in each message of a call, an anonymous From, nothing that
-   *  names the account. The server is told who it is (P-Preferred-Identity, RFC 3325) and has to take that out. Default false. */
+   *  names the account. The server learns the account (P-Preferred-Identity, RFC 3325) and has to take that out. Default false. */
   anonymous?: boolean;
   /** Calls outlive a reload of the page: what is needed to take them up again is kept in sessionStorage, encrypted with a key that no
    *  script can read, without credentials. The next page makes a phone with the same configuration, and connect() takes them up: each

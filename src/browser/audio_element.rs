@@ -35,7 +35,7 @@ struct Inner {
 }
 
 impl RemoteAudio {
-    /// Starts to play. `blocked` is told `true` when the browser refuses to play without a user gesture, and `false` when
+    /// Starts to play. `blocked` gets `true` when the browser refuses to play without a user gesture, and `false` when
     /// it plays. It is tried again at the next gesture.
     pub(crate) fn play(
         playback: &Playback,

@@ -68,7 +68,7 @@ pub(crate) enum MediaReport {
     PlaybackBlocked(bool),
     /// The microphone has changed by itself.
     Microphone(&'static str),
-    /// Which ICE servers there are could not be found out: those of before are used.
+    /// Which ICE servers there are are not known: the previous ones are used.
     Servers(String),
 }
 

@@ -582,7 +582,7 @@ impl Driver {
                 MediaReport::Servers(problem) => {
                     driver.log(
                         LogLevel::Warn,
-                        &["iceServers: ", &problem, "; those of before are used"].concat(),
+                        &["iceServers: ", &problem, "; the previous ones are used"].concat(),
                     );
                 }
                 MediaReport::PlaybackBlocked(blocked) => driver.playback_blocked(call, blocked),

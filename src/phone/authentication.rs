@@ -16,7 +16,7 @@ use crate::text::concat;
 /// From a question for credentials to its answer: a person may have to type a password.
 const QUESTION: Duration = Duration::from_secs(120);
 
-/// Requests that only ask whether somebody is there: a challenge says so too, and is not answered.
+/// Requests that only ask whether somebody is there: a challenge is an answer too, and no credentials follow.
 pub(super) const fn any_answer_will_do(owner: Owner) -> bool {
     matches!(owner, Owner::Ping | Owner::Caller(_))
 }
