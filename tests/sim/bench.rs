@@ -11,11 +11,10 @@ use wasm_softphone::phone::{
     PhoneConfig, ProxyId, RegistrationState, Secret, SocketId, Wish,
 };
 use wasm_softphone::sip::message::{Message, Request, Response};
+use wasm_softphone::sip::sdp::{self, Direction};
 use wasm_softphone::sip::uri::Uri;
 use wasm_softphone::sip::wire::{self, Frame};
 use wasm_softphone::time::Instant;
-
-use crate::forking_proxy::{both, described, direction_of};
 
 /// As browsers make it, in the order in which the phone hands one on.
 pub const OFFER: &str = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0\r\n\
@@ -89,6 +88,41 @@ pub struct Bench {
     pub sockets: Vec<SocketId>,
     /// Open sockets at once when asked.
     pub reachable: bool,
+}
+
+pub fn sends(direction: Direction) -> bool {
+    matches!(direction, Direction::SendRecv | Direction::SendOnly)
+}
+
+pub fn receives(direction: Direction) -> bool {
+    matches!(direction, Direction::SendRecv | Direction::RecvOnly)
+}
+
+pub fn direction(send: bool, receive: bool) -> Direction {
+    match (send, receive) {
+        (true, true) => Direction::SendRecv,
+        (true, false) => Direction::SendOnly,
+        (false, true) => Direction::RecvOnly,
+        (false, false) => Direction::Inactive,
+    }
+}
+
+pub fn both(one: Direction, other: Direction) -> Direction {
+    direction(sends(one) && sends(other), receives(one) && receives(other))
+}
+
+pub fn direction_of(text: &str) -> Direction {
+    sdp::parse(text).map_or(Direction::SendRecv, |info| info.direction)
+}
+
+pub fn described(text: &str, direction: Direction) -> String {
+    let attribute = match direction {
+        Direction::SendRecv => "sendrecv",
+        Direction::SendOnly => "sendonly",
+        Direction::RecvOnly => "recvonly",
+        Direction::Inactive => "inactive",
+    };
+    text.replace("sendrecv", attribute)
 }
 
 pub fn config() -> PhoneConfig {
@@ -385,9 +419,7 @@ impl Bench {
                 let offer = match &command {
                     MediaCommand::Resume { direction }
                     | MediaCommand::Reoffer { direction }
-                    | MediaCommand::RestartIce { direction } => {
-                        crate::forking_proxy::described(OFFER, *direction)
-                    }
+                    | MediaCommand::RestartIce { direction } => described(OFFER, *direction),
                     _ => OFFER.into(),
                 };
                 done(MediaValue::Local(offer));

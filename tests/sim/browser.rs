@@ -210,7 +210,7 @@ impl Browser {
         self.now.remote = Some(theirs);
         self.now.role = Some(role);
         let agreed = sdp::parse(offer).map_or(Direction::SendRecv, |info| info.direction.reversed());
-        Ok(self.describe(role, crate::forking_proxy::both(agreed, most)))
+        Ok(self.describe(role, crate::bench::both(agreed, most)))
     }
 
     pub fn rollback(&mut self) {

@@ -4,7 +4,7 @@
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use crate::bench::{Bench, Media, config, line, ms};
+use crate::bench::{Bench, Media, both, config, direction_of, line, ms, receives, sends};
 use crate::browser::Browser;
 use crate::pbx::{Out, Pbx};
 use crate::watch::Watch;
@@ -16,7 +16,7 @@ use wasm_softphone::phone::{
 };
 use wasm_softphone::sip::header::NameAddr;
 use wasm_softphone::sip::message::{Message, Method, Request, Response};
-use wasm_softphone::sip::sdp::{self, Direction};
+use wasm_softphone::sip::sdp::Direction;
 use wasm_softphone::sip::uri::Uri;
 use wasm_softphone::time::Instant;
 
@@ -55,41 +55,6 @@ impl MediaModel {
     pub fn may_receive(&self) -> bool {
         !self.closed && receives(self.flow) && self.negotiated.is_some_and(receives)
     }
-}
-
-pub fn sends(direction: Direction) -> bool {
-    matches!(direction, Direction::SendRecv | Direction::SendOnly)
-}
-
-pub fn receives(direction: Direction) -> bool {
-    matches!(direction, Direction::SendRecv | Direction::RecvOnly)
-}
-
-pub fn direction(send: bool, receive: bool) -> Direction {
-    match (send, receive) {
-        (true, true) => Direction::SendRecv,
-        (true, false) => Direction::SendOnly,
-        (false, true) => Direction::RecvOnly,
-        (false, false) => Direction::Inactive,
-    }
-}
-
-pub fn both(one: Direction, other: Direction) -> Direction {
-    direction(sends(one) && sends(other), receives(one) && receives(other))
-}
-
-pub fn direction_of(text: &str) -> Direction {
-    sdp::parse(text).map_or(Direction::SendRecv, |info| info.direction)
-}
-
-pub fn described(text: &str, direction: Direction) -> String {
-    let attribute = match direction {
-        Direction::SendRecv => "sendrecv",
-        Direction::SendOnly => "sendonly",
-        Direction::RecvOnly => "recvonly",
-        Direction::Inactive => "inactive",
-    };
-    text.replace("sendrecv", attribute)
 }
 
 fn opens_microphone(command: &MediaCommand) -> bool {

@@ -5,9 +5,9 @@
 use core::time::Duration;
 use std::collections::{BTreeMap, VecDeque};
 
+use crate::bench::{both, direction, receives, sends};
 use crate::bench::{ms, secs};
 use crate::browser::{self, Line, attribute};
-use crate::forking_proxy::{both, direction, receives, sends};
 use wasm_softphone::entropy::{SeededEntropy, below};
 use wasm_softphone::sip::header::NameAddr;
 use wasm_softphone::sip::message::{Message, Method, Request, Response};
