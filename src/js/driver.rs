@@ -311,7 +311,7 @@ impl Driver {
         self.arm_timer();
         self.watch_page();
         self.watch_hints();
-        self.let_go();
+        self.release_when_idle();
     }
 
     fn carry_out(&self, output: Output) {
@@ -1033,8 +1033,8 @@ impl Driver {
         }
     }
 
-    /// Lets go of itself when there is nothing left to do: a cancellation that was not heard is sent again.
-    fn let_go(&self) {
+    /// Releases itself once nothing is left to do. A cancellation that got no answer is sent again first.
+    fn release_when_idle(&self) {
         let keep = self.with(|state| {
             let idle = state.phone.as_ref().is_none_or(|phone| phone.poll_timeout().is_none());
             if state.over && idle && state.asked.is_empty() { state.keep.take() } else { None }

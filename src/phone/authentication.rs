@@ -223,12 +223,12 @@ impl Phone {
             }
             Owner::Invite(call) => {
                 if self.calls.get(&call).is_some_and(|call| call.phase == Phase::Terminating) {
-                    self.bury(call);
+                    self.remove(call);
                 } else {
                     self.fail_outgoing(call, error, EndedBy::Network);
                 }
             }
-            Owner::Bye(call) => self.bury(call),
+            Owner::Bye(call) => self.remove(call),
             Owner::Info(call) => self.event(Event::InfoDone(call, Err(error))),
             Owner::Reinvite(call) => self.offer_failed(call, error),
             Owner::Update(call) => self.refresh_failed(call, &error),

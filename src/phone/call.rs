@@ -142,7 +142,7 @@ pub(super) struct OurOffer {
 
 /// What Reason headers say (RFC 3326).
 #[derive(Debug)]
-pub(super) struct Said {
+pub(super) struct ReasonHeader {
     /// ISDN cause.
     pub(super) q850: Option<u16>,
     /// For people.
@@ -261,7 +261,7 @@ pub(super) struct Call {
     /// Where it has been sent to (3xx).
     pub(super) redirects: Option<Box<Redirects>>,
     /// What the other side said of why it ends.
-    pub(super) said: Option<Box<Said>>,
+    pub(super) said: Option<Box<ReasonHeader>>,
     /// What the page keeps of it beyond that.
     pub(super) note: CallNote,
     /// What the user last wished of its own audio.

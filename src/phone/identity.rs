@@ -3,7 +3,7 @@
 //! Whoever sends a header can write what it likes into it. These are believed where the configuration says that the
 //! server removes what it has not checked itself (RFC 3325, section 5), and are not looked at otherwise.
 
-use super::call::Said;
+use super::call::ReasonHeader;
 use super::{CallId, Direction, Event, Identity, Phone};
 use crate::sip::header::{NameAddr, Reason};
 use crate::sip::message::{Headers, Request, check_extra_header};
@@ -36,7 +36,7 @@ impl Phone {
     /// Why the other side ends the call, in its own words (RFC 3326).
     pub(super) fn learn_reason(&mut self, id: CallId, headers: &Headers) {
         let Some(call) = self.calls.get_mut(&id).filter(|call| !call.is_gated()) else { return };
-        let mut said = Said { q850: None, text: None, network: false };
+        let mut said = ReasonHeader { q850: None, text: None, network: false };
         for reason in headers.get_all("Reason").flat_map(Reason::parse_list) {
             if reason.protocol.eq_ignore_ascii_case("Q.850") {
                 // 0 is no cause: gateways write it where they have none.

@@ -60,7 +60,7 @@ impl Phone {
         let Some(call) = self.calls.get_mut(&id) else { return };
         match call.phase {
             // Our BYE would have waited for an ACK that does not come any more.
-            Phase::Terminating if call.pending_ok.take().is_some() => self.bury(id),
+            Phase::Terminating if call.pending_ok.take().is_some() => self.remove(id),
             // The BYEs have crossed: ours will be answered too.
             Phase::Terminating => {}
             // The far end left before it answered; the INVITE's own final response still follows.
@@ -80,7 +80,7 @@ impl Phone {
                     EndedBy::Remote
                 };
                 self.report_end(id, EndCause::Completed, None, by, Some(error));
-                self.bury(id);
+                self.remove(id);
             }
         }
     }
@@ -192,7 +192,7 @@ impl Phone {
 
     pub(super) fn send_bye(&mut self, id: CallId, reason: Option<&str>) {
         let Some(dialog) = self.calls.get_mut(&id).and_then(|call| call.dialog.as_mut()) else {
-            self.bury(id);
+            self.remove(id);
             return;
         };
         let mut bye = dialog.request(Method::Bye, None);
@@ -201,7 +201,7 @@ impl Phone {
         }
         if let Err(error) = self.send_request(Owner::Bye(id), bye, Attempt::default()) {
             self.log(super::LogLevel::Warn, format_args!("BYE could not be sent: {error}"));
-            self.bury(id);
+            self.remove(id);
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::sip::transaction::{T1, T2, T64};
 impl Phone {
     /// An INVITE outside a dialog.
     pub(super) fn on_invite(&mut self, tx: TxId, request: &Request) {
-        if !self.take_over(tx, request) && !self.take_bridge(tx, request) {
+        if !self.adopt_retransmitted_invite(tx, request) && !self.take_bridge(tx, request) {
             self.ring(tx, request);
         }
     }
@@ -342,7 +342,7 @@ impl Phone {
             self.respond_in_dialog(id, tx, status, None);
         }
         self.report_end(id, cause, Some(status), by, Some(error));
-        self.bury(id);
+        self.remove(id);
     }
 
     pub(super) fn start_reject(&mut self, id: CallId, status: Option<u16>) -> Result<(), Error> {

@@ -372,7 +372,7 @@ pub struct Phone {
     authenticator: Authenticator,
     calls: SortedMap<CallId, Box<Call>>,
     /// Calls that are to be forgotten before the next input.
-    graveyard: Vec<CallId>,
+    to_remove: Vec<CallId>,
     last_call: u32,
     questions: SortedMap<CredentialsId, Question>,
     last_question: u32,
@@ -425,7 +425,7 @@ impl Phone {
             transactions: Transactions::default(),
             authenticator: Authenticator::new(),
             calls: SortedMap::new(),
-            graveyard: Vec::new(),
+            to_remove: Vec::new(),
             last_call: 0,
             questions: SortedMap::new(),
             last_question: 0,
@@ -827,7 +827,7 @@ impl Phone {
     fn begin(&mut self, now: Instant) {
         // Clocks of machines that wake up have been seen to step back.
         self.now = self.now.max(now);
-        for id in core::mem::take(&mut self.graveyard) {
+        for id in core::mem::take(&mut self.to_remove) {
             self.calls.remove(&id);
         }
     }
@@ -1008,13 +1008,13 @@ impl Phone {
     }
 
     /// Nothing more is to come for this call. It is forgotten before the next input.
-    fn bury(&mut self, id: CallId) {
+    fn remove(&mut self, id: CallId) {
         let Some(call) = self.calls.get_mut(&id) else { return };
         call.phase = Phase::Terminating;
         call.pending_ok = None;
         self.clear_call_timers(id, &[CallTimer::Cancelled, CallTimer::Retransmit2xx, CallTimer::Ack]);
         if !self.lingers(id) {
-            self.graveyard.push(id);
+            self.to_remove.push(id);
         }
     }
 
@@ -1043,7 +1043,7 @@ impl Phone {
                 let end = cause.map_or(EndCause::Completed, EndCause::Failed);
                 self.end_with_bye(id, end, EndedBy::Local, None);
             }
-            Phase::Terminating => self.on_departed(id),
+            Phase::Terminating => self.on_peer_left(id),
             // These are by REST only.
             Phase::Originating | Phase::Outcome => {}
         }
@@ -1061,7 +1061,7 @@ impl Phone {
         for id in ids {
             let cause = EndCause::Failed(error.clone());
             self.report_end(id, cause, None, EndedBy::Network, Some(error.clone()));
-            self.bury(id);
+            self.remove(id);
         }
     }
 
@@ -1240,7 +1240,7 @@ impl Phone {
             Owner::Invite(call) => self.on_invite_response(call, &request, response),
             Owner::Bye(call) => {
                 if response.status >= 200 {
-                    self.bury(call);
+                    self.remove(call);
                 }
             }
             Owner::Info(call) => match response.status {

@@ -24,9 +24,9 @@ const MAX_GLARES: u8 = 8;
 /// So often the other side is asked again what it made of an offer: for half a minute or so.
 const MAX_DOUBTS: u8 = 4;
 
-/// Whether a refusal with this status comes from the other side itself. What proxies say (476 to 479 where Kamailio
+/// Whether a refusal with this status comes from the peer itself. What proxies say (476 to 479 where Kamailio
 /// cannot forward, 480 where nobody is registered), and nothing at all, does not.
-pub(super) const fn says_the_other_side(status: u16) -> bool {
+pub(super) const fn is_from_peer(status: u16) -> bool {
     matches!(status, 400..=403 | 405..=407 | 409..=429 | 431..=475 | 482..=490 | 492..=499 | 600..)
 }
 
@@ -40,7 +40,7 @@ impl Phone {
         if let Some(referral) = &mut call.referral {
             referral.held = false;
         }
-        self.wish_hold(id, on);
+        self.request_hold(id, on);
         self.continue_offer(id);
         Ok(())
     }
@@ -48,14 +48,14 @@ impl Phone {
     /// Holds because something else needs it, such as a transfer: nobody waits for its outcome.
     pub(super) fn hold_unasked(&mut self, id: CallId) -> Result<(), Error> {
         self.holdable(id)?;
-        self.wish_hold(id, true);
+        self.request_hold(id, true);
         self.continue_offer(id);
         Ok(())
     }
 
     /// Ends a hold that `hold_unasked` began.
     pub(super) fn take_back_hold(&mut self, id: CallId) {
-        self.wish_hold(id, false);
+        self.request_hold(id, false);
         self.continue_offer(id);
     }
 
@@ -72,7 +72,7 @@ impl Phone {
     }
 
     /// What flows follows the wish at once: nothing leaks until the other side has agreed.
-    pub(super) fn wish_hold(&mut self, id: CallId, on: bool) {
+    pub(super) fn request_hold(&mut self, id: CallId, on: bool) {
         let Some(call) = self.calls.get_mut(&id).filter(|call| call.local_hold != on) else { return };
         call.local_hold = on;
         self.hold_changed(id);
@@ -405,7 +405,7 @@ impl Phone {
             self.continue_offer(id);
             return;
         }
-        self.wish_hold(id, agreed);
+        self.request_hold(id, agreed);
         self.hold_done(id, &Err(error));
         if self.calls.get(&id).is_some_and(|call| call.recovery.wants_offer()) {
             self.continue_offer(id);
@@ -418,7 +418,7 @@ impl Phone {
     fn offer_in_doubt(&mut self, id: CallId, error: &Error, doubted: bool) {
         let Some(call) = self.calls.get_mut(&id) else { return };
         // 491 and 500 are the other side's own too (RFC 3261, section 14.2), if not for ever.
-        let said = |status| says_the_other_side(status) || matches!(status, 491 | 500);
+        let said = |status| is_from_peer(status) || matches!(status, 491 | 500);
         if !doubted && error.sip_status.is_some_and(said) {
             return;
         }

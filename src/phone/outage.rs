@@ -256,7 +256,7 @@ impl Phone {
         for (id, call) in unsent {
             self.remove_client(id);
             if let Some(call) = call {
-                self.bury(call);
+                self.remove(call);
             }
         }
         for cancel in cancels {
@@ -342,7 +342,7 @@ impl Phone {
     /// server was restarted, and the caller has sent it again: the call is the same, and goes on over the way that is
     /// there now. While the former way is there too, it is a copy (RFC 3261, section 8.2.2.2). A caller who could not know
     /// whether the INVITE arrived makes it anew, with another tag and number and the same offer.
-    pub(super) fn take_over(&mut self, tx: TxId, request: &Request) -> bool {
+    pub(super) fn adopt_retransmitted_invite(&mut self, tx: TxId, request: &Request) -> bool {
         let from_tag = request.headers.from_tag();
         let Some(call) = self.calls.values_mut().find(|call| {
             Some(call.sip_call_id.as_str()) == request.headers.call_id()

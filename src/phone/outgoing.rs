@@ -147,7 +147,7 @@ impl Phone {
                 let Some(call) = self.calls.get_mut(&id) else { return };
                 call.invite_tx = None;
                 if call.phase == Phase::Terminating {
-                    self.bury(id);
+                    self.remove(id);
                     return;
                 }
                 if call.phase == Phase::Inviting {
@@ -396,7 +396,7 @@ impl Phone {
         let Some(call) = self.calls.get_mut(&id) else { return };
         call.invite_tx = None;
         if call.phase == Phase::Terminating {
-            self.bury(id);
+            self.remove(id);
         } else if call.phase == Phase::Inviting && !self.redirected(id, 408, &Headers::default()) {
             let error = Error::new(ErrorCode::Timeout, "The server did not answer").with_status(408);
             self.fail_outgoing(id, error, EndedBy::Network);
@@ -444,12 +444,12 @@ impl Phone {
                         self.send_cancel(id, false);
                     }
                 } else {
-                    self.bury(id);
+                    self.remove(id);
                 }
             }
             Phase::Preparing => {
                 self.report_end(id, end, None, by, Some(error));
-                self.bury(id);
+                self.remove(id);
             }
             _ => {}
         }
@@ -484,13 +484,13 @@ impl Phone {
             return;
         }
         self.forget_clients_of(Owner::Invite(id));
-        self.bury(id);
+        self.remove(id);
     }
 
     pub(super) fn fail_outgoing(&mut self, id: CallId, error: Error, by: EndedBy) {
         let status = error.sip_status;
         self.report_end(id, EndCause::Failed(error.clone()), status, by, Some(error));
-        self.bury(id);
+        self.remove(id);
     }
 
     /// Acknowledges a 2xx that nobody wants and ends its dialog. Returns the ACK.

@@ -15,7 +15,7 @@
 use core::time::Duration;
 
 use super::call::{OurOffer, Phase};
-use super::negotiation::says_the_other_side;
+use super::negotiation::is_from_peer;
 use super::{CallId, CallState, CallTimer, EndCause, EndedBy, LogLevel, MediaState, Phone, TimerKey};
 use crate::entropy::below;
 use crate::error::{Error, ErrorCode};
@@ -293,7 +293,7 @@ impl Phone {
             return true;
         }
         let moved = recovery.signalling == Signalling::Moved;
-        let refused = error.sip_status.is_some_and(says_the_other_side);
+        let refused = error.sip_status.is_some_and(is_from_peer);
         if moved && refused && !restart {
             self.reached(id);
             return false;

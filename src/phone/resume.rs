@@ -293,7 +293,7 @@ impl Phone {
         // The other side has answered the new call, and ends this one before the answer is set.
         self.event(Event::Replaced { old: id, new });
         if self.calls.get(&id).is_some_and(|call| call.local_hold) {
-            self.wish_hold(new, true);
+            self.request_hold(new, true);
         }
     }
 }

@@ -341,7 +341,7 @@ impl Phone {
     }
 
     /// Nothing more is waited for.
-    pub(super) fn on_departed(&mut self, id: CallId) {
+    pub(super) fn on_peer_left(&mut self, id: CallId) {
         if self.calls.get(&id).is_some_and(|call| call.departed()) {
             self.transfer_failed(id, None, departed());
         }
@@ -350,7 +350,7 @@ impl Phone {
     fn end_departed(&mut self, id: CallId, departed: bool) {
         if departed {
             self.report_end(id, EndCause::Completed, None, EndedBy::Remote, None);
-            self.bury(id);
+            self.remove(id);
         }
     }
 
@@ -362,7 +362,7 @@ impl Phone {
                     transfer.holding.clear();
                     self.refer_if_held(id);
                 }
-                Progress::Departed => self.on_departed(id),
+                Progress::Departed => self.on_peer_left(id),
                 Progress::Referred | Progress::Accepted => {
                     let error =
                         Error::new(ErrorCode::Timeout, "The outcome of the transfer was not reported");

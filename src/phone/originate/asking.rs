@@ -165,6 +165,6 @@ impl Phone {
 
     pub(super) fn end_rest(&mut self, id: CallId, cause: EndCause, by: EndedBy, error: Error) {
         self.report_end(id, cause, None, by, Some(error));
-        self.bury(id);
+        self.remove(id);
     }
 }

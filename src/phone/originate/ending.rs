@@ -208,7 +208,7 @@ impl Phone {
         self.timers.clear(TimerKey::Call(id, CallTimer::ProxyPause));
         // The BYE may still wait for the ACK; whoever sends it lays the record to rest.
         if self.calls.get(&id).is_some_and(|call| call.pending_ok.is_none()) {
-            self.bury(id);
+            self.remove(id);
         }
         self.judge_held();
     }
