@@ -942,13 +942,17 @@ mod tests {
             self.done.borrow().contains(wanted)
         }
 
+        /// The description that the last job makes; its failure ends the test at once, and by its name.
         async fn local(&self) -> String {
             let mut local = None;
             until("a local description", || {
-                local = self.done.borrow().iter().find_map(|done| match done {
-                    Ok(MediaValue::Local(sdp)) => Some(sdp.clone()),
-                    _ => None,
-                });
+                for done in &*self.done.borrow() {
+                    match done {
+                        Ok(MediaValue::Local(sdp)) => local = Some(sdp.clone()),
+                        Ok(_) => {}
+                        Err(error) => panic!("no local description: {error:?}"),
+                    }
+                }
                 local.is_some()
             })
             .await;
