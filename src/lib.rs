@@ -24,6 +24,10 @@ pub mod sip;
 mod text;
 pub mod time;
 
+#[cfg(all(target_arch = "wasm32", feature = "allocator"))]
+#[global_allocator]
+static ALLOCATOR: size_classes::SizeClasses = size_classes::SizeClasses::new(size_classes::LinearMemory);
+
 // The unit tests of the browser half need a browser, and those of the portable half run there as well.
 #[cfg(all(test, target_arch = "wasm32"))]
 wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_browser);

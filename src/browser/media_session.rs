@@ -22,6 +22,7 @@ use super::task::{promised, spawn, then};
 use crate::error::Error;
 use crate::phone::{MediaCommand, MediaError, MediaSeq, MediaState, MediaValue};
 use crate::sip::sdp::Direction;
+use crate::text;
 
 /// What a session is made with.
 #[derive(Default)]
@@ -758,7 +759,7 @@ impl MediaSession {
             };
             // Where ICE begins again, the state is still the one of before for a moment. And one without candidates leads
             // nowhere, however long it has been waited for.
-            if !sdp.contains("a=candidate:") {
+            if !text::split(&sdp, b'\n').any(|line| line.starts_with("a=candidate:")) {
                 return;
             }
             parts.gathering = None;

@@ -172,7 +172,7 @@ fn compile() -> Result<PathBuf> {
         // Only the cdylib: where the rlib of the manifest is made too, cargo leaves out the optimisation across
         // crates, and the module is a tenth larger.
         .args(["rustc", "--release", "--lib", "--crate-type", "cdylib"])
-        .args(["--package", "wasm-softphone", "--target"])
+        .args(["--package", "wasm-softphone", "--features", "allocator", "--target"])
         .arg(machine)
         .arg("--target-dir")
         .arg(&target)

@@ -205,7 +205,7 @@ fn checks(tasks: impl IntoIterator<Item = Task>, limit: Duration) -> Result<Verd
 fn lint(limit: Duration) -> Result<Verdict> {
     cargo_tools::components()?;
     cargo_tools::wasm_target()?;
-    let wasm = ["--package", "wasm-softphone", "--target", cargo_tools::WASM];
+    let wasm = ["--package", "wasm-softphone", "--features", "allocator", "--target", cargo_tools::WASM];
     let cargo = |command: &str| Task::cargo().arg(command);
     let doc = |task: Task| task.arg("--no-deps").env("RUSTDOCFLAGS", "--deny warnings");
     checks(
@@ -308,7 +308,7 @@ fn types(limit: Duration) -> Result<Verdict> {
 
 /// Unit and integration tests but not the examples in the docs, in words that wasm-pack can hand to both
 /// `cargo build --tests` and `cargo test`.
-const WASM_TESTS: [&str; 3] = ["--lib", "--test", "*"];
+const WASM_TESTS: [&str; 5] = ["--lib", "--test", "*", "--features", "allocator"];
 
 /// Gets what the wasm tests need and compiles them, out here where the network can be reached.
 fn compile_wasm_tests(port: u16) -> Result<()> {
