@@ -644,9 +644,9 @@ impl Driver {
             return;
         };
         let me = self.me.clone();
-        let report = move |held| {
+        let report = move |granted| {
             if let Some(driver) = Self::alive(&me) {
-                driver.feed(Input::Lock(id, held));
+                driver.feed(Input::Lock(id, granted));
             }
         };
         let lock = WebLock::request(&window, name, Box::new(report));

@@ -102,7 +102,7 @@ pub(super) struct PendingOk {
     pub(super) seq: u32,
     pub(super) text: String,
     pub(super) interval: Duration,
-    /// The 2xx held our offer: the answer is in the ACK.
+    /// The 2xx contained our offer: the answer is in the ACK.
     pub(super) offered: bool,
 }
 

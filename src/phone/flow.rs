@@ -892,7 +892,7 @@ impl Phone {
             return;
         }
         self.flow.closing = true;
-        self.refuse_held();
+        self.refuse_unmatched();
         for id in self.live_calls() {
             self.hangup_for_disconnect(id);
         }

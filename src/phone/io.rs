@@ -99,7 +99,7 @@ pub enum Input {
     Credentials(CredentialsId, Option<Credentials>),
     /// The answer to an [`Output::Proxy`], or why there is none.
     Proxy(ProxyId, Result<ProxyReply, ProxyFailure>),
-    /// The answer to an [`Output::Lock`]: whether it is held now. `true` too where the browser has no such locks.
+    /// The answer to an [`Output::Lock`]: whether it is granted. `true` too where the browser has no such locks.
     Lock(LockId, bool),
     /// What the browser says of the local network, before it tells of a socket that it has not opened.
     LocalNetwork(LocalNetwork),
@@ -407,9 +407,9 @@ pub enum CallState {
     Ended,
 }
 
-/// How much a phone holds, each kind within its limit.
+/// How much a phone keeps in memory, each kind within its limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Held {
+pub struct Footprint {
     /// Calls, those included that are over and wait for their last answer.
     pub calls: usize,
     /// Requests of its own (RFC 3261, section 17.1).
@@ -422,7 +422,7 @@ pub struct Held {
     pub subscriptions: usize,
 }
 
-impl Held {
+impl Footprint {
     /// The greater of each.
     #[must_use]
     pub fn most(self, other: Self) -> Self {

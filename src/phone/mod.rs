@@ -285,7 +285,7 @@ enum TimerKey {
     Call(CallId, CallTimer),
     Proxy(ProxyId),
     Subscription(SubscriptionId),
-    Held,
+    Unmatched,
 }
 
 impl TimerKey {
@@ -332,7 +332,7 @@ impl TimerKey {
             },
             Self::Proxy(_) => Why::Proxy,
             Self::Subscription(_) => Why::Subscription,
-            Self::Held => Why::Bridge,
+            Self::Unmatched => Why::Bridge,
         }
     }
 }
@@ -385,7 +385,7 @@ pub struct Phone {
     subscriptions: SortedMap<SubscriptionId, Box<subscription::Subscription>>,
     last_subscription: u32,
     /// INVITEs of which it is not known yet whether they are the provider's for a dial by REST.
-    held: Vec<(TxId, Request)>,
+    unmatched: Vec<(TxId, Request)>,
     answered: Vec<outage::Answered>,
     /// Headers of the application, whose values are not for the log.
     secret_headers: Vec<String>,
@@ -436,7 +436,7 @@ impl Phone {
             last_heard: 0,
             subscriptions: SortedMap::new(),
             last_subscription: 0,
-            held: Vec::new(),
+            unmatched: Vec::new(),
             answered: Vec::new(),
             secret_headers: Vec::new(),
             contact_user,
@@ -465,7 +465,7 @@ impl Phone {
             Input::MediaState { call, state } => self.on_media_state(call, state),
             Input::Credentials(id, credentials) => self.on_credentials(id, credentials),
             Input::Proxy(id, answer) => self.on_proxy(id, &answer),
-            Input::Lock(id, held) => self.on_lock(id, held),
+            Input::Lock(id, granted) => self.on_lock(id, granted),
             Input::LocalNetwork(state) => self.flow.local_network = state,
             Input::PageHide(kept) => self.on_page_hide(kept),
             Input::Hint(hint) => self.on_hint(hint),
@@ -799,11 +799,11 @@ impl Phone {
         self.calls.get(&call).map(|call| info(call))
     }
 
-    /// How much it holds: for those who watch a phone for long.
+    /// How much it keeps in memory: for those who watch a phone for long.
     #[must_use]
-    pub fn held(&self) -> Held {
+    pub fn footprint(&self) -> Footprint {
         let (client_transactions, server_transactions) = self.transactions.count();
-        Held {
+        Footprint {
             calls: self.calls.len(),
             client_transactions,
             server_transactions,
@@ -912,7 +912,7 @@ impl Phone {
                 },
                 TimerKey::Proxy(id) => self.on_proxy_timeout(id),
                 TimerKey::Subscription(id) => self.on_subscription_timer(id),
-                TimerKey::Held => self.on_held_timeout(),
+                TimerKey::Unmatched => self.on_unmatched_timeout(),
             }
         }
     }
@@ -1184,7 +1184,7 @@ impl Phone {
         let call = self.transactions.server(invite).and_then(|entry| entry.call);
         self.respond_with(tx, 200, call, &[], None);
         let Some(id) = call else {
-            self.cancel_held(invite);
+            self.cancel_unmatched(invite);
             return;
         };
         // A re-INVITE can be cancelled too; the call goes on.
@@ -1474,9 +1474,9 @@ impl Phone {
             self.timers.clear(key);
         }
         self.transactions.clear();
-        self.held.clear();
+        self.unmatched.clear();
         self.answered.clear();
-        self.timers.clear(TimerKey::Held);
+        self.timers.clear(TimerKey::Unmatched);
         self.questions = SortedMap::new();
         self.time_questions();
     }

@@ -38,7 +38,7 @@ impl Phone {
         call.hold_waiting = call.hold_waiting.saturating_add(1);
         call.doubts = 0;
         if let Some(referral) = &mut call.referral {
-            referral.held = false;
+            referral.put_on_hold = false;
         }
         self.request_hold(id, on);
         self.continue_offer(id);
@@ -138,7 +138,7 @@ impl Phone {
         for _ in 0..core::mem::take(&mut call.hold_waiting) {
             self.event(Event::HoldDone(id, result.clone()));
         }
-        self.held_for_transfer(id);
+        self.on_hold_outcome(id);
     }
 
     /// The call is over: whoever waits for a hold is told.

@@ -184,13 +184,13 @@ impl Phone {
         self.calls.get_mut(&id)?.rest.as_deref_mut()
     }
 
-    pub(super) fn on_lock(&mut self, lock: LockId, held: bool) {
+    pub(super) fn on_lock(&mut self, lock: LockId, granted: bool) {
         let found = self.calls.values_mut().find_map(|call| {
             let id = call.id;
             call.rest.as_mut().filter(|rest| rest.lock == lock && !rest.has_lock).map(|rest| (id, rest))
         });
         let Some((id, rest)) = found else { return };
-        if held {
+        if granted {
             rest.has_lock = true;
             // A prompt for the microphone may take its time.
             self.timers.clear(TimerKey::Call(id, CallTimer::Bridge));

@@ -64,7 +64,7 @@ pub(super) struct Referral {
     /// Accepted: the call that was made for it.
     call: Option<CallId>,
     /// The other side has been put on hold for it, and by nobody else.
-    pub(super) held: bool,
+    pub(super) put_on_hold: bool,
 }
 
 /// The implicit subscription of a REFER, as its notifier.
@@ -136,7 +136,7 @@ impl Phone {
             // A call that cannot be held now can be transferred all the same.
             if let Err(error) = self.hold_unasked(call) {
                 self.log(LogLevel::Warn, format_args!("not held before the transfer: {error}"));
-                self.held_for_transfer(call);
+                self.on_hold_outcome(call);
             }
         }
         self.refer_if_held(id);
@@ -166,13 +166,13 @@ impl Phone {
     }
 
     /// `hold` of this call has come to its end, one way or the other.
-    pub(super) fn held_for_transfer(&mut self, id: CallId) {
+    pub(super) fn on_hold_outcome(&mut self, id: CallId) {
         let mut waiting = None;
         for call in self.calls.values_mut() {
             if let Some(transfer) = call.transfer.as_mut()
                 && transfer.holding.contains(&id)
             {
-                transfer.holding.retain(|held| *held != id);
+                transfer.holding.retain(|call| *call != id);
                 waiting = Some(call.id);
             }
         }
@@ -381,7 +381,7 @@ impl Phone {
     /// The call is over, and with it what depends on it; `dial_failed`: it has never been up.
     pub(super) fn end_transfers(&mut self, id: CallId, status: Option<u16>, dial_failed: bool) {
         self.transfer_failed(id, None, super::call_ended());
-        self.held_for_transfer(id);
+        self.on_hold_outcome(id);
         if dial_failed {
             self.tell_referrer(id, status.filter(|status| *status >= 300).unwrap_or(487));
         }
@@ -427,7 +427,7 @@ impl Phone {
             referred_by: referred_by.clone(),
             subscription: Subscribed { seq: request.headers.seq().unwrap_or(0), wanted, status: 100 },
             call: None,
-            held: false,
+            put_on_hold: false,
         }));
         self.timers.set(TimerKey::Call(id, CallTimer::Transfer), self.now + DECISION_TIMEOUT);
         // At once, before anything is known (RFC 3515, section 2.4.4).
@@ -498,7 +498,7 @@ impl Phone {
             match self.hold_unasked(id) {
                 Ok(()) => {
                     if let Some(referral) = self.calls.get_mut(&id).and_then(|call| call.referral.as_mut()) {
-                        referral.held = true;
+                        referral.put_on_hold = true;
                     }
                 }
                 Err(error) => {
@@ -567,7 +567,7 @@ impl Phone {
             _ => {
                 let referral = self.calls.get_mut(&old).and_then(|call| call.referral.take());
                 // The two talk to each other again.
-                if referral.is_some_and(|referral| referral.held) {
+                if referral.is_some_and(|referral| referral.put_on_hold) {
                     self.take_back_hold(old);
                 }
             }

@@ -1,4 +1,4 @@
-//! Requests and responses: how they are held, and how they are printed.
+//! Requests and responses: how they are stored and printed.
 //!
 //! The only file that names `rsip`, which is the message model here (`Headers`, `Header`). It
 //! neither parses nor prints whole messages for us: rsip 0.4.0 rejects valid input (folded lines, compact names,

@@ -15,8 +15,8 @@ use crate::pbx::{Act, Crlf, Early, Habits, Line4916, Pbx, Stage, Timers};
 use crate::random_calls::seeds;
 use wasm_softphone::entropy::{SeededEntropy, below};
 use wasm_softphone::phone::{
-    CallId, CallInfo, CallState, CredentialSource, Credentials, DialRequest, Event, Held, RegistrationState,
-    Secret,
+    CallId, CallInfo, CallState, CredentialSource, Credentials, DialRequest, Event, Footprint,
+    RegistrationState, Secret,
 };
 use wasm_softphone::sip::sdp::Direction;
 
@@ -335,9 +335,9 @@ impl Desk {
         self.net.at(0, |bench| bench.disconnect());
         self.run(secs(60));
         self.check();
-        let held = self.net.phones[0].phone.held();
-        if held != Held::default() {
-            self.fail(&format!("still held: {held:?}"));
+        let footprint = self.net.phones[0].phone.footprint();
+        if footprint != Footprint::default() {
+            self.fail(&format!("still kept: {footprint:?}"));
         }
         if self.pbx().binding.is_some() {
             self.fail("the binding was left");

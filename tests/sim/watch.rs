@@ -4,7 +4,7 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 
 use crate::forking_proxy::Net;
-use wasm_softphone::phone::{CallId, CallState, Direction, Held, RegistrationState};
+use wasm_softphone::phone::{CallId, CallState, Direction, Footprint, RegistrationState};
 use wasm_softphone::time::Instant;
 
 /// A call is prepared or rings until it is given up: 180 s from the dial or the INVITE, whatever happens meanwhile.
@@ -16,8 +16,8 @@ pub const NOTICED: Duration = Duration::from_secs(10);
 /// One end of a call outlives the other for no longer, be every BYE lost: the browser notices, and then both graces.
 const ALONE: Duration = Duration::from_secs(100);
 /// What one phone holds at most; the limits of hostile days are far above (tests/sim/limits.rs).
-const MOST: Held =
-    Held { calls: 10, client_transactions: 30, server_transactions: 30, timers: 80, subscriptions: 0 };
+const MOST: Footprint =
+    Footprint { calls: 10, client_transactions: 30, server_transactions: 30, timers: 80, subscriptions: 0 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
@@ -47,7 +47,7 @@ pub struct Watch {
     alone: BTreeMap<(usize, CallId), Instant>,
     /// The longest and the most of each.
     pub longest: BTreeMap<&'static str, Duration>,
-    pub most: Held,
+    pub most: Footprint,
     /// What did not hold.
     pub broken: Vec<String>,
 }
@@ -121,10 +121,10 @@ impl Watch {
             {
                 self.broken.push(format!("{side} at {:?}: the registration has run out", net.now));
             }
-            let held = net.phones[side].phone.held();
-            self.most = self.most.most(held);
+            let footprint = net.phones[side].phone.footprint();
+            self.most = self.most.most(footprint);
             if self.most.most(MOST) != MOST {
-                self.broken.push(format!("{side} at {:?}: holds {held:?}", net.now));
+                self.broken.push(format!("{side} at {:?}: holds {footprint:?}", net.now));
             }
         }
         noticed

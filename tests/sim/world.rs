@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::bench::{ms, secs};
 use crate::random_calls::{Walk, seeds};
 use crate::watch::Watch;
-use wasm_softphone::phone::{CallState, ConnectionState, Held, Input, MediaState, RegistrationState};
+use wasm_softphone::phone::{CallState, ConnectionState, Footprint, Input, MediaState, RegistrationState};
 
 /// Back-off (8 s at most), a connection and a registration; a half-open one is found within 35 s. A registration that was
 /// refused over the connection that is there is asked for 30 s later at first, 60 s later the second time.
@@ -169,9 +169,9 @@ fn day(seed: u64, faults: &mut Counts, calls: &mut Counts, extremes: &mut Watch)
     walk.check_end(seed);
     check(&walk, seed);
     for (side, bench) in walk.net.phones.iter().enumerate() {
-        let held = bench.phone.held();
-        if held != Held::default() {
-            walk.fail(seed, &format!("{side} still holds {held:?}"));
+        let footprint = bench.phone.footprint();
+        if footprint != Footprint::default() {
+            walk.fail(seed, &format!("{side} still holds {footprint:?}"));
         }
     }
     if let Some(watch) = walk.net.watch.take() {

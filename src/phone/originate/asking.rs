@@ -87,7 +87,7 @@ impl Phone {
         for news in news {
             self.on_news(id, news);
         }
-        self.judge_held();
+        self.judge_unmatched();
     }
 
     pub(super) fn on_news(&mut self, id: CallId, news: News) {

@@ -210,6 +210,6 @@ impl Phone {
         if self.calls.get(&id).is_some_and(|call| call.pending_ok.is_none()) {
             self.remove(id);
         }
-        self.judge_held();
+        self.judge_unmatched();
     }
 }

@@ -11,9 +11,9 @@ use crate::sip::message::Request;
 use crate::sip::uri::Uri;
 
 /// How long a call waits, not yet ringing, for the news whether it is the provider's.
-const HOLD_TIMEOUT: Duration = Duration::from_secs(8);
+const MATCH_TIMEOUT: Duration = Duration::from_secs(8);
 /// Calls that wait so at the same time; more are told that it is busy here.
-const MAX_HELD: usize = 8;
+const MAX_UNMATCHED: usize = 8;
 
 /// What an INVITE is to the dials by REST.
 enum Verdict {
@@ -92,12 +92,12 @@ impl Phone {
         }
         match self.verdict(request) {
             Verdict::Stranger => return false,
-            Verdict::Unknown if self.held.len() >= MAX_HELD => self.respond(tx, 486),
+            Verdict::Unknown if self.unmatched.len() >= MAX_UNMATCHED => self.respond(tx, 486),
             Verdict::Unknown => {
                 self.respond(tx, 100);
-                self.held.push((tx, request.clone()));
-                if !self.timers.is_set(TimerKey::Held) {
-                    self.timers.set(TimerKey::Held, self.now + HOLD_TIMEOUT);
+                self.unmatched.push((tx, request.clone()));
+                if !self.timers.is_set(TimerKey::Unmatched) {
+                    self.timers.set(TimerKey::Unmatched, self.now + MATCH_TIMEOUT);
                 }
             }
             Verdict::Bridge(id) => self.answer_bridge(id, tx, request),
@@ -116,32 +116,32 @@ impl Phone {
     }
 
     /// Looks again at the calls that could not be told.
-    pub(super) fn judge_held(&mut self) {
-        for (tx, request) in core::mem::take(&mut self.held) {
+    pub(super) fn judge_unmatched(&mut self) {
+        for (tx, request) in core::mem::take(&mut self.unmatched) {
             if matches!(self.verdict(&request), Verdict::Unknown) {
-                self.held.push((tx, request));
+                self.unmatched.push((tx, request));
             } else {
                 self.on_invite(tx, &request);
             }
         }
-        if self.held.is_empty() {
-            self.timers.clear(TimerKey::Held);
+        if self.unmatched.is_empty() {
+            self.timers.clear(TimerKey::Unmatched);
         }
     }
 
     /// It was waited for long enough: they ring, and nobody but the user answers them.
-    pub(in crate::phone) fn on_held_timeout(&mut self) {
-        for (tx, request) in core::mem::take(&mut self.held) {
+    pub(in crate::phone) fn on_unmatched_timeout(&mut self) {
+        for (tx, request) in core::mem::take(&mut self.unmatched) {
             self.ring(tx, &request);
         }
     }
 
     /// The phone is about to disconnect.
-    pub(in crate::phone) fn refuse_held(&mut self) {
-        for (tx, _) in core::mem::take(&mut self.held) {
+    pub(in crate::phone) fn refuse_unmatched(&mut self) {
+        for (tx, _) in core::mem::take(&mut self.unmatched) {
             self.respond(tx, 480);
         }
-        self.timers.clear(TimerKey::Held);
+        self.timers.clear(TimerKey::Unmatched);
     }
 
     /// Another call is being answered by hand. That this phone has answered one call only is part of the proof, and
@@ -157,8 +157,8 @@ impl Phone {
     }
 
     /// The caller gave up while it could not be told.
-    pub(in crate::phone) fn cancel_held(&mut self, tx: TxId) {
-        if self.held.extract_if(.., |(held, _)| *held == tx).next().is_some() {
+    pub(in crate::phone) fn cancel_unmatched(&mut self, tx: TxId) {
+        if self.unmatched.extract_if(.., |(waiting, _)| *waiting == tx).next().is_some() {
             self.respond(tx, 487);
         }
     }
