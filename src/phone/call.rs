@@ -10,7 +10,7 @@ use super::originate::RestCall;
 use super::recovery::Recovery;
 use super::redirect::Redirects;
 use super::reliable::Reliable;
-use super::session_timer::Session;
+use super::session_timer::SessionTimer;
 use super::transactions::TxId;
 use super::transfer::{Referral, Referrer, Transfer};
 use super::wish::Wish;
@@ -219,7 +219,7 @@ pub(super) struct Call {
     /// Incoming: its reliable 1xx.
     pub(super) reliable: Option<Box<Reliable>>,
     /// The session timer.
-    pub(super) session: Session,
+    pub(super) session_timer: SessionTimer,
     /// Our offer under way.
     pub(super) our_offer: Option<OurOffer>,
     /// What the other side has agreed to: whether it is held.
@@ -329,7 +329,7 @@ impl Call {
             reinvite: None,
             waiting: None,
             reliable: None,
-            session: Session::default(),
+            session_timer: SessionTimer::default(),
             our_offer: None,
             agreed_hold: false,
             glares: 0,
@@ -384,6 +384,15 @@ impl Call {
     /// Nothing of the other side may be heard or shown, and nothing sent: it has not been proved to be the right one.
     pub(super) fn is_gated(&self) -> bool {
         self.rest.as_ref().is_some_and(|rest| !rest.is_open())
+    }
+
+    /// Offer and answer have been exchanged: a session timer runs in a call that is up.
+    pub(super) fn start_session_timer(&mut self, now: Instant) {
+        if self.is_up() {
+            self.session_timer.start(now);
+        } else {
+            self.session_timer.stop();
+        }
     }
 
     /// Whether a request with this From-tag belongs to one of the call's dialogs.

@@ -2,7 +2,7 @@
 
 use super::call::Phase;
 use super::transactions::{Owner, TxId};
-use super::{CallId, CallTimer, EndCause, EndedBy, Event, Phone};
+use super::{CallId, CallTimer, EndCause, EndedBy, Event, Phone, session_timer};
 use crate::error::{Error, ErrorCode};
 use crate::sip::auth::Attempt;
 use crate::sip::message::{Method, Request};
@@ -12,7 +12,7 @@ impl Phone {
     pub(super) fn on_in_dialog_request(&mut self, id: CallId, tx: TxId, request: &Request) {
         // Whatever a BYE requires, the call is over for the one who sent it.
         if request.method != Method::Bye
-            && let Some(refusal) = self.unsupported(request).or_else(|| Self::session_too_small(request))
+            && let Some(refusal) = self.unsupported(request).or_else(|| session_timer::too_small(request))
         {
             self.respond_refusal(tx, refusal);
             return;

@@ -5,7 +5,7 @@ use super::description::{read_offer, sdp_text};
 use super::transactions::TxId;
 use super::{
     CallId, CallState, CallTimer, Direction, EndCause, EndedBy, Event, MediaCommand, MediaError, Phone,
-    TimerKey,
+    TimerKey, session_timer,
 };
 use crate::entropy::token;
 use crate::error::{Error, ErrorCode};
@@ -95,7 +95,7 @@ impl Phone {
 
     /// Why an INVITE cannot ring here, if so: status and a header that explains.
     pub(super) fn refusal(&self, request: &Request) -> Option<(u16, Option<(&'static str, String)>)> {
-        if let Some(refusal) = self.unsupported(request).or_else(|| Self::session_too_small(request)) {
+        if let Some(refusal) = self.unsupported(request).or_else(|| session_timer::too_small(request)) {
             return Some(refusal);
         }
         // Before it rings: nobody answers a call that comes to nothing.

@@ -309,7 +309,7 @@ impl Phone {
     /// A wake-up that comes far too late: the page was frozen, or the machine asleep. What was waited for had no time
     /// to come, so the waiting goes on as if no time had passed; what was to be done is done at once.
     pub(super) fn notice_sleep(&mut self) {
-        let Some((due, _)) = self.timers.next() else { return };
+        let Some((due, _)) = self.next_deadline() else { return };
         let late = self.now - due;
         if late < LATE {
             return;
@@ -322,12 +322,14 @@ impl Phone {
             | TimerKey::Binding
             | TimerKey::Subscription(_) => false,
             // The time of the person at the other end, and of whoever pays for the call, did pass.
-            TimerKey::Call(_, timer) => !matches!(
-                timer,
-                CallTimer::Ring | CallTimer::MaxDuration | CallTimer::Tombstone | CallTimer::SessionRefresh
-            ),
+            TimerKey::Call(_, timer) => {
+                !matches!(timer, CallTimer::Ring | CallTimer::MaxDuration | CallTimer::Tombstone)
+            }
             _ => true,
         });
+        for call in self.calls.values_mut() {
+            call.session_timer.put_off(late);
+        }
         self.on_hint(if late < ASLEEP { Hint::Visible } else { Hint::Woken });
     }
 

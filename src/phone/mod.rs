@@ -19,7 +19,7 @@
 //! | `recovery` | calls whose signalling or media path is lost |
 //! | `resume` | calls that outlive their page |
 //! | `negotiation` | re-INVITE and UPDATE, either side's; hold |
-//! | `session_timer` | RFC 4028 |
+//! | `session_timer`, `refresh` | RFC 4028: the timer of a call, and the requests that keep its session up |
 //! | `transfer`, `replaces` | REFER (RFC 3515), Replaces (RFC 3891) |
 //! | `subscription`, `publication`, `messaging` | SUBSCRIBE, NOTIFY, PUBLISH, MESSAGE |
 //! | `media` | the jobs for the media half and their outcomes |
@@ -47,6 +47,7 @@ mod outgoing;
 mod publication;
 mod recovery;
 mod redirect;
+mod refresh;
 mod registration;
 mod reliable;
 mod replaces;
@@ -490,7 +491,7 @@ impl Phone {
     /// When to call with [`Input::Timer`] at the latest, and why.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<(Instant, Why)> {
-        self.timers.next().map(|(at, key)| (at, key.why()))
+        self.next_deadline().map(|(at, key)| (at, key.why()))
     }
 
     // ---- commands: drain `poll_output` after each
@@ -807,7 +808,8 @@ impl Phone {
             calls: self.calls.len(),
             client_transactions,
             server_transactions,
-            timers: self.timers.len(),
+            timers: self.timers.len()
+                + self.calls.values().map(|call| call.session_timer.deadlines()).sum::<usize>(),
             subscriptions: self.subscriptions.len(),
         }
     }
@@ -867,8 +869,33 @@ impl Phone {
         Ok(())
     }
 
+    /// The next deadline: of the phone, or of a part of a call that keeps its own.
+    fn next_deadline(&self) -> Option<(Instant, TimerKey)> {
+        let mut next = self.timers.next();
+        for call in self.calls.values() {
+            let own =
+                call.session_timer.poll_timeout().map(|(at, timer)| (at, TimerKey::Call(call.id, timer)));
+            if own.is_some() && (next.is_none() || own < next) {
+                next = own;
+            }
+        }
+        next
+    }
+
+    /// Takes the next deadline that has been reached.
+    fn take_deadline(&mut self) -> Option<TimerKey> {
+        let (_, key) = self.next_deadline().filter(|(at, _)| *at <= self.now)?;
+        match key {
+            TimerKey::Call(id, timer @ (CallTimer::SessionRefresh | CallTimer::SessionExpired)) => {
+                self.calls.get_mut(&id)?.session_timer.take_timeout(timer);
+            }
+            key => self.timers.clear(key),
+        }
+        Some(key)
+    }
+
     fn run_timers(&mut self) {
-        while let Some(key) = self.timers.pop_due(self.now) {
+        while let Some(key) = self.take_deadline() {
             match key {
                 TimerKey::Connect => self.on_connect_timeout(),
                 TimerKey::KeepAlive => self.on_keep_alive_timer(),

@@ -105,7 +105,7 @@ impl Phone {
             return;
         }
         let restart = call.recovery.wants_offer();
-        let wanted = call.session.wanted || call.in_doubt || restart;
+        let wanted = call.session_timer.wants_offer() || call.in_doubt || restart;
         if call.local_hold == call.agreed_hold && !wanted {
             self.hold_done(id, &Ok(()));
             return;
@@ -145,11 +145,11 @@ impl Phone {
     pub(super) fn hold_ended(&mut self, id: CallId) {
         if let Some(call) = self.calls.get_mut(&id) {
             call.our_offer = None;
+            call.session_timer.stop();
         }
         self.clear_call_timers(id, &[CallTimer::Glare, CallTimer::Reoffer]);
         self.abandon_waiting(id);
         self.abandon_reinvite(id);
-        self.forget_session(id);
         self.hold_done(id, &Err(super::call_ended()));
     }
 
@@ -309,7 +309,7 @@ impl Phone {
                 self.timers.set(TimerKey::Call(id, CallTimer::Glare), at);
             }
             // The offer itself was not looked at: the same again, with the interval that the other side can take.
-            422 if call.session.takes_longer(response) => {
+            422 if call.session_timer.takes_longer(response) => {
                 call.our_offer = None;
                 self.timers.clear(TimerKey::Call(id, CallTimer::Reoffer));
                 self.media_order(id, MediaCommand::Rollback);
@@ -379,7 +379,7 @@ impl Phone {
         // Sent, and not answered: the other side may have agreed.
         let doubted = core::mem::take(&mut call.in_doubt);
         let in_doubt = doubted || (offer.open.is_some() && offer.hold != agreed);
-        let refresh = core::mem::take(&mut call.session.wanted);
+        let refresh = call.session_timer.offer_failed();
         let lost = error.code == ErrorCode::Transport;
         self.timers.clear(TimerKey::Call(id, CallTimer::Reoffer));
         self.media_order(id, MediaCommand::Rollback);

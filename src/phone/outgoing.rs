@@ -1,11 +1,12 @@
 //! Outgoing calls: INVITE, its responses, CANCEL and their races (RFC 3261, sections 9.1 and 13.2).
 
+use super::authentication::renew;
 use super::call::{Call, Early, Job, Phase};
 use super::description::sdp_text;
 use super::transactions::{Owner, TxId};
 use super::{
     CallId, CallState, CallTimer, CredentialsId, DialRequest, DialStage, Direction, EndCause, EndedBy, Event,
-    LogLevel, MediaCommand, Phone, TimerKey,
+    LogLevel, MediaCommand, Phone, SUPPORTED, TimerKey,
 };
 use crate::entropy::token;
 use crate::error::{Error, ErrorCode};
@@ -174,6 +175,44 @@ impl Phone {
                 }
             }
         }
+    }
+
+    /// 422: whether the INVITE that makes the call has been sent again with what the other side asks for
+    /// (RFC 4028, section 7.4).
+    fn ask_for_longer_session(&mut self, id: CallId, response: &Response) -> bool {
+        let Some(call) = self.calls.get_mut(&id) else { return false };
+        if !call.session_timer.asks_for_longer(response) {
+            return false;
+        }
+        let Some(mut invite) = call.invite.clone() else { return false };
+        renew(&mut invite);
+        self.offer_session(id, &mut invite.headers);
+        if let Some(call) = self.calls.get_mut(&id) {
+            call.invite = Some(invite.clone());
+        }
+        self.send_request(Owner::Invite(id), invite, Attempt::default()).is_ok()
+    }
+
+    /// 421: whether the INVITE that makes the call has been sent again, which is done once, with the extensions that it
+    /// names (RFC 3261, section 21.4.16).
+    fn take_extension(&mut self, id: CallId, response: &Response) -> bool {
+        let required = response.headers.values("Require");
+        let is = |tag: &str, known: &str| known.eq_ignore_ascii_case(tag);
+        let supported = self.supported_with(true);
+        let Some(call) = self.calls.get_mut(&id).filter(|call| !call.extended) else { return false };
+        let Some(mut invite) = call.invite.clone() else { return false };
+        if required.is_empty() || !required.iter().all(|tag| SUPPORTED.iter().any(|known| is(tag, known))) {
+            return false;
+        }
+        call.extended = true;
+        call.session_timer.require(required.iter().any(|tag| is(tag, "timer")));
+        renew(&mut invite);
+        invite.headers.set("Supported", supported);
+        self.offer_session(id, &mut invite.headers);
+        if let Some(call) = self.calls.get_mut(&id) {
+            call.invite = Some(invite.clone());
+        }
+        self.send_request(Owner::Invite(id), invite, Attempt::default()).is_ok()
     }
 
     fn on_invite_provisional(&mut self, id: CallId, request: &Request, response: &Response) {

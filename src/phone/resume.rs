@@ -117,8 +117,8 @@ impl Phone {
             (flag::OUTGOING, call.direction == Direction::Outgoing),
             (flag::LOCAL_HOLD, call.local_hold),
             (flag::REMOTE_HOLD, call.remote_hold),
-            (flag::REFRESHES, call.session.ours),
-            (flag::UPDATES, call.session.updates),
+            (flag::REFRESHES, call.session_timer.is_ours()),
+            (flag::UPDATES, call.session_timer.takes_updates()),
             (flag::REPLACEABLE, call.replaceable),
             (flag::MUTED, call.wish.muted),
             (flag::LISTENS_ONLY, call.wish.listens_only),
@@ -145,8 +145,8 @@ impl Phone {
         lines.optional("name", call.remote_display_name.as_deref());
         lines.identity("asserted", "asserted-name", call.asserted_identity.as_ref());
         lines.identity("diversion", "diversion-name", call.diversion.as_ref());
-        lines.number("expires", call.session.expires);
-        lines.number("min-se", Some(call.session.min_se).filter(|min| *min > 0));
+        lines.number("expires", call.session_timer.interval());
+        lines.number("min-se", call.session_timer.min_se());
         lines.optional("origin", call.descriptions.origin.as_deref());
         let media = &call.descriptions.agreed.lines;
         for line in media.iter().filter(|_| media.len() > 1) {
@@ -393,8 +393,7 @@ fn take_of_call(call: &mut Call, key: &str, value: &str) -> Option<()> {
             }
             call.local_hold = has(flag::LOCAL_HOLD);
             call.remote_hold = has(flag::REMOTE_HOLD);
-            call.session.ours = has(flag::REFRESHES);
-            call.session.updates = has(flag::UPDATES);
+            call.session_timer.restore(has(flag::REFRESHES), has(flag::UPDATES));
             call.replaceable = has(flag::REPLACEABLE);
             call.wish.muted = has(flag::MUTED);
             call.wish.listens_only = has(flag::LISTENS_ONLY);
@@ -422,8 +421,8 @@ fn take_of_call(call: &mut Call, key: &str, value: &str) -> Option<()> {
         "asserted-name" => call.asserted_identity.as_mut()?.display_name = Some(text()),
         "diversion" => call.diversion = Some(Identity { uri: text(), display_name: None }),
         "diversion-name" => call.diversion.as_mut()?.display_name = Some(text()),
-        "expires" => call.session.expires = Some(super::session_timer::bounded(number(value)?)),
-        "min-se" => call.session.min_se = super::session_timer::bounded(number(value)?),
+        "expires" => call.session_timer.restore_interval(number(value)?),
+        "min-se" => call.session_timer.restore_min_se(number(value)?),
         "origin" => call.descriptions.origin = Some(text()),
         "line" => call.descriptions.agreed.lines.push(text()),
         "started" => {

@@ -1,4 +1,4 @@
-//! The deadlines of a phone: set, cleared and taken by name, the earliest first.
+//! The deadlines of a phone: set and cleared by name, the earliest first.
 
 use core::time::Duration;
 
@@ -56,13 +56,6 @@ impl<K: Ord + Copy> Timers<K> {
     pub(super) fn find(&self, fits: impl Fn(&K) -> bool) -> Option<K> {
         self.0.keys().copied().find(|key| fits(key))
     }
-
-    /// Takes the earliest that is due.
-    pub(super) fn pop_due(&mut self, now: Instant) -> Option<K> {
-        let (_, key) = self.next().filter(|(at, _)| *at <= now)?;
-        self.clear(key);
-        Some(key)
-    }
 }
 
 #[cfg(test)]
@@ -72,7 +65,7 @@ mod tests {
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     #[test]
-    fn due_timers_come_in_order_and_once() {
+    fn the_earliest_is_next() {
         let at = Instant::from_millis;
         let mut timers = Timers::new();
         timers.set('b', at(20));
@@ -81,10 +74,10 @@ mod tests {
         timers.set('c', at(5));
         timers.clear('b');
         assert_eq!(timers.next(), Some((at(5), 'c')));
-        assert_eq!(timers.pop_due(at(4)), None);
-        assert_eq!(timers.pop_due(at(100)), Some('c'));
-        assert_eq!(timers.pop_due(at(100)), Some('a'));
-        assert_eq!(timers.pop_due(at(100)), None);
+        timers.clear('c');
+        assert_eq!(timers.next(), Some((at(10), 'a')));
+        timers.clear('a');
+        assert_eq!(timers.next(), None);
         assert!(!timers.is_set('a'));
     }
 }
