@@ -30,6 +30,8 @@ type Weights = Vec<(u32, u32)>;
 /// How long a call may be without media, or without a connection, milliseconds.
 const GRACE: RangeInclusive<u32> = 1_000..=600_000;
 const ICE_GATHER_TIMEOUT: RangeInclusive<u32> = 0..=60_000;
+/// The option that names a number to call from.
+const CALLER_ID: &str = "callerId";
 /// As RFC 4028, section 4.2, recommends.
 const SESSION_EXPIRES: Duration = Duration::from_secs(1800);
 /// Objects within objects that are searched for API credentials.
@@ -310,7 +312,7 @@ impl Options {
     }
 
     fn caller_id(&self) -> Option<String> {
-        self.checked("callerId", check_caller_id)
+        self.checked(CALLER_ID, check_caller_id)
     }
 }
 
@@ -323,20 +325,6 @@ fn update<T>(setting: &mut T, given: Option<T>) {
 
 fn is_object(value: &JsValue) -> bool {
     value.is_object() && !Array::is_array(value)
-}
-
-/// How the phone gets SIP credentials.
-#[derive(Debug, Clone, Default)]
-pub(crate) enum CredentialsSetting {
-    /// There are none.
-    #[default]
-    None,
-    /// Given.
-    Static(Credentials),
-    /// Given, for several realms.
-    ByRealm(Vec<Credentials>),
-    /// The application is asked each time.
-    Ask(Function),
 }
 
 /// Headers of the application's own session with its proxy. `Debug` shows none of them.
@@ -363,13 +351,11 @@ impl core::fmt::Debug for ProxyHeaders {
 /// The configuration of a `DialStrategy`, checked.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
-    servers: Vec<String>,
-    weights: Weights,
+    /// What the phone needs, but for its address and what the provider has to say.
+    phone: PhoneConfig,
     uri: Option<Uri>,
-    display_name: Option<String>,
-    pub(crate) credentials: CredentialsSetting,
-    register: bool,
-    register_expires: Duration,
+    /// Asked for credentials each time.
+    pub(crate) ask_credentials: Option<Function>,
     pub(crate) provider: Rc<Provider>,
     pub(crate) strategy: Choice,
     pub(crate) proxy_url: Option<String>,
@@ -377,24 +363,11 @@ pub(crate) struct Settings {
     pub(crate) caller_id: Option<String>,
     pub(crate) ice_servers: JsValue,
     pub(crate) ice_transport_policy: JsValue,
-    ice_gather_timeout: Duration,
-    media_grace: Duration,
-    signalling_grace: Duration,
     codecs: Vec<String>,
     pub(crate) audio: Audio,
     pub(crate) playback: Playback,
     pub(crate) default_country: Option<String>,
-    session_timers: Option<SessionTimers>,
-    redirects: RedirectPolicy,
-    replaces: ReplacesPolicy,
-    trust_identity: bool,
-    message_summary: Option<bool>,
-    auto_answer: Vec<String>,
-    instance_id: Option<String>,
-    hangup_on_unload: bool,
-    anonymous: bool,
     pub(crate) resume: bool,
-    pub(crate) debug: bool,
 }
 
 impl Settings {
@@ -402,13 +375,9 @@ impl Settings {
     #[inline(never)]
     pub(crate) fn new(provider: Rc<Provider>) -> Self {
         Self {
-            servers: Vec::new(),
-            weights: Vec::new(),
+            phone: PhoneConfig::new(Vec::new(), Uri::default()),
             uri: None,
-            display_name: None,
-            credentials: CredentialsSetting::None,
-            register: true,
-            register_expires: Duration::from_secs(600),
+            ask_credentials: None,
             provider,
             strategy: Choice::Auto,
             proxy_url: None,
@@ -416,24 +385,11 @@ impl Settings {
             caller_id: None,
             ice_servers: JsValue::UNDEFINED,
             ice_transport_policy: JsValue::UNDEFINED,
-            ice_gather_timeout: Duration::from_millis(500),
-            media_grace: Duration::from_secs(30),
-            signalling_grace: Duration::from_secs(60),
             codecs: Vec::new(),
             audio: Audio::Default,
             playback: Playback::Own,
             default_country: None,
-            session_timers: Some(SessionTimers { expires: SESSION_EXPIRES }),
-            redirects: RedirectPolicy::Off,
-            replaces: ReplacesPolicy::Peer,
-            trust_identity: false,
-            message_summary: None,
-            auto_answer: Vec::new(),
-            instance_id: None,
-            hangup_on_unload: true,
-            anonymous: false,
             resume: false,
-            debug: false,
         }
     }
 
@@ -449,6 +405,7 @@ impl Settings {
     ) -> Result<Self, Error> {
         let options = Options::new("config", config)?;
         let mut new = self.clone();
+        let phone = &mut new.phone;
 
         if let Some((servers, weights)) = options.servers() {
             if servers.is_empty() {
@@ -457,8 +414,8 @@ impl Settings {
             for url in &servers {
                 options.keep(check_server_url(url));
             }
-            new.servers = servers;
-            new.weights = weights;
+            phone.servers = servers;
+            phone.weights = weights;
         }
         if let Some(uri) = options.string("uri") {
             new.uri = Uri::parse(&uri)
@@ -468,26 +425,55 @@ impl Settings {
                 options.refuse("uri", "expected an address such as sip:alice@example.com");
             }
         }
-        if let Some(name) = options.checked("displayName", check_display_name) {
-            new.display_name = Some(name);
-        }
         if let Some(value) = options.field("credentials") {
-            if value.is_function() {
-                new.credentials = CredentialsSetting::Ask(value.unchecked_into());
+            new.ask_credentials = None;
+            phone.credentials = if value.is_function() {
+                new.ask_credentials = Some(value.unchecked_into());
+                CredentialSource::Ask
             } else if Array::is_array(&value) {
                 let list = value.unchecked_ref::<Array>().iter();
                 let list: Vec<_> = list.filter_map(|one| options.keep(credentials(&one))).collect();
                 if list.is_empty() {
                     options.refuse("credentials", "expected credentials for one realm at least");
                 }
-                new.credentials = CredentialsSetting::ByRealm(list);
-            } else if let Some(credentials) = options.keep(credentials(&value)) {
-                new.credentials = CredentialsSetting::Static(credentials);
+                CredentialSource::ByRealm(list)
+            } else {
+                options.keep(credentials(&value)).map_or(CredentialSource::None, CredentialSource::Static)
+            };
+        }
+        for (name, setting) in [
+            ("register", &mut phone.register),
+            ("trustIdentity", &mut phone.trust_identity),
+            ("hangupOnUnload", &mut phone.hangup_on_unload),
+            ("anonymous", &mut phone.anonymous),
+            ("debug", &mut phone.trace),
+            ("resume", &mut new.resume),
+        ] {
+            update(setting, options.boolean(name));
+        }
+        type Check = fn(&str) -> Result<(), Error>;
+        let texts: [(&str, Check, &mut Option<String>); 5] = [
+            ("displayName", check_display_name, &mut phone.display_name),
+            ("instanceId", check_instance_id, &mut phone.instance_id),
+            ("proxyUrl", check_proxy_url, &mut new.proxy_url),
+            (CALLER_ID, check_caller_id, &mut new.caller_id),
+            ("defaultCountry", check_country, &mut new.default_country),
+        ];
+        for (name, check, setting) in texts {
+            let given = options.checked(name, check);
+            if given.is_some() {
+                *setting = given;
             }
         }
-        update(&mut new.register, options.boolean("register"));
+        for (name, range, setting) in [
+            ("iceGatherTimeout", ICE_GATHER_TIMEOUT, &mut phone.ice_gather_timeout),
+            ("mediaGrace", GRACE, &mut phone.media_grace),
+            ("signallingGrace", GRACE, &mut phone.signalling_grace),
+        ] {
+            update(setting, options.milliseconds(name, range));
+        }
         if let Some(seconds) = options.integer("registerExpires", REGISTER_EXPIRES) {
-            new.register_expires = Duration::from_secs(seconds.into());
+            phone.register_expires = Duration::from_secs(seconds.into());
         }
         if let Some(id) = options.string("providerId") {
             update(&mut new.provider, options.keep(provider(&id)));
@@ -496,13 +482,7 @@ impl Settings {
         if options.boolean("autoDetect") == Some(true) {
             new.strategy = Choice::Auto;
         }
-        if let Some(url) = options.checked("proxyUrl", check_proxy_url) {
-            new.proxy_url = Some(url);
-        }
         update(&mut new.proxy_headers, options.proxy_headers("proxyHeaders"));
-        if let Some(key) = options.caller_id() {
-            new.caller_id = Some(key);
-        }
         if let Some(servers) = options.field("iceServers") {
             // What a function gives is checked each time.
             if !servers.is_function() {
@@ -513,9 +493,6 @@ impl Settings {
         if let Some(policy) = options.checked("iceTransportPolicy", check_ice_transport_policy) {
             new.ice_transport_policy = policy.into();
         }
-        update(&mut new.ice_gather_timeout, options.milliseconds("iceGatherTimeout", ICE_GATHER_TIMEOUT));
-        update(&mut new.media_grace, options.milliseconds("mediaGrace", GRACE));
-        update(&mut new.signalling_grace, options.milliseconds("signallingGrace", GRACE));
         update(&mut new.codecs, options.strings("codecs"));
         update(&mut new.audio, options.audio());
         let element = options.raw("audioElement");
@@ -527,67 +504,42 @@ impl Settings {
         } else if !element.is_undefined() {
             options.refuse("audioElement", "expected an HTMLAudioElement or null");
         }
-        if let Some(country) = options.checked("defaultCountry", check_country) {
-            new.default_country = Some(country);
-        }
-        update(&mut new.session_timers, options.session_timers());
-        update(&mut new.redirects, options.redirects());
-        update(&mut new.replaces, options.replaces());
-        update(&mut new.trust_identity, options.boolean("trustIdentity"));
-        new.message_summary = options.boolean("unsolicitedMessageSummary").or(new.message_summary);
+        update(&mut phone.session_timers, options.session_timers());
+        update(&mut phone.redirects, options.redirects());
+        update(&mut phone.replaces, options.replaces());
+        phone.message_summary = options.boolean("unsolicitedMessageSummary").or(phone.message_summary);
         if let Some(callers) = options.strings("autoAnswer") {
             if callers.iter().any(|caller| caller.is_empty() || has_space_or_control(caller)) {
                 options.refuse("autoAnswer", "expected addresses, domains (@example.com) or *");
             }
-            new.auto_answer = callers;
+            phone.auto_answer = callers;
         }
-        if let Some(id) = options.checked("instanceId", check_instance_id) {
-            new.instance_id = Some(id);
-        }
-        update(&mut new.hangup_on_unload, options.boolean("hangupOnUnload"));
-        update(&mut new.anonymous, options.boolean("anonymous"));
-        update(&mut new.resume, options.boolean("resume"));
-        update(&mut new.debug, options.boolean("debug"));
         options.finish()?;
         Ok(new)
     }
 
     /// What the phone needs of this; `None` while the servers or the address are missing.
     pub(crate) fn phone_config(&self) -> Option<PhoneConfig> {
-        let servers = if self.servers.is_empty() { &self.provider.servers } else { &self.servers };
-        if servers.is_empty() {
+        let mut config = PhoneConfig { uri: self.uri.clone()?, ..self.phone.clone() };
+        if config.servers.is_empty() {
+            config.servers.clone_from(&self.provider.servers);
+        }
+        if config.servers.is_empty() {
             return None;
         }
-        let mut config = PhoneConfig::new(servers.clone(), self.uri.clone()?);
-        config.display_name.clone_from(&self.display_name);
-        config.credentials = match &self.credentials {
-            CredentialsSetting::None => CredentialSource::None,
-            CredentialsSetting::Static(credentials) => CredentialSource::Static(credentials.clone()),
-            CredentialsSetting::ByRealm(list) => CredentialSource::ByRealm(list.clone()),
-            CredentialsSetting::Ask(_) => CredentialSource::Ask,
-        };
-        config.register = self.register;
-        config.register_expires = self.register_expires;
-        config.ice_gather_timeout = self.ice_gather_timeout;
-        config.media_grace = self.media_grace;
-        config.signalling_grace = self.signalling_grace;
-        if !self.servers.is_empty() {
-            config.weights.clone_from(&self.weights);
+        if !self.provider.session_timers {
+            config.session_timers = None;
         }
-        config.session_timers = self.session_timers.filter(|_| self.provider.session_timers);
-        if self.provider.redirects {
-            config.redirects = self.redirects;
+        if !self.provider.redirects {
+            config.redirects = RedirectPolicy::Off;
         }
         config.listens_only = matches!(self.audio, Audio::Off);
-        config.replaces = self.replaces;
-        config.trust_identity = self.trust_identity;
-        config.message_summary = self.message_summary;
-        config.auto_answer.clone_from(&self.auto_answer);
-        config.instance_id.clone_from(&self.instance_id);
-        config.hangup_on_unload = self.hangup_on_unload;
-        config.anonymous = self.anonymous;
-        config.trace = self.debug;
         Some(config)
+    }
+
+    /// Whether every line of the log is wanted, and not only warnings.
+    pub(crate) const fn debug(&self) -> bool {
+        self.phone.trace
     }
 
     /// The address of record, where calls are to outlive the page.
@@ -597,7 +549,7 @@ impl Settings {
 
     /// The address of record, where what registers it is to be told from others and has not been named.
     pub(crate) fn needs_instance(&self) -> Option<String> {
-        self.uri.as_ref().filter(|_| self.register && self.instance_id.is_none()).map(Uri::aor)
+        self.uri.as_ref().filter(|_| self.phone.register && self.phone.instance_id.is_none()).map(Uri::aor)
     }
 
     /// The domain of the address of record.
@@ -747,9 +699,9 @@ impl OriginateOptions {
     pub(crate) fn read(options: &JsValue, provider: Rc<Provider>) -> Result<Self, Error> {
         let options = Options::new("options", options)?;
         let mut settings = Settings::new(provider);
-        settings.servers = vec!["wss://originate.invalid".to_owned()];
+        settings.phone.servers = vec!["wss://originate.invalid".to_owned()];
         settings.uri = Uri::parse("sip:originate@originate.invalid").ok();
-        settings.register = false;
+        settings.phone.register = false;
         settings.proxy_headers = options.proxy_headers("headers").unwrap_or_default();
         settings.proxy_url = options.checked("proxyUrl", check_proxy_url);
         settings.caller_id = options.caller_id();
@@ -873,16 +825,15 @@ fn check_instance_id(id: &str) -> Result<(), Error> {
 
 /// A key of the proxy's, such as "main": neither a telephone number nor what could be a password or a token.
 fn check_caller_id(key: &str) -> Result<(), Error> {
-    const FIELD: &str = "callerId";
     let good = key.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
     if key.is_empty() || key.len() > 64 || !good {
         return Err(Error::invalid_config(
-            FIELD,
+            CALLER_ID,
             "expected the name that the proxy has for it, such as \"main\"",
         ));
     }
     if is_api_id(key) {
-        return Err(api_credential(FIELD));
+        return Err(api_credential(CALLER_ID));
     }
     Ok(())
 }

@@ -11,7 +11,7 @@ use std::rc::{Rc, Weak};
 use wasm_bindgen::JsValue;
 
 use super::call::{CallEntry, Wait};
-use super::config::{self, CredentialsSetting, Settings};
+use super::config::{self, Settings};
 use super::dialing::Dialing;
 use super::dtmf::{self, Method};
 use super::event::{self, Listeners};
@@ -813,11 +813,9 @@ impl Driver {
 
     fn ask_credentials(&self, id: CredentialsId, realm: String) {
         // What was given may be a promise or not.
-        let given = promised(match &self.settings().credentials {
-            CredentialsSetting::Ask(function) => {
-                function.call1(&JsValue::UNDEFINED, &object([("realm", realm.into())]))
-            }
-            _ => Ok(JsValue::UNDEFINED),
+        let given = promised(match &self.settings().ask_credentials {
+            Some(function) => function.call1(&JsValue::UNDEFINED, &object([("realm", realm.into())])),
+            None => Ok(JsValue::UNDEFINED),
         });
         let me = self.me.clone();
         let answered = move |given: Result<JsValue, JsValue>| {
@@ -1048,7 +1046,7 @@ impl Driver {
     /// A line for `log` listeners: warnings always, the rest where `debug` is on.
     pub(super) fn log(&self, level: LogLevel, text: &str) {
         let wanted =
-            matches!(level, LogLevel::Warn | LogLevel::Error) || self.with(|state| state.settings.debug);
+            matches!(level, LogLevel::Warn | LogLevel::Error) || self.with(|state| state.settings.debug());
         if wanted && self.listeners.has("log") {
             self.listeners.emit(
                 "log",

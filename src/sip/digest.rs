@@ -1,9 +1,9 @@
 //! Digest authentication (RFC 7616, RFC 8760; servers of RFC 2617 and RFC 2069 too), for both sides of it.
 
-use md5::Md5;
 use sha2::{Digest, Sha256, Sha512_256};
 
 use super::header::{is_token, quote, split_list, unquote};
+use super::md5::md5;
 use super::message::Method;
 use crate::entropy::push_hex;
 use crate::phone::io::Secret;
@@ -57,7 +57,7 @@ impl Algorithm {
             append(&mut text, &[if at == 0 { "" } else { ":" }, part]);
         }
         match self {
-            Self::Md5 | Self::Md5Sess => hex(&Md5::digest(text)),
+            Self::Md5 | Self::Md5Sess => hex(&md5(&text)),
             Self::Sha256 | Self::Sha256Sess => hex(&Sha256::digest(text)),
             Self::Sha512_256 | Self::Sha512_256Sess => hex(&Sha512_256::digest(text)),
         }

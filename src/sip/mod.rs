@@ -5,6 +5,7 @@ pub mod body;
 pub mod dialog;
 pub mod digest;
 pub mod header;
+mod md5;
 pub mod message;
 pub mod sdp;
 pub mod transaction;

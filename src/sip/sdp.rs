@@ -296,8 +296,9 @@ pub fn with_lines(sdp: &str, lines: &[String]) -> String {
             whole.push_str(audio);
         } else {
             // The last one: what stands before it is the peer's. (`str::rfind` brings two kB along.)
-            let mid_at =
-                (0..line.len()).rev().find(|at| line.get(*at..).is_some_and(|rest| rest.starts_with(" a=mid:")));
+            let mid_at = (0..line.len())
+                .rev()
+                .find(|at| line.get(*at..).is_some_and(|rest| rest.starts_with(" a=mid:")));
             let (media, mid) = line.split_at_checked(mid_at.unwrap_or(line.len())).unwrap_or_default();
             append(&mut whole, &[media, "\r\nc=IN IP4 0.0.0.0\r\na=inactive\r\n"]);
             if !mid.is_empty() {

@@ -47,12 +47,15 @@ const RUSTFLAGS: &str = "-Zunstable-options -Cpanic=immediate-abort -Zlocation-d
 const MULTIVALUE: bool = true;
 
 /// What shrinks the module best after compression: inlining saves bytes but makes them less alike. Code that is
-/// flattened first and put together again is a little smaller.
-const OPTIMISE: [&str; 8] = [
+/// flattened first and put together again is a little smaller. At the lowest kilobyte there is nothing but the end of the
+/// stack, so that an offset can be part of each load and store.
+const OPTIMISE: [&str; 10] = [
     "--flatten",
     "--rereloop",
+    "--gufa",
     "-Oz",
     "--converge",
+    "--low-memory-unused",
     "--always-inline-max-function-size=1",
     "--one-caller-inline-max-function-size=0",
     "--flexible-inline-max-function-size=0",
@@ -178,7 +181,11 @@ fn compile() -> Result<PathBuf> {
         .arg(&target)
         .deadline(Duration::from_secs(1800));
     if own_std {
-        build = build.args(OWN_STD).arg("-Zjson-target-spec").env("RUSTC_BOOTSTRAP", "1").env("RUSTFLAGS", RUSTFLAGS);
+        build = build
+            .args(OWN_STD)
+            .arg("-Zjson-target-spec")
+            .env("RUSTC_BOOTSTRAP", "1")
+            .env("RUSTFLAGS", RUSTFLAGS);
     }
     build.run()?;
     Ok(target.join(cargo_tools::WASM).join("release").join("wasm_softphone.wasm"))
