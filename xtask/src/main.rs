@@ -3,6 +3,7 @@
 mod bench;
 mod demo;
 mod fuzz;
+mod house;
 mod isolation;
 mod logs;
 mod names;
@@ -52,6 +53,8 @@ enum Command {
     Build,
     /// Weigh the download against its budget, and say which crate it comes from
     Size,
+    /// Say in figures how src/phone is built, beside what is wanted
+    House,
     /// Feed the fuzz targets of fuzz/ with bytes; what breaks one is kept in fuzz/artifacts
     Fuzz {
         /// For each target
@@ -109,6 +112,7 @@ fn run(command: Command) -> Result<bool> {
         Command::Test { suites } => suites::run(&suites),
         Command::Build => package::build().map(|()| true),
         Command::Size => size::run(),
+        Command::House => house::run(),
         Command::Fuzz { minutes, keep, address_sanitizer, targets } => {
             fuzz::command(minutes, &targets, keep, address_sanitizer)
         }

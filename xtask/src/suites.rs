@@ -11,7 +11,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use clap::ValueEnum;
 
 use crate::{
-    fuzz, isolation, logs, package,
+    fuzz, house, isolation, logs, package,
     process::{self, Outcome, Task, tail},
     report::{self, Counts, Finished},
     sandbox::{self, Sandbox},
@@ -28,7 +28,7 @@ const CI_LAST_RESORT: Duration = Duration::from_secs(85 * 60);
 /// What can be tested, in the order in which everything is: quick answers first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Suite {
-    /// rustfmt, clippy for the host and for wasm, rustdoc; no warning passes
+    /// rustfmt, clippy for the host and for wasm, rustdoc, no warning passes; the figures of `house`
     Lint,
     /// cargo-deny: licences, sources, bans, and known vulnerabilities where their list can be fetched
     Deny,
@@ -208,7 +208,7 @@ fn lint(limit: Duration) -> Result<Verdict> {
     let wasm = ["--package", "wasm-softphone", "--features", "allocator", "--target", cargo_tools::WASM];
     let cargo = |command: &str| Task::cargo().arg(command);
     let doc = |task: Task| task.arg("--no-deps").env("RUSTDOCFLAGS", "--deny warnings");
-    checks(
+    let mut verdict = checks(
         [
             cargo("fmt").args(["--all", "--check"]),
             cargo("clippy").args(["--workspace", "--all-targets", "--", "--deny", "warnings"]),
@@ -217,7 +217,14 @@ fn lint(limit: Duration) -> Result<Verdict> {
             doc(cargo("doc").args(wasm).arg("--document-private-items")),
         ],
         limit,
-    )
+    )?;
+    let sound = house::run()?;
+    verdict.counts += Counts::of_check(sound);
+    if !sound {
+        let also = verdict.remark.map_or_else(String::new, |others| format!("{others}; "));
+        verdict.remark = Some(format!("{also}`cargo xtask house`"));
+    }
+    Ok(verdict)
 }
 
 fn deny(limit: Duration) -> Result<Verdict> {
