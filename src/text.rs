@@ -42,6 +42,18 @@ pub(crate) fn split_once(text: &str, byte: u8) -> Option<(&str, &str)> {
     Some((text.get(..at)?, text.get(at + 1..)?))
 }
 
+/// Where the part, which is not empty, stands first. (The searcher of `str`, which is for long texts, is two kB.)
+#[inline(never)]
+pub(crate) fn first_place(text: &str, part: &str) -> Option<usize> {
+    text.as_bytes().windows(part.len().max(1)).position(|window| window == part.as_bytes())
+}
+
+/// Where the part, which is not empty, stands last.
+#[inline(never)]
+pub(crate) fn last_place(text: &str, part: &str) -> Option<usize> {
+    text.as_bytes().windows(part.len().max(1)).rposition(|window| window == part.as_bytes())
+}
+
 /// What stands before the first such byte; all of it where there is none.
 pub(crate) fn before(text: &str, byte: u8) -> &str {
     split_once(text, byte).map_or(text, |(before, _)| before)
@@ -124,6 +136,14 @@ mod tests {
         assert_eq!(number("4294967295"), Some(u32::MAX));
         for bad in ["", "4294967296", "99999999999999999999999", "+1", "-1", " 1", "1x", "\u{661}"] {
             assert_eq!(number(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn places_of_a_part() {
+        for text in ["", "a", "ab", "\u{e5}abab", "xxabx", "aab"] {
+            assert_eq!(first_place(text, "ab"), text.find("ab"), "{text}");
+            assert_eq!(last_place(text, "ab"), text.rfind("ab"), "{text}");
         }
     }
 

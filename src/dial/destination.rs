@@ -155,7 +155,7 @@ fn sip(input: &str) -> Result<Destination, Error> {
     if uri.headers.is_some() || uri.params.get("method").is_some() {
         return Err(refused("a SIP address to call cannot hold headers or a method"));
     }
-    Ok(Destination::Sip(uri.to_string()))
+    Ok(Destination::Sip(uri.to_text()))
 }
 
 /// RFC 3966.

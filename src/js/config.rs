@@ -21,7 +21,7 @@ use crate::phone::{
     ReplacesPolicy, Secret, SessionTimers, SubscribeRequest, check_server_url, is_loopback,
 };
 use crate::sip::uri::Uri;
-use crate::text::{before, has_control, has_space_or_control, split, split_once};
+use crate::text::{before, concat, has_control, has_space_or_control, split, split_once};
 
 /// A day; longer registrations are no use to a page.
 const REGISTER_EXPIRES: RangeInclusive<u32> = 1..=86_400;
@@ -140,7 +140,15 @@ impl Options {
                 Some(number as u32)
             }
             _ => {
-                self.refuse(name, &format!("expected a number from {} to {}", range.start(), range.end()));
+                self.refuse(
+                    name,
+                    &concat(&[
+                        "expected a number from ",
+                        &range.start().to_string(),
+                        " to ",
+                        &range.end().to_string(),
+                    ]),
+                );
                 None
             }
         }

@@ -53,7 +53,7 @@ impl Phone {
         };
         let realms = self.authenticator.on_challenge(about, response, &mut attempt);
         let Some(realm) = realms.first().cloned() else {
-            self.log(LogLevel::Warn, format_args!("a challenge that is not answered"));
+            self.log(LogLevel::Warn, &["a challenge that is not answered"]);
             return false;
         };
         match &self.config.credentials {

@@ -11,6 +11,7 @@ use super::identity::{asserted, from_uri, matches};
 use super::{CallId, CallTimer, Phone, TimerKey};
 use crate::sip::header::{NameAddr, Params, parse_u32, split_before};
 use crate::sip::message::{Headers, Request};
+use crate::text::first_place;
 
 /// `answer-after` and `delay` are for a tone or two.
 const MAX_DELAY: u32 = 30;
@@ -43,7 +44,10 @@ fn wish(headers: &Headers) -> Option<Wish> {
     }
     for value in headers.values("Alert-Info") {
         let text = value.to_ascii_lowercase();
-        if ["alert-autoanswer", "auto answer", "auto-answer"].iter().any(|sign| text.contains(sign)) {
+        if ["alert-autoanswer", "auto answer", "auto-answer"]
+            .iter()
+            .any(|sign| first_place(&text, sign).is_some())
+        {
             let params = NameAddr::parse(value).map(|info| info.params).unwrap_or_default();
             return Some(Wish { after: bounded(params.get("delay")), required: false });
         }

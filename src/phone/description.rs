@@ -105,7 +105,7 @@ impl Phone {
             Some(Err(flaw)) => flaw.text(),
             None => "The other side answered without media",
         };
-        self.log(LogLevel::Warn, format_args!("no usable answer: {problem}"));
+        self.log(LogLevel::Warn, &["no usable answer: ", problem]);
         Err(Error::new(ErrorCode::NotAcceptable, problem))
     }
 

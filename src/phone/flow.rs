@@ -332,7 +332,7 @@ impl Phone {
         let socket = SocketId(self.flow.last_socket);
         let url = self.config.servers.get(server).cloned().unwrap_or_default();
         // What stands behind it may be a token.
-        self.log(LogLevel::Info, format_args!("connecting to {}", before(&url, b'?')));
+        self.log(LogLevel::Info, &["connecting to ", before(&url, b'?')]);
         self.out.push(Output::OpenSocket { socket, url });
         socket
     }
@@ -633,7 +633,7 @@ impl Phone {
 
     fn connection_lost_by(&mut self, error: Error) {
         let Some(socket) = self.flow.open_socket() else { return };
-        self.log(LogLevel::Warn, format_args!("{}", error.message));
+        self.log(LogLevel::Warn, &[&error.message]);
         if self.flow.closing {
             self.finish_disconnect();
             return;
@@ -849,7 +849,7 @@ impl Phone {
                 if self.flow.queue.len() >= MAX_QUEUE {
                     // The oldest has the least time left in which it is of use.
                     self.flow.queue.remove(0);
-                    self.log(LogLevel::Warn, format_args!("too much waits for the connection"));
+                    self.log(LogLevel::Warn, &["too much waits for the connection"]);
                 }
                 self.flow.queue.push((self.now, text));
                 true

@@ -8,7 +8,7 @@ use super::{CallId, Direction, Event, Identity, Phone};
 use crate::sip::header::{NameAddr, Reason};
 use crate::sip::message::{Headers, Request, check_extra_header};
 use crate::sip::uri::Uri;
-use crate::text::{append, before, split, split_once};
+use crate::text::{append, before, first_place, split, split_once};
 
 /// The From of who does not want to be known (RFC 3323, section 4.1.1.3).
 const ANONYMOUS: &str = "\"Anonymous\" <sip:anonymous@anonymous.invalid>";
@@ -197,7 +197,7 @@ fn diverted(headers: &Headers) -> Option<Identity> {
     let from = entries.iter().find(|entry| entry.params.get("index") == Some(index))?;
     let hidden = split_once(&from.uri, b'?').is_some_and(|(_, headers)| {
         let headers = headers.to_ascii_lowercase();
-        headers.contains("privacy=history") || headers.contains("privacy=header")
+        first_place(&headers, "privacy=history").or(first_place(&headers, "privacy=header")).is_some()
     });
     if hidden { None } else { identity(from.clone()) }
 }

@@ -200,7 +200,7 @@ impl Phone {
             bye.headers.push("Reason", reason);
         }
         if let Err(error) = self.send_request(Owner::Bye(id), bye, Attempt::default()) {
-            self.log(super::LogLevel::Warn, format_args!("BYE could not be sent: {error}"));
+            self.log(super::LogLevel::Warn, &["BYE could not be sent: ", &error.message]);
             self.remove(id);
         }
     }

@@ -227,7 +227,7 @@ impl Phone {
         request.headers.set("Max-Forwards", "0");
         self.forget_clients_of(Owner::Ping);
         if let Err(error) = self.send_request(Owner::Ping, request, Attempt::default()) {
-            self.log(super::LogLevel::Warn, format_args!("OPTIONS could not be sent: {error}"));
+            self.log(super::LogLevel::Warn, &["OPTIONS could not be sent: ", &error.message]);
         }
     }
 

@@ -145,7 +145,7 @@ impl Phone {
                     error => error,
                 };
                 if let MediaError::Refused(words) = &error {
-                    self.log(LogLevel::Warn, format_args!("the browser refuses a description: {words}"));
+                    self.log(LogLevel::Warn, &["the browser refuses a description: ", words]);
                 }
                 self.on_media_error(id, job, &error);
             }
@@ -162,7 +162,7 @@ impl Phone {
             Job::Answer | Job::Progress | Job::PrackAnswer => self.answer_failed(id, error),
             // Early media that cannot be played is no reason to give up the call.
             Job::EarlyAnswer => {
-                self.log(LogLevel::Warn, format_args!("the early media could not be set"));
+                self.log(LogLevel::Warn, &["the early media could not be set"]);
                 self.hear_fork(id);
             }
             // Without a microphone there is no way to go on.

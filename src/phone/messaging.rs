@@ -23,7 +23,7 @@ impl Phone {
         }
         let uri = Uri::parse(target).ok().filter(|uri| uri.headers.is_none());
         let error = || Error::new(ErrorCode::InvalidDestination, "The destination is not a SIP URI");
-        uri.map(|uri| uri.to_string()).ok_or_else(error)
+        uri.map(|uri| uri.to_text()).ok_or_else(error)
     }
 
     /// A request that belongs to no dialog.

@@ -840,18 +840,15 @@ impl Phone {
     }
 
     #[inline(never)]
-    fn log(&mut self, level: LogLevel, text: core::fmt::Arguments<'_>) {
+    fn log(&mut self, level: LogLevel, parts: &[&str]) {
         if self.config.trace || matches!(level, LogLevel::Warn | LogLevel::Error) {
-            self.event(Event::Log(level, text.to_string()));
+            self.event(Event::Log(level, concat(parts)));
         }
     }
 
     fn trace(&mut self, direction: &str, text: &str) {
         if self.config.trace {
-            self.log(
-                LogLevel::Debug,
-                format_args!("{direction}\n{}", redact_with(text, &self.secret_headers)),
-            );
+            self.log(LogLevel::Debug, &[direction, "\n", &redact_with(text, &self.secret_headers)]);
         }
     }
 
@@ -1112,10 +1109,7 @@ impl Phone {
                 }
             }
             Err(rejected) => {
-                self.log(
-                    LogLevel::Warn,
-                    format_args!("rejected: {}: {}", rejected.error, rejected.first_line),
-                );
+                self.log(LogLevel::Warn, &["rejected: ", &rejected.error.text(), ": ", &rejected.first_line]);
                 if let Some(reply) = rejected.reply {
                     self.send_untracked(reply);
                 }
@@ -1228,13 +1222,13 @@ impl Phone {
     fn on_response(&mut self, response: &Response) {
         if response.headers.get_all("Via").count() > 1 {
             // It was for somebody behind us, and nobody is (RFC 3261, section 8.1.3.3).
-            self.log(LogLevel::Warn, format_args!("misrouted response {}", response.status));
+            self.log(LogLevel::Warn, &["misrouted response ", &response.status.to_string()]);
             return;
         }
         let Some(id) = self.transactions.find_client(response) else {
             // A 2xx that comes after its transaction is gone is no concern of ours any more: its ACK was sent
             // for 32 s (RFC 6026, section 8.5).
-            self.log(LogLevel::Warn, format_args!("stray response {}", response.status));
+            self.log(LogLevel::Warn, &["stray response ", &response.status.to_string()]);
             return;
         };
         let now = self.now;
@@ -1347,7 +1341,7 @@ impl Phone {
             request.headers.set("User-Agent", self.config.user_agent.clone());
         }
         let text = request.to_text().map_err(|error| {
-            Error::new(ErrorCode::InvalidConfig, format!("The request cannot be sent: {error}"))
+            Error::new(ErrorCode::InvalidConfig, concat(&["The request cannot be sent: ", &error.text()]))
         })?;
         // What waits in this dialog has lower numbers, and goes first (RFC 3261, section 12.2.2).
         let follows = !matches!(request.method, Method::Ack | Method::Cancel | Method::Bye)

@@ -210,7 +210,7 @@ impl Phone {
         if let Some(cancel) = cancel
             && let Err(error) = self.send_request(Owner::Nobody, cancel, Attempt::default())
         {
-            self.log(super::LogLevel::Warn, format_args!("CANCEL could not be sent: {error}"));
+            self.log(super::LogLevel::Warn, &["CANCEL could not be sent: ", &error.message]);
         }
     }
 

@@ -30,7 +30,7 @@ use crate::sip::auth::Attempt;
 use crate::sip::dialog::Dialog;
 use crate::sip::message::{Headers, Method, Request, Response};
 use crate::sip::transaction::T64;
-use crate::text::concat;
+use crate::text::{concat, first_place};
 use crate::time::Instant;
 
 /// From an INVITE on a new socket to its first response. A server that has it answers at once (RFC 3261, section
@@ -267,7 +267,7 @@ impl Phone {
     fn send_or_log(&mut self, request: Request) {
         let method = request.method.clone();
         if let Err(error) = self.send_request(Owner::Nobody, request, Attempt::default()) {
-            self.log(LogLevel::Warn, format_args!("{} could not be sent: {error}", method.as_str()));
+            self.log(LogLevel::Warn, &[method.as_str(), " could not be sent: ", &error.message]);
         }
     }
 
@@ -291,7 +291,7 @@ impl Phone {
             let mut options = dialog.request(Method::Options, None);
             options.headers.push("Contact", self.contact());
             if let Err(error) = self.send_request(Owner::Caller(id), options, Attempt::default()) {
-                self.log(LogLevel::Warn, format_args!("OPTIONS could not be sent: {error}"));
+                self.log(LogLevel::Warn, &["OPTIONS could not be sent: ", &error.message]);
             }
         }
     }
@@ -387,8 +387,8 @@ impl Phone {
         }
         match pending {
             Some(pending) => {
-                let sdp = pending.text.split_once("\r\n\r\n").map(|(_, body)| body.to_owned());
-                let sdp = sdp.filter(|body| !body.is_empty());
+                let body = first_place(&pending.text, "\r\n\r\n").and_then(|at| pending.text.get(at + 4..));
+                let sdp = body.filter(|body| !body.is_empty()).map(str::to_owned);
                 let text = self.respond_in_dialog(id, tx, 200, sdp);
                 let seq = request.headers.seq().unwrap_or(pending.seq);
                 self.await_ack(id, seq, text, pending.offered);

@@ -49,7 +49,7 @@ impl Phone {
         }
         call.hidden |= self.config.anonymous;
 
-        let uri = target.to_string();
+        let uri = target.to_text();
         let remote = name_addr(dial.display_name.as_deref(), &uri);
         let mut invite = Request::new(Method::Invite, uri);
         invite.headers.push_all(&[
@@ -284,10 +284,7 @@ impl Phone {
                     Ok(answer) => self.answer_job(id, Job::EarlyAnswer, answer),
                     // What comes with the final answer decides.
                     Err(flaw) => {
-                        self.log(
-                            LogLevel::Warn,
-                            format_args!("early media cannot be heard: {}", flaw.text()),
-                        );
+                        self.log(LogLevel::Warn, &["early media cannot be heard: ", flaw.text()]);
                     }
                 }
             }
@@ -511,7 +508,7 @@ impl Phone {
         call.cancelled = false;
         self.timers.set(TimerKey::Call(id, CallTimer::Cancelled), self.now + T64);
         if let Err(error) = self.send_request(Owner::Nobody, cancel, Attempt::default()) {
-            self.log(super::LogLevel::Warn, format_args!("CANCEL could not be sent: {error}"));
+            self.log(super::LogLevel::Warn, &["CANCEL could not be sent: ", &error.message]);
         }
     }
 
@@ -549,7 +546,7 @@ impl Phone {
             bye.headers.push("Reason", "SIP;cause=200;text=\"Call completed elsewhere\"");
         }
         if let Err(error) = self.send_request(Owner::Nobody, bye, Attempt::default()) {
-            self.log(super::LogLevel::Warn, format_args!("BYE could not be sent: {error}"));
+            self.log(super::LogLevel::Warn, &["BYE could not be sent: ", &error.message]);
         }
         ack
     }

@@ -405,10 +405,7 @@ impl Phone {
             // Whoever does not answer is heard all the same. A session timer finds out the rest.
             recovery.signalling = Signalling::Well;
             recovery.signalling_since = now;
-            self.log(
-                LogLevel::Warn,
-                format_args!("the other side does not answer where it is told of the new way"),
-            );
+            self.log(LogLevel::Warn, &["the other side does not answer where it is told of the new way"]);
             self.recover(id);
         }
     }

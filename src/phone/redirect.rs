@@ -46,7 +46,7 @@ impl Phone {
         };
         let Some(call) = self.calls.get_mut(&id) else { return false };
         let Some(invite) = call.invite.as_ref() else { return false };
-        let first = Uri::parse(&invite.uri).map(|uri| uri.to_string()).unwrap_or_default();
+        let first = Uri::parse(&invite.uri).map(|uri| uri.to_text()).unwrap_or_default();
         let secure = first.starts_with("sips:");
         // 305 names a proxy: which one this phone uses is not for others to say. 380 is about other services.
         let moves = matches!(status, 300..=302);
@@ -141,7 +141,7 @@ fn targets(headers: &Headers, secure: bool, tried: &[String]) -> Vec<String> {
         let Ok(mut uri) = Uri::parse(&contact.uri) else { continue };
         uri.headers = None;
         uri.params.remove("method");
-        let text = uri.to_string();
+        let text = uri.to_text();
         if (secure && uri.scheme != "sips") || tried.contains(&text) {
             continue;
         }

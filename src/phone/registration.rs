@@ -268,7 +268,7 @@ impl Phone {
             // The whole way or none: with a part of it requests go astray.
             let good = NameAddr::parse(value).is_ok_and(|route| Uri::parse(&route.uri).is_ok());
             if !good || routes.len() == MAX_SERVICE_ROUTES {
-                self.log(LogLevel::Warn, format_args!("a Service-Route that cannot be used"));
+                self.log(LogLevel::Warn, &["a Service-Route that cannot be used"]);
                 routes.clear();
                 break;
             }
@@ -342,7 +342,7 @@ impl Phone {
             self.removed();
             return;
         }
-        self.log(LogLevel::Warn, format_args!("registration failed: {error}"));
+        self.log(LogLevel::Warn, &["registration failed: ", &error.message]);
         self.set_registration(RegistrationState::Failed, Some(error.clone()));
         if !self.flow.established {
             if retry {

@@ -98,7 +98,7 @@ impl Phone {
         let mut prack = early.dialog.request(Method::Prack, None);
         prack.headers.push("RAck", concat(&[&rseq.to_string(), " ", &invite.to_string(), " INVITE"]));
         if let Err(error) = self.send_request(Owner::Prack(id), prack, Attempt::default()) {
-            self.log(LogLevel::Warn, format_args!("PRACK could not be sent: {error}"));
+            self.log(LogLevel::Warn, &["PRACK could not be sent: ", &error.message]);
         }
         true
     }
@@ -246,12 +246,12 @@ impl Phone {
     /// Whatever it is, the final response to the INVITE decides.
     pub(super) fn on_prack_response(&mut self, _id: CallId, response: &Response) {
         if response.status >= 300 {
-            self.log(LogLevel::Warn, format_args!("PRACK was refused: {}", response.status));
+            self.log(LogLevel::Warn, &["PRACK was refused: ", &response.status.to_string()]);
         }
     }
 
     pub(super) fn prack_failed(&mut self, _id: CallId, error: Error) {
-        self.log(LogLevel::Warn, format_args!("PRACK failed: {error}"));
+        self.log(LogLevel::Warn, &["PRACK failed: ", &error.message]);
     }
 
     /// Sent again, each time after twice as long, until the caller has acknowledged it or is given up.

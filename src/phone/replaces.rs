@@ -80,7 +80,7 @@ impl Phone {
         let (up, held) = (call.is_up(), call.local_hold && !asked);
         self.event(Event::Replaced { old, new: id });
         if held && let Err(error) = self.hold_unasked(id) {
-            self.log(LogLevel::Warn, format_args!("the new call could not be held: {error}"));
+            self.log(LogLevel::Warn, &["the new call could not be held: ", &error.message]);
             self.media_order(id, MediaCommand::Flow(MediaDirection::SendRecv));
         }
         if up {

@@ -241,7 +241,7 @@ impl Phone {
         let note = call.note;
         let held = call.local_hold;
         let dial = DialRequest {
-            target: target.to_string(),
+            target: target.to_text(),
             display_name,
             continues: Some(id),
             ..DialRequest::default()
@@ -263,7 +263,7 @@ impl Phone {
                 true
             }
             Err(error) => {
-                self.log(LogLevel::Warn, format_args!("no call could be made in its place: {error}"));
+                self.log(LogLevel::Warn, &["no call could be made in its place: ", &error.message]);
                 false
             }
         }

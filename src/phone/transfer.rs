@@ -108,7 +108,7 @@ impl Phone {
                 let uri = uri.ok_or_else(|| {
                     Error::new(ErrorCode::InvalidDestination, "The destination is not a SIP URI")
                 })?;
-                (concat(&["<", &uri.to_string(), ">"]), None)
+                (concat(&["<", &uri.to_text(), ">"]), None)
             }
             TransferTarget::Call(other) => {
                 if other == id {
@@ -135,7 +135,7 @@ impl Phone {
         for call in holding {
             // A call that cannot be held now can be transferred all the same.
             if let Err(error) = self.hold_unasked(call) {
-                self.log(LogLevel::Warn, format_args!("not held before the transfer: {error}"));
+                self.log(LogLevel::Warn, &["not held before the transfer: ", &error.message]);
                 self.on_hold_outcome(call);
             }
         }
@@ -460,7 +460,7 @@ impl Phone {
         }
         uri.params.remove("method");
         // Of the headers in the URI only Replaces is taken: the rest could be anything.
-        let target = Uri { headers: None, ..uri.clone() }.to_string();
+        let target = Uri { headers: None, ..uri.clone() }.to_text();
         Ok((uri, target))
     }
 
@@ -502,7 +502,7 @@ impl Phone {
                     }
                 }
                 Err(error) => {
-                    self.log(LogLevel::Warn, format_args!("not held during the transfer: {error}"));
+                    self.log(LogLevel::Warn, &["not held during the transfer: ", &error.message]);
                 }
             }
         }
@@ -588,7 +588,7 @@ impl Phone {
 
     fn send_notify(&mut self, owner: Owner, request: Request) {
         if let Err(error) = self.send_request(owner, request, Attempt::default()) {
-            self.log(LogLevel::Warn, format_args!("NOTIFY could not be sent: {error}"));
+            self.log(LogLevel::Warn, &["NOTIFY could not be sent: ", &error.message]);
         }
     }
 
@@ -691,7 +691,7 @@ fn refer_sub_is_false(headers: &crate::sip::message::Headers) -> bool {
 fn replacing(call: &Call) -> Option<String> {
     let (uri, replaces) = place_of(call)?;
     let headers = Some(concat(&["Replaces=", &escape_header(&replaces)]));
-    Some(concat(&["<", &Uri { headers, ..uri }.to_string(), ">"]))
+    Some(concat(&["<", &Uri { headers, ..uri }.to_text(), ">"]))
 }
 
 /// Where the other side of this call is to be called, and the Replaces that takes our place there.

@@ -508,24 +508,41 @@ impl Message {
 }
 
 /// Why a message cannot be printed. Holds no values: they may be secret.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PrintError {
     /// A method, Request-URI, status or reason phrase that would break the start line.
-    #[error("start line cannot be sent")]
     StartLine,
     /// A header name that is not a token; the name.
-    #[error("header name cannot be sent")]
     HeaderName(String),
     /// A header value with CR, LF or NUL; the name of the header.
-    #[error("value of {0} cannot be sent")]
     HeaderValue(String),
     /// More than [`MAX_MESSAGE`] bytes.
-    #[error("message too long")]
     TooLong,
     /// A body that is not UTF-8 has no place in a text message (RFC 7118, section 5.2).
-    #[error("body is not UTF-8")]
     Body,
 }
+
+impl PrintError {
+    /// What is wrong, in words.
+    #[must_use]
+    pub fn text(&self) -> Cow<'static, str> {
+        match self {
+            Self::StartLine => "start line cannot be sent".into(),
+            Self::HeaderName(_) => "header name cannot be sent".into(),
+            Self::HeaderValue(name) => concat(&["value of ", name, " cannot be sent"]).into(),
+            Self::TooLong => "message too long".into(),
+            Self::Body => "body is not UTF-8".into(),
+        }
+    }
+}
+
+impl fmt::Display for PrintError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text())
+    }
+}
+
+impl core::error::Error for PrintError {}
 
 fn print(start: &[&str], headers: &Headers, body: &[u8]) -> Result<String, PrintError> {
     let body = core::str::from_utf8(body).map_err(|_| PrintError::Body)?;

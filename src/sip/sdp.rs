@@ -1,7 +1,7 @@
 //! The little that signalling needs to know of a session description (RFC 8866, RFC 3264); the browser makes
 //! and reads the rest.
 
-use crate::text::{append, before, concat, number, split, split_once};
+use crate::text::{append, before, concat, last_place, number, split, split_once};
 
 /// Which way media flows, as the writer of the description sees it (RFC 8866, section 6.7).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -295,11 +295,9 @@ pub fn with_lines(sdp: &str, lines: &[String]) -> String {
         if line.is_empty() {
             whole.push_str(audio);
         } else {
-            // The last one: what stands before it is the peer's. (`str::rfind` brings two kB along.)
-            let mid_at = (0..line.len())
-                .rev()
-                .find(|at| line.get(*at..).is_some_and(|rest| rest.starts_with(" a=mid:")));
-            let (media, mid) = line.split_at_checked(mid_at.unwrap_or(line.len())).unwrap_or_default();
+            // What stands before the last one is the peer's.
+            let (media, mid) =
+                line.split_at_checked(last_place(line, " a=mid:").unwrap_or(line.len())).unwrap_or_default();
             append(&mut whole, &[media, "\r\nc=IN IP4 0.0.0.0\r\na=inactive\r\n"]);
             if !mid.is_empty() {
                 append(&mut whole, &[mid.trim_ascii(), "\r\n"]);

@@ -150,6 +150,14 @@ impl Uri {
 
 impl fmt::Display for Uri {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.to_text())
+    }
+}
+
+impl Uri {
+    /// The URI as it stands on the wire.
+    #[must_use]
+    pub fn to_text(&self) -> String {
         let mut text = String::with_capacity(64);
         append(&mut text, &[&self.scheme, ":"]);
         if let Some(user) = &self.user {
@@ -171,7 +179,7 @@ impl fmt::Display for Uri {
         if let Some(headers) = &self.headers {
             append(&mut text, &["?", headers]);
         }
-        f.write_str(&text)
+        text
     }
 }
 

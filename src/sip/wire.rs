@@ -1,10 +1,11 @@
 //! From bytes to messages (RFC 3261, section 7; RFC 7118).
 
+use core::fmt;
 use std::borrow::Cow;
 
 use super::header::{CSeq, NameAddr, Via, is_token, is_uri_text, split_list};
 use super::message::{Headers, Message, Method, Request, Response, long_name, redact};
-use crate::text::{number, printable, split_once};
+use crate::text::{concat, number, printable, split_once};
 
 /// The longest message that is read or sent, in bytes.
 pub const MAX_MESSAGE: usize = 65_536;
@@ -25,39 +26,56 @@ pub enum Frame {
 }
 
 /// Why bytes are not a message. Shows nothing of them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ParseError {
     /// More than [`MAX_MESSAGE`] bytes.
-    #[error("Message Too Large")]
     TooLong,
     /// Neither a request line nor a status line.
-    #[error("malformed start line")]
     StartLine,
     /// Not SIP/2.0.
-    #[error("Version Not Supported")]
     Version,
     /// A header that is malformed, or there twice where once is allowed; its name.
-    #[error("bad {0} header")]
     Header(&'static str),
     /// A mandatory header is missing (RFC 3261, section 8.1.1); its name.
-    #[error("missing {0} header")]
     Missing(&'static str),
     /// A line that is no header, or one with a name that is no token.
-    #[error("malformed header line")]
     HeaderLine,
     /// More than [`MAX_HEADERS`].
-    #[error("too many headers")]
     TooManyHeaders,
     /// A header longer than [`MAX_HEADER`].
-    #[error("header too long")]
     HeaderTooLong,
     /// Content-Length is no number, or more than there is.
-    #[error("bad Content-Length")]
     ContentLength,
     /// The method in CSeq is not that of the request (RFC 3261, section 8.1.1.5).
-    #[error("CSeq is of another method")]
     CSeqMethod,
 }
+
+impl ParseError {
+    /// What is wrong, in words. (Without the machinery of `fmt`, which the module has no other use for.)
+    #[must_use]
+    pub fn text(&self) -> Cow<'static, str> {
+        match self {
+            Self::TooLong => "Message Too Large".into(),
+            Self::StartLine => "malformed start line".into(),
+            Self::Version => "Version Not Supported".into(),
+            Self::Header(name) => concat(&["bad ", name, " header"]).into(),
+            Self::Missing(name) => concat(&["missing ", name, " header"]).into(),
+            Self::HeaderLine => "malformed header line".into(),
+            Self::TooManyHeaders => "too many headers".into(),
+            Self::HeaderTooLong => "header too long".into(),
+            Self::ContentLength => "bad Content-Length".into(),
+            Self::CSeqMethod => "CSeq is of another method".into(),
+        }
+    }
+}
+
+impl fmt::Display for ParseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text())
+    }
+}
+
+impl core::error::Error for ParseError {}
 
 /// Bytes that are not a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -327,7 +345,7 @@ fn reply(first_line: &str, headers: Headers, error: ParseError) -> Option<Respon
         ParseError::Version => request.response(505, None),
         other => {
             let mut reason = String::from("Bad Request: ");
-            reason.push_str(&other.to_string());
+            reason.push_str(&other.text());
             request.response(400, Some(&reason))
         }
     })

@@ -110,7 +110,7 @@ impl Phone {
     }
 
     pub(in crate::phone) fn on_max_duration(&mut self, id: CallId) {
-        self.log(LogLevel::Warn, format_args!("the call has reached its longest time"));
+        self.log(LogLevel::Warn, &["the call has reached its longest time"]);
         self.hang_up_rest(id, None);
     }
 

@@ -103,7 +103,7 @@ impl Phone {
             Verdict::Bridge(id) => self.answer_bridge(id, tx, request),
             Verdict::Second => {
                 self.respond_refusal(tx, self.refusal(request).unwrap_or((486, None)));
-                self.log(LogLevel::Warn, format_args!("a second call looks like the provider's"));
+                self.log(LogLevel::Warn, &["a second call looks like the provider's"]);
             }
             Verdict::Occupied(id) => {
                 self.respond(tx, 486);
