@@ -23,6 +23,7 @@ pub mod phone;
 pub mod sip;
 mod text;
 pub mod time;
+pub mod url;
 
 #[cfg(all(target_arch = "wasm32", feature = "allocator"))]
 #[global_allocator]

@@ -15,8 +15,8 @@ use axum::routing::get;
 use serde::Serialize;
 use tokio::sync::watch;
 use tower_http::services::ServeDir;
-use wasm_softphone::phone::is_loopback;
 use wasm_softphone::sip::wire::MAX_MESSAGE;
+use wasm_softphone::url::is_loopback;
 
 use crate::accounts::{ACCOUNTS, aor};
 use crate::call_proxy::{self, CallProxy};

@@ -4,8 +4,8 @@ use std::rc::Rc;
 
 use super::strategy::StrategyName;
 use crate::error::Error;
-use crate::phone::check_server_url;
 use crate::text::has_control;
+use crate::url::check_server_url;
 
 /// How a provider wants E.164 numbers in a Request-URI.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -6,7 +6,6 @@
 
 use core::time::Duration;
 
-use super::config::{check_server_url, is_local_url};
 use super::liveness::Liveness;
 use super::transactions::Owner;
 use super::{
@@ -19,6 +18,7 @@ use crate::sip::message::Method;
 use crate::sip::transaction::T64;
 use crate::text::before;
 use crate::time::Instant;
+use crate::url::{check_server_url, is_local_url};
 
 /// A server that has not opened the WebSocket by then is passed over. It may do so later all the same: the link is slow,
 /// or the browser asks the user for a permission. So one socket stays opening beside the attempts that follow.

@@ -5,6 +5,7 @@ use core::fmt;
 use super::wish::Wish;
 use crate::dial::proxy::{ProxyCommand, ProxyFailure, ProxyReply};
 use crate::error::Error;
+pub use crate::sip::auth::{Credentials, Secret};
 use crate::sip::message::redact;
 use crate::sip::sdp::Direction as MediaDirection;
 use crate::text::before;
@@ -321,45 +322,6 @@ pub enum MediaState {
     Disconnected,
     /// It will not come back by itself.
     Failed,
-}
-
-/// SIP digest credentials. `Debug` shows no secret.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Credentials {
-    /// The user name in the digest; `None`: the user part of the address of record.
-    pub username: Option<String>,
-    /// Password or its hash.
-    pub secret: Secret,
-    /// Answer challenges of this realm only. `None`: those of the realms that the registrar has named in challenges to
-    /// REGISTER, and where it has named none, of the one that challenged the first request outside a dialog. Whoever
-    /// else asks gets no answer, since an answer lets the password be guessed offline.
-    pub realm: Option<String>,
-}
-
-impl fmt::Debug for Credentials {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Credentials")
-            .field("username", &self.username)
-            .field("realm", &self.realm)
-            .finish_non_exhaustive()
-    }
-}
-
-/// A secret that does not print itself.
-#[derive(Clone, PartialEq, Eq)]
-pub enum Secret {
-    /// The password.
-    Password(String),
-    /// H(username:realm:password) in hex, for one algorithm and realm (RFC 7616, section 3.4.2).
-    Ha1(String),
-    /// An access token (RFC 8898): sent as it is, over TLS or to this machine only.
-    Bearer(String),
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(redacted)")
-    }
 }
 
 /// State of the connection to the SIP server.

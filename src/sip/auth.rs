@@ -1,10 +1,50 @@
 //! Answering challenges (RFC 3261, section 22): which to answer, with what nonce count, and when to give up.
 
+use core::fmt;
+
 use super::digest::{self, Challenge};
 use super::message::{Request, Response};
 use crate::entropy::{Entropy, token};
-use crate::phone::{Credentials, Secret};
 use crate::text::{concat, has_space_or_control};
+
+/// SIP digest credentials. `Debug` shows no secret.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credentials {
+    /// The user name in the digest; `None`: the user part of the address of record.
+    pub username: Option<String>,
+    /// Password or its hash.
+    pub secret: Secret,
+    /// Answer challenges of this realm only. `None`: those of the realms that the registrar has named in challenges to
+    /// REGISTER, and where it has named none, of the one that challenged the first request outside a dialog. Whoever
+    /// else asks gets no answer, since an answer lets the password be guessed offline.
+    pub realm: Option<String>,
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credentials")
+            .field("username", &self.username)
+            .field("realm", &self.realm)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A secret that does not print itself.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Secret {
+    /// The password.
+    Password(String),
+    /// H(username:realm:password) in hex, for one algorithm and realm (RFC 7616, section 3.4.2).
+    Ha1(String),
+    /// An access token (RFC 8898): sent as it is, over TLS or to this machine only.
+    Bearer(String),
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(redacted)")
+    }
+}
 
 /// The 401 and 407 answers that one request has had so far.
 #[derive(Debug, Clone, Default)]

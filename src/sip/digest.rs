@@ -2,11 +2,11 @@
 
 use sha2::{Digest, Sha256, Sha512_256};
 
+use super::auth::Secret;
 use super::header::{is_token, quote, split_list, unquote};
 use super::md5::md5;
 use super::message::Method;
 use crate::entropy::push_hex;
-use crate::phone::io::Secret;
 use crate::text::{append, has_control, split_once};
 
 /// Hash algorithms (RFC 8760, section 2.1), the weakest first.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use reqwest::Url;
 use serde_json::{Value, json};
-use wasm_softphone::phone::is_loopback;
+use wasm_softphone::url::is_loopback;
 
 use super::Shared;
 use super::calls::Input;
