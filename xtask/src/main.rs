@@ -53,7 +53,7 @@ enum Command {
     Build,
     /// Weigh the download against its budget, and say which crate it comes from
     Size,
-    /// Say in figures how src/phone is built, beside what is wanted
+    /// Say in figures how src/phone is built, beside what is wanted, and whether the floors of src are kept
     House,
     /// Feed the fuzz targets of fuzz/ with bytes; what breaks one is kept in fuzz/artifacts
     Fuzz {

@@ -28,7 +28,7 @@ const CI_LAST_RESORT: Duration = Duration::from_secs(85 * 60);
 /// What can be tested, in the order in which everything is: quick answers first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Suite {
-    /// rustfmt, clippy for the host and for wasm, rustdoc, no warning passes; the figures of `house`
+    /// rustfmt, clippy for the host and for wasm, rustdoc, no warning passes; the figures and floors of `house`
     Lint,
     /// cargo-deny: licences, sources, bans, and known vulnerabilities where their list can be fetched
     Deny,
