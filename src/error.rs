@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::text::{concat, printable, split_once};
+use crate::text::{concat, digits, printable, split_once};
 
 /// Stable, machine-readable reason. The text form ([`ErrorCode::as_str`]) is the public contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -282,7 +282,7 @@ impl Error {
         // The phrase comes from the peer: keep it short and printable, it ends up in user interfaces.
         let phrase = printable(reason);
         let space = if phrase.is_empty() { "" } else { " " };
-        let message = concat(&[summary, " (", &status.to_string(), space, &phrase, ")"]);
+        let message = concat(&[summary, " (", &digits(status), space, &phrase, ")"]);
         Self::new(code, message).with_status(status)
     }
 

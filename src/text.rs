@@ -8,6 +8,21 @@ pub(crate) fn concat(parts: &[&str]) -> String {
     text
 }
 
+/// A number in decimal digits. (`to_string` brings the padding and signs of `fmt` along.)
+pub(crate) fn digits(number: impl Into<u64>) -> String {
+    let mut text = String::new();
+    push_digits(&mut text, number.into());
+    text
+}
+
+#[inline(never)]
+fn push_digits(text: &mut String, number: u64) {
+    if number >= 10 {
+        push_digits(text, number / 10);
+    }
+    text.push(char::from(b'0' + (number % 10) as u8));
+}
+
 /// Adds the parts to the text.
 #[inline(never)]
 pub(crate) fn append(text: &mut String, parts: &[&str]) {
@@ -136,6 +151,13 @@ mod tests {
         assert_eq!(number("4294967295"), Some(u32::MAX));
         for bad in ["", "4294967296", "99999999999999999999999", "+1", "-1", " 1", "1x", "\u{661}"] {
             assert_eq!(number(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn digits_of_a_number() {
+        for number in [0, 7, 10, 99, 100, 65_535, u64::MAX] {
+            assert_eq!(digits(number), number.to_string());
         }
     }
 

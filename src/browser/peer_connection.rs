@@ -15,7 +15,7 @@ use web_sys::{
 use super::listener::Listener;
 use super::object::{get, object, set, string};
 use crate::sip::sdp::with_fitting_events;
-use crate::text::{codec_name, number as number_of, split};
+use crate::text::{codec_name, digits, number as number_of, split};
 
 #[wasm_bindgen]
 extern "C" {
@@ -339,7 +339,7 @@ impl PeerConnection {
                             ranked.push(' ');
                         }
                         if place == 3 {
-                            ranked.push_str(&ranked_priority(priority, fork.1).to_string());
+                            ranked.push_str(&digits(ranked_priority(priority, fork.1)));
                         } else {
                             ranked.push_str(word);
                         }

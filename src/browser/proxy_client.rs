@@ -12,7 +12,7 @@ use web_sys::{AbortController, RequestInit};
 use super::object::{get, number, object, set, string};
 use super::task::{promised, then};
 use crate::dial::proxy::{Expected, ProxyCall, ProxyCommand, ProxyConfig, ProxyReply};
-use crate::text::{self, concat, printable};
+use crate::text::{self, concat, digits, printable};
 
 /// The longest answer that is read, in characters. The longest sensible one is a list of caller IDs.
 const MAX_BODY: u32 = 65_536;
@@ -133,7 +133,7 @@ fn asked(command: &ProxyCommand) -> (&'static str, String, Option<JsValue>) {
             ("PUT", call(id, ""), Some(body))
         }
         ProxyCommand::Poll { call: id, since, wait } => {
-            let query = concat(&["?since=", &since.to_string(), "&wait=", &wait.as_secs().to_string()]);
+            let query = concat(&["?since=", &digits(*since), "&wait=", &digits(wait.as_secs())]);
             ("GET", call(id, &query), None)
         }
         ProxyCommand::Claim { call: id, sip_call_id_sha256 } => {

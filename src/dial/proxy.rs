@@ -7,7 +7,7 @@ use core::fmt;
 use core::time::Duration;
 
 use crate::error::{Error, ErrorCode};
-use crate::text::{concat, printable};
+use crate::text::{concat, digits, printable};
 
 /// One thing that is asked of the proxy. `call` is a UUID (version 4) made here: it names the call before the proxy
 /// has heard of it, so that a lost answer can be asked for and a call can be cancelled before it was answered.
@@ -192,11 +192,11 @@ pub fn refusal(reply: &ProxyReply) -> Error {
     };
     // A code that this version does not know may help whoever reads it; it comes from outside.
     let code = printable(code);
-    let known = if code.is_empty() { reply.status.to_string() } else { code };
+    let known = if code.is_empty() { digits(reply.status) } else { code };
     let error = Error::new(kind, concat(&[message, " (", &known, ")"]));
     match (reply.retry_after, hint) {
         (Some(after), _) => {
-            error.with_hint(concat(&["Try again in ", &after.as_secs().to_string(), " seconds."]))
+            error.with_hint(concat(&["Try again in ", &digits(after.as_secs()), " seconds."]))
         }
         (None, Some(hint)) => error.with_hint(hint),
         (None, None) => error,

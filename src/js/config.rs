@@ -21,7 +21,7 @@ use crate::phone::{
     ReplacesPolicy, Secret, SessionTimers, SubscribeRequest, check_server_url, is_loopback,
 };
 use crate::sip::uri::Uri;
-use crate::text::{before, concat, has_control, has_space_or_control, split, split_once};
+use crate::text::{before, concat, digits, has_control, has_space_or_control, split, split_once};
 
 /// A day; longer registrations are no use to a page.
 const REGISTER_EXPIRES: RangeInclusive<u32> = 1..=86_400;
@@ -144,9 +144,9 @@ impl Options {
                     name,
                     &concat(&[
                         "expected a number from ",
-                        &range.start().to_string(),
+                        &digits(*range.start()),
                         " to ",
-                        &range.end().to_string(),
+                        &digits(*range.end()),
                     ]),
                 );
                 None

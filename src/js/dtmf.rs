@@ -7,7 +7,7 @@ use wasm_bindgen::JsValue;
 use super::config::Options;
 use super::promise::Settler;
 use crate::error::Error;
-use crate::text::concat;
+use crate::text::{concat, digits};
 
 /// How long a comma waits (WebRTC 1.0, section 7.2).
 pub(crate) const PAUSE: Duration = Duration::from_secs(2);
@@ -69,7 +69,7 @@ impl Tones {
 
 /// The body of an INFO for one tone, `application/dtmf-relay`.
 pub(crate) fn relay_body(tone: char, duration: u32) -> String {
-    concat(&["Signal=", tone.encode_utf8(&mut [0; 4]), "\r\nDuration=", &duration.to_string(), "\r\n"])
+    concat(&["Signal=", tone.encode_utf8(&mut [0; 4]), "\r\nDuration=", &digits(duration), "\r\n"])
 }
 
 /// Tones that wait or are being sent.

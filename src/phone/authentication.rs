@@ -11,7 +11,7 @@ use super::{
 use crate::error::{Error, ErrorCode};
 use crate::sip::auth::{Attempt, Circumstances, Scope};
 use crate::sip::message::{Method, Request, Response};
-use crate::text::concat;
+use crate::text::{concat, digits};
 
 /// From a question for credentials to its answer: a person may have to type a password.
 const QUESTION: Duration = Duration::from_secs(120);
@@ -158,7 +158,7 @@ impl Phone {
             call.challenged = true;
         }
         request.headers.remove("Via");
-        let cseq = concat(&[&seq.to_string(), " ", request.method.as_str()]);
+        let cseq = concat(&[&digits(seq), " ", request.method.as_str()]);
         request.headers.set("CSeq", cseq);
         let user = self.config.uri.user.as_deref().unwrap_or_default();
         let scope = Self::scope(owner);
@@ -249,7 +249,7 @@ fn next_seq_of(request: &Request) -> u32 {
 
 /// Makes another request of one that has been sent: the next CSeq, and no answer to a challenge of before.
 pub(super) fn renew(request: &mut Request) {
-    let seq = next_seq_of(request).to_string();
+    let seq = digits(next_seq_of(request));
     let cseq = concat(&[&seq, " ", request.method.as_str()]);
     request.headers.set("CSeq", cseq);
     for name in ["Authorization", "Proxy-Authorization"] {

@@ -8,7 +8,7 @@ use crate::sip::body;
 use crate::sip::message::{Headers, Request};
 use crate::sip::sdp::{self, Agreed, Description, Direction, Flaw};
 use crate::sip::wire::text_of;
-use crate::text::{concat, number, split_once};
+use crate::text::{concat, digits, number, split_once};
 
 /// The bodies that a call takes.
 pub(super) const ACCEPT: &str = "application/sdp, multipart/mixed";
@@ -170,6 +170,6 @@ fn next_origin(origin: &str) -> Option<String> {
     let (user, rest) = split_once(origin, b' ')?;
     let (session, rest) = split_once(rest, b' ')?;
     let (version, address) = split_once(rest, b' ')?;
-    let version = number(version)?.checked_add(1)?.to_string();
+    let version = digits(number(version)?.checked_add(1)?);
     Some(concat(&[user, " ", session, " ", &version, " ", address]))
 }

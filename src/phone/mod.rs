@@ -83,7 +83,7 @@ use crate::sip::message::{Message, Method, Request, Response, check_extra_header
 use crate::sip::transaction::{Client, ClientAction, ClientState, Server, ServerAction, T64};
 use crate::sip::uri::{Uri, UriError};
 use crate::sip::wire::{self, Frame, MAX_MESSAGE};
-use crate::text::{concat, printable};
+use crate::text::{concat, digits, printable};
 use crate::time::Instant;
 
 /// The methods that this phone answers (RFC 3261, section 20.5).
@@ -1222,13 +1222,13 @@ impl Phone {
     fn on_response(&mut self, response: &Response) {
         if response.headers.get_all("Via").count() > 1 {
             // It was for somebody behind us, and nobody is (RFC 3261, section 8.1.3.3).
-            self.log(LogLevel::Warn, &["misrouted response ", &response.status.to_string()]);
+            self.log(LogLevel::Warn, &["misrouted response ", &digits(response.status)]);
             return;
         }
         let Some(id) = self.transactions.find_client(response) else {
             // A 2xx that comes after its transaction is gone is no concern of ours any more: its ACK was sent
             // for 32 s (RFC 6026, section 8.5).
-            self.log(LogLevel::Warn, &["stray response ", &response.status.to_string()]);
+            self.log(LogLevel::Warn, &["stray response ", &digits(response.status)]);
             return;
         };
         let now = self.now;

@@ -13,7 +13,7 @@ use crate::sip::auth::Attempt;
 use crate::sip::message::{Method, Request, Response};
 use crate::sip::sdp::{self, Direction as MediaDirection};
 use crate::sip::transaction::{ClientState, T64, sibling};
-use crate::text::concat;
+use crate::text::{concat, digits};
 
 /// How long an offer within a call may go unanswered. A user may be asked; nothing is agreed to in the meantime.
 const REOFFER_TIMEOUT: Duration = Duration::from_secs(60);
@@ -636,7 +636,7 @@ impl Phone {
     /// 500 with a random Retry-After: the peer's earlier INVITE is not finished (RFC 3261, section 14.2).
     fn retry_later(&mut self, id: CallId, tx: TxId) {
         let seconds = below(&mut *self.entropy, 11);
-        self.respond_with(tx, 500, Some(id), &[("Retry-After", &seconds.to_string())], None);
+        self.respond_with(tx, 500, Some(id), &[("Retry-After", &digits(seconds))], None);
     }
 
     /// The answer (or offer) for the 200 is ready.

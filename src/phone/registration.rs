@@ -11,7 +11,7 @@ use crate::sip::auth::Attempt;
 use crate::sip::header::{NameAddr, parse_u32};
 use crate::sip::message::{Method, Request, Response};
 use crate::sip::uri::Uri;
-use crate::text::{before, concat};
+use crate::text::{before, concat, digits};
 use crate::time::Instant;
 
 /// Back-off after a refusal that is temporary by its status: full jitter below min(cap, base · 2ⁿ).
@@ -156,9 +156,9 @@ impl Phone {
             ("From", &concat(&[&local, ";tag=", &self.registration.from_tag])),
             ("To", &local),
             ("Call-ID", &self.registration.call_id),
-            ("CSeq", &concat(&[&seq.to_string(), " REGISTER"])),
+            ("CSeq", &concat(&[&digits(seq), " REGISTER"])),
             ("Contact", &concat(&["<", &self.contact_uri(), ">", &instance, reg_id])),
-            ("Expires", &expires.to_string()),
+            ("Expires", &digits(expires)),
             ("Allow", super::ALLOW),
             ("Supported", supported),
         ]);
@@ -440,8 +440,7 @@ pub(super) fn refused(response: &Response) -> Error {
     let mut error = Error::from_status(response.status, &response.reason);
     error.retry_after = retry_after(response);
     if let Some(seconds) = error.retry_after {
-        error =
-            error.with_hint(concat(&["The server asks to try again after ", &seconds.to_string(), " s."]));
+        error = error.with_hint(concat(&["The server asks to try again after ", &digits(seconds), " s."]));
     }
     error
 }

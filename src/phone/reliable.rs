@@ -11,7 +11,7 @@ use crate::sip::auth::Attempt;
 use crate::sip::header::parse_u32;
 use crate::sip::message::{Method, Request, Response};
 use crate::sip::transaction::{T1, T64};
-use crate::text::concat;
+use crate::text::{concat, digits};
 use crate::time::Instant;
 
 /// The reliable 1xx of an incoming call.
@@ -96,7 +96,7 @@ impl Phone {
         }
         early.rseq = Some(rseq);
         let mut prack = early.dialog.request(Method::Prack, None);
-        prack.headers.push("RAck", concat(&[&rseq.to_string(), " ", &invite.to_string(), " INVITE"]));
+        prack.headers.push("RAck", concat(&[&digits(rseq), " ", &digits(invite), " INVITE"]));
         if let Err(error) = self.send_request(Owner::Prack(id), prack, Attempt::default()) {
             self.log(LogLevel::Warn, &["PRACK could not be sent: ", &error.message]);
         }
@@ -147,7 +147,7 @@ impl Phone {
         let contact = self.contact();
         let Some(reliable) = self.calls.get_mut(&id).and_then(|call| call.reliable.as_mut()) else { return };
         reliable.rseq = reliable.rseq.saturating_add(1);
-        let rseq = reliable.rseq.to_string();
+        let rseq = digits(reliable.rseq);
         let offers = sdp.is_some() && self.is_late_offer(id) && !self.is_answered_reliably(id);
         let answers = sdp.is_some() && !offers;
         let headers =
@@ -246,7 +246,7 @@ impl Phone {
     /// Whatever it is, the final response to the INVITE decides.
     pub(super) fn on_prack_response(&mut self, _id: CallId, response: &Response) {
         if response.status >= 300 {
-            self.log(LogLevel::Warn, &["PRACK was refused: ", &response.status.to_string()]);
+            self.log(LogLevel::Warn, &["PRACK was refused: ", &digits(response.status)]);
         }
     }
 

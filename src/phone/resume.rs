@@ -21,7 +21,7 @@ use crate::sip::header::{NameAddr, is_token};
 use crate::sip::message::Method;
 use crate::sip::sdp::Direction as MediaDirection;
 use crate::sip::uri::Uri;
-use crate::text::{append, concat, has_control, has_space_or_control, number, split, split_once};
+use crate::text::{append, concat, digits, has_control, has_space_or_control, number, split, split_once};
 
 /// What a record begins with: its kind and version.
 const VERSION: &str = "wasm-softphone-calls/1";
@@ -63,7 +63,7 @@ impl Lines {
 
     fn number(&mut self, key: &str, value: Option<u32>) {
         if let Some(value) = value {
-            self.push(key, &value.to_string());
+            self.push(key, &digits(value));
         }
     }
 
@@ -152,8 +152,8 @@ impl Phone {
         for line in media.iter().filter(|_| media.len() > 1) {
             lines.push("line", line);
         }
-        let seconds = (note.started_at / 1000).to_string();
-        lines.push("started", &concat(&[&seconds, ".", &(note.started_at % 1000).to_string()]));
+        let seconds = digits(note.started_at / 1000);
+        lines.push("started", &concat(&[&seconds, ".", &digits(note.started_at % 1000)]));
         lines.good.then_some(lines.text)
     }
 

@@ -6,7 +6,7 @@ use core::time::Duration;
 use super::CallTimer;
 use crate::sip::header::{Params, parse_u32, split_before};
 use crate::sip::message::{Headers, Method, Request, Response};
-use crate::text::concat;
+use crate::text::{concat, digits};
 use crate::time::Instant;
 
 /// No session is to be refreshed more often (RFC 4028, section 4), seconds.
@@ -61,9 +61,9 @@ impl SessionTimer {
     pub(super) fn ask(&self, wanted: Option<Duration>, headers: &mut Headers) {
         let Some(wanted) = wanted.or_else(|| self.required.then_some(EXPIRES)) else { return };
         let seconds = bounded(u32::try_from(wanted.as_secs()).unwrap_or(MAX_SE));
-        headers.set("Session-Expires", seconds.max(self.min_se).to_string());
+        headers.set("Session-Expires", digits(seconds.max(self.min_se)));
         if self.min_se > 0 {
-            headers.set("Min-SE", self.min_se.to_string());
+            headers.set("Min-SE", digits(self.min_se));
         }
     }
 
@@ -112,7 +112,7 @@ impl SessionTimer {
         self.interval = Some(seconds);
         self.ours = !by_them;
         let refresher = if by_them { ";refresher=uac" } else { ";refresher=uas" };
-        headers.push(("Session-Expires", concat(&[&seconds.to_string(), refresher])));
+        headers.push(("Session-Expires", concat(&[&digits(seconds), refresher])));
         if by_them {
             headers.push(("Require", "timer".to_owned()));
         }
@@ -181,10 +181,10 @@ impl SessionTimer {
         if let Some(seconds) = self.interval {
             let seconds = seconds.max(self.min_se);
             let role = if self.ours { ";refresher=uac" } else { ";refresher=uas" };
-            headers.push("Session-Expires", concat(&[&seconds.to_string(), role]));
+            headers.push("Session-Expires", concat(&[&digits(seconds), role]));
         }
         if self.min_se > 0 {
-            headers.push("Min-SE", self.min_se.to_string());
+            headers.push("Min-SE", digits(self.min_se));
         }
     }
 
@@ -305,7 +305,7 @@ pub(super) fn too_small(request: &Request) -> Option<(u16, Option<(&'static str,
     let (seconds, _) = session_expires(&request.headers)?;
     // Whoever doesn't know the extension can't read a 422; a proxy has put the interval in.
     let reads = request.headers.contains_token("Supported", "timer");
-    (seconds < MIN_SE && reads).then(|| (422, Some(("Min-SE", MIN_SE.to_string()))))
+    (seconds < MIN_SE && reads).then(|| (422, Some(("Min-SE", digits(MIN_SE)))))
 }
 
 /// Whether a 2xx to this method says something of the session.

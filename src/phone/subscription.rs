@@ -20,7 +20,7 @@ use crate::sip::header::{Params, is_token, parse_u32, split_before};
 use crate::sip::message::{Method, Request, Response};
 use crate::sip::transaction::T64;
 use crate::sip::uri::Uri;
-use crate::text::concat;
+use crate::text::{concat, digits};
 
 const MAX_SUBSCRIPTIONS: usize = 256;
 const MAX_EXPIRES: u32 = 86_400;
@@ -132,7 +132,7 @@ impl Phone {
         let Some(known) = self.subscriptions.get_mut(&id) else { return };
         let Some(mut request) = request else { return };
         let expires = if known.ending { 0 } else { known.expires };
-        request.headers.push_all(&[("Event", &known.event), ("Expires", &expires.to_string())]);
+        request.headers.push_all(&[("Event", &known.event), ("Expires", &digits(expires))]);
         known.under_way = true;
         self.timers.clear(TimerKey::Subscription(id));
         if let Err(error) = self.send_request(owner, request, Attempt::default()) {

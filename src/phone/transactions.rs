@@ -6,7 +6,7 @@ use crate::error::{Error, ErrorCode};
 use crate::sip::auth::Attempt;
 use crate::sip::message::{Headers, Method, Request, Response};
 use crate::sip::transaction::{Client, Server, ServerState};
-use crate::text::concat;
+use crate::text::{concat, digits};
 
 /// One transaction.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -114,7 +114,7 @@ fn server_key(request: &Request, method: &Method) -> Option<String> {
     Some(match branch {
         Some(branch) => concat(&[branch, " ", &via.sent_by, " ", method]),
         None => {
-            let seq = request.headers.seq()?.to_string();
+            let seq = digits(request.headers.seq()?);
             concat(&[request.headers.call_id()?, " ", &seq, " ", &via.sent_by, " ", method])
         }
     })

@@ -14,7 +14,7 @@ use crate::sip::dialog::Dialog;
 use crate::sip::header::{NameAddr, Params, split_before};
 use crate::sip::message::{Method, Request, Response, default_reason};
 use crate::sip::uri::{Uri, UriError, escape_header};
-use crate::text::{before, concat, number, split_once};
+use crate::text::{before, concat, digits, number, split_once};
 
 /// Longest wait for the other side to agree to being held before it is transferred.
 const HOLD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -644,11 +644,11 @@ fn notify(dialog: &mut Dialog, subscription: Subscribed, contact: &str) -> Reque
     };
     request.headers.push_all(&[
         ("Contact", contact),
-        ("Event", &concat(&["refer;id=", &seq.to_string()])),
+        ("Event", &concat(&["refer;id=", &digits(seq)])),
         ("Subscription-State", &state),
         ("Content-Type", "message/sipfrag;version=2.0"),
     ]);
-    let line = concat(&["SIP/2.0 ", &status.to_string(), " ", &default_reason(status), "\r\n"]);
+    let line = concat(&["SIP/2.0 ", &digits(status), " ", &default_reason(status), "\r\n"]);
     request.body = line.into_bytes();
     request
 }

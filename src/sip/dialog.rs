@@ -2,7 +2,7 @@
 
 use super::header::{NameAddr, Params, split_before};
 use super::message::{Method, Request, Response};
-use crate::text::{before, concat};
+use crate::text::{before, concat, digits};
 
 /// One side's view of a dialog.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,7 +113,7 @@ impl Dialog {
         if strict.is_some() {
             request.headers.push("Route", concat(&["<", &self.remote_target, ">"]));
         }
-        let cseq = concat(&[&seq.to_string(), " ", method.as_str()]);
+        let cseq = concat(&[&digits(seq), " ", method.as_str()]);
         let own: [(&str, &str); 4] =
             [("From", &self.local), ("To", &self.remote), ("Call-ID", &self.call_id), ("CSeq", &cseq)];
         request.headers.push_all(&own);

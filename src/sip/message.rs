@@ -12,7 +12,7 @@ use rsip::headers::UntypedHeader;
 
 use super::header::{CSeq, NameAddr, Via, is_token, is_uri_text, parse_u32, quote, split_list};
 use super::wire::MAX_MESSAGE;
-use crate::text::{append, before, concat, has_control, split_once};
+use crate::text::{append, before, concat, digits, has_control, split_once};
 
 /// A method. Names are case-sensitive (RFC 3261, section 7.1).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -454,7 +454,7 @@ impl Response {
         if !(100..=699).contains(&self.status) || !is_line(&self.reason) {
             return Err(PrintError::StartLine);
         }
-        print(&["SIP/2.0 ", &self.status.to_string(), " ", &self.reason], &self.headers, &self.body)
+        print(&["SIP/2.0 ", &digits(self.status), " ", &self.reason], &self.headers, &self.body)
     }
 
     /// Adds a tag to To, unless it has one (RFC 3261, section 8.2.6.2).
@@ -561,7 +561,7 @@ fn print(start: &[&str], headers: &Headers, body: &[u8]) -> Result<String, Print
         }
         append(&mut text, &[name, ": ", value, "\r\n"]);
     }
-    append(&mut text, &["Content-Length: ", &body.len().to_string(), "\r\n\r\n", body]);
+    append(&mut text, &["Content-Length: ", &digits(body.len() as u64), "\r\n\r\n", body]);
     if text.len() > MAX_MESSAGE { Err(PrintError::TooLong) } else { Ok(text) }
 }
 

@@ -7,7 +7,7 @@
 use core::time::Duration;
 
 use super::message::{Method, Request, Response};
-use crate::text::concat;
+use crate::text::{concat, digits};
 use crate::time::Instant;
 
 /// RFC 3261, section 17.1.1.1: an estimate of the round-trip time.
@@ -154,7 +154,7 @@ pub(crate) fn sibling(from: &Request, method: Method) -> Request {
         request.headers.copy(name, &from.headers);
     }
     let seq = from.headers.seq().unwrap_or(1);
-    request.headers.push("CSeq", concat(&[&seq.to_string(), " ", method.as_str()]));
+    request.headers.push("CSeq", concat(&[&digits(seq), " ", method.as_str()]));
     request
 }
 

@@ -3,7 +3,7 @@
 use core::fmt;
 
 use super::header::{Params, is_uri_text, split_before};
-use crate::text::{append, concat, has_space_or_control, number, split, split_once};
+use crate::text::{append, concat, digits, has_space_or_control, number, split, split_once};
 
 /// Why a text is not a SIP URI.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -143,7 +143,7 @@ impl Uri {
     fn push_host(&self, text: &mut String) {
         text.push_str(&self.host);
         if let Some(port) = self.port {
-            append(text, &[":", &port.to_string()]);
+            append(text, &[":", &digits(port)]);
         }
     }
 }
