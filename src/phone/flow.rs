@@ -1,8 +1,8 @@
-//! The connection to the SIP server: which server, when to try again, and how one connection takes the place of another
-//! (RFC 7118, RFC 5626). `liveness` finds out whether it is still there, `outage` keeps what waits for the next one.
+//! The connection to the SIP server: choice of the server, back-off, and the change from one connection to the next
+//! (RFC 7118, RFC 5626). `liveness` detects a dead connection, `outage` keeps the requests that wait for the next one.
 //!
-//! While a connection lives, a new one is opened and registered beside it, and only then the old one is closed: when the
-//! network has changed, or the preferred server is back.
+//! When the network has changed, or the preferred server is back, the phone opens and registers a new connection beside
+//! the old one, and closes the old one only then.
 
 use core::time::Duration;
 
@@ -20,16 +20,17 @@ use crate::text::before;
 use crate::time::Instant;
 use crate::url::{check_server_url, is_local_url};
 
-/// A server that has not opened the WebSocket by then is passed over. It may do so later all the same: the link is slow,
-/// or the browser asks the user for a permission. So one socket stays opening beside the attempts that follow.
+/// Time for a WebSocket to open, before the next attempt. The socket may still open later: on a slow link, or while the
+/// browser asks the user for a permission. So one such socket stays beside the attempts that follow.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// For so long at the first connect, whose outcome is waited for, and where somebody may be reading a question.
+/// Lifetime of such a socket at the first connect, whose outcome the application awaits.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// The same after the first connect, and while the browser may be asking the user.
 const PATIENCE_LONG: Duration = Duration::from_secs(120);
-/// From the first REGISTER or INVITE over a new socket to a response, twice as long each time that none comes. A server
-/// that is being started accepts a WebSocket before it reads what comes over it.
+/// Time for a response to the first REGISTER or INVITE over a new socket; doubled each time that none comes. A starting
+/// server accepts a WebSocket before it reads from it.
 const FIRST_RESPONSE: Duration = Duration::from_secs(5);
-/// So often is a server left for its silence before the first connect fails.
+/// Silent servers before the first connect fails.
 const MAX_SILENT: u32 = 3;
 const ALLOW_LOCAL: &str =
     "Allow access to the local network (Local Network Access) in the browser's settings for this page.";
@@ -37,29 +38,29 @@ const IF_LOCAL: &str = "If the server is in the local network, allow this page t
     (Local Network Access); otherwise check the server's address.";
 const ASKED_LOCAL: &str = "The browser asks whether this page may reach the local network \
     (Local Network Access): it has to be allowed.";
-/// What a slow link adds to the time for an answer, at most.
+/// The most that a slow link adds to the time for a response.
 const MAX_TOOK: Duration = Duration::from_secs(8);
-/// Back-off between rounds of attempts: full jitter below min(cap, base · 2ⁿ), so that phones do not come back
-/// in step, and soon enough to be of use.
+/// Back-off between rounds of attempts: full jitter below min(cap, base · 2ⁿ). Phones do not come back in step, and the
+/// cap keeps an outage short.
 const BACKOFF_BASE: Duration = Duration::from_secs(1);
 const BACKOFF_CAP: Duration = Duration::from_secs(8);
-/// Of all phones few are in a call at a time.
+/// Shorter in a call: only few phones are in one at a time.
 const BACKOFF_CAP_IN_CALL: Duration = Duration::from_secs(1);
-/// What `disconnect` waits for answers to BYE and REGISTER.
+/// Time of `disconnect` for the responses to BYE and REGISTER.
 const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// What waits for the next socket. A phone with all its calls up has less to say.
+/// Limit of the messages that wait for the next socket. A phone with all its calls up has fewer.
 const MAX_QUEUE: usize = 64;
-/// A connection that is lost again so soon after the last loss counts as a failed attempt: a proxy in front of a
-/// dead server takes every WebSocket and closes it at once.
+/// A connection lost this soon after the last loss counts as a failed attempt: a proxy in front of a dead server accepts
+/// every WebSocket and closes it at once.
 const FLAPPING: Duration = Duration::from_secs(60);
-/// From a move that was refused at once to the next.
+/// From a move that failed at once to the next.
 const MOVE_AGAIN: Duration = Duration::from_millis(300);
-/// How long the socket of before is kept for what was asked over it.
+/// How long the previous socket stays open for outstanding responses.
 const PREVIOUS: Duration = Duration::from_secs(16);
-/// From a connection to a lesser server until the preferred one is tried: half to all of min(cap, base · 2ⁿ).
+/// Time on a lesser server until the preferred one is tried: half to all of min(cap, base · 2ⁿ).
 const RETURN_BASE: Duration = Duration::from_secs(60);
 const RETURN_CAP: Duration = Duration::from_secs(600);
-/// The user may be on the phone.
+/// Postponement of the return during a call or a request.
 const RETURN_LATER: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,15 +80,15 @@ pub(super) enum FlowState {
 pub(super) struct Beside {
     socket: SocketId,
     server: usize,
-    /// It is not needed if the one that is open turns out to be well.
+    /// It is closed again if the open one proves to be alive.
     optional: bool,
 }
 
-/// A socket that has not opened in time, and may do so yet.
+/// A socket that has not opened in time, and still may.
 #[derive(Debug, Clone, Copy)]
 struct Spare {
     socket: SocketId,
-    /// Which of the configuration.
+    /// Its place in the configuration.
     server: usize,
     began: Instant,
 }
@@ -104,40 +105,40 @@ pub(super) struct Flow {
     tried: usize,
     /// Rounds in which every server failed.
     rounds: u32,
-    /// Being opened while another is open.
+    /// Opening, beside the open one.
     next: Option<Beside>,
-    /// Open until what was asked over it is answered, or the next one fails.
+    /// Open until all requests over it are answered, or the new one fails.
     previous: Option<Beside>,
     spare: Option<Spare>,
-    /// How long the last socket took to open: some round trips.
+    /// How long the last socket took to open: a few round trips.
     pub(super) took: Duration,
-    /// Something has come over the open socket.
+    /// The open socket has received something.
     pub(super) heard: bool,
-    /// Sockets in a row over which the first request got no response.
+    /// Consecutive sockets without a response to the first request.
     silent: u32,
-    /// How often the preferred server was tried in vain.
+    /// Failed returns to the preferred server.
     returns: u32,
-    /// `connect` has succeeded once: from now on the connection is kept up.
+    /// `connect` has succeeded once: the phone reconnects from now on.
     pub(super) established: bool,
-    /// The socket is open, and the registrar knows it where that is wanted.
+    /// The socket is open, and registered if the configuration wants that.
     pub(super) settled: bool,
     /// `connect` waits for its outcome.
     pub(super) connect_pending: bool,
     /// `disconnect` is under way.
     pub(super) closing: bool,
-    /// Servers that have asked to be left alone, and until when.
+    /// Overloaded servers (503), each with the end of its Retry-After.
     busy: Vec<(usize, Instant)>,
-    /// Nobody reads along between here and the server.
+    /// The connection is encrypted, or to this machine.
     pub(super) secure: bool,
     pub(super) liveness: Liveness,
     pub(super) local_network: LocalNetwork,
-    /// Where what is being handled came from.
+    /// The socket of the message that is being handled.
     pub(super) heard_over: Option<SocketId>,
     /// When the current attempt began.
     pub(super) began: Instant,
     /// When an open socket was last lost.
     lost: Option<Instant>,
-    /// ACKs and responses that wait for the next socket.
+    /// ACKs and responses that wait for the next socket, each with its time.
     queue: Vec<(Instant, String)>,
 }
 
@@ -179,7 +180,7 @@ impl Flow {
         }
     }
 
-    /// Whether what comes over this socket is for us.
+    /// Whether the phone still reads this socket.
     pub(super) fn listens_to(&self, socket: SocketId) -> bool {
         self.open_socket() == Some(socket) || self.previous.is_some_and(|beside| beside.socket == socket)
     }
@@ -189,12 +190,12 @@ impl Flow {
         self.order.get(self.server.checked_rem(self.order.len())?).copied()
     }
 
-    /// The connection is lost, and wanted.
+    /// The connection is lost, and to be restored.
     pub(super) const fn is_interrupted(&self) -> bool {
         self.established && !matches!(self.state, FlowState::Open(_) | FlowState::Idle)
     }
 
-    /// Whether such a request waits where there is no socket now.
+    /// Whether a request of this method waits for the next socket.
     pub(super) fn keeps(&self, method: &Method) -> bool {
         self.state != FlowState::Idle && (self.established || matches!(method, Method::Bye | Method::Cancel))
     }
@@ -231,7 +232,7 @@ impl Phone {
         self.open_next(None);
     }
 
-    /// The next state of the flow; tells where that changes the state of the connection.
+    /// Enters the next state; reports a change of the connection's state.
     fn set_flow(&mut self, state: FlowState, error: Option<Error>) {
         let before = self.flow.connection();
         self.flow.state = state;
@@ -247,7 +248,7 @@ impl Phone {
 
     // ---- which server
 
-    /// Lower is better. Without weights the order of the list counts.
+    /// Lower is better. Without weights it is the place in the list.
     fn priority(&self, server: usize) -> u32 {
         match self.config.weights.get(server) {
             Some((priority, _)) => *priority,
@@ -255,7 +256,7 @@ impl Phone {
         }
     }
 
-    /// Its share among the servers of this priority.
+    /// The server's share of this priority; 0 if it is of another.
     fn weight(&self, server: usize, priority: u32) -> u64 {
         if self.priority(server) != priority {
             return 0;
@@ -299,7 +300,7 @@ impl Phone {
         (0..self.config.servers.len()).any(|server| !self.is_busy(server))
     }
 
-    /// 503: this server is left alone for as long as it asks (RFC 3261, section 21.5.4).
+    /// 503: avoids this server for its Retry-After (RFC 3261, section 21.5.4).
     pub(super) fn server_is_busy(&mut self, retry_after: u32) {
         let Some(server) = self.flow.server() else { return };
         let until = self.now + Duration::from_secs(retry_after.into());
@@ -307,7 +308,7 @@ impl Phone {
         self.flow.busy.push((server, until));
     }
 
-    /// On to a server that has time, if there is one and no call would notice. `false`: it stays as it is.
+    /// Moves to a server that is not overloaded, if there is one and no call. `false`: nothing changed.
     pub(super) fn leave_busy_server(&mut self, error: &Error) -> bool {
         self.live_calls().is_empty() && self.leave_for_free_server(error)
     }
@@ -331,13 +332,13 @@ impl Phone {
         self.flow.last_socket = self.flow.last_socket.wrapping_add(1);
         let socket = SocketId(self.flow.last_socket);
         let url = self.config.servers.get(server).cloned().unwrap_or_default();
-        // What stands behind it may be a token.
+        // The query may contain a token.
         self.log(LogLevel::Info, &["connecting to ", before(&url, b'?')]);
         self.out.push(Output::OpenSocket { socket, url });
         socket
     }
 
-    /// What depends on the server that is used from now on.
+    /// Sets the state that depends on the server in use.
     fn use_server(&mut self) {
         let Some(server) = self.flow.server() else { return };
         self.flow.liveness.meet(server);
@@ -348,7 +349,7 @@ impl Phone {
     }
 
     pub(super) fn open_next(&mut self, error: Option<Error>) {
-        // Where all are busy, the next one after all: to wait is for `attempt_failed`.
+        // If all are busy, the next one anyway: `attempt_failed` does the waiting.
         for _ in 0..self.flow.order.len() {
             if !self.flow.server().is_some_and(|server| self.is_busy(server)) {
                 break;
@@ -398,7 +399,7 @@ impl Phone {
         }
     }
 
-    /// Calls can be made and received.
+    /// The phone can make and receive calls.
     pub(super) fn connected(&mut self) {
         self.flow.established = true;
         self.flow.silent = 0;
@@ -445,9 +446,9 @@ impl Phone {
         }
     }
 
-    // ---- a socket that takes long to open
+    // ---- a socket that is slow to open
 
-    /// Lets the socket that is opening go on beside the next attempt, unless an older one does already.
+    /// Keeps the opening socket beside the next attempt, unless there is an older one already.
     pub(super) fn pass_over(&mut self, patience: Duration) {
         let (FlowState::Opening(socket), Some(server)) = (self.flow.state, self.flow.server()) else {
             return;
@@ -470,7 +471,7 @@ impl Phone {
         }
     }
 
-    /// The spare socket is the one that is waited for, or used, from now on.
+    /// Makes the spare socket the current one.
     fn take_spare(&mut self) -> Option<Spare> {
         let spare = self.flow.spare.take()?;
         let place = self.flow.order.iter().position(|server| *server == spare.server);
@@ -480,7 +481,7 @@ impl Phone {
         Some(spare)
     }
 
-    /// It has opened after all: the attempt that has taken its place is not needed.
+    /// The spare socket has opened: the current attempt is not needed.
     fn adopt_spare(&mut self, socket: SocketId) -> bool {
         let wanted = matches!(self.flow.state, FlowState::Opening(_) | FlowState::Waiting);
         if !wanted || self.flow.spare.is_none_or(|spare| spare.socket != socket) {
@@ -496,12 +497,12 @@ impl Phone {
         true
     }
 
-    /// The time for the first response over a new socket.
+    /// Time for the first response over a new socket.
     pub(super) fn first_response(&self) -> Duration {
         FIRST_RESPONSE.saturating_mul(1 << self.flow.silent.min(MAX_SILENT)).max(self.flow.took).min(T64)
     }
 
-    /// The first request over the socket got no response. What else there is goes out over the next one.
+    /// The first request over the socket got no response. All requests move to the next one.
     pub(super) fn leave_unanswered(&mut self) {
         let Some(socket) = self.flow.open_socket() else { return };
         self.flow.silent = self.flow.silent.saturating_add(1);
@@ -522,8 +523,8 @@ impl Phone {
         url.is_some_and(|url| is_local_url(url))
     }
 
-    /// The error of a socket that has not opened. The browser does not say that it was its own permission, so what is known
-    /// of that is told; a name tells only sometimes that its server is in the local network.
+    /// The error of a socket that did not open. The browser does not report a missing permission of its own, so the hint
+    /// names it; a host name shows only sometimes that its server is in the local network.
     fn not_opened(&self, message: &'static str) -> Error {
         const REFUSED: &str = "The browser does not let this page reach the local network";
         let error = |message| Error::new(ErrorCode::Transport, message);
@@ -553,7 +554,7 @@ impl Phone {
         self.attempt_failed(error);
     }
 
-    /// This server is of no use now: the next one, or the end of the round.
+    /// This server failed: tries the next one, or ends the round.
     pub(super) fn attempt_failed(&mut self, error: Error) {
         self.clear_timers(&[TimerKey::Connect, TimerKey::KeepAlive, TimerKey::Pong, TimerKey::Return]);
         self.flow.settled = false;
@@ -569,7 +570,7 @@ impl Phone {
         if !self.flow.established
             && let Some(spare) = self.take_spare()
         {
-            // There is nothing better to wait for.
+            // Every server has been tried: this socket is the best chance.
             self.flow.state = FlowState::Opening(spare.socket);
             self.timers.set(TimerKey::Connect, spare.began + self.patience());
             return;
@@ -587,7 +588,7 @@ impl Phone {
             self.event(Event::ConnectDone(Err(error.clone())));
         }
         let cap = if self.in_call() { BACKOFF_CAP_IN_CALL } else { BACKOFF_CAP };
-        // The first limit counts twice: most restarts are short.
+        // The first limit applies twice: most restarts are short.
         let shift = self.flow.rounds.saturating_sub(1).min(8);
         self.flow.rounds = self.flow.rounds.saturating_add(1);
         let limit = cap.min(BACKOFF_BASE.saturating_mul(1 << shift));
@@ -610,7 +611,7 @@ impl Phone {
         self.drop_socket();
         self.clear_timers(&[TimerKey::KeepAlive, TimerKey::Pong, TimerKey::Register]);
         let before = self.flow.connection();
-        // Nothing goes out over the socket that has just been closed.
+        // The closed socket must carry nothing more.
         self.flow.state = FlowState::Idle;
         self.end_all_calls(&error);
         self.abandon_transactions();
@@ -626,7 +627,7 @@ impl Phone {
         }
     }
 
-    /// An open socket is gone, or as good as gone.
+    /// The open socket is lost, or dead.
     pub(super) fn connection_lost(&mut self, message: &'static str) {
         self.connection_lost_by(Error::new(ErrorCode::Transport, message));
     }
@@ -657,7 +658,7 @@ impl Phone {
         self.clear_timers(&[TimerKey::Move, TimerKey::Previous]);
         let last = self.flow.lost.replace(self.now);
         if let Some(next) = self.flow.next.take() {
-            // The next one is under way already.
+            // The next socket is opening already.
             self.flow.server = next.server;
             self.flow.tried = 1;
             self.flow.began = self.now;
@@ -667,21 +668,21 @@ impl Phone {
         } else if last.is_some_and(|last| self.now - last < FLAPPING) {
             self.attempt_failed(error.clone());
         } else {
-            // The first attempt comes at once and at the same server: most losses are short.
+            // First at once, at the same server: most losses are short.
             self.flow.tried = 0;
             self.flow.rounds = 0;
             self.open_next(Some(error.clone()));
         }
         self.registration_interrupted();
         self.signalling_lost();
-        // Only now: what follows from it must not go over the socket that is gone.
+        // Only now, so that nothing that follows goes over the lost socket.
         if let Some(previous) = previous {
             self.requests_interrupted(previous.socket, &error);
         }
         self.everything_interrupted(socket, &error);
     }
 
-    /// The socket is left for another.
+    /// Closes the socket, and opens another.
     pub(super) fn leave_connection(&mut self, message: &'static str) {
         if let Some(socket) = self.flow.open_socket() {
             self.out.push(Output::CloseSocket(socket));
@@ -691,7 +692,7 @@ impl Phone {
 
     // ---- from one connection to another
 
-    /// Opens another connection beside the one that is open.
+    /// Opens another connection beside the open one.
     pub(super) fn begin_move(&mut self, optional: bool) {
         self.begin_move_to(self.flow.server, optional);
     }
@@ -713,14 +714,14 @@ impl Phone {
         self.timers.set(TimerKey::Move, self.now + CONNECT_TIMEOUT.max(self.flow.took.saturating_mul(2)));
     }
 
-    /// The connection is well: another one is not needed.
+    /// The connection is alive: an optional move is given up.
     pub(super) fn stay(&mut self) {
         if self.flow.next.is_some_and(|next| next.optional) {
             self.on_move_timer();
         }
     }
 
-    /// The other server does not open.
+    /// The other socket did not open.
     pub(super) fn on_move_timer(&mut self) {
         if let Some(next) = self.flow.next {
             self.out.push(Output::CloseSocket(next.socket));
@@ -748,7 +749,7 @@ impl Phone {
         self.timers.set(TimerKey::Previous, self.now + PREVIOUS);
     }
 
-    /// The new connection is of no use: the one of before is still there.
+    /// The new connection is useless: returns to the previous one, if that is still open.
     pub(super) fn go_back(&mut self, error: &Error) -> bool {
         let Some(socket) = self.flow.open_socket().filter(|_| !self.flow.settled) else { return false };
         let Some(previous) = self.flow.previous.take() else { return false };
@@ -762,7 +763,7 @@ impl Phone {
         self.schedule_keep_alive();
         self.resume_transactions();
         if self.config.register {
-            // Whether the registrar knows the other one is not certain.
+            // The registrar may have the binding of either.
             self.forget_clients_of(Owner::Register);
             self.start_registering();
         }
@@ -770,7 +771,7 @@ impl Phone {
         true
     }
 
-    /// Closes the socket of before once everything that was asked over it is answered.
+    /// Closes the previous socket once all requests over it are answered.
     pub(super) fn close_previous(&mut self) {
         let Some(previous) = self.flow.previous.filter(|_| self.flow.settled) else { return };
         let waits = self
@@ -802,7 +803,7 @@ impl Phone {
         }
     }
 
-    /// A lesser server is left for the preferred one in time.
+    /// Plans the return from a lesser server to the preferred one.
     fn plan_return(&mut self) {
         let best = (0..self.config.servers.len()).map(|server| self.priority(server)).min();
         let here = self.flow.server().map(|server| self.priority(server));
@@ -836,7 +837,7 @@ impl Phone {
 
     // ---- sending
 
-    /// Sends, or keeps for the next socket. `false`: neither is possible.
+    /// Sends, or queues for the next socket. `false`: neither is possible.
     pub(super) fn transmit(&mut self, text: String, keep: bool) -> bool {
         self.trace("sent", &text);
         match self.flow.state {
@@ -847,7 +848,7 @@ impl Phone {
             FlowState::Idle => false,
             _ if keep => {
                 if self.flow.queue.len() >= MAX_QUEUE {
-                    // The oldest has the least time left in which it is of use.
+                    // The oldest has the least time left to be useful.
                     self.flow.queue.remove(0);
                     self.log(LogLevel::Warn, &["too much waits for the connection"]);
                 }
@@ -877,14 +878,14 @@ impl Phone {
 
     pub(super) fn start_disconnecting(&mut self) {
         if self.flow.state == FlowState::Idle {
-            // Those that are answered elsewhere.
+            // Calls that are answered elsewhere need no connection.
             for id in self.live_calls() {
                 self.hangup_for_disconnect(id);
             }
             self.event(Event::DisconnectDone);
             return;
         }
-        // Also one that waits for the end of an earlier disconnect: the last word counts.
+        // Also a connect that waits for an earlier disconnect: the last command counts.
         if core::mem::take(&mut self.flow.connect_pending) {
             self.event(Event::ConnectDone(Err(Error::new(ErrorCode::Aborted, "Disconnected"))));
         }
@@ -907,7 +908,7 @@ impl Phone {
         self.check_disconnected();
     }
 
-    /// The page is going: what is not said now is never said.
+    /// The page is going: whatever is not sent now is never sent.
     pub(super) fn on_page_hide(&mut self, kept: PageKept) {
         let stays = kept == PageKept::Page || !self.config.hangup_on_unload;
         let mut handed_on = false;
@@ -931,7 +932,7 @@ impl Phone {
         }
     }
 
-    /// Whether nothing is waited for any more.
+    /// Finishes the disconnect once nothing is outstanding.
     pub(super) fn check_disconnected(&mut self) {
         if !self.flow.closing {
             return;
@@ -950,7 +951,7 @@ impl Phone {
         }
     }
 
-    /// While there is no socket: whether somebody would go on waiting for us.
+    /// Without a socket: whether a binding, a message or a request would be left behind.
     fn has_goodbyes(&mut self) -> bool {
         self.flow.is_interrupted()
             && (self.registration.is_bound()
@@ -958,7 +959,7 @@ impl Phone {
                 || self.transactions.clients().any(|(_, entry)| entry.tx.is_open()))
     }
 
-    /// Another round of attempts, now.
+    /// Begins another round of attempts now.
     pub(super) fn begin_anew(&mut self) {
         self.flow.rounds = 0;
         self.begin_round();

@@ -1,17 +1,17 @@
-//! Whether the connection still leads to the server: a WebSocket that nobody has closed may be dead all the same.
+//! Keep-alive: detects a WebSocket that is dead though nobody has closed it.
 //!
-//! Every server is asked by CRLF (RFC 5626, section 3.5.1), and one that does not answer that, as many do not over
-//! WebSocket, by OPTIONS. What it has answered over a connection it must go on answering, one or the other; from one that
-//! answers neither, silence says nothing. Each connection shows it anew: behind the same address there may be another
-//! server by now. A server that closes the connection upon a question is not asked that one again. A connection that is
-//! dead is found out within
+//! The phone sends CRLF (RFC 5626, section 3.5.1). To a server that does not answer it, and many do not over WebSocket,
+//! it sends OPTIONS. A server that has answered one of them over a connection must go on answering one of them; from a
+//! server that answers neither, silence says nothing. This is learnt anew over each connection: the same address may
+//! lead to another server by now. A keep-alive upon which the server closes the connection is not sent to it again.
+//! A dead connection is detected within
 //!
-//! | when | interval + time to answer |
+//! | when | interval + time for the answer |
 //! |---|---|
 //! | idle | 25 s + 10 s |
 //! | in a call, ringing included | 10 s + 4 s |
 //! | after a hint of the browser | 0 s + 2 s |
-//! | when the audio of a call has stopped | 0 s + 1.5 s |
+//! | after the audio of a call has stopped | 0 s + 1.5 s |
 
 use core::time::Duration;
 
@@ -25,26 +25,26 @@ use crate::sip::transaction::T64;
 use crate::text::concat;
 use crate::time::Instant;
 
-/// Keep-alives go out at 80 % to 100 % of this (RFC 5626, section 4.4.1 has the same spread); proxies and NATs
-/// drop idle connections after 30 s and more.
+/// Interval of keep-alives, 80 % to 100 % of this (the spread of RFC 5626, section 4.4.1). Proxies and NATs drop idle
+/// connections after 30 s or more.
 const KEEP_ALIVE: Duration = Duration::from_secs(25);
 const KEEP_ALIVE_IN_CALL: Duration = Duration::from_secs(10);
-/// RFC 5626, section 4.4.1.
+/// Time for the answer (RFC 5626, section 4.4.1).
 const ANSWER: Duration = Duration::from_secs(10);
 const ANSWER_IN_CALL: Duration = Duration::from_secs(4);
-/// There is reason to think that the connection is dead, and a mistake costs no more than a new one.
+/// Shorter after a hint: the connection is probably dead, and a mistake costs only a reconnect.
 const ANSWER_TO_HINT: Duration = Duration::from_secs(2);
-/// So soon that the server which is found dead is left before the offer which mends the audio is sent to it.
+/// Shorter still when audio has stopped: a dead connection is left before the offer that restarts ICE goes over it.
 const ANSWER_IN_SILENCE: Duration = Duration::from_millis(1500);
-/// Hints come in swarms.
+/// Hints come in swarms; only one in this time counts.
 const HINTS_APART: Duration = Duration::from_secs(1);
 
-/// Nobody is as late as that who is awake; but browsers wake tabs that have been in the background for long only once a
-/// minute.
+/// A timer this late means that the page was suspended.
 const LATE: Duration = Duration::from_secs(10);
+/// Up to this it may have been throttled only: browsers wake long hidden tabs once a minute.
 const ASLEEP: Duration = Duration::from_secs(70);
 
-/// What a server is known to answer.
+/// Which keep-alive a server answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Answers {
     Unknown,
@@ -53,38 +53,38 @@ enum Answers {
     Nothing,
 }
 
-/// Questions: CRLF, and OPTIONS.
+/// The two kinds of keep-alive, as bits.
 const CRLF: u8 = 1;
 const OPTIONS: u8 = 2;
-/// A connection that ends so soon after a question was ended by it.
+/// A connection that the server closes this soon after a keep-alive was closed because of it.
 const UPON: Duration = Duration::from_secs(2);
-/// One that has lasted so long makes up for those that were ended.
+/// A connection that has lasted this long lifts that verdict.
 const LONG: Duration = Duration::from_secs(600);
 
 #[derive(Debug)]
 pub(super) struct Liveness {
     /// Over this connection.
     answers: Answers,
-    /// Over the one before, to the same server.
+    /// Over the previous connection to the same server.
     before: Answers,
-    /// The server that is spoken to.
+    /// The server of this connection.
     of: Option<usize>,
-    /// The questions that are not answered yet, and since when.
+    /// Keep-alives without an answer yet, and the time of the last.
     asked: u8,
     asked_at: Instant,
-    /// Time for the answer to the second question, where the first gets none.
+    /// Time for the answer to OPTIONS, if CRLF gets none.
     rest: Duration,
-    /// The questions upon which this server has ended a connection.
+    /// Keep-alives upon which this server has closed a connection.
     shuns: u8,
-    /// The interval is the short one.
+    /// The short interval is in use.
     in_call: bool,
-    /// The browser has given a hint: only an answer counts now, not what may have been on its way before.
+    /// After a hint of the browser. Only an answer clears it: other messages may have been on their way before.
     doubted: bool,
     /// When the server last sent anything.
     heard: Instant,
     /// When a hint was last acted on.
     hinted: Option<Instant>,
-    /// When the browser last said that the network is another one, or is there again.
+    /// When the browser last reported another network, or the return of one.
     network_changed: Option<Instant>,
 }
 
@@ -106,7 +106,7 @@ impl Liveness {
         }
     }
 
-    /// The server has yet to show that it is there.
+    /// Whether the server has yet to answer after a hint.
     pub(super) const fn is_doubted(&self) -> bool {
         self.doubted
     }
@@ -115,7 +115,7 @@ impl Liveness {
         self.network_changed.is_some_and(|changed| now - changed < time)
     }
 
-    /// A connection to this server is spoken over from now on.
+    /// Starts anew, with a connection to this server.
     pub(super) fn meet(&mut self, server: usize) {
         if self.of != Some(server) {
             self.of = Some(server);
@@ -129,18 +129,18 @@ impl Liveness {
         self.doubted = false;
     }
 
-    /// The other side has closed the connection.
+    /// The server has closed the connection.
     pub(super) fn ended(&mut self, now: Instant, took: Duration, lived: Duration) {
         if lived >= LONG {
             self.shuns = 0;
         }
-        // After a hint of the browser it is the network's doing.
+        // After a hint of the browser the network is the likelier cause.
         if !self.doubted && now - self.asked_at < UPON + took {
             self.shuns |= if self.asked & CRLF & !self.shuns == 0 { self.asked } else { CRLF };
         }
     }
 
-    /// What the server is thought to answer.
+    /// Which keep-alive the server probably answers.
     const fn expected(&self) -> Answers {
         match self.answers {
             Answers::Unknown => self.before,
@@ -150,7 +150,7 @@ impl Liveness {
 }
 
 impl Phone {
-    // ---- in time
+    // ---- the interval
 
     fn interval(&self) -> (Duration, Duration) {
         if self.flow.liveness.in_call { (KEEP_ALIVE_IN_CALL, ANSWER_IN_CALL) } else { (KEEP_ALIVE, ANSWER) }
@@ -173,7 +173,7 @@ impl Phone {
     }
 
     pub(super) fn on_keep_alive_timer(&mut self) {
-        // One that is still waited for is not given more time.
+        // A pending answer gets no more time.
         if !self.timers.is_set(TimerKey::Pong) {
             let answer = self.interval().1;
             self.ping(answer);
@@ -181,7 +181,7 @@ impl Phone {
         self.schedule_keep_alive();
     }
 
-    /// Each connection gets to show what is answered over it, before that is needed.
+    /// Learns early which keep-alive is answered over this connection.
     pub(super) fn meet_server(&mut self) {
         if self.flow.liveness.answers == Answers::Unknown {
             let answer = self.interval().1;
@@ -189,11 +189,11 @@ impl Phone {
         }
     }
 
-    /// Asks in the way that the server is known to answer. Half of the time is for the other way, where it is CRLF that gets
-    /// no answer: the server may have been replaced by one that does not know it.
+    /// Sends the keep-alive that the server is known to answer. If that is CRLF, half of the time is left for OPTIONS: a
+    /// server that does not know CRLF may have taken its place.
     fn ping(&mut self, answer: Duration) {
         let first = if self.flow.liveness.expected() == Answers::Options { OPTIONS } else { CRLF };
-        // On a slow link answers take as long as the connection took.
+        // On a slow link an answer takes as long as the connection took to open.
         let answer = answer.max(self.flow.took);
         let known = matches!(self.flow.liveness.expected(), Answers::Crlf | Answers::Options);
         let half = if known && first == CRLF { answer / 2 } else { answer };
@@ -204,7 +204,8 @@ impl Phone {
         }
     }
 
-    /// Asks one of these questions that is not open yet, unless it would end the connection. `false`: there is none.
+    /// Sends one of these keep-alives that is not pending, unless the server closes connections upon it. `false`: none is
+    /// left.
     fn ask(&mut self, of: u8) -> bool {
         let Some(socket) = self.flow.open_socket() else { return false };
         let live = &mut self.flow.liveness;
@@ -220,7 +221,7 @@ impl Phone {
         left != 0
     }
 
-    /// With no hop to go any server answers by itself (RFC 3261, section 16.3), and whatever it answers is enough.
+    /// With Max-Forwards 0 any server answers by itself (RFC 3261, section 16.3). Any response will do.
     fn ping_by_options(&mut self) {
         let domain = self.config.uri.domain();
         let mut request = self.request_outside(Method::Options, &domain, &concat(&["<", &domain, ">"]));
@@ -231,9 +232,9 @@ impl Phone {
         }
     }
 
-    // ---- what comes back
+    // ---- answers
 
-    /// Something has come over this socket; an answer to something of ours, or not.
+    /// The socket has received something; `answer`: a response to a request or keep-alive of ours.
     pub(super) fn heard_from(&mut self, socket: SocketId, answer: bool) {
         if self.flow.open_socket() != Some(socket) {
             return;
@@ -251,7 +252,7 @@ impl Phone {
         self.out.push(Output::Send { socket, text: "\r\n".to_owned() });
     }
 
-    /// A lone CRLF out of nowhere is a server's own keep-alive: it does not promise answers to ours.
+    /// An unexpected CRLF is a server's own keep-alive: it does not show that the server answers ours.
     pub(super) fn on_pong(&mut self, socket: SocketId) {
         let live = &mut self.flow.liveness;
         let pinged = self.timers.is_set(TimerKey::Pong) && live.asked & CRLF != 0;
@@ -274,7 +275,7 @@ impl Phone {
     pub(super) fn on_pong_timeout(&mut self) {
         let live = &self.flow.liveness;
         let (answers, expected, rest) = (live.answers, live.expected(), live.rest);
-        // One that is known to answer OPTIONS is asked for nothing else.
+        // A server that is known to answer OPTIONS gets nothing else.
         if expected != Answers::Options && answers != Answers::Nothing && self.ask(OPTIONS) {
             self.timers.set(TimerKey::Pong, self.now + rest);
             return;
@@ -285,7 +286,7 @@ impl Phone {
         }
         self.flow.liveness.asked = 0;
         if answers == Answers::Unknown {
-            // The one before was answered over, this one is not: it is given up for that once, and not the next.
+            // The previous connection had answers, this one has none: it is left for that, but the next one is not.
             self.flow.liveness.before = Answers::Unknown;
             if expected == Answers::Unknown {
                 self.flow.liveness.answers = Answers::Nothing;
@@ -295,8 +296,8 @@ impl Phone {
         self.leave_connection("The server no longer answers");
     }
 
-    /// A request got no answer in 32 s. If nothing else has come either, the socket is dead though nobody has
-    /// closed it; with a server that answers no pings there is no other sign of that.
+    /// A request got no response in 32 s. If nothing else was received either, the socket is dead. With a server that
+    /// answers no keep-alive this is the only sign.
     pub(super) fn leave_silent_server(&mut self) {
         let silent = self.now - self.flow.liveness.heard >= T64;
         if silent && self.flow.established && !self.flow.closing {
@@ -304,10 +305,10 @@ impl Phone {
         }
     }
 
-    // ---- sleep
+    // ---- suspension
 
-    /// A wake-up that comes far too late: the page was frozen, or the machine asleep. What was waited for had no time
-    /// to come, so the waiting goes on as if no time had passed; what was to be done is done at once.
+    /// Detects a late timer: the page was frozen, or the machine asleep. Awaited messages had no time to arrive, so their
+    /// deadlines are put off by as much; due actions happen at once.
     pub(super) fn notice_sleep(&mut self) {
         let Some((due, _)) = self.next_deadline() else { return };
         let late = self.now - due;
@@ -321,7 +322,7 @@ impl Phone {
             | TimerKey::Register
             | TimerKey::Binding
             | TimerKey::Subscription(_) => false,
-            // The time of the person at the other end, and of whoever pays for the call, did pass.
+            // For the far end, and for whoever pays for the call, the time did pass.
             TimerKey::Call(_, timer) => {
                 !matches!(timer, CallTimer::Ring | CallTimer::MaxDuration | CallTimer::Tombstone)
             }
@@ -353,7 +354,7 @@ impl Phone {
                 }
             }
             FlowState::Opening(_) => {
-                // Begun on a network that may be gone.
+                // It began on a network that may be gone.
                 if hint != Hint::Visible && apart(self.flow.began) {
                     self.pass_over(Duration::MAX);
                     self.begin_anew();
@@ -371,7 +372,7 @@ impl Phone {
                     Hint::Offline | Hint::Visible => {}
                 }
                 if hint == Hint::Woken {
-                    // The registration may have run out, and its response is a sign of life from any server.
+                    // The binding may have expired, and any server answers a REGISTER.
                     self.on_register_timer();
                     self.resume_calls();
                 }
@@ -385,7 +386,7 @@ impl Phone {
         }
     }
 
-    /// The other side of a call is not heard any more: perhaps the server isn't either.
+    /// The audio of a call has stopped: the connection to the server may be dead too.
     pub(super) fn ask_for_life(&mut self) {
         if !self.timers.is_set(TimerKey::Pong) {
             self.doubt(ANSWER_IN_SILENCE);

@@ -1,18 +1,18 @@
-//! What is under way when a socket is lost, and what is said while there is none.
+//! Requests and responses across the loss of a socket, and without one.
 //!
-//! | what | on the next socket |
+//! | message | on the next socket |
 //! |---|---|
 //! | responses, ACK | sent as soon as it is open |
 //! | BYE, CANCEL | the same transaction again, as soon as it is open |
-//! | INVITE that makes a call, INFO, REFER, NOTIFY, UPDATE without SDP, PRACK, MESSAGE, OPTIONS | the same transaction again, once registered: whoever has it absorbs it (RFC 3261, section 17.2.3) |
-//! | re-INVITE | acknowledged and cancelled, whatever became of it; then a new offer |
+//! | INVITE that makes a call, INFO, REFER, NOTIFY, UPDATE without SDP, PRACK, MESSAGE, OPTIONS | the same transaction again, once registered: a server that has it absorbs the retransmission (RFC 3261, section 17.2.3) |
+//! | re-INVITE | ACK and CANCEL, whatever its outcome; then a new offer |
 //! | REGISTER, SUBSCRIBE, PUBLISH | made anew |
 //!
-//! What the other side sends again in the same way is not carried out twice.
+//! A request that the peer retransmits in the same way is carried out once.
 //!
-//! A proxy that has the INVITE may send its responses to the socket that is gone (RFC 3261, section 18.2.2), and one
-//! that was restarted has forgotten it. So where the INVITE brings no response on the new socket, or one that says that
-//! it is there twice (482), its place is taken by a new one, after CANCEL and BYE for the old.
+//! A proxy that has the INVITE may send its responses to the lost socket (RFC 3261, section 18.2.2); a restarted one has
+//! forgotten it. So if the INVITE gets no response on the new socket, or 482 (merged request), a new INVITE replaces it,
+//! after CANCEL and BYE for the old.
 
 use core::time::Duration;
 
@@ -33,18 +33,18 @@ use crate::sip::transaction::T64;
 use crate::text::{concat, first_place};
 use crate::time::Instant;
 
-/// From an INVITE on a new socket to its first response. A server that has it answers at once (RFC 3261, section
+/// Time for the first response to an INVITE on a new socket. A server that has it responds at once (RFC 3261, section
 /// 17.2.1).
 const FIRST_RESPONSE: Duration = Duration::from_secs(4);
-/// So often may one call's INVITE be made anew.
+/// Limit of new INVITEs for one call.
 const MAX_RENEWALS: u8 = 3;
-/// A server that is overloaded and does not say for how long is left alone for so many seconds.
+/// Retry-After of an overloaded server that gives none, seconds.
 const BUSY: u32 = 10;
 
-/// Answers that are remembered: those of the last half minute, of which more than a few are lost with no socket.
+/// Limit of remembered responses. They are of the last half minute, and a lost socket loses only a few.
 const MAX_ANSWERED: usize = 32;
 
-/// A request that must not be carried out twice, and how it was answered.
+/// A request that must not be carried out twice, with the status of its response.
 #[derive(Debug)]
 pub(super) struct Answered {
     key: String,
@@ -52,7 +52,7 @@ pub(super) struct Answered {
     at: Instant,
 }
 
-/// Requests that do something each time. The others are told apart by their dialogs, or do no harm.
+/// Methods that have an effect each time. The dialog protects the others, or they do no harm.
 const fn answers_once(method: &Method) -> bool {
     matches!(method, Method::Message | Method::Info | Method::Refer | Method::Notify)
 }
@@ -64,7 +64,7 @@ fn answer_key(headers: &Headers) -> Option<String> {
 impl Phone {
     // ---- the loss
 
-    /// The connection is lost, and with it this socket.
+    /// The connection is lost with this socket: interrupts subscriptions and requests.
     pub(super) fn everything_interrupted(&mut self, lost: SocketId, error: &Error) {
         self.subscriptions_interrupted(error);
         self.requests_interrupted(lost, error);
@@ -73,7 +73,7 @@ impl Phone {
         }
     }
 
-    /// What becomes of the requests that were sent over this socket.
+    /// Gives up the requests that were sent over this socket, or marks them for the next one.
     pub(super) fn requests_interrupted(&mut self, lost: SocketId, error: &Error) {
         let established = self.flow.established;
         let mut failed = Vec::new();
@@ -84,7 +84,7 @@ impl Phone {
             }
             match entry.owner {
                 Owner::Register | Owner::Ping => over.push(id),
-                // A 2xx to what nobody waits for is still acknowledged, should it come.
+                // A late 2xx still gets its ACK.
                 Owner::LateReinvite(_) => {}
                 Owner::Nobody if entry.tx.request.method == Method::Invite => {}
                 Owner::Reinvite(_) => failed.push((id, entry.owner)),
@@ -124,9 +124,8 @@ impl Phone {
         }
     }
 
-    /// Our offer within a call is on its way, or has been agreed to, and the response is lost: an ACK ends the
-    /// repetition of a 2xx that never comes here, and would end the call after 32 s (RFC 3261, section 13.3.1.4).
-    /// Anybody else ignores it.
+    /// The response to our re-INVITE is lost. Its 2xx may be under way: without an ACK the peer repeats it, and ends the
+    /// call after 32 s (RFC 3261, section 13.3.1.4). So an ACK goes out in any case. Without a 2xx the peer ignores it.
     fn reinvite_lost(&mut self, id: CallId, tx: TxId, error: &Error) {
         let via = self.via();
         let request = self.transactions.client(tx).map(|entry| entry.tx.request.clone());
@@ -139,11 +138,11 @@ impl Phone {
         }
         self.abandon_reinvite(id);
         self.offer_failed(id, error.clone());
-        // Where the next connection was there before this one was lost, nothing else comes to make it again.
+        // If the next connection is up already, no other event repeats the offer.
         self.continue_offer(id);
     }
 
-    /// What has waited for a connection for too long is given up. What is said from now on waits anew.
+    /// Gives up the requests that have waited too long for a connection. Later ones get the full time.
     pub(super) fn on_outage_timer(&mut self) {
         let error =
             Error::new(ErrorCode::Transport, "The connection was lost, and did not come back in time");
@@ -170,8 +169,9 @@ impl Phone {
 
     // ---- the next socket
 
-    /// It is open: what needs no registration goes out. The outcome of a transfer goes before the BYE that is younger, as its
-    /// CSeq is lower; in a call that goes on it may be younger than what waits for the registration, and waits too.
+    /// The socket is open: sends the requests that need no registration. In a call that is over, the last NOTIFY of a
+    /// transfer goes before the BYE, as its CSeq is lower. In a call that continues, requests with a lower CSeq may wait
+    /// for the registration, so the NOTIFY waits too.
     pub(super) fn say_what_waits(&mut self) {
         let Some(socket) = self.flow.open_socket() else { return };
         self.flush_queue(socket);
@@ -183,12 +183,12 @@ impl Phone {
         });
     }
 
-    /// The same, and nothing follows.
+    /// The same before a disconnect: calls that were given up get their CANCEL.
     pub(super) fn say_goodbye(&mut self, socket: SocketId) {
         self.send_waiting(socket, &|owner| matches!(owner, Owner::Invite(_)));
     }
 
-    /// The registrar knows it: everything else.
+    /// The socket is registered: sends all other requests.
     pub(super) fn resume_transactions(&mut self) {
         self.timers.clear(TimerKey::Outage);
         if let Some(socket) = self.flow.open_socket() {
@@ -213,7 +213,7 @@ impl Phone {
             if let Owner::Update(call) = entry.owner
                 && self.calls.get(&call).is_none_or(|call| call.phase == Phase::Terminating)
             {
-                // The BYE has gone, with a higher CSeq.
+                // A BYE with a higher CSeq has been sent.
                 unsent.push((id, None));
                 continue;
             }
@@ -229,8 +229,8 @@ impl Phone {
                             wait = FIRST_RESPONSE;
                         }
                     }
-                    // Given up meanwhile. RFC 3261, section 9.1, wants a 1xx before the CANCEL, lest it overtake the
-                    // INVITE: over another socket, and so much later, it does not.
+                    // Cancelled meanwhile. RFC 3261, section 9.1, demands a 1xx before the CANCEL, lest it overtake the
+                    // INVITE. Over another socket, and this much later, it does not.
                     Some(call) if entry.again => {
                         text = None;
                         if core::mem::take(&mut call.cancelled) {
@@ -238,7 +238,7 @@ impl Phone {
                         }
                         self.timers.set(TimerKey::Call(call.id, CallTimer::Cancelled), now + T64);
                     }
-                    // It never left.
+                    // It was never sent.
                     call => {
                         unsent.push((id, call.map(|call| call.id)));
                         continue;
@@ -271,22 +271,21 @@ impl Phone {
         }
     }
 
-    /// Calls that are being made: a 200 whose ACK is missing gets its full time, and a caller who may have given up is
-    /// asked.
+    /// A call that is being set up. A 200 without its ACK gets the full time again. A ringing call asks by OPTIONS whether
+    /// its caller has cancelled.
     fn resume_call(&mut self, id: CallId) {
         let now = self.now;
         let Some(call) = self.calls.get_mut(&id) else { return };
         if let Some(pending) = &call.pending_ok {
             let text = pending.text.clone();
             self.timers.set(TimerKey::Call(id, CallTimer::Ack), now + T64);
-            // The other side begins with its media only now.
+            // The peer starts its media only now.
             self.await_media(id);
             self.transmit(text, false);
             return;
         }
         if call.direction == Direction::Incoming && matches!(call.phase, Phase::Alerting | Phase::Answering) {
-            // The CANCEL may have gone to the socket that was lost (RFC 3261, section 12.2.1.2: 481 where the caller has
-            // given up).
+            // The CANCEL may have gone to the lost socket. A 481 says so: the call is over (RFC 3261, section 12.2.1.2).
             let Some(dialog) = call.dialog.as_mut() else { return };
             let mut options = dialog.request(Method::Options, None);
             options.headers.push("Contact", self.contact());
@@ -307,10 +306,10 @@ impl Phone {
         }
     }
 
-    // ---- what comes again
+    // ---- retransmissions over another socket
 
-    /// Not twice: a request whose answer was lost is answered as it was (RFC 3261, section 8.2.2.2, for one that is
-    /// answered already). `true`: that is done.
+    /// Repeats the response to a request that was carried out before, and whose response was lost. `true`: done. (RFC 3261,
+    /// section 8.2.2.2, has 482 for a request that is not answered yet.)
     pub(super) fn answer_again(&mut self, tx: TxId, request: &Request) -> bool {
         if !answers_once(&request.method) {
             return false;
@@ -338,10 +337,10 @@ impl Phone {
         self.answered.push(Answered { key, status: response.status, at: self.now });
     }
 
-    /// The INVITE of a call that rings here, or has just been answered, comes over another connection than before. Its
-    /// server was restarted, and the caller has sent it again: the call is the same, and goes on over the way that is
-    /// there now. While the former way is there too, it is a copy (RFC 3261, section 8.2.2.2). A caller who could not know
-    /// whether the INVITE arrived makes it anew, with another tag and number and the same offer.
+    /// The INVITE of a call that rings here, or has just been answered, arrives again over another connection. A server was
+    /// restarted, and the caller has retransmitted: the call is the same, and continues over the new connection. While the
+    /// old connection is still up, it is a merged request instead (RFC 3261, section 8.2.2.2). A caller that could not
+    /// know whether the INVITE arrived sends a new one, with another From tag and CSeq and the same offer.
     pub(super) fn adopt_retransmitted_invite(&mut self, tx: TxId, request: &Request) -> bool {
         let from_tag = request.headers.from_tag();
         let Some(call) = self.calls.values_mut().find(|call| {
@@ -401,15 +400,15 @@ impl Phone {
         true
     }
 
-    // ---- an INVITE that leads nowhere
+    // ---- an INVITE without success
 
-    /// 503: the next server is asked (RFC 3261, section 21.5.4, RFC 3263, section 4.3), if there is one and no other call
-    /// would notice. `true`: the call goes on there.
+    /// 503: tries the next server (RFC 3261, section 21.5.4, RFC 3263, section 4.3), if there is one and no other call.
+    /// `true`: the call continues there.
     pub(super) fn invite_elsewhere(&mut self, id: CallId, response: &Response) -> bool {
         if response.status != 503 || self.config.servers.len() < 2 || self.live_calls() != [id] {
             return false;
         }
-        // For a while at least, so that this call asks nobody twice.
+        // At least for a while, so that this call tries no server twice.
         self.server_is_busy(retry_after(response).unwrap_or(BUSY).clamp(BUSY, MAX_RETRY_AFTER));
         let error = refused(response);
         if !self.leave_for_free_server(&error) {
@@ -421,8 +420,8 @@ impl Phone {
         self.renew_invite(id)
     }
 
-    /// Who rang before the outage cannot be reached after it: that phone comes back a moment later than this one, and a
-    /// proxy that was restarted does not know it before. It is asked for again. `true`: the call goes on.
+    /// The callee rang before the outage, and cannot be reached after it: its phone comes back a moment later than this
+    /// one, and a restarted proxy has no binding for it yet. Plans another INVITE. `true`: the call continues.
     pub(super) fn invite_again_later(&mut self, id: CallId, status: u16) -> bool {
         let Some(call) = self.calls.get(&id) else { return false };
         let rang = call.interrupted && call.state != CallState::Connecting;
@@ -445,8 +444,7 @@ impl Phone {
         }
     }
 
-    /// The INVITE went over a socket that was lost and has come to nothing since: `true` where a new one has taken its
-    /// place.
+    /// Replaces an INVITE that went over a lost socket and has failed since. `true`: a new one is out.
     pub(super) fn renew_invite(&mut self, id: CallId) -> bool {
         let now = self.now;
         let tag = token(&mut *self.entropy, 12);
@@ -462,7 +460,7 @@ impl Phone {
         }
         call.renewals += 1;
         let Some(invite) = call.invite.as_mut() else { return false };
-        // The same call of the same caller, and a dialog of its own.
+        // The same call and caller, in a dialog of its own.
         invite.headers.set("From", from);
         renew(invite);
         let invite = invite.clone();
@@ -470,7 +468,7 @@ impl Phone {
         call.early_heard = None;
         call.provisional = false;
         call.invite_tx = None;
-        // Whoever has answered meanwhile has a dialog that nobody acknowledges; whoever rings is cancelled.
+        // A fork that has answered meanwhile would get no ACK, so BYE ends its dialog. CANCEL ends those that ring.
         let byes: Vec<Request> = core::mem::take(&mut call.early)
             .into_iter()
             .map(|mut early| early.dialog.request(Method::Bye, None))
