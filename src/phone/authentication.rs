@@ -247,7 +247,7 @@ fn next_seq_of(request: &Request) -> u32 {
     request.headers.seq().map_or(1, |seq| seq.saturating_add(1))
 }
 
-/// Makes another request of one that has been sent: the next CSeq, and no answer to a challenge of before.
+/// Re-issues a request: next CSeq, credentials removed.
 pub(super) fn renew(request: &mut Request) {
     let seq = digits(next_seq_of(request));
     let cseq = concat(&[&seq, " ", request.method.as_str()]);

@@ -614,13 +614,13 @@ pub enum Why {
     Reconnect,
     /// Another socket has not opened in time.
     Move,
-    /// The socket of before is closed.
+    /// The previous socket is closed, whatever is outstanding over it.
     Previous,
     /// The preferred server is tried.
     Return,
     /// The registration is to be refreshed or tried again.
     Register,
-    /// The registration runs out.
+    /// The binding expires.
     Binding,
     /// The application has not given credentials in time.
     Question,
@@ -630,21 +630,21 @@ pub enum Why {
     Retransmit2xx,
     /// The ACK of a 2xx has not come in 64 × T1.
     Ack,
-    /// Candidates have been waited for long enough.
+    /// Gathering of candidates has taken too long.
     IceGather,
     /// The media path has not come up in time.
     IceConnect,
-    /// It has rung for long enough.
+    /// The call has rung for too long.
     Ring,
     /// A cancelled INVITE got no final response (RFC 3261, section 9.1).
     Cancelled,
-    /// The call proxy has not answered in time.
+    /// The call proxy has not responded in time.
     Proxy,
-    /// The next question to the call proxy.
+    /// The call proxy is asked again.
     ProxyPause,
-    /// The provider's call has not come, or whether a call is it could not be told in time.
+    /// The provider's call has not arrived, or an INVITE could not be matched in time.
     Bridge,
-    /// What was answered has not been proved to be the provider's call.
+    /// The answered call has not been proved to be the provider's.
     Confirm,
     /// An offer that crossed the other side's is made again (RFC 3261, section 14.1).
     Glare,
@@ -658,28 +658,27 @@ pub enum Why {
     Reliable1xx,
     /// The outcome of a transfer has not been heard.
     Transfer,
-    /// A call that asks for it is answered (RFC 5373).
+    /// A call with auto-answer is answered (RFC 5373).
     AutoAnswer,
-    /// A call that is ill gets another attempt.
+    /// Another attempt to recover a call.
     Recovery,
-    /// A call that is ill is judged.
+    /// The grace of a call is over.
     Grace,
-    /// A media job has not been reported.
+    /// The media half has not reported a job.
     MediaJob,
-    /// Whoever rang before the connection was lost, and could not be reached after it, is asked for again; so is what the
-    /// other side has made of a hold whose answer did not come.
+    /// Another INVITE to a callee that rang before an outage; another offer after one whose outcome is unknown.
     Renew,
     /// ICE has found a path, and DTLS has not come up over it.
     Association,
     /// A subscription or publication is to be refreshed or tried again.
     Subscription,
-    /// How the far leg ended has not been heard.
+    /// The proxy has not reported how the far leg ended.
     Outcome,
     /// The longest time that a call may last.
     MaxDuration,
-    /// The provider does not call for an abandoned dial any more.
+    /// The provider no longer calls for an abandoned dial.
     Tombstone,
-    /// What waits for a connection has waited for too long.
+    /// Requests have waited too long for a connection.
     Outage,
     /// Disconnecting takes too long.
     Disconnect,
