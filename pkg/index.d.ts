@@ -21,16 +21,16 @@ export interface DialStrategyConfig {
   servers: string | (string | Server)[];
   /** Address of record (RFC 3261, section 10): "sip:alice@example.com". */
   uri: string;
-  /** Shown to the other side. */
+  /** Display name in From. */
   displayName?: string;
-  /** SIP credentials (never a REST API's); a list where several realms ask, such as the registrar and a gateway behind it: each names its
-   *  `realm`, one without is for the others. A function is asked each time they are needed, for the realm of the challenge, and nothing is kept.
-   *  A realm that the registrar has not used is answered only with credentials that name it: the other side of a call may have made it up.
-   *  The function has two minutes: a connect(), a dial() or the registration then fails with `auth_failed`, and an error that names it. */
+  /** SIP credentials (never a REST API's). A list is for several realms, such as those of the registrar and of a gateway behind it: each entry
+   *  names its `realm`, one without is for the others. A function is called with the realm of each challenge, and its result is not kept.
+   *  A realm that the registrar has not used is answered only with credentials that name it: a peer may have made it up.
+   *  The function has two minutes. After that connect(), dial() or the registration fails with `auth_failed`, and an error that names it. */
   credentials?: SipCredentials | SipCredentials[] | ((challenge: { realm: string }) => SipCredentials | Promise<SipCredentials>);
-  /** Register after connecting (RFC 3261, section 10); without it nobody can call this phone. Default true. */
+  /** Register after connecting (RFC 3261, section 10); without a binding nobody can call this phone. Default true. */
   register?: boolean;
-  /** Lifetime to ask for, seconds, 1 to 86400; default 600. It is refreshed in time. */
+  /** Lifetime of the binding to ask for, seconds, 1 to 86400; default 600. The phone refreshes it in time. */
   registerExpires?: number;
   /** "custom" (default), "46elks", or one added with registerProvider(). */
   providerId?: string;
@@ -44,69 +44,69 @@ export interface DialStrategyConfig {
    *  Default: the proxy's own. */
   callerId?: string;
   /** Headers of the host app's own session with the proxy, e.g. a short-lived bearer token. `Authorization: Basic` is refused.
-   *  A function is asked before each request. Its last answer stays in memory for a request that cannot wait, as the page is being left. */
+   *  A function is called before each request. Its last result stays in memory for requests that cannot wait, when the page is being left. */
   proxyHeaders?: Record<string, string> | (() => Record<string, string> | Promise<Record<string, string>>);
-  /** STUN and TURN servers, as for RTCPeerConnection. Default: none. A function is asked for each call's media and before each
-   *  ICE restart, for TURN credentials that expire: it has 10 s. Without an answer a call does not begin (`ice_failed`); one that
-   *  is up keeps its servers. What `configure()` changes counts for calls from their next restart on. */
+  /** STUN and TURN servers, as for RTCPeerConnection. Default: none. A function, for TURN credentials that expire, is called for each
+   *  call's media and before each ICE restart; it has 10 s. Without a result a new call fails (`ice_failed`), and one that is up keeps
+   *  its servers. Changes by `configure()` apply to a call from its next restart on. */
   iceServers?: RTCIceServer[] | (() => RTCIceServer[] | Promise<RTCIceServer[]>);
   /** Default "all"; "relay" hides this machine's addresses, and needs a TURN server. */
   iceTransportPolicy?: RTCIceTransportPolicy;
-  /** Longest wait for ICE candidates before an offer or answer is sent, milliseconds, 0 to 60000; default 500. It leaves
-   *  earlier, as soon as what is there is useful. */
+  /** Longest wait for ICE candidates before an offer or answer is sent, milliseconds, 0 to 60000; default 500. It is sent earlier
+   *  once its candidates are useful. */
   iceGatherTimeout?: number;
-  /** How long a call may be `reconnecting` for want of media while the other side can be reached, milliseconds, 1000 to
-   *  600000; default 30000. */
+  /** Longest outage of a call's media (`reconnecting`) while the peer can be reached, milliseconds, 1000 to 600000; default 30000. */
   mediaGrace?: number;
-  /** How long a call may be without media while there is no connection to a server, and how long everything else waits for one: a call
-   *  that is being made, a goodbye, a message; milliseconds, 1000 to 600000; default 60000. As long as the two hear each other, no call ends. */
+  /** Longest outage of a call's media while there is no connection to a server, and longest wait of everything else for a connection: a
+   *  call that is being made, a BYE, a message; milliseconds, 1000 to 600000; default 60000. No call ends while its audio flows. */
   signallingGrace?: number;
   /** Codec names in order of preference, e.g. ["PCMA", "PCMU"]; the rest follow. Default: the provider's. */
   codecs?: string[];
   /** The microphone; `false` opens none and only listens. Default true. */
   audio?: boolean | MediaTrackConstraints;
-  /** Where remote audio plays; default: an element that each call makes itself. `null`: the app plays `call.remoteStream`. An element is for
-   *  one call at a time: the one that may be heard, and of several the last that came to be; the others play in one of their own. */
+  /** Where remote audio plays; default: an element of its own for each call. `null`: the app plays `call.remoteStream`. An element plays one
+   *  call at a time: the one that may be heard; of several, the last one answered or taken off hold. The others play in elements of their own. */
   audioElement?: HTMLAudioElement | null;
-  /** Country used to read national numbers, e.g. "SE"; without it only +E.164, sip:, sips: and tel: destinations pass. */
+  /** Country of national numbers, e.g. "SE"; without it only +E.164, sip:, sips: and tel: destinations are accepted. */
   defaultCountry?: string;
-  /** Session timers (RFC 4028): a call whose other side is gone is noticed. `true` (default) asks for 1800 seconds, `expires` for
-   *  90 to 86400. `false`, as with a provider without them, asks for none, and keeps to the other side's. */
+  /** Session timers (RFC 4028), which end a call whose peer is gone. `true` (default) asks for 1800 seconds, `expires` for 90 to 86400.
+   *  `false`, as with a provider without them, asks for none, and accepts the peer's. */
   sessionTimers?: boolean | { expires: number };
   /** What a 3xx does (RFC 3261, section 8.1.3.4): "off" (default) fails the dial with `redirected`, "ask" emits `redirect` at
    *  the call, a number calls that many of the targets in turn, 1 to 20. Whoever can answer a call can send it anywhere. */
   redirects?: 'off' | 'ask' | number;
-  /** Whose INVITE with Replaces (RFC 3891) takes the place of a call at once, with nobody's hand on the phone: "peer" (default), that of the
-   *  other side itself, by its address, and of whom it sends while it holds the call (Referred-By), or with `trustIdentity` of everybody whom
-   *  the server vouches for and nobody else; "any", everybody's who knows the tags of the dialog, which servers may publish (RFC 4235);
-   *  "ask", nobody's. Anybody else's is `incoming`, with `call.replaces`. What mute() and `audio: false` say goes on in any case. */
+  /** Whose INVITE with Replaces (RFC 3891) is accepted at once, without the user. "peer" (default): the peer itself, by its address, and a
+   *  caller that it refers (Referred-By) while it holds the call; with `trustIdentity` every caller with an asserted identity, and nobody
+   *  else. "any": everybody who knows the tags of the dialog, which servers may publish (RFC 4235). "ask": nobody. Any other such INVITE is
+   *  `incoming`, with `call.replaces`. mute() and `audio: false` carry over in any case. */
   replaces?: 'peer' | 'any' | 'ask';
-  /** Believe P-Asserted-Identity (RFC 3325), Remote-Party-ID, Diversion and History-Info (RFC 5806, RFC 7044): only where the server takes
-   *  out those of callers. Default false. */
+  /** Trust P-Asserted-Identity (RFC 3325), Remote-Party-ID, Diversion and History-Info (RFC 5806, RFC 7044): only if the server removes
+   *  those of callers. Default false. */
   trustIdentity?: boolean;
   /** Emit `messageSummary` for a NOTIFY about waiting messages (RFC 3842) without a subscription, as Asterisk, FreeSWITCH and others send it to
    *  each phone that is registered. Default: where it comes over the connection that is registered and names this phone, otherwise it gets
-   *  481. `true`: without a registration too; `false`: never. No more proved than a text message: only a subscription is. */
+   *  481. `true`: without a registration too; `false`: never. It proves no more than a text message does, unlike the NOTIFY of a
+   *  subscription. */
   unsolicitedMessageSummary?: boolean;
-  /** Callers whose INVITE may ask to be answered at once (RFC 5373, Call-Info, Alert-Info): "bob@example.com", "@example.com" or "*".
-   *  The microphone opens without a question, though never beside another call. The caller is whom the server asserts with `trustIdentity`,
-   *  otherwise the From, which a caller can forge unless the server checks it. Default: none. */
+  /** Callers that may ask for auto-answer (RFC 5373, Call-Info, Alert-Info): "bob@example.com", "@example.com" or "*". The microphone opens
+   *  without a question, though never beside another call. With `trustIdentity` the asserted identity counts, otherwise From, which a
+   *  caller can forge unless the server checks it. Default: none. */
   autoAnswer?: string[];
   /** `+sip.instance` (RFC 5626, section 4.1): a URN, "urn:uuid:...", that stays the same for this installation. Default: one that is kept in
-   *  localStorage, so that the next page takes the place of this one at the registrar; tabs and phones that are connected at the same time have
-   *  one each, told by Web Locks. Without these, a new one for each phone. */
+   *  localStorage, so that the binding of the next page replaces this one's. Tabs and phones that are connected at the same time have one
+   *  each, by Web Locks. Without these, a new one for each phone. */
   instanceId?: string;
   /** Ends calls, unregisters and ends subscriptions when the page is closed, reloaded or left (`pagehide`): BYE, CANCEL, or 480 to a call
    *  that rings. Not where the browser keeps the page to show it again (`event.persisted`), and with `resume` not the calls that the next
    *  page takes up. Calls by REST end with the page in any case. Default true. */
   hangupOnUnload?: boolean;
-  /** Hides who calls, is called or sends messages (RFC 3323): `Privacy: id` in each message of a call, an anonymous From, nothing that
-   *  names the account. The server learns the account (P-Preferred-Identity, RFC 3325) and has to take that out. Default false. */
+  /** Hides this user's identity in calls and messages (RFC 3323): `Privacy: id` in each message of a call, an anonymous From, nothing that
+   *  names the account. The server learns the account (P-Preferred-Identity, RFC 3325) and has to remove it. Default false. */
   anonymous?: boolean;
-  /** Calls outlive a reload of the page: what is needed to take them up again is kept in sessionStorage, encrypted with a key that no
-   *  script can read, without credentials. The next page makes a phone with the same configuration, and connect() takes them up: each
-   *  appears in `calls` and in a "call" event as `reconnecting`, and is `active` when the other side has agreed. No longer than
-   *  `signallingGrace` may pass in between. Answered SIP calls only. Default false. */
+  /** Calls survive a reload of the page. Their record is kept in sessionStorage, encrypted with a key that no script can read, without
+   *  credentials. The next page makes a phone with the same configuration, and connect() takes them up: each appears in `calls` and in a
+   *  "call" event as `reconnecting`, and is `active` once the peer has agreed. The next page must do so within `signallingGrace`. Answered
+   *  SIP calls only. Default false. */
   resume?: boolean;
   /** Emits "log" events for everything, the SIP messages included. Credentials, keys, what stands behind the `?` of a server's URL, and
    *  the values of `extraHeaders` are not in them. Warnings and errors are emitted without it too. */
@@ -130,7 +130,7 @@ export interface SipCredentials {
   password?: string;
   /** Instead of the password, the hash H(username:realm:password) in hex; it fits challenges of its algorithm. */
   ha1?: string;
-  /** Where to send it; a challenge of another realm is not answered. Default: whichever the server names. */
+  /** The only realm whose challenges are answered. Default: those that the server names. */
   realm?: string;
   /** An access token (RFC 8898), with no password beside it. Sent to the registrar and the server only, over TLS or to this
    *  machine, and never within a call. With a function for `credentials` an expired token is replaced. */
@@ -171,11 +171,11 @@ export type DialResult =
 /** An Error with a stable machine-readable code; the message is safe to show and holds no secret. */
 export interface SoftphoneError extends Error {
   readonly code: ErrorCode;
-  /** The status of the SIP response that it comes from (RFC 3261, section 21). */
+  /** The status of the SIP response behind it (RFC 3261, section 21). */
   readonly sipStatus?: number;
-  /** Seconds after which the server asks to try again (Retry-After; RFC 3261, section 20.33). */
+  /** Retry-After of the response, seconds (RFC 3261, section 20.33). */
   readonly retryAfter?: number;
-  /** The same may succeed later without another configuration. */
+  /** A later attempt may succeed with the same configuration. */
   readonly retryable: boolean;
   /** What to do about it, in one sentence. */
   readonly hint?: string;
@@ -239,10 +239,10 @@ export class DialStrategy {
   /** Ends calls, subscriptions and publications, unregisters, closes the socket. Resolves when that is done, or soon; never rejects but with
    *  `fatal`. */
   disconnect(): Promise<void>;
-  /** With `resume`: what another page needs to take up the calls of this one; `null` when there is nothing. No credentials, but who talks
-   *  to whom: for pages of the same origin only. connect() keeps it and hands it on by itself; this is for those that do so in other ways. */
+  /** With `resume`: the record by which another page takes up the calls of this one; `null` without calls. It has no credentials, but shows
+   *  who talks to whom: for pages of the same origin only. connect() keeps it and hands it on by itself; this is for other ways to do so. */
   readonly record: string | null;
-  /** Takes up the calls of a record that another page had `age` milliseconds ago, and must have let go of; connect() goes on with them.
+  /** Takes up the calls of a record that another page had `age` milliseconds ago, and must have abandoned; connect() continues them.
    *  Returns how many there are. Throws `invalid_record` for one that is damaged, older than `signallingGrace`, or of another account,
    *  `invalid_state` while there is a connection or a call. */
   resumeCalls(record: string, age: number): number;
@@ -251,11 +251,11 @@ export class DialStrategy {
   /** `destination`: `sip:`, `sips:`, `tel:`, +E.164, or with `defaultCountry` a national number; anything else is `invalid_destination` before
    *  anything is sent. Only one dial runs at a time: another gets `already_dialing`, and the running one is not disturbed. */
   dial(destination: string, options?: DialOptions): Promise<DialResult>;
-  /** Sends a text message (RFC 3428); resolves when it has been taken on (2xx). `target` as for dial(), as a SIP address. Default type
+  /** Sends a text message (RFC 3428); resolves with the 2xx. `target` as for dial(), as a SIP address. Default type
    *  `text/plain;charset=UTF-8`; 60 KiB at most. Rejects with `not_connected`, `invalid_destination`, `invalid_config`, `timeout`, `aborted`
    *  by disconnect(), or what the answer says. `extraHeaders` as for dial(). */
   sendMessage(target: string, body: string, options?: { contentType?: string; extraHeaders?: Record<string, string> }): Promise<void>;
-  /** Asks whether somebody is there (OPTIONS; RFC 3261, section 11); resolves with a 2xx. Rejects like sendMessage(). */
+  /** Sends OPTIONS, which asks whether a user agent is there (RFC 3261, section 11); resolves with the 2xx. Rejects like sendMessage(). */
   sendOptions(target: string): Promise<void>;
   /** Subscribes to an event package of a resource (RFC 6665), such as `message-summary`, `dialog` or `presence`. Refreshed, also over
    *  reconnects, until unsubscribe(). `accept`: media types that are understood (default: that of the event package);
@@ -305,11 +305,11 @@ export interface DialStrategyEvents {
   /** A text message has come (RFC 3428), 60 KiB at most, and has been answered. `from`: the URI that the sender gives. Everything in it is a
    *  stranger's: show it as text, also where `contentType` is `text/html`. */
   message: { from: string; displayName?: string; contentType: string; body: string };
-  /** What waits in the mailbox, without a subscription (see `unsolicitedMessageSummary`): `application/simple-message-summary`; parseMessageSummary() of
-   *  `wasm-softphone/events` reads it. */
+  /** Waiting messages, told without a subscription (see `unsolicitedMessageSummary`): `application/simple-message-summary`, read by
+   *  parseMessageSummary() of `wasm-softphone/events`. */
   messageSummary: { body: string };
-  /** The browser does not play the other side's audio before the user has clicked, tapped or pressed a key (`blocked`), or plays it
-   *  now. It is tried again at the next of these, and by resumeAudio(). */
+  /** `blocked`: the browser does not play the peer's audio before the user has clicked, tapped or pressed a key; otherwise it plays now. The
+   *  next of these tries again, and so does resumeAudio(). */
   audioBlocked: { call: Call; blocked: boolean };
   /** With `resume`: `record` is another one. */
   record: { record: string | null };
@@ -323,15 +323,15 @@ export type CallState = 'new' | 'connecting' | 'ringing' | 'early-media' | 'acti
 
 /** Who is at the other end of a call. */
 export interface Remote {
-  /** What the other side says of itself: From, or To of a call that was made. It stays what it was. */
+  /** The peer's own claim: From, or To of an outgoing call. It never changes. */
   uri: string;
   displayName?: string;
-  /** With `trustIdentity`: who the server says it is, now (P-Asserted-Identity of RFC 3325, otherwise Remote-Party-ID), and its name. */
+  /** With `trustIdentity`: the current asserted identity (P-Asserted-Identity of RFC 3325, otherwise Remote-Party-ID), and its display name. */
   assertedIdentity?: string;
   assertedDisplayName?: string;
-  /** It does not want to be known to others: `Privacy: id`, or a caller whose number is suppressed (RFC 3323). */
+  /** The identity must not be passed on: `Privacy: id`, or a suppressed number (RFC 3323). */
   private: boolean;
-  /** With `trustIdentity`: who has sent the call on (RFC 5806, RFC 7044). */
+  /** With `trustIdentity`: who has diverted the call (RFC 5806, RFC 7044). */
   diversion?: string;
 }
 
@@ -348,50 +348,49 @@ export class Call {
   readonly remote: Remote;
   /** The custom headers of a received INVITE: those of the names that `extraHeaders` takes, without those about identity; 32 at most. */
   readonly headers: Readonly<Record<string, string>>;
-  /** Held by this side. */
+  /** This side has put the call on hold. */
   readonly localHold: boolean;
-  /** Held by the other side. */
+  /** The peer has put the call on hold. */
   readonly remoteHold: boolean;
-  /** What mute() said last. It goes on in the call that takes the place of this one, and so do `audio: false` and the track of
-   *  replaceAudioTrack(): after a transfer, a reload, and where the other side replaces the call. */
+  /** Whether mute() is in force. A call that replaces this one inherits it, and so `audio: false` and the track of replaceAudioTrack():
+   *  after a transfer, a reload, and an INVITE with Replaces. */
   readonly muted: boolean;
-  /** While it rings: the call whose place the caller asks for, which ends once this one is answered (RFC 3891); else `null`. */
+  /** While it rings: the call that it asks to replace (RFC 3891), which ends once this one is answered; else `null`. */
   readonly replaces: Call | null;
   /** The microphone, while the call has one. */
   readonly localStream: MediaStream | null;
-  /** "interrupted": the system has taken the microphone away for a while; "ended": the device is gone, or the permission. Silence is sent then.
-   *  `null` without one. */
+  /** "interrupted": the system uses the microphone for a while; "ended": the device or the permission is gone. Silence is sent then. `null`
+   *  without a microphone. */
   readonly microphone: 'live' | 'interrupted' | 'ended' | null;
-  /** The other side's audio waits for the user to click, tap or press a key. */
+  /** The peer's audio waits for the user to click, tap or press a key. */
   readonly audioBlocked: boolean;
   /** For "rest-originate": `null` until the call is proved to be the provider's. */
   readonly remoteStream: MediaStream | null;
   /** When it was answered, milliseconds since 1970. */
   readonly startedAt: number | null;
-  /** `null` before the end. docs/outcomes.md has the table of codes. `q850`: the ISDN cause (Q.850, 1 to 127), `reasonText`: what the other side says of it, both by its Reason header
+  /** `null` before the end. docs/outcomes.md has the table of codes. `q850`: the ISDN cause (Q.850, 1 to 127), `reasonText`: the peer's text, both of its Reason header
    *  (RFC 3326); 128 characters at most, and a stranger's words: show them as text. */
   readonly endReason: { code: ErrorCode | 'completed' | 'cancelled' | 'answered_elsewhere'; sipStatus?: number; by: 'local' | 'remote' | 'network'; q850?: number; reasonText?: string } | null;
   /** Answers an incoming call. Resolves when the call is up. Rejects with a SoftphoneError: `ended`, `invalid_state` for a call that does not
-   *  ring, `media_denied`, `media_unavailable`, `ice_failed`, .... A call that answers itself (`autoAnswer`) is joined: the outcome is
-   *  that of its own answer, and `options` come too late. */
+   *  ring, `media_denied`, `media_unavailable`, `ice_failed`, .... For a call that answers itself (`autoAnswer`) the promise settles with
+   *  that answer, and `options` come too late. */
   answer(options?: { audio?: boolean | MediaTrackConstraints }): Promise<void>;
   /** Refuses an incoming call. `status` 300 to 699 (RFC 3261, section 21), default 603: declined everywhere; 486 lets other phones ring on.
    *  Rejects with `invalid_state`, `invalid_config`, `ended`. */
   reject(options?: { status?: number }): Promise<void>;
   /** CANCEL, BYE or a refusal, whichever the state calls for. Resolves when the call is over here; never rejects but with `fatal`. */
   hangup(): Promise<void>;
-  /** Puts the other side on hold (RFC 3264, section 8.4). From the moment of the call on nothing is played, and nothing but silence is sent. Resolves when the
-   *  other side has agreed; rejects with what it answers when it refuses, and then the call stays as it was. `invalid_state` before it is
-   *  answered, `ended`. */
+  /** Puts the peer on hold (RFC 3264, section 8.4). From this moment on nothing is played, and only silence is sent. Resolves when the peer has
+   *  agreed. Rejects with its refusal, and the call stays as it was; `invalid_state` before the call is answered, `ended`. */
   hold(): Promise<void>;
-  /** Takes the other side off hold; what mute() says still counts. Settles like hold(). */
+  /** Takes the peer off hold; mute() stays in force. Settles like hold(). */
   unhold(): Promise<void>;
   /** Sends this track instead of the microphone, over hold and renegotiation too; `null`: the microphone again. The track is never
-   *  stopped here. While muted silence is sent in its place; with `mixed` it is, because it holds more than the microphone (a conference):
-   *  mute() then silences the microphone in `localStream` only. Rejects with `invalid_config` for anything but an audio track, `invalid_state`
+   *  stopped here. While muted silence is sent in its place. With `mixed` it is still sent, because it contains more than the microphone (a
+   *  conference): mute() then silences the microphone in `localStream` only. Rejects with `invalid_config` for anything but an audio track, `invalid_state`
    *  with `audio: false`. */
   replaceAudioTrack(track: MediaStreamTrack | null, options?: { mixed?: boolean }): Promise<void>;
-  /** Sends silence; needs no agreement of the other side. */
+  /** Sends silence; needs no agreement of the peer. */
   mute(): void;
   /** Sends the microphone again. */
   unmute(): void;
@@ -400,9 +399,9 @@ export class Call {
    *  tone has been sent. Calls made meanwhile queue up. Tones in the audio wait while the call is on hold, by either side, or has no path; those
    *  that this cuts go on afterwards. Rejects with `invalid_config`, `invalid_state` before the call is answered, `ended`. */
   sendDtmf(tones: string, options?: { duration?: number; gap?: number; method?: 'rtp' | 'info' }): Promise<void>;
-  /** Blind to an address (read as dial() does); attended to another call of this phone, whose place the other side takes (RFC 5589,
-   *  RFC 3891). The call is put on hold first. Resolves when the transfer has succeeded, with the final NOTIFY, and the calls here end;
-   *  on failure this call stays, on hold, and the promise rejects with what the target answered. `invalid_state` for a call that is not
+  /** Blind to an address (read as by dial()); attended to another call of this phone, which the peer's new call replaces (RFC 5589,
+   *  RFC 3891). The call is put on hold first. Resolves with the final NOTIFY of a transfer that succeeded, and the calls here end. On
+   *  failure this call stays, on hold, and the promise rejects with the target's response. `invalid_state` for a call that is not
    *  answered, is by REST, or is being transferred; `invalid_destination`, `ended`. */
   transfer(target: string | Call): Promise<void>;
   /** Rejects with `invalid_state` where the call has no media yet, `ended`. */
@@ -416,30 +415,30 @@ export class Call {
 
 export interface CallEvents {
   state: { state: CallState };
-  /** Hold has changed: by this side, by the other side. */
+  /** Hold has changed: by this side, by the peer. */
   hold: { local: boolean; remote: boolean };
   /** `remote` has changed: the call was transferred, picked up, parked or taken out of a queue on the other side (RFC 3325, RFC 4916).
    *  With `trustIdentity` only. */
   remote: Remote;
-  /** The microphone has changed by itself. After "ended" another one is opened where there is one, at once or when a device comes, and
-   *  `localStream` is a new stream then; a permission that was taken back is asked for once. */
+  /** The microphone has changed by itself. After "ended" the phone opens another one, at once or when a device is plugged in, and
+   *  `localStream` is a new stream then; a revoked permission is asked for once. */
   microphone: { state: 'live' | 'interrupted' | 'ended' };
-  /** The other side has sent a tone by INFO (RFC 6086); those in the audio are heard. */
+  /** The peer has sent a tone by INFO (RFC 6086); tones in the audio are only heard. */
   dtmf: { tone: string };
   /** Every two seconds while the call is active and somebody listens. */
   stats: CallStats;
-  /** A transfer that this side asked for has come further; `sipStatus`: what the other side reports (RFC 3515, section 2.4.5). */
+  /** Progress of a transfer that this side asked for; `sipStatus`: the status that the peer reports (RFC 3515, section 2.4.5). */
   transfer: { state: 'trying' | 'ringing' | 'accepted' | 'failed'; sipStatus?: number };
-  /** The other side asks this phone to call somebody else (RFC 3515). `target` is a SIP URI; `referredBy`, the header as it came, is not
-   *  authenticated: ask the user, within a minute. accept() resolves with the new call at once; its outcome is in its own events. reject(): 603. */
+  /** The peer asks for a transfer: this phone is to call somebody else (REFER, RFC 3515). `target` is a SIP URI; `referredBy`, the header as
+   *  received, is not authenticated: ask the user, within a minute. accept() resolves with the new call at once; its outcome is in its own events. reject(): 603. */
   transferRequest: { target: string; referredBy?: string; accept(): Promise<Call>; reject(): Promise<void> };
-  /** With `redirects: "ask"`: where else the other side can be reached, best first. The call waits for follow(), decline() (it ends as
+  /** With `redirects: "ask"`: the targets of the 3xx, best first. The call waits for follow(), decline() (it ends as
    *  `redirected`) or hangup(), for as long as it may ring. Without a listener it is declined at once. */
   redirect: { targets: string[]; follow(index: number): Promise<void>; decline(): Promise<void> };
-  /** The other side is heard on another track of the same `remoteStream`, as after a reload of its page: an audio element follows by
-   *  itself, a Web Audio graph does not. */
+  /** The peer's audio is on another track of the same `remoteStream`, as after a reload of its page. An audio element follows by itself, a
+   *  Web Audio graph does not. */
   remoteTrack: { track: MediaStreamTrack };
-  /** Another call takes the place of this one (RFC 3891), which ends. */
+  /** Another call replaces this one (RFC 3891), which ends. */
   replaced: { call: Call };
   /** The last event. */
   ended: NonNullable<Call['endReason']>;
