@@ -168,12 +168,14 @@ impl ErrorCode {
             }
             Self::ProxyDenied => "Check the session in proxyHeaders and what the proxy allows it.",
             Self::ProxyRateLimited => "Wait before the next call.",
-            Self::ProxyError | Self::ProviderError => "Try again; if it stays, tell who runs the call proxy.",
+            Self::ProxyError | Self::ProviderError => {
+                "Try again; if the error persists, tell the operator of the call proxy."
+            }
             Self::BridgeMissing => {
                 "Check that this phone is registered with the number that the proxy calls."
             }
             Self::UnverifiedBridge => {
-                "Nothing was heard or sent. If it stays, tell who runs the call proxy: its webhooks may not arrive."
+                "Nothing was heard or sent. If the error persists, tell the operator of the call proxy: its webhooks may not arrive."
             }
             Self::Busy | Self::NoAnswer => "Try again later.",
             Self::NotFound => "Check the number or the address.",
@@ -181,7 +183,7 @@ impl ErrorCode {
             Self::NotAcceptable => {
                 "Both sides need audio by DTLS-SRTP with ICE, and a codec in common; see the option codecs."
             }
-            Self::ServerError => "Try again; if it stays, tell who runs the server.",
+            Self::ServerError => "Try again; if the error persists, tell the operator of the server.",
             Self::Fatal => "Make a new DialStrategy.",
             _ => return None,
         })
@@ -278,7 +280,7 @@ impl Error {
             // 400, 482, 483, 487, 491 and the rest: not a refusal by policy, but something that went wrong.
             _ => ErrorCode::ServerError,
         };
-        let summary = if status == 433 { "Callers who hide their number are refused" } else { summary(code) };
+        let summary = if status == 433 { "Anonymous callers are refused" } else { summary(code) };
         // The phrase comes from the peer: keep it short and printable, it ends up in user interfaces.
         let phrase = printable(reason);
         let space = if phrase.is_empty() { "" } else { " " };
@@ -318,13 +320,13 @@ impl Error {
 
 const fn summary(code: ErrorCode) -> &'static str {
     match code {
-        ErrorCode::Redirected => "The call is to be made to another address",
+        ErrorCode::Redirected => "The call was redirected to another address",
         ErrorCode::AuthFailed => "The server did not accept the credentials",
         ErrorCode::NotFound => "Nobody has this number or address",
         ErrorCode::NoAnswer => "Nobody answered",
         ErrorCode::Busy => "The other side is busy",
         ErrorCode::Declined => "The other side declined",
-        ErrorCode::NotAcceptable => "The other side cannot take this kind of call",
+        ErrorCode::NotAcceptable => "The other side cannot accept this kind of call",
         ErrorCode::Forbidden => "The server refused the request",
         _ => "The server failed",
     }

@@ -10,7 +10,7 @@ use crate::text::{before, has_space_or_control, number, split_once};
 pub fn check_server_url(url: &str) -> Result<(), Error> {
     let bad = |problem: &str| Err(Error::invalid_config("servers", problem));
     if has_space_or_control(url) {
-        return bad("a URL holds no spaces or control characters");
+        return bad("a URL has no spaces or control characters");
     }
     let lower = url.to_ascii_lowercase();
     let (rest, secure) = if let Some(rest) = lower.strip_prefix("wss://") {

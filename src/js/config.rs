@@ -920,7 +920,7 @@ fn is_plain_object(value: &JsValue) -> bool {
 fn check_proxy_url(url: &str) -> Result<(), Error> {
     const FIELD: &str = "proxyUrl";
     if has_space_or_control(url) {
-        return Err(Error::invalid_config(FIELD, "a URL holds no spaces or control characters"));
+        return Err(Error::invalid_config(FIELD, "a URL has no spaces or control characters"));
     }
     if split_once(url, b'?').is_some() || split_once(url, b'#').is_some() {
         return Err(Error::invalid_config(FIELD, "a base URL has neither a query nor a fragment"));
@@ -990,7 +990,7 @@ fn check_ice_transport_policy(policy: &str) -> Result<(), Error> {
 
 fn check_display_name(name: &str) -> Result<(), Error> {
     if has_control(name) {
-        return Err(Error::invalid_config("displayName", "holds control characters"));
+        return Err(Error::invalid_config("displayName", "contains control characters"));
     }
     Ok(())
 }

@@ -96,7 +96,7 @@ impl Phone {
 
     fn not_given(&mut self, owner: Owner, problem: &'static str) {
         let error = Error::new(ErrorCode::AuthFailed, problem).with_hint(
-            "The function `credentials` of the configuration must settle, and give a password, ha1 or bearerToken.",
+            "The function `credentials` of the configuration must settle with a password, ha1 or bearerToken.",
         );
         self.on_request_failed(owner, error);
     }
@@ -164,10 +164,8 @@ impl Phone {
         let scope = Self::scope(owner);
         let secure = self.flow.secure;
         if !self.authenticator.authorize(scope, &mut request, user, credentials, secure, &mut *self.entropy) {
-            let error = Error::new(
-                ErrorCode::AuthFailed,
-                "The credentials are not of the kind that the server takes",
-            );
+            let error =
+                Error::new(ErrorCode::AuthFailed, "The server does not accept this kind of credentials");
             self.on_request_failed(owner, error);
             return;
         }

@@ -1658,11 +1658,11 @@ fn media_error(error: &MediaError) -> Error {
         }
         MediaError::Refused(words) => Error::new(
             ErrorCode::NotAcceptable,
-            concat(&["The browser does not take the session description: ", &printable(words)]),
+            concat(&["The browser rejects the session description: ", &printable(words)]),
         ),
         MediaError::Servers(problem) => {
             Error::new(ErrorCode::IceFailed, concat(&["iceServers: ", &printable(problem)]))
-                .with_hint("See what the function that gives iceServers does.")
+                .with_hint("Check the function in `iceServers`.")
         }
         MediaError::NoCandidate => Error::new(
             ErrorCode::IceFailed,

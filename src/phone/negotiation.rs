@@ -179,7 +179,8 @@ impl Phone {
 
     pub(super) fn on_reoffer_timeout(&mut self, id: CallId) {
         self.abandon_reinvite(id);
-        let error = Error::new(ErrorCode::Timeout, "The other side did not answer to the change of the call");
+        let error =
+            Error::new(ErrorCode::Timeout, "The other side did not respond to the change of the call");
         self.offer_failed(id, error);
     }
 

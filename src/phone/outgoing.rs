@@ -73,7 +73,7 @@ impl Phone {
         // A value that cannot be sent is refused now, not when the microphone is already open.
         invite
             .to_text()
-            .map_err(|_| Error::invalid_config("displayName", "holds characters that cannot be sent"))?;
+            .map_err(|_| Error::invalid_config("displayName", "contains characters that cannot be sent"))?;
         call.invite = Some(invite);
 
         self.calls.insert(id, Box::new(call));

@@ -93,7 +93,7 @@ impl Phone {
             .and_then(|call| call.redirects.as_mut())
             .filter(|redirects| redirects.asked.is_some() && target < redirects.targets.len());
         let Some(redirects) = redirects else {
-            return Err(Error::new(ErrorCode::InvalidState, "There is no such address to go to"));
+            return Err(Error::new(ErrorCode::InvalidState, "There is no such target"));
         };
         redirects.asked = None;
         self.go_to(id, target);

@@ -108,7 +108,7 @@ impl Phone {
             call.session_timer.expire_later(self.now);
             return;
         }
-        let error = Error::new(ErrorCode::Timeout, "The other side does not keep the session up any more");
+        let error = Error::new(ErrorCode::Timeout, "The other side no longer refreshes the session");
         let reason = Some("SIP;cause=408;text=\"Session expired\"");
         self.end_with_bye(id, EndCause::Failed(error), EndedBy::Network, reason);
     }

@@ -392,7 +392,7 @@ impl Phone {
     pub(super) fn on_binding_expired(&mut self) {
         self.registration.bound = false;
         if self.registration.state == RegistrationState::Registered {
-            let error = Error::new(ErrorCode::RegistrationFailed, "The registration has run out");
+            let error = Error::new(ErrorCode::RegistrationFailed, "The registration has expired");
             self.set_registration(RegistrationState::Registering, Some(error));
             // Otherwise its outcome is waited for: each has a deadline.
             if self.timers.is_set(TimerKey::Register) {

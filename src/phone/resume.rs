@@ -230,7 +230,7 @@ impl Phone {
         };
         let Some((contact, replaces)) = super::transfer::place_of(call) else { return false };
         let address = Uri::parse(&call.remote_uri).ok().filter(|uri| !uri.host.ends_with(".invalid"));
-        let error = Error::new(ErrorCode::IceFailed, "The other side makes no new connection for the media");
+        let error = Error::new(ErrorCode::IceFailed, "The other side makes no new connection for its media");
         self.replace_by_new_call(id, address.unwrap_or(contact), &replaces, &error)
     }
 

@@ -276,7 +276,7 @@ impl Phone {
                     Some("rejected") => Error::new(ErrorCode::Declined, "The transfer was declined"),
                     _ => Error::new(
                         ErrorCode::ServerError,
-                        "The other side does not say how the transfer ended",
+                        "The other side does not report the outcome of the transfer",
                     ),
                 };
                 self.transfer_failed(id, None, error);
@@ -714,5 +714,5 @@ fn invalid(problem: &'static str) -> Error {
 
 #[cold]
 fn departed() -> Error {
-    Error::new(ErrorCode::Ended, "The other side hung up and did not say how the transfer ended")
+    Error::new(ErrorCode::Ended, "The other side hung up and did not report the outcome of the transfer")
 }

@@ -135,7 +135,7 @@ impl Phone {
             return;
         }
         if rest.expected.as_ref().is_some_and(|expected| number(&expected.to) != own) {
-            let error = Error::new(ErrorCode::ProxyError, "The proxy has another phone called than this one")
+            let error = Error::new(ErrorCode::ProxyError, "The proxy has called another phone")
                 .with_hint("Let `uri` be the number that the proxy has for this session.");
             self.abandon(id, EndCause::Failed(error.clone()), error);
             return;
