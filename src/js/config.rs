@@ -18,10 +18,11 @@ use crate::dial::strategy::{Choice, StrategyName};
 use crate::error::{Error, ErrorCode};
 use crate::phone::{
     CredentialSource, Credentials, MessageRequest, PhoneConfig, PublishRequest, RedirectPolicy,
-    ReplacesPolicy, Secret, SessionTimers, SubscribeRequest, check_server_url, is_loopback,
+    ReplacesPolicy, Secret, SessionTimers, SubscribeRequest,
 };
 use crate::sip::uri::Uri;
 use crate::text::{before, concat, digits, has_control, has_space_or_control, split, split_once};
+use crate::url::{check_server_url, is_loopback};
 
 /// A day; longer registrations are no use to a page.
 const REGISTER_EXPIRES: RangeInclusive<u32> = 1..=86_400;

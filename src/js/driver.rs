@@ -36,9 +36,10 @@ use crate::error::{Error, ErrorCode};
 use crate::phone::{
     CallId, CallState, ConnectionState, CredentialsId, DialStage, EndReason, Event, Hint, Input,
     LocalNetwork, LockId, LogLevel, MediaCommand, MediaSeq, Output, PageKept, Phone, ProxyId,
-    RegistrationState, RequestId, SocketId, TrackId, Wish, is_loopback_url,
+    RegistrationState, RequestId, SocketId, TrackId, Wish,
 };
 use crate::time::Instant;
+use crate::url::is_loopback_url;
 
 /// How often a call emits `stats` to those who listen.
 const STATS_INTERVAL: Duration = Duration::from_secs(2);

@@ -4,7 +4,6 @@ use core::time::Duration;
 
 use super::io::Credentials;
 use crate::sip::uri::Uri;
-pub use crate::url::{check_server_url, is_loopback, is_loopback_url};
 
 /// Where credentials come from.
 #[derive(Debug, Clone, Default)]
