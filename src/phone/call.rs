@@ -2,10 +2,12 @@
 
 use core::time::Duration;
 
+use super::CallTimer;
 use super::description::Descriptions;
 use super::io::{
     CallId, CallNote, CallState, CredentialsId, Direction, EndReason, Identity, MediaSeq, SocketId,
 };
+use super::offers::Offers;
 use super::originate::RestCall;
 use super::recovery::Recovery;
 use super::redirect::Redirects;
@@ -118,28 +120,6 @@ pub(super) struct Early {
     pub(super) answered: bool,
 }
 
-/// A re-INVITE of the peer that has no final response yet.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct PendingReinvite {
-    pub(super) tx: TxId,
-    pub(super) seq: u32,
-    pub(super) offered: bool,
-    pub(super) remote_hold: bool,
-    /// What our description says of our own hold.
-    pub(super) local_hold: bool,
-}
-
-/// Our own offer within the call, from its making until its answer is set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct OurOffer {
-    /// Whether it puts the other side on hold.
-    pub(super) hold: bool,
-    /// Since when it has been out and not been answered: offers of the other side cross it.
-    pub(super) open: Option<Instant>,
-    /// It restarts ICE.
-    pub(super) restart: bool,
-}
-
 /// What Reason headers say (RFC 3326).
 #[derive(Debug)]
 pub(super) struct ReasonHeader {
@@ -174,9 +154,6 @@ pub(super) struct Call {
     pub(super) diversion: Option<Identity>,
     /// It answers itself, or has done so.
     pub(super) auto_answer: bool,
-    pub(super) remote_hold: bool,
-    /// Held by us, as far as the application has asked for.
-    pub(super) local_hold: bool,
     pub(super) end_reason: Option<EndReason>,
 
     /// Outgoing: the INVITE as last sent, without Via and credentials. Incoming: as received.
@@ -213,27 +190,11 @@ pub(super) struct Call {
     pub(super) answer_wanted: bool,
 
     pub(super) pending_ok: Option<PendingOk>,
-    pub(super) reinvite: Option<PendingReinvite>,
-    /// An offer of the other side's that came while its answer to ours was being set.
-    pub(super) waiting: Option<(TxId, Box<Request>)>,
     /// Incoming: its reliable 1xx.
     pub(super) reliable: Option<Box<Reliable>>,
-    /// The session timer.
+    /// Holds, offers and answers once it is up.
+    pub(super) offers: Offers,
     pub(super) session_timer: SessionTimer,
-    /// Our offer under way.
-    pub(super) our_offer: Option<OurOffer>,
-    /// What the other side has agreed to: whether it is held.
-    pub(super) agreed_hold: bool,
-    /// How often our offer has crossed one of the other side's (RFC 3261, section 14.1).
-    pub(super) glares: u8,
-    /// So many offers of ours in a row have come to nothing in a way that leaves open what the other side made of them.
-    pub(super) doubts: u8,
-    /// The other side may have agreed to something else than this one knows of: an offer says what the call is.
-    pub(super) in_doubt: bool,
-    /// `hold` and `unhold` that have not been reported.
-    pub(super) hold_waiting: u32,
-    /// The ACK of our last re-INVITE, with its CSeq number.
-    pub(super) reinvite_ack: Option<(u32, String)>,
     /// Incoming: the socket that its INVITE came over.
     pub(super) came_over: Option<SocketId>,
     /// Outgoing: its INVITE has been sent again over a new socket.
@@ -306,8 +267,6 @@ impl Call {
             challenged: false,
             diversion: None,
             auto_answer: false,
-            remote_hold: false,
-            local_hold: false,
             end_reason: None,
             invite: None,
             invite_tx: None,
@@ -326,17 +285,9 @@ impl Call {
             early_answer: None,
             answer_wanted: false,
             pending_ok: None,
-            reinvite: None,
-            waiting: None,
             reliable: None,
+            offers: Offers::default(),
             session_timer: SessionTimer::default(),
-            our_offer: None,
-            agreed_hold: false,
-            glares: 0,
-            doubts: 0,
-            in_doubt: false,
-            hold_waiting: 0,
-            reinvite_ack: None,
             came_over: None,
             resent: false,
             interrupted: false,
@@ -384,6 +335,32 @@ impl Call {
     /// Nothing of the other side may be heard or shown, and nothing sent: it has not been proved to be the right one.
     pub(super) fn is_gated(&self) -> bool {
         self.rest.as_ref().is_some_and(|rest| !rest.is_open())
+    }
+
+    /// The next deadline of those parts that keep their own, and which it is.
+    pub(super) fn poll_timeout(&self) -> Option<(Instant, CallTimer)> {
+        self.offers.poll_timeout().into_iter().chain(self.session_timer.poll_timeout()).min()
+    }
+
+    /// That one has been reached. `false`: the phone keeps it.
+    pub(super) fn take_timeout(&mut self, timer: CallTimer) -> bool {
+        match timer {
+            CallTimer::Glare | CallTimer::Reoffer => self.offers.take_timeout(timer),
+            CallTimer::SessionRefresh | CallTimer::SessionExpired => self.session_timer.take_timeout(timer),
+            _ => return false,
+        }
+        true
+    }
+
+    /// The page was suspended for so long.
+    pub(super) fn put_off(&mut self, by: Duration) {
+        self.offers.put_off(by);
+        self.session_timer.put_off(by);
+    }
+
+    /// How many deadlines its parts have.
+    pub(super) fn deadlines(&self) -> usize {
+        self.offers.deadlines() + self.session_timer.deadlines()
     }
 
     /// Offer and answer have been exchanged: a session timer runs in a call that is up.

@@ -54,8 +54,8 @@ impl Phone {
     fn on_bye(&mut self, id: CallId, tx: TxId) {
         self.respond(tx, 200);
         let Some(call) = self.calls.get_mut(&id) else { return };
-        if let Some(reinvite) = call.reinvite.take() {
-            self.respond(reinvite.tx, 487);
+        if let Some(theirs) = call.offers.drop_theirs() {
+            self.respond(theirs.tx, 487);
         }
         let Some(call) = self.calls.get_mut(&id) else { return };
         match call.phase {

@@ -329,7 +329,7 @@ impl Phone {
             _ => true,
         });
         for call in self.calls.values_mut() {
-            call.session_timer.put_off(late);
+            call.put_off(late);
         }
         self.on_hint(if late < ASLEEP { Hint::Visible } else { Hint::Woken });
     }

@@ -18,7 +18,7 @@
 //! | `in_dialog` | BYE, INFO |
 //! | `recovery` | calls whose signalling or media path is lost |
 //! | `resume` | calls that outlive their page |
-//! | `negotiation` | re-INVITE and UPDATE, either side's; hold |
+//! | `offers`, `negotiation` | holds, offers and answers of a call, and the re-INVITE and UPDATE that carry them, either side's |
 //! | `session_timer`, `refresh` | RFC 4028: the timer of a call, and the requests that keep its session up |
 //! | `transfer`, `replaces` | REFER (RFC 3515), Replaces (RFC 3891) |
 //! | `subscription`, `publication`, `messaging` | SUBSCRIBE, NOTIFY, PUBLISH, MESSAGE |
@@ -41,6 +41,7 @@ mod liveness;
 mod media;
 mod messaging;
 mod negotiation;
+mod offers;
 mod originate;
 mod outage;
 mod outgoing;
@@ -808,8 +809,7 @@ impl Phone {
             calls: self.calls.len(),
             client_transactions,
             server_transactions,
-            timers: self.timers.len()
-                + self.calls.values().map(|call| call.session_timer.deadlines()).sum::<usize>(),
+            timers: self.timers.len() + self.calls.values().map(|call| call.deadlines()).sum::<usize>(),
             subscriptions: self.subscriptions.len(),
         }
     }
@@ -870,8 +870,7 @@ impl Phone {
     fn next_deadline(&self) -> Option<(Instant, TimerKey)> {
         let mut next = self.timers.next();
         for call in self.calls.values() {
-            let own =
-                call.session_timer.poll_timeout().map(|(at, timer)| (at, TimerKey::Call(call.id, timer)));
+            let own = call.poll_timeout().map(|(at, timer)| (at, TimerKey::Call(call.id, timer)));
             if own.is_some() && (next.is_none() || own < next) {
                 next = own;
             }
@@ -882,11 +881,12 @@ impl Phone {
     /// Takes the next deadline that has been reached.
     fn take_deadline(&mut self) -> Option<TimerKey> {
         let (_, key) = self.next_deadline().filter(|(at, _)| *at <= self.now)?;
-        match key {
-            TimerKey::Call(id, timer @ (CallTimer::SessionRefresh | CallTimer::SessionExpired)) => {
-                self.calls.get_mut(&id)?.session_timer.take_timeout(timer);
-            }
-            key => self.timers.clear(key),
+        let of_call = match key {
+            TimerKey::Call(id, timer) => self.calls.get_mut(&id).is_some_and(|call| call.take_timeout(timer)),
+            _ => false,
+        };
+        if !of_call {
+            self.timers.clear(key);
         }
         Some(key)
     }
@@ -980,7 +980,7 @@ impl Phone {
         call.end_reason = Some(reason.clone());
         call.phase = Phase::Terminating;
         call.job = None;
-        let reinvite = call.reinvite.take();
+        let theirs = call.offers.drop_theirs();
         let error = error.unwrap_or_else(call_ended);
         let dial_failed =
             call.direction == Direction::Outgoing && !core::mem::replace(&mut call.dial_done, true);
@@ -1011,8 +1011,8 @@ impl Phone {
                 infos += 1;
             }
         }
-        if let Some(reinvite) = reinvite {
-            self.respond_in_dialog(id, reinvite.tx, 487, None);
+        if let Some(theirs) = theirs {
+            self.respond_in_dialog(id, theirs.tx, 487, None);
         }
         self.end_transfers(id, sip_status, dial_failed);
         self.replacement_over(id, by);
@@ -1210,9 +1210,9 @@ impl Phone {
         };
         // A re-INVITE can be cancelled too; the call goes on.
         let call = self.calls.get(&id);
-        if call.and_then(|call| call.reinvite).is_some_and(|pending| pending.tx == invite) {
+        if call.and_then(|call| call.offers.theirs()).is_some_and(|theirs| theirs.tx == invite) {
             self.abandon_offer_of_theirs(id);
-        } else if call.is_some_and(|call| call.waiting.as_ref().is_some_and(|(tx, _)| *tx == invite)) {
+        } else if call.is_some_and(|call| call.offers.is_waiting(invite)) {
             self.abandon_waiting(id);
         } else {
             self.on_cancelled(id, request);
@@ -1689,8 +1689,8 @@ fn info(call: &Call) -> CallInfo {
         wish: call.wish,
         continues: call.continues,
         replaces: call.replaces.filter(|_| call.phase == Phase::Alerting),
-        local_hold: call.local_hold,
-        remote_hold: call.remote_hold,
+        local_hold: call.offers.local_hold(),
+        remote_hold: call.offers.remote_hold(),
         end_reason: call.end_reason.clone(),
         local_number: rest.and_then(RestCall::caller_id).cloned(),
         proxy_state: rest.and_then(RestCall::state).cloned(),

@@ -2,8 +2,9 @@
 
 use core::time::Duration;
 
-use super::call::{Call, Job, OurOffer, PendingReinvite, Phase};
-use super::description::{describes, holds, read_offer, sdp_text};
+use super::call::{Call, Job, Phase};
+use super::description::{describes, read_offer, sdp_text};
+use super::offers::{Crossing, Next, flow};
 use super::outgoing::ack_text;
 use super::transactions::{Owner, TxId};
 use super::{CallId, CallTimer, Direction, Event, MediaCommand, MediaError, Phone, TimerKey};
@@ -14,15 +15,6 @@ use crate::sip::message::{Method, Request, Response};
 use crate::sip::sdp::{self, Direction as MediaDirection};
 use crate::sip::transaction::{ClientState, T64, sibling};
 use crate::text::{concat, digits};
-
-/// How long an offer within a call may go unanswered. A user may be asked; nothing is agreed to in the meantime.
-const REOFFER_TIMEOUT: Duration = Duration::from_secs(60);
-/// Offers that cross do so within a round trip or two.
-const CROSSING: Duration = Duration::from_secs(4);
-/// So often may offers cross before ours is given up.
-const MAX_GLARES: u8 = 8;
-/// So often the other side is asked again what it made of an offer: for half a minute or so.
-const MAX_DOUBTS: u8 = 4;
 
 /// Whether a refusal with this status comes from the peer itself. What proxies say (476 to 479 where Kamailio
 /// cannot forward, 480 where nobody is registered), and nothing at all, does not.
@@ -35,8 +27,7 @@ impl Phone {
 
     pub(super) fn start_hold(&mut self, id: CallId, on: bool) -> Result<(), Error> {
         let call = self.holdable(id)?;
-        call.hold_waiting = call.hold_waiting.saturating_add(1);
-        call.doubts = 0;
+        call.offers.command();
         if let Some(referral) = &mut call.referral {
             referral.put_on_hold = false;
         }
@@ -73,53 +64,49 @@ impl Phone {
 
     /// What flows follows the wish at once: nothing leaks until the other side has agreed.
     pub(super) fn request_hold(&mut self, id: CallId, on: bool) {
-        let Some(call) = self.calls.get_mut(&id).filter(|call| call.local_hold != on) else { return };
-        call.local_hold = on;
-        self.hold_changed(id);
+        if self.calls.get_mut(&id).is_some_and(|call| call.offers.wish_hold(on)) {
+            self.hold_changed(id);
+        }
     }
 
     fn hold_changed(&mut self, id: CallId) {
         let Some(call) = self.calls.get(&id) else { return };
-        let (local, remote) = (call.local_hold, call.remote_hold);
+        let (local, remote) = (call.offers.local_hold(), call.offers.remote_hold());
         self.media_order(id, MediaCommand::Flow(flow(local, remote)));
         self.event(Event::Hold { call: id, local, remote });
         // The call that is taking its place is held as soon as it is up, and nothing may be heard before.
         let next = self.calls.values().find(|call| call.replaces == Some(id) && !call.answer_pending);
-        if let Some((next, own, remote)) = next.map(|call| (call.id, call.local_hold, call.remote_hold)) {
+        if let Some((next, own, remote)) =
+            next.map(|call| (call.id, call.offers.local_hold(), call.offers.remote_hold()))
+        {
             self.media_order(next, MediaCommand::Flow(flow(local || own, remote)));
         }
     }
 
     pub(super) fn set_remote_hold(&mut self, id: CallId, on: bool) {
-        let Some(call) = self.calls.get_mut(&id).filter(|call| call.remote_hold != on) else { return };
-        call.remote_hold = on;
-        self.hold_changed(id);
+        if self.calls.get_mut(&id).is_some_and(|call| call.offers.set_remote_hold(on)) {
+            self.hold_changed(id);
+        }
     }
 
     /// Makes an offer where what is agreed is not what is wanted, unless something else goes on: then it follows that.
     pub(super) fn continue_offer(&mut self, id: CallId) {
-        let glare = self.timers.is_set(TimerKey::Call(id, CallTimer::Glare));
         let online = self.flow.open_socket().is_some();
         let Some(call) = self.calls.get_mut(&id) else { return };
-        if call.phase != Phase::Confirmed || call.our_offer.is_some() || call.lost_dialog.is_some() {
+        if call.phase != Phase::Confirmed || call.lost_dialog.is_some() {
             return;
         }
         let restart = call.recovery.wants_offer();
-        let wanted = call.session_timer.wants_offer() || call.in_doubt || restart;
-        if call.local_hold == call.agreed_hold && !wanted {
-            self.hold_done(id, &Ok(()));
-            return;
+        let free = online && call.job.is_none() && call.pending_ok.is_none();
+        match call.offers.advance(call.session_timer.wants_offer(), restart, free) {
+            Next::Wait => return,
+            Next::Agreed => {
+                self.hold_done(id, &Ok(()));
+                return;
+            }
+            Next::Offer => {}
         }
-        let theirs = call.reinvite.is_some() || call.waiting.is_some() || call.pending_ok.is_some();
-        let busy = theirs || call.job.is_some();
-        if busy || glare || !online {
-            return;
-        }
-        call.our_offer = Some(OurOffer { hold: call.local_hold, open: None, restart });
-        let (local, remote) = (call.local_hold, call.remote_hold);
-        // Whether the other side still holds is for its answer to say (RFC 6337, section 5.1): what is not offered, it could
-        // never take back.
-        let direction = direction(local, local && remote);
+        let (direction, flow) = (call.offers.to_offer(), call.offers.flow());
         let (job, command) = if !call.media_open {
             (Job::Resume, MediaCommand::Resume { direction })
         } else if restart {
@@ -128,14 +115,14 @@ impl Phone {
             (Job::OurOffer, MediaCommand::Reoffer { direction })
         };
         self.media_job(id, job, command);
-        if job == Job::Resume && (local || remote) {
-            self.media_order(id, MediaCommand::Flow(flow(local, remote)));
+        if job == Job::Resume && flow != MediaDirection::SendRecv {
+            self.media_order(id, MediaCommand::Flow(flow));
         }
     }
 
     fn hold_done(&mut self, id: CallId, result: &Result<(), Error>) {
         let Some(call) = self.calls.get_mut(&id) else { return };
-        for _ in 0..core::mem::take(&mut call.hold_waiting) {
+        for _ in 0..call.offers.take_commands() {
             self.event(Event::HoldDone(id, result.clone()));
         }
         self.on_hold_outcome(id);
@@ -144,10 +131,9 @@ impl Phone {
     /// The call is over: whoever waits for a hold is told.
     pub(super) fn hold_ended(&mut self, id: CallId) {
         if let Some(call) = self.calls.get_mut(&id) {
-            call.our_offer = None;
+            call.offers.stop();
             call.session_timer.stop();
         }
-        self.clear_call_timers(id, &[CallTimer::Glare, CallTimer::Reoffer]);
         self.abandon_waiting(id);
         self.abandon_reinvite(id);
         self.hold_done(id, &Err(super::call_ended()));
@@ -160,8 +146,7 @@ impl Phone {
         let contact = self.contact();
         let now = self.now;
         let Some(call) = self.calls.get_mut(&id) else { return };
-        let (Some(offer), Some(dialog)) = (call.our_offer.as_mut(), call.dialog.as_mut()) else { return };
-        offer.open = Some(now);
+        let Some(dialog) = call.dialog.as_mut().filter(|_| call.offers.send(now)) else { return };
         let mut request = dialog.request(Method::Invite, None);
         request.headers.push_all(&[
             ("Contact", &contact),
@@ -170,8 +155,6 @@ impl Phone {
         ]);
         request.body = sdp.into_bytes();
         self.keep_session(id, &mut request.headers);
-        // A 1xx ends Timer B: the wait for what comes after it has an end of its own.
-        self.timers.set(TimerKey::Call(id, CallTimer::Reoffer), self.now + REOFFER_TIMEOUT);
         if let Err(error) = self.send_request(Owner::Reinvite(id), request, Attempt::default()) {
             self.offer_failed(id, error);
         }
@@ -234,10 +217,8 @@ impl Phone {
             return;
         };
         // Neither again, nor overtaken by a later one.
-        let latest = seq > call.reinvite_ack.as_ref().map(|(seq, _)| *seq);
-        if latest {
-            call.reinvite_ack = seq.map(|seq| (seq, String::new()));
-            call.in_doubt = true;
+        if seq.is_some_and(|seq| call.offers.acknowledge(seq, "")) {
+            call.offers.set_doubt(true);
             self.continue_offer(id);
         }
     }
@@ -251,26 +232,24 @@ impl Phone {
         let Some(call) = self.calls.get_mut(&id) else { return };
         if response.status < 300 {
             // Acknowledged whatever has become of the call; a repeated 2xx gets the same ACK (RFC 3261, 13.2.2.4).
-            let known = call.reinvite_ack.as_ref().filter(|(known, _)| *known == seq);
-            let ack = match (known, call.dialog.as_mut()) {
-                (Some((_, ack)), _) => Some(ack.clone()),
+            let ack = match (call.offers.ack_of(seq), call.dialog.as_mut()) {
+                (Some(ack), _) => Some(ack.to_owned()),
                 (None, Some(dialog)) => ack_text(request, dialog, &via),
                 (None, None) => None,
             };
             let Some(ack) = ack else { return };
             // One that a later one has overtaken settles nothing any more.
-            let latest = call.reinvite_ack.as_ref().is_none_or(|(last, _)| *last < seq);
-            if latest {
-                call.reinvite_ack = Some((seq, ack.clone()));
-            }
-            let going_on = call.our_offer.is_some() && call.phase == Phase::Confirmed && latest;
+            let latest = call.offers.acknowledge(seq, &ack);
+            let going_on = call.offers.is_ours() && call.phase == Phase::Confirmed && latest;
             if let Some(dialog) = call.dialog.as_mut().filter(|_| going_on) {
                 dialog.refresh_target(&response.headers);
             }
             self.transmit(ack, true);
             if going_on {
                 self.session_answered(id, response);
-                self.timers.clear(TimerKey::Call(id, CallTimer::Reoffer));
+                if let Some(call) = self.calls.get_mut(&id) {
+                    call.offers.responded();
+                }
                 let sdp = sdp_text(&response.headers, &response.body);
                 // It is no answer to an offer of another association (RFC 8842, section 5.3).
                 let keeps = self.calls.get(&id).is_some_and(|call| call.resumed)
@@ -281,9 +260,8 @@ impl Phone {
                 }
                 match self.judge_answer(id, sdp) {
                     Ok(answer) => {
-                        if let Some(offer) = self.calls.get_mut(&id).and_then(|call| call.our_offer.as_mut())
-                        {
-                            offer.open = None;
+                        if let Some(call) = self.calls.get_mut(&id) {
+                            call.offers.answered();
                         }
                         self.answer_job(id, Job::OurAnswer, answer);
                     }
@@ -292,27 +270,22 @@ impl Phone {
             }
             return;
         }
-        if call.our_offer.is_none() || call.phase != Phase::Confirmed {
+        if !call.offers.is_ours() || call.phase != Phase::Confirmed {
             return;
         }
         match response.status {
             // RFC 3261, section 14.1: who made the Call-ID waits longer, so that both do not cross again.
-            491 if call.glares < MAX_GLARES => {
-                call.glares += 1;
+            491 if call.offers.glare() => {
                 let wait = match call.direction {
                     Direction::Outgoing => 2100 + below(&mut *self.entropy, 190) * 10,
                     Direction::Incoming => below(&mut *self.entropy, 200) * 10,
                 };
-                call.our_offer = None;
-                self.timers.clear(TimerKey::Call(id, CallTimer::Reoffer));
+                call.offers.pause(self.now + Duration::from_millis(wait));
                 self.media_order(id, MediaCommand::Rollback);
-                let at = self.now + Duration::from_millis(wait);
-                self.timers.set(TimerKey::Call(id, CallTimer::Glare), at);
             }
             // The offer itself was not looked at: the same again, with the interval that the other side can take.
             422 if call.session_timer.takes_longer(response) => {
-                call.our_offer = None;
-                self.timers.clear(TimerKey::Call(id, CallTimer::Reoffer));
+                call.offers.withdraw();
                 self.media_order(id, MediaCommand::Rollback);
                 self.continue_offer(id);
             }
@@ -330,12 +303,11 @@ impl Phone {
     /// again, the call is offered anew as it is here. `false`: that has been done often enough, and the call is over.
     fn agreed_in_vain(&mut self, id: CallId, error: &Error) -> bool {
         let Some(call) = self.calls.get_mut(&id) else { return false };
-        if call.doubts >= MAX_DOUBTS {
+        let again = call.offers.agreed_in_vain();
+        if !again {
             self.end_unagreed(id, error.clone());
-            return false;
         }
-        call.in_doubt = true;
-        true
+        again
     }
 
     pub(super) fn our_answer_unusable(&mut self, id: CallId, error: Error) {
@@ -357,14 +329,10 @@ impl Phone {
     /// The answer is set: agreed.
     pub(super) fn our_answer_applied(&mut self, id: CallId) {
         let Some(call) = self.calls.get_mut(&id) else { return };
-        if let Some(offer) = call.our_offer.take() {
-            call.agreed_hold = offer.hold;
-            call.glares = 0;
+        if let Some(offer) = call.offers.agree() {
             call.resumed = false;
-            call.doubts = 0;
-            call.in_doubt = false;
             self.timers.clear(TimerKey::Call(id, CallTimer::Renew));
-            self.recovery_agreed(id, offer);
+            self.recovery_agreed(id, offer.restart);
         }
         self.continue_offer(id);
     }
@@ -372,21 +340,14 @@ impl Phone {
     /// The other side does not agree, or cannot be asked: the call stays as it was.
     pub(super) fn offer_failed(&mut self, id: CallId, error: Error) {
         let Some(call) = self.calls.get_mut(&id) else { return };
-        // It stays until it is known whether it is made again: nothing takes its place before.
-        let Some(offer) = call.our_offer else { return };
+        let Some(failed) = call.offers.fail() else { return };
         call.job = None;
-        call.glares = 0;
-        let agreed = call.agreed_hold;
-        // Sent, and not answered: the other side may have agreed.
-        let doubted = core::mem::take(&mut call.in_doubt);
-        let in_doubt = doubted || (offer.open.is_some() && offer.hold != agreed);
         let refresh = call.session_timer.offer_failed();
         let lost = error.code == ErrorCode::Transport;
-        self.timers.clear(TimerKey::Call(id, CallTimer::Reoffer));
         self.media_order(id, MediaCommand::Rollback);
-        let recovers = self.recovery_failed(id, Some(offer), &error);
+        let recovers = self.recovery_failed(id, failed.restart, &error);
         if let Some(call) = self.calls.get_mut(&id) {
-            call.our_offer = None;
+            call.offers.withdraw();
         }
         if refresh && !recovers {
             self.refresh_failed(id, &error);
@@ -394,19 +355,20 @@ impl Phone {
         if lost || recovers {
             // The wish stays; it is made again over the next socket, even if it is back at what was agreed.
             if let Some(call) = self.calls.get_mut(&id) {
-                call.in_doubt = in_doubt;
+                call.offers.set_doubt(failed.in_doubt);
             }
             return;
         }
-        if in_doubt {
-            self.offer_in_doubt(id, &error, doubted);
+        if failed.in_doubt {
+            self.offer_in_doubt(id, &error, failed.doubted);
         }
-        if offer.hold == agreed && self.calls.get(&id).is_some_and(|call| call.local_hold != agreed) {
+        let wished = self.calls.get(&id).is_some_and(|call| call.offers.local_hold() != failed.agreed);
+        if failed.nothing_new && wished {
             // What the user wants has not been asked for yet.
             self.continue_offer(id);
             return;
         }
-        self.request_hold(id, agreed);
+        self.request_hold(id, failed.agreed);
         self.hold_done(id, &Err(error));
         if self.calls.get(&id).is_some_and(|call| call.recovery.wants_offer()) {
             self.continue_offer(id);
@@ -423,20 +385,14 @@ impl Phone {
         if !doubted && error.sip_status.is_some_and(said) {
             return;
         }
-        if call.doubts >= MAX_DOUBTS {
-            // With the next offer, or once the other side says where it is.
-            call.in_doubt = true;
-            return;
-        }
-        call.doubts += 1;
-        let half = 500 << call.doubts;
+        let Some(half) = call.offers.ask_again() else { return };
         let wait = Duration::from_millis(half + below(&mut *self.entropy, half));
         self.timers.set(TimerKey::Call(id, CallTimer::Renew), self.now + wait);
     }
 
     pub(super) fn offer_again(&mut self, id: CallId) {
         if let Some(call) = self.calls.get_mut(&id) {
-            call.in_doubt = true;
+            call.offers.set_doubt(true);
             self.continue_offer(id);
         }
     }
@@ -476,26 +432,24 @@ impl Phone {
             }
             Phase::Accepted | Phase::Confirmed => {}
         }
-        match call.our_offer {
-            // Theirs has crossed ours.
-            Some(offer) if offer.open.is_some_and(|sent| self.now - sent < CROSSING) => {
+        match call.offers.crossing(self.now) {
+            Crossing::Crossed => {
                 self.respond_in_dialog(id, tx, 491, None);
                 return;
             }
-            // Ours has gone to where the other side is no more: it would refuse theirs for as long as it is waited for.
-            Some(offer) if offer.open.is_some() => {
+            Crossing::Stale => {
                 self.abandon_reinvite(id);
                 let error = Error::new(ErrorCode::Timeout, "The other side has made an offer of its own");
                 self.offer_failed(id, error);
             }
-            // Not sent yet: theirs goes first, ours follows it.
-            Some(_) if call.job == Some(Job::OurOffer) => {
-                call.our_offer = None;
+            // Theirs goes first, ours follows it.
+            Crossing::Unsent if call.job == Some(Job::OurOffer) => {
+                call.offers.withdraw();
                 call.job = None;
                 self.timers.clear(TimerKey::Call(id, CallTimer::IceGather));
                 self.media_order(id, MediaCommand::Rollback);
             }
-            _ => {}
+            Crossing::Unsent | Crossing::None => {}
         }
         let Some(call) = self.calls.get_mut(&id) else { return };
         // Our 2xx was lost, and somebody else has answered in our place: nobody makes another offer before (section 14.1).
@@ -505,7 +459,7 @@ impl Phone {
             self.stop_awaiting_ack(id);
         }
         let Some(call) = self.calls.get_mut(&id) else { return };
-        if call.reinvite.is_some() || call.job.is_some() || call.pending_ok.is_some() {
+        if call.offers.theirs().is_some() || call.job.is_some() || call.pending_ok.is_some() {
             self.retry_later(id, tx);
             return;
         }
@@ -524,16 +478,8 @@ impl Phone {
                 return;
             }
         };
-        let offered = offer.as_ref().map(|offer| offer.direction);
-        // The peer sends nothing we could hear, or wants nothing from us: it has put us on hold. Without an offer its answer
-        // to ours tells.
-        let remote_hold = offered.map_or(call.remote_hold, holds);
-        let local_hold = call.local_hold;
-        // Only an answer to both directions can say whether we hold: else what the other side knows of us stays as it is.
-        let tells = offered.is_none_or(|direction| direction == MediaDirection::SendRecv);
-        let told_hold = if tells { local_hold } else { call.agreed_hold };
-        call.reinvite =
-            Some(PendingReinvite { tx, seq, offered: offer.is_none(), remote_hold, local_hold: told_hold });
+        call.offers.take(tx, seq, offer.as_ref().map(|offer| offer.direction));
+        let direction = call.offers.to_answer();
         let tag = request.headers.from_tag().unwrap_or_default();
         if let Some(dialog) = call.dialog_to(&tag) {
             dialog.refresh_target(&request.headers);
@@ -548,20 +494,14 @@ impl Phone {
         if invite {
             self.respond(tx, 100);
         }
-        // The answer agrees to no more than both holds allow (JsSIP #977). An offer asks for all that we want (RFC 3261,
-        // section 14.2).
         match offer {
             Some(offer) => {
-                let direction = direction(local_hold, remote_hold);
                 self.description_job(id, Job::Reinvite, offer, |offer| MediaCommand::Renegotiate {
                     offer,
                     direction,
                 });
             }
-            None => {
-                let direction = direction(local_hold, local_hold && remote_hold);
-                self.media_job(id, Job::Reinvite, MediaCommand::Reoffer { direction });
-            }
+            None => self.media_job(id, Job::Reinvite, MediaCommand::Reoffer { direction }),
         }
     }
 
@@ -583,12 +523,12 @@ impl Phone {
             return;
         }
         let offered = call.pending_ok.as_ref().is_some_and(|ok| ok.offered)
-            || call.our_offer.is_some_and(|offer| offer.open.is_some())
+            || call.offers.is_out()
             || call.offers_early(&tag);
         let ready = call.phase == Phase::Confirmed || call.takes_early_offer(&tag);
         if offered {
             self.respond_in_dialog(id, tx, 491, None);
-        } else if !ready || call.our_offer.is_some() || call.reinvite.is_some() || call.job.is_some() {
+        } else if !ready || call.offers.is_ours() || call.offers.theirs().is_some() || call.job.is_some() {
             self.retry_later(id, tx);
         } else {
             self.take_offer(id, tx, request, seq);
@@ -602,10 +542,9 @@ impl Phone {
         // An INVITE before the answer crosses ours.
         let may_wait = call.is_up() || request.method != Method::Invite;
         let setting = may_wait && call.job.is_some_and(Job::sets_answer);
-        if !setting || call.waiting.is_some() {
+        if !setting || !call.offers.wait(tx, request) {
             return false;
         }
-        call.waiting = Some((tx, Box::new(request.clone())));
         if let Some(entry) = self.transactions.server(tx) {
             entry.call = Some(id);
         }
@@ -618,7 +557,7 @@ impl Phone {
     /// The answer is set, or is not: the offer behind it is taken.
     pub(super) fn take_waiting(&mut self, id: CallId) {
         let Some(call) = self.calls.get_mut(&id).filter(|call| call.job.is_none()) else { return };
-        let Some((tx, request)) = call.waiting.take() else { return };
+        let Some((tx, request)) = call.offers.take_waiting() else { return };
         let seq = request.headers.seq().unwrap_or(0);
         if request.method == Method::Invite {
             self.on_reinvite(id, tx, &request, seq);
@@ -629,7 +568,7 @@ impl Phone {
 
     /// It waits for nothing any more.
     pub(super) fn abandon_waiting(&mut self, id: CallId) {
-        if let Some((tx, _)) = self.calls.get_mut(&id).and_then(|call| call.waiting.take()) {
+        if let Some((tx, _)) = self.calls.get_mut(&id).and_then(|call| call.offers.take_waiting()) {
             self.respond_in_dialog(id, tx, 487, None);
         }
     }
@@ -643,26 +582,25 @@ impl Phone {
     /// The answer (or offer) for the 200 is ready.
     pub(super) fn reinvite_ready(&mut self, id: CallId, sdp: String) {
         let Some(call) = self.calls.get_mut(&id) else { return };
-        let Some(reinvite) = call.reinvite.take() else { return };
-        call.agreed_hold = reinvite.local_hold;
+        let Some(theirs) = call.offers.answer() else { return };
         // UPDATE or PRACK: nothing acknowledges its 200.
         let update = self
             .transactions
-            .server(reinvite.tx)
+            .server(theirs.tx)
             .is_some_and(|entry| entry.tx.request.method != Method::Invite);
-        let text = self.respond_in_dialog(id, reinvite.tx, 200, Some(sdp));
-        self.set_remote_hold(id, reinvite.remote_hold);
+        let text = self.respond_in_dialog(id, theirs.tx, 200, Some(sdp));
+        self.set_remote_hold(id, theirs.remote_hold);
         if update {
             self.early_job_done(id);
         } else {
-            self.await_ack(id, reinvite.seq, text, reinvite.offered);
+            self.await_ack(id, theirs.seq, text, theirs.offered);
         }
     }
 
     /// It cannot be agreed to: the call stays as it was.
     pub(super) fn reinvite_failed(&mut self, id: CallId, error: &MediaError) {
         let Some(call) = self.calls.get_mut(&id) else { return };
-        let Some(reinvite) = call.reinvite.take() else { return };
+        let Some(theirs) = call.offers.drop_theirs() else { return };
         if let Some(tag) = &mut call.settled {
             // With which fork the browser is now is not certain.
             tag.clear();
@@ -674,7 +612,7 @@ impl Phone {
             &super::media_error(error).message.replace(['"', '\\'], "'"),
             "\"",
         ]);
-        self.respond_refusal(reinvite.tx, (488, Some(("Warning", text))));
+        self.respond_refusal(theirs.tx, (488, Some(("Warning", text))));
         self.media_order(id, MediaCommand::Rollback);
         self.early_job_done(id);
     }
@@ -682,30 +620,11 @@ impl Phone {
     /// Their offer is of no interest any more: it was cancelled, or whoever made it has not got the call.
     pub(super) fn abandon_offer_of_theirs(&mut self, id: CallId) {
         let Some(call) = self.calls.get_mut(&id) else { return };
-        if let Some(reinvite) = call.reinvite.take() {
+        if let Some(theirs) = call.offers.drop_theirs() {
             call.job = None;
-            self.respond_in_dialog(id, reinvite.tx, 487, None);
+            self.respond_in_dialog(id, theirs.tx, 487, None);
             self.media_order(id, MediaCommand::Rollback);
             self.continue_offer(id);
         }
-    }
-}
-
-/// What a description of ours says (RFC 3264, section 8.4).
-pub(super) const fn direction(local_hold: bool, remote_hold: bool) -> MediaDirection {
-    match (local_hold, remote_hold) {
-        (false, false) => MediaDirection::SendRecv,
-        (false, true) => MediaDirection::RecvOnly,
-        (true, false) => MediaDirection::SendOnly,
-        (true, true) => MediaDirection::Inactive,
-    }
-}
-
-/// What flows here, whatever the descriptions say: held by us, the other side hears nothing and is not heard.
-const fn flow(local_hold: bool, remote_hold: bool) -> MediaDirection {
-    match (local_hold, remote_hold) {
-        (true, _) => MediaDirection::Inactive,
-        (false, true) => MediaDirection::RecvOnly,
-        (false, false) => MediaDirection::SendRecv,
     }
 }

@@ -14,7 +14,7 @@
 
 use core::time::Duration;
 
-use super::call::{OurOffer, Phase};
+use super::call::Phase;
 use super::negotiation::is_from_peer;
 use super::{CallId, CallState, CallTimer, EndCause, EndedBy, LogLevel, MediaState, Phone, TimerKey};
 use crate::entropy::below;
@@ -267,9 +267,9 @@ impl Phone {
     }
 
     /// Our offer has been agreed to.
-    pub(super) fn recovery_agreed(&mut self, id: CallId, offer: OurOffer) {
+    pub(super) fn recovery_agreed(&mut self, id: CallId, restart: bool) {
         let Some(recovery) = self.calls.get_mut(&id).map(|call| &mut call.recovery) else { return };
-        if offer.restart {
+        if restart {
             recovery.restart = false;
             if recovery.path.is_ill() {
                 self.timers.set(TimerKey::Call(id, CallTimer::Recovery), self.now + RESTARTED);
@@ -280,9 +280,8 @@ impl Phone {
     }
 
     /// The other side could not be told or asked, or has refused: again later. `false`: that was not for recovery.
-    pub(super) fn recovery_failed(&mut self, id: CallId, offer: Option<OurOffer>, error: &Error) -> bool {
+    pub(super) fn recovery_failed(&mut self, id: CallId, restart: bool, error: &Error) -> bool {
         let Some(recovery) = self.calls.get_mut(&id).map(|call| &mut call.recovery) else { return false };
-        let restart = offer.is_some_and(|offer| offer.restart);
         // A browser may take the path to be well because the other side answers the checks of our offer; but without
         // our credentials it makes none itself, and hears nothing of us. So does it after a rollback.
         let unheard = restart && error.sip_status.is_none() && recovery.path == Path::Well;

@@ -95,7 +95,7 @@ impl Phone {
         }
         // RFC 4028, section 10, would end the call here after 408 or no answer. The other side may be looking for a
         // new connection: the session's own end is soon enough.
-        if self.recovery_failed(id, None, error) {
+        if self.recovery_failed(id, false, error) {
             return;
         }
         if let Some(call) = self.calls.get_mut(&id) {

@@ -55,7 +55,7 @@ impl Call {
             }
             _ => false,
         };
-        settled && self.job.is_none() && self.reinvite.is_none()
+        settled && self.job.is_none() && self.offers.theirs().is_none()
     }
 
     /// Our offer has not been answered: that of the INVITE by this fork, or that of a reliable 1xx.

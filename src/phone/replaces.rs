@@ -55,7 +55,7 @@ impl Phone {
                 let Some(peer) = address(&call.remote_uri) else { return false };
                 // The target of its transfer comes in its name, which proves little, so only while it has us on hold.
                 let referrer = headers.get("Referred-By").and_then(|value| NameAddr::parse(value).ok());
-                let referrer = referrer.filter(|_| call.remote_hold).and_then(|by| address(&by.uri));
+                let referrer = referrer.filter(|_| call.offers.remote_hold()).and_then(|by| address(&by.uri));
                 address(&from_uri(headers)).is_some_and(|caller| caller == peer) || referrer == Some(peer)
             }
         }
@@ -65,7 +65,7 @@ impl Phone {
     pub(super) fn answer_in_place_of(&mut self, old: CallId, id: CallId) {
         self.set_call_state(id, super::CallState::Connecting);
         self.continue_answer(id);
-        if self.calls.get(&old).is_some_and(|call| call.local_hold) {
+        if self.calls.get(&old).is_some_and(|call| call.offers.local_hold()) {
             self.media_order(id, MediaCommand::Flow(MediaDirection::Inactive));
         }
     }
@@ -77,7 +77,7 @@ impl Phone {
             new.follows = None;
         }
         let Some(call) = self.calls.get(&old).filter(|call| call.phase != Phase::Terminating) else { return };
-        let (up, held) = (call.is_up(), call.local_hold && !asked);
+        let (up, held) = (call.is_up(), call.offers.local_hold() && !asked);
         self.event(Event::Replaced { old, new: id });
         if held && let Err(error) = self.hold_unasked(id) {
             self.log(LogLevel::Warn, &["the new call could not be held: ", &error.message]);

@@ -115,8 +115,8 @@ impl Phone {
         let mut flags = String::new();
         for (flag, set) in [
             (flag::OUTGOING, call.direction == Direction::Outgoing),
-            (flag::LOCAL_HOLD, call.local_hold),
-            (flag::REMOTE_HOLD, call.remote_hold),
+            (flag::LOCAL_HOLD, call.offers.local_hold()),
+            (flag::REMOTE_HOLD, call.offers.remote_hold()),
             (flag::REFRESHES, call.session_timer.is_ours()),
             (flag::UPDATES, call.session_timer.takes_updates()),
             (flag::REPLACEABLE, call.replaceable),
@@ -186,7 +186,6 @@ impl Phone {
         for mut call in calls {
             let id = self.new_call_id();
             call.id = id;
-            call.agreed_hold = call.local_hold;
             call.recovery = super::recovery::Recovery::resumed(self.now);
             self.calls.insert(id, Box::new(call));
             self.event(Event::CallState(id, CallState::Reconnecting));
@@ -239,7 +238,7 @@ impl Phone {
         let Some(call) = call else { return false };
         let display_name = call.remote_display_name.clone();
         let note = call.note;
-        let held = call.local_hold;
+        let held = call.offers.local_hold();
         let dial = DialRequest {
             target: target.to_text(),
             display_name,
@@ -257,7 +256,7 @@ impl Phone {
                 }
                 if let Some(call) = self.calls.get_mut(&id) {
                     call.resumed = false;
-                    call.our_offer = None;
+                    call.offers.withdraw();
                     call.lost_dialog = Some(error.clone());
                 }
                 true
@@ -292,7 +291,7 @@ impl Phone {
         }
         // The other side has answered the new call, and ends this one before the answer is set.
         self.event(Event::Replaced { old: id, new });
-        if self.calls.get(&id).is_some_and(|call| call.local_hold) {
+        if self.calls.get(&id).is_some_and(|call| call.offers.local_hold()) {
             self.request_hold(new, true);
         }
     }
@@ -391,8 +390,7 @@ fn take_of_call(call: &mut Call, key: &str, value: &str) -> Option<()> {
                 call.direction = Direction::Outgoing;
                 call.dial_done = true;
             }
-            call.local_hold = has(flag::LOCAL_HOLD);
-            call.remote_hold = has(flag::REMOTE_HOLD);
+            call.offers.restore(has(flag::LOCAL_HOLD), has(flag::REMOTE_HOLD));
             call.session_timer.restore(has(flag::REFRESHES), has(flag::UPDATES));
             call.replaceable = has(flag::REPLACEABLE);
             call.wish.muted = has(flag::MUTED);

@@ -12,6 +12,13 @@ use crate::text::{concat, digits};
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) struct TxId(u32);
 
+#[cfg(test)]
+impl TxId {
+    pub(super) const fn numbered(number: u32) -> Self {
+        Self(number)
+    }
+}
+
 /// Whom the responses of a client transaction concern.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Owner {

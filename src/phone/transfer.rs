@@ -121,7 +121,7 @@ impl Phone {
         };
         let mut holding = Vec::new();
         for call in core::iter::once(id).chain(other) {
-            if self.calls.get(&call).is_some_and(|call| !call.local_hold) {
+            if self.calls.get(&call).is_some_and(|call| !call.offers.local_hold()) {
                 holding.push(call);
             }
         }
@@ -476,7 +476,7 @@ impl Phone {
         let target = referral.target.clone();
         let dial = DialRequest { target, continues: Some(id), ..DialRequest::default() };
         let (replaces, referred_by) = (referral.replaces.clone(), referral.referred_by.clone());
-        let held = call.local_hold;
+        let held = call.offers.local_hold();
         let mut own = Vec::new();
         if let Some(value) = &replaces {
             own.push(("Replaces", value.as_str()));

@@ -25,7 +25,7 @@ impl Call {
     fn may_be_heard(&self) -> bool {
         use super::call::{Job, Phase};
         self.media_open
-            && !self.local_hold
+            && !self.offers.local_hold()
             && !self.is_gated()
             && match self.phase {
                 Phase::Inviting => {
