@@ -339,12 +339,17 @@ impl Call {
 
     /// The next deadline of those parts that keep their own, and which it is.
     pub(super) fn poll_timeout(&self) -> Option<(Instant, CallTimer)> {
-        self.offers.poll_timeout().into_iter().chain(self.session_timer.poll_timeout()).min()
+        let parts =
+            [self.recovery.poll_timeout(), self.offers.poll_timeout(), self.session_timer.poll_timeout()];
+        parts.into_iter().flatten().min()
     }
 
     /// That one has been reached. `false`: the phone keeps it.
     pub(super) fn take_timeout(&mut self, timer: CallTimer) -> bool {
         match timer {
+            CallTimer::IceConnect | CallTimer::Recovery | CallTimer::Grace | CallTimer::Association => {
+                self.recovery.take_timeout(timer);
+            }
             CallTimer::Glare | CallTimer::Reoffer => self.offers.take_timeout(timer),
             CallTimer::SessionRefresh | CallTimer::SessionExpired => self.session_timer.take_timeout(timer),
             _ => return false,
@@ -354,13 +359,14 @@ impl Call {
 
     /// The page was suspended for so long.
     pub(super) fn put_off(&mut self, by: Duration) {
+        self.recovery.put_off(by);
         self.offers.put_off(by);
         self.session_timer.put_off(by);
     }
 
     /// How many deadlines its parts have.
     pub(super) fn deadlines(&self) -> usize {
-        self.offers.deadlines() + self.session_timer.deadlines()
+        self.recovery.deadlines() + self.offers.deadlines() + self.session_timer.deadlines()
     }
 
     /// Offer and answer have been exchanged: a session timer runs in a call that is up.

@@ -16,7 +16,7 @@
 //! | `identity` | who calls, and how that is said and believed |
 //! | `auto_answer` | calls that ask to be answered at once |
 //! | `in_dialog` | BYE, INFO |
-//! | `recovery` | calls whose signalling or media path is lost |
+//! | `recovery`, `repair` | calls whose signalling or media path is lost: what is decided, and what is done |
 //! | `resume` | calls that outlive their page |
 //! | `offers`, `negotiation` | holds, offers and answers of a call, and the re-INVITE and UPDATE that carry them, either side's |
 //! | `session_timer`, `refresh` | RFC 4028: the timer of a call, and the requests that keep its session up |
@@ -51,6 +51,7 @@ mod redirect;
 mod refresh;
 mod registration;
 mod reliable;
+mod repair;
 mod replaces;
 mod resume;
 mod session_timer;
@@ -921,7 +922,7 @@ impl Phone {
                     CallTimer::Outcome => self.on_outcome_timeout(id),
                     CallTimer::MaxDuration => self.on_max_duration(id),
                     CallTimer::Tombstone => self.on_tombstone(id),
-                    CallTimer::Glare => self.on_glare_timer(id),
+                    CallTimer::Glare => self.continue_offer(id),
                     CallTimer::Reoffer => self.on_reoffer_timeout(id),
                     CallTimer::Renew => self.on_renew_timer(id),
                     CallTimer::Association => self.on_association_timer(id),
@@ -980,6 +981,7 @@ impl Phone {
         call.end_reason = Some(reason.clone());
         call.phase = Phase::Terminating;
         call.job = None;
+        call.recovery.stop();
         let theirs = call.offers.drop_theirs();
         let error = error.unwrap_or_else(call_ended);
         let dial_failed =
@@ -993,14 +995,10 @@ impl Phone {
             id,
             &[
                 CallTimer::IceGather,
-                CallTimer::IceConnect,
                 CallTimer::Ring,
                 CallTimer::Reliable1xx,
-                CallTimer::Recovery,
-                CallTimer::Grace,
                 CallTimer::MediaJob,
                 CallTimer::Renew,
-                CallTimer::Association,
             ],
         );
         let mut infos = self.forget_questions_of(Owner::Info(id));

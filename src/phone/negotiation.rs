@@ -397,10 +397,6 @@ impl Phone {
         }
     }
 
-    pub(super) fn on_glare_timer(&mut self, id: CallId) {
-        self.continue_offer(id);
-    }
-
     /// A new socket is there: wishes that waited for it.
     pub(super) fn offers_after_reconnect(&mut self) {
         for id in self.live_calls() {

@@ -11,14 +11,13 @@
 //! What fails is tried again, later and later, until the grace is over. A call ends when its media have been ill for
 //! longer than their grace with signalling well, or signalling for longer than its own with the media ill; as long as
 //! the two hear each other, no call ends for want of signalling. The dialog that is gone (481) ends it at once.
+//! A value with four deadlines: `repair` does what it says.
 
 use core::time::Duration;
 
-use super::call::Phase;
 use super::negotiation::is_from_peer;
-use super::{CallId, CallState, CallTimer, EndCause, EndedBy, LogLevel, MediaState, Phone, TimerKey};
-use crate::entropy::below;
-use crate::error::{Error, ErrorCode};
+use super::{CallTimer, MediaState};
+use crate::entropy::{Entropy, below};
 use crate::time::Instant;
 
 /// From the answer until packets can flow. DTLS and ICE take well under a second where they work at all; ICE
@@ -28,7 +27,7 @@ const FIRST_PATH: Duration = Duration::from_secs(20);
 /// again.
 const DISTURBED: Duration = Duration::from_secs(2);
 /// What changes the way of the signalling changes that of the media too, of which browsers tell seconds later.
-const TOGETHER: Duration = Duration::from_secs(10);
+pub(super) const TOGETHER: Duration = Duration::from_secs(10);
 /// So often a restart is tried again that only the browser's word makes unnecessary.
 const RESTARTS_OF_A_PATH_THAT_IS_WELL: u32 = 3;
 /// ICE has been restarted: from the answer until the path must be there.
@@ -53,7 +52,7 @@ pub(super) enum Signalling {
 
 /// How well a call's media are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) enum Path {
+enum Path {
     /// It has not come up yet.
     #[default]
     Pending,
@@ -85,7 +84,7 @@ pub(super) enum Step {
 }
 
 /// The table.
-pub(super) const fn step(signalling: Signalling, path: Path) -> Step {
+const fn step(signalling: Signalling, path: Path) -> Step {
     match (signalling, path) {
         (Signalling::Lost, _) | (Signalling::Well, Path::Disturbed) => Step::Wait,
         (Signalling::Moved, Path::Pending | Path::Well) => Step::Tell,
@@ -94,6 +93,43 @@ pub(super) const fn step(signalling: Signalling, path: Path) -> Step {
         }
         (Signalling::Well, Path::Pending | Path::Well) => Step::Rest,
     }
+}
+
+/// What is to be done now, and how the call is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Plan {
+    pub(super) step: Step,
+    /// It is noticed. A move that was planned disturbs nobody.
+    pub(super) ill: bool,
+}
+
+/// Why a request of ours that was to help has failed, and what follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// It was not for recovery.
+    Other,
+    /// Nor any more: who refuses knows where we are.
+    Reached,
+    /// It is tried again later.
+    Retried,
+}
+
+/// The call did not get well in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It is well.
+    None,
+    /// It goes on, though the other side has not answered where it was told of the new way: it is heard all the same. A
+    /// session timer finds out the rest.
+    GoOn,
+    End,
+}
+
+/// How long a call may be ill.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Graces {
+    pub(super) signalling: Duration,
+    pub(super) media: Duration,
 }
 
 /// The health of one call.
@@ -109,6 +145,14 @@ pub(super) struct Recovery {
     attempts: u32,
     /// The next offer restarts ICE.
     restart: bool,
+    /// By when the first path must be there.
+    path_by: Option<Instant>,
+    /// An attempt has until then to show what it brings.
+    again: Option<Instant>,
+    /// When the call is judged, if it does not get well before.
+    judged: Option<Instant>,
+    /// By when there must be an association over the path that is there.
+    association_by: Option<Instant>,
 }
 
 impl Recovery {
@@ -137,310 +181,255 @@ impl Recovery {
     pub(super) fn is_unreached(&self) -> bool {
         self.signalling != Signalling::Well
     }
-}
 
-impl Phone {
-    // ---- what happens
+    /// There is no connection to a server.
+    pub(super) fn is_lost(&self) -> bool {
+        self.signalling == Signalling::Lost
+    }
+
+    /// Packets do not flow.
+    pub(super) const fn is_ill(&self) -> bool {
+        self.path.is_ill()
+    }
+
+    // ---- what happens to the media
 
     /// From now on the media path has a deadline: on a network where ICE finds no candidates at all, the browser
     /// reports nothing, ever.
-    pub(super) fn await_media(&mut self, id: CallId) {
-        if self.calls.get(&id).is_some_and(|call| call.recovery.path == Path::Pending) {
-            self.timers.set(TimerKey::Call(id, CallTimer::IceConnect), self.now + FIRST_PATH);
+    pub(super) fn await_path(&mut self, now: Instant) {
+        if self.path == Path::Pending {
+            self.path_by = Some(now + FIRST_PATH);
         }
     }
 
-    pub(super) fn on_media_state(&mut self, id: CallId, state: MediaState) {
-        let now = self.now;
-        let Some(call) =
-            self.calls.get_mut(&id).filter(|call| !matches!(call.phase, Phase::Terminating | Phase::Outcome))
-        else {
-            return;
-        };
-        let recovery = &mut call.recovery;
-        let before = recovery.path;
-        let association = TimerKey::Call(id, CallTimer::Association);
+    /// The path is not waited for any more.
+    pub(super) const fn forget_path(&mut self) {
+        self.path_by = None;
+    }
+
+    /// The browser's word of the path. `false`: nothing has changed.
+    pub(super) fn on_media(&mut self, state: MediaState, now: Instant) -> bool {
+        let before = self.path;
         if state == MediaState::IceConnected {
-            if before.is_ill() && !self.timers.is_set(association) {
-                self.timers.set(association, now + ASSOCIATION);
+            if before.is_ill() && self.association_by.is_none() {
+                self.association_by = Some(now + ASSOCIATION);
             }
-            return;
+            return false;
         }
-        self.timers.clear(association);
+        self.association_by = None;
         // Both ways at once, more or less.
-        let moved = recovery.signalling_since > Instant::ZERO && now - recovery.signalling_since < TOGETHER;
-        recovery.path = match (state, before) {
+        let moved = self.signalling_since > Instant::ZERO && now - self.signalling_since < TOGETHER;
+        self.path = match (state, before) {
             (MediaState::Connected | MediaState::IceConnected, _) => Path::Well,
             (MediaState::Disconnected, Path::Well) if moved => Path::Broken,
             (MediaState::Disconnected, Path::Well) => Path::Disturbed,
             (MediaState::Disconnected, path) => path,
             (MediaState::Failed, _) => Path::Broken,
         };
-        if recovery.path == before {
-            return;
+        if self.path == before {
+            return false;
         }
-        if recovery.path.is_ill() && !before.is_ill() {
-            recovery.ill_since = now;
+        if self.path.is_ill() && !before.is_ill() {
+            self.ill_since = now;
         }
-        let again = TimerKey::Call(id, CallTimer::Recovery);
-        self.timers.clear(again);
-        match recovery.path {
+        self.again = None;
+        match self.path {
             Path::Well => {
-                recovery.restart = false;
-                self.timers.clear(TimerKey::Call(id, CallTimer::IceConnect));
+                self.restart = false;
+                self.path_by = None;
             }
-            Path::Disturbed => {
-                self.timers.set(again, now + DISTURBED);
-                self.ask_for_life();
-            }
+            Path::Disturbed => self.again = Some(now + DISTURBED),
             Path::Broken | Path::Pending => {}
         }
-        self.recover(id);
+        true
     }
 
-    /// The connection is lost, for every call that is answered.
-    pub(super) fn signalling_lost(&mut self) {
-        for id in self.live_calls() {
-            self.set_signalling(id, Signalling::Lost);
+    /// It may come back by itself.
+    pub(super) fn is_disturbed(&self) -> bool {
+        self.path == Path::Disturbed
+    }
+
+    /// What is disturbed is not waited for.
+    pub(super) fn stop_waiting(&mut self) {
+        self.again = None;
+        if self.is_disturbed() {
+            self.path = Path::Broken;
         }
     }
 
-    /// There is a connection again, and the registrar knows it.
-    pub(super) fn signalling_back(&mut self) {
-        for id in self.live_calls() {
-            if self.calls.get(&id).is_some_and(|call| call.recovery.signalling == Signalling::Lost) {
-                self.set_signalling(id, Signalling::Moved);
-            }
-        }
+    /// The first path has not come up, and not for want of trying: there was no way to the other side. It gets the time that
+    /// any other call has.
+    pub(super) const fn excuse_path(&mut self, now: Instant) {
+        self.path = Path::Broken;
+        self.ill_since = now;
     }
 
-    /// Another connection has taken the place of one that was well.
-    pub(super) fn signalling_moved(&mut self) {
-        for id in self.live_calls() {
-            self.set_signalling(id, Signalling::Moved);
-        }
-    }
+    // ---- what happens to the signalling
 
-    /// The network may be another one: what is disturbed is not waited for.
-    pub(super) fn media_doubted(&mut self) {
-        for id in self.live_calls() {
-            if self.calls.get(&id).is_some_and(|call| call.recovery.path == Path::Disturbed) {
-                self.timers.clear(TimerKey::Call(id, CallTimer::Recovery));
-                self.on_recovery_timer(id);
-            }
-        }
-    }
-
-    fn set_signalling(&mut self, id: CallId, signalling: Signalling) {
-        let now = self.now;
-        let Some(call) = self.calls.get_mut(&id).filter(|call| call.needs_connection() && call.is_up())
-        else {
-            return;
-        };
-        let recovery = &mut call.recovery;
-        recovery.signalling = signalling;
-        recovery.signalling_since = now;
-        recovery.attempts = 0;
-        match recovery.path {
+    /// `network_changed`: lately.
+    pub(super) fn set_signalling(&mut self, signalling: Signalling, network_changed: bool, now: Instant) {
+        self.signalling = signalling;
+        self.signalling_since = now;
+        self.attempts = 0;
+        match self.path {
             // Both ways at once: the network is another one.
-            Path::Disturbed => recovery.path = Path::Broken,
+            Path::Disturbed => self.path = Path::Broken,
             // So the browser says, which does not know better yet.
-            Path::Well if signalling == Signalling::Moved => {
-                recovery.restart |= self.flow.liveness.network_changed_within(TOGETHER, now);
-            }
+            Path::Well if signalling == Signalling::Moved => self.restart |= network_changed,
             _ => {}
         }
-        self.timers.clear(TimerKey::Call(id, CallTimer::Recovery));
-        self.recover(id);
+        self.again = None;
     }
 
-    /// The other side has answered in the dialog: it knows where we are.
-    pub(super) fn reached(&mut self, id: CallId) {
-        let now = self.now;
-        let Some(recovery) = self.calls.get_mut(&id).map(|call| &mut call.recovery) else { return };
-        if recovery.signalling == Signalling::Moved {
-            recovery.signalling = Signalling::Well;
-            recovery.signalling_since = now;
-            recovery.attempts = 0;
-            self.recover(id);
+    /// The other side has answered in the dialog: it knows where we are. `false`: it did before.
+    pub(super) fn reach(&mut self, now: Instant) -> bool {
+        let moved = self.signalling == Signalling::Moved;
+        if moved {
+            self.signalling = Signalling::Well;
+            self.signalling_since = now;
+            self.attempts = 0;
         }
+        moved
     }
 
-    /// Our offer has been agreed to.
-    pub(super) fn recovery_agreed(&mut self, id: CallId, restart: bool) {
-        let Some(recovery) = self.calls.get_mut(&id).map(|call| &mut call.recovery) else { return };
-        if restart {
-            recovery.restart = false;
-            if recovery.path.is_ill() {
-                self.timers.set(TimerKey::Call(id, CallTimer::Recovery), self.now + RESTARTED);
-            } else {
-                self.recover(id);
-            }
+    /// An offer of ours has been agreed to that restarts ICE. `false`: what that brings is waited for.
+    pub(super) fn restarted(&mut self, now: Instant) -> bool {
+        self.restart = false;
+        let ill = self.path.is_ill();
+        if ill {
+            self.again = Some(now + RESTARTED);
         }
+        !ill
     }
 
-    /// The other side could not be told or asked, or has refused: again later. `false`: that was not for recovery.
-    pub(super) fn recovery_failed(&mut self, id: CallId, restart: bool, error: &Error) -> bool {
-        let Some(recovery) = self.calls.get_mut(&id).map(|call| &mut call.recovery) else { return false };
+    /// The other side could not be told or asked, or has refused with this status.
+    pub(super) fn fail(
+        &mut self,
+        restart: bool,
+        status: Option<u16>,
+        now: Instant,
+        entropy: &mut dyn Entropy,
+    ) -> Failure {
         // A browser may take the path to be well because the other side answers the checks of our offer; but without
         // our credentials it makes none itself, and hears nothing of us. So does it after a rollback.
-        let unheard = restart && error.sip_status.is_none() && recovery.path == Path::Well;
+        let unheard = restart && status.is_none() && self.path == Path::Well;
         if restart {
-            recovery.restart = unheard && recovery.attempts < RESTARTS_OF_A_PATH_THAT_IS_WELL;
+            self.restart = unheard && self.attempts < RESTARTS_OF_A_PATH_THAT_IS_WELL;
         }
-        if recovery.signalling == Signalling::Lost {
-            return true;
+        if self.signalling == Signalling::Lost {
+            return Failure::Retried;
         }
-        let moved = recovery.signalling == Signalling::Moved;
-        let refused = error.sip_status.is_some_and(is_from_peer);
-        if moved && refused && !restart {
-            self.reached(id);
-            return false;
+        let moved = self.signalling == Signalling::Moved;
+        if moved && !restart && status.is_some_and(is_from_peer) {
+            return Failure::Reached;
         }
         if !(moved || restart) {
-            return false;
+            return Failure::Other;
         }
-        recovery.attempts = recovery.attempts.saturating_add(1);
-        let limit = RETRY_CAP.min(RETRY_BASE.saturating_mul(1 << recovery.attempts.min(4)));
+        self.attempts = self.attempts.saturating_add(1);
+        let limit = RETRY_CAP.min(RETRY_BASE.saturating_mul(1 << self.attempts.min(4)));
         let half = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX) / 2;
-        let wait = Duration::from_millis(half + below(&mut *self.entropy, half));
-        self.timers.set(TimerKey::Call(id, CallTimer::Recovery), self.now + wait);
-        true
+        self.again = Some(now + Duration::from_millis(half + below(entropy, half)));
+        Failure::Retried
     }
 
     // ---- what is done
 
     /// What the table says, for the call as it is. While an attempt has yet to show what it brings, nothing.
-    pub(super) fn recover(&mut self, id: CallId) {
-        let waiting = self.timers.is_set(TimerKey::Call(id, CallTimer::Recovery));
-        let Some(call) = self.calls.get_mut(&id).filter(|call| call.phase == Phase::Confirmed) else {
-            return;
-        };
-        let state = call.state;
-        let recovery = &mut call.recovery;
-        let step = match step(recovery.signalling, recovery.path) {
-            Step::Tell | Step::Rest if recovery.restart => Step::Restart,
+    pub(super) fn plan(&mut self, graces: Graces, now: Instant) -> Plan {
+        let step = match step(self.signalling, self.path) {
+            Step::Tell | Step::Rest if self.restart => Step::Restart,
             step => step,
         };
         if step == Step::Rest {
-            recovery.attempts = 0;
-            self.clear_call_timers(id, &[CallTimer::Recovery, CallTimer::Grace]);
-            if state == CallState::Reconnecting {
-                self.set_call_state(id, CallState::Active);
-            }
-            self.continue_offer(id);
-            return;
+            self.attempts = 0;
+            self.again = None;
+            self.judged = None;
+            return Plan { step, ill: false };
         }
-        // A move that was planned disturbs nobody.
-        let ill = recovery.path.is_ill() || recovery.signalling == Signalling::Lost;
-        if ill && state == CallState::Active {
-            self.set_call_state(id, CallState::Reconnecting);
+        let ill = self.path.is_ill() || self.signalling == Signalling::Lost;
+        self.set_grace(graces, now);
+        if self.again.is_some() {
+            return Plan { step: Step::Wait, ill };
         }
-        self.arm_grace(id);
-        if waiting {
-            return;
-        }
-        match step {
-            Step::Tell => self.on_session_refresh(id),
-            Step::Restart => {
-                if let Some(call) = self.calls.get_mut(&id) {
-                    call.recovery.restart = true;
-                }
-                self.continue_offer(id);
-            }
-            Step::Rest | Step::Wait => {}
-        }
+        self.restart |= step == Step::Restart;
+        Plan { step, ill }
     }
 
-    pub(super) fn on_recovery_timer(&mut self, id: CallId) {
-        if let Some(call) = self.calls.get_mut(&id)
-            && call.recovery.path == Path::Disturbed
-        {
-            call.recovery.path = Path::Broken;
-        }
-        self.recover(id);
-    }
-
-    /// There is a path, and the other side does not make the association that was agreed on. Where it takes no other
-    /// call in the place of this one, the grace goes on.
-    pub(super) fn on_association_timer(&mut self, id: CallId) {
-        if self.calls.get(&id).is_some_and(|call| call.recovery.path.is_ill()) {
-            self.replace_association(id);
-        }
-    }
-
-    /// When the call is judged, if it does not get well before.
-    fn arm_grace(&mut self, id: CallId) {
-        let Some(recovery) = self.calls.get(&id).map(|call| &call.recovery) else { return };
-        let signalling = recovery.signalling_since + self.config.signalling_grace;
-        let media = recovery.ill_since.max(match recovery.signalling {
+    fn set_grace(&mut self, graces: Graces, now: Instant) {
+        let signalling = self.signalling_since + graces.signalling;
+        let media = self.ill_since.max(match self.signalling {
             // It could not be mended before.
-            Signalling::Well => recovery.signalling_since,
+            Signalling::Well => self.signalling_since,
             _ => Instant::ZERO,
-        }) + self.config.media_grace;
-        let at = match (recovery.signalling, recovery.path.is_ill()) {
+        }) + graces.media;
+        let at = match (self.signalling, self.path.is_ill()) {
             (Signalling::Well, _) => media,
             (_, true) => signalling.max(media),
             (_, false) => signalling,
         };
         // Signalling that is lost while the two hear each other: the end is for the media to decide.
-        let key = TimerKey::Call(id, CallTimer::Grace);
-        if at > self.now || recovery.path.is_ill() {
-            self.timers.set(key, at);
+        self.judged = Some(at).filter(|at| *at > now || self.path.is_ill());
+    }
+
+    /// The grace is over.
+    pub(super) fn judge(&mut self, now: Instant) -> Verdict {
+        if self.path.is_ill() {
+            Verdict::End
+        } else if self.signalling == Signalling::Moved {
+            self.signalling = Signalling::Well;
+            self.signalling_since = now;
+            Verdict::GoOn
         } else {
-            self.timers.clear(key);
+            Verdict::None
         }
     }
 
-    pub(super) fn on_grace_timer(&mut self, id: CallId) {
-        let now = self.now;
-        let Some(call) = self.calls.get_mut(&id).filter(|call| call.phase == Phase::Confirmed) else {
-            return;
-        };
-        let recovery = &mut call.recovery;
-        if recovery.path.is_ill() {
-            self.end_unrecovered(id);
-        } else if recovery.signalling == Signalling::Moved {
-            // Whoever does not answer is heard all the same. A session timer finds out the rest.
-            recovery.signalling = Signalling::Well;
-            recovery.signalling_since = now;
-            self.log(LogLevel::Warn, &["the other side does not answer where it is told of the new way"]);
-            self.recover(id);
+    // ---- deadlines
+
+    /// The call is over.
+    pub(super) const fn stop(&mut self) {
+        self.path_by = None;
+        self.again = None;
+        self.judged = None;
+        self.association_by = None;
+    }
+
+    /// The next deadline, and which it is.
+    pub(super) fn poll_timeout(&self) -> Option<(Instant, CallTimer)> {
+        let at = |at: Option<Instant>, timer| at.map(|at| (at, timer));
+        [
+            at(self.path_by, CallTimer::IceConnect),
+            at(self.again, CallTimer::Recovery),
+            at(self.judged, CallTimer::Grace),
+            at(self.association_by, CallTimer::Association),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    /// That one has been reached.
+    pub(super) const fn take_timeout(&mut self, timer: CallTimer) {
+        match timer {
+            CallTimer::IceConnect => self.path_by = None,
+            CallTimer::Recovery => self.again = None,
+            CallTimer::Grace => self.judged = None,
+            _ => self.association_by = None,
         }
     }
 
-    /// The first path has not come up.
-    pub(super) fn on_ice_timeout(&mut self, id: CallId) {
-        let now = self.now;
-        let Some(call) = self.calls.get_mut(&id) else { return };
-        let call_waits = matches!(call.phase, Phase::Accepted | Phase::Applying);
-        if call.recovery.is_unreached() && call.phase == Phase::Confirmed {
-            // Not for want of trying: there was no way to the other side. It gets the time that any other call has.
-            call.recovery.path = Path::Broken;
-            call.recovery.ill_since = now;
-            self.recover(id);
-            return;
+    /// The page was suspended: nothing could come back meanwhile.
+    pub(super) fn put_off(&mut self, by: Duration) {
+        let all = [&mut self.path_by, &mut self.again, &mut self.judged, &mut self.association_by];
+        for at in all.into_iter().flatten() {
+            *at = *at + by;
         }
-        if self.flow.is_interrupted() && call_waits {
-            // Our answer has not left yet, or its ACK could not come: the other side cannot have begun.
-            self.await_media(id);
-            return;
-        }
-        self.end_unrecovered(id);
     }
 
-    fn end_unrecovered(&mut self, id: CallId) {
-        let lost = self.calls.get(&id).is_some_and(|call| call.recovery.is_unreached());
-        let (code, message, reason) = if lost {
-            (
-                ErrorCode::Transport,
-                "The connection could not be restored",
-                "SIP;cause=408;text=\"Connection lost\"",
-            )
-        } else {
-            (ErrorCode::IceFailed, "No media path to the other side was found", "SIP;cause=408;text=\"ICE\"")
-        };
-        self.end_with_bye(id, EndCause::Failed(Error::new(code, message)), EndedBy::Network, Some(reason));
+    /// How many deadlines it has.
+    pub(super) fn deadlines(&self) -> usize {
+        [self.path_by, self.again, self.judged, self.association_by].into_iter().flatten().count()
     }
 }
 
@@ -469,5 +458,213 @@ mod tests {
         ] {
             assert_eq!(step(signalling, path), wanted, "{signalling:?} {path:?}");
         }
+    }
+
+    use crate::entropy::SeededEntropy;
+
+    const GRACES: Graces = Graces { signalling: Duration::from_secs(60), media: Duration::from_secs(20) };
+
+    const fn at(seconds: u64) -> Instant {
+        Instant::from_millis(seconds * 1000)
+    }
+
+    /// A call whose ways are so, since long.
+    fn call(signalling: Signalling, path: Path) -> Recovery {
+        Recovery { signalling, path, ..Recovery::default() }
+    }
+
+    fn fail(call: &mut Recovery, restart: bool, status: Option<u16>) -> Failure {
+        call.fail(restart, status, at(100), &mut SeededEntropy::new(7))
+    }
+
+    #[test]
+    fn the_browsers_word_changes_the_path() {
+        use MediaState::{Connected, Disconnected, Failed, IceConnected};
+        for (before, state, after, changes) in [
+            (Path::Pending, Connected, Path::Well, true),
+            (Path::Pending, IceConnected, Path::Pending, false),
+            (Path::Pending, Disconnected, Path::Pending, false),
+            (Path::Pending, Failed, Path::Broken, true),
+            (Path::Well, Connected, Path::Well, false),
+            (Path::Well, Disconnected, Path::Disturbed, true),
+            (Path::Well, Failed, Path::Broken, true),
+            (Path::Disturbed, Connected, Path::Well, true),
+            (Path::Disturbed, IceConnected, Path::Disturbed, false),
+            (Path::Disturbed, Failed, Path::Broken, true),
+            (Path::Broken, Disconnected, Path::Broken, false),
+            (Path::Broken, Connected, Path::Well, true),
+        ] {
+            let mut call = call(Signalling::Well, before);
+            assert_eq!(call.on_media(state, at(100)), changes, "{before:?} {state:?}");
+            assert_eq!(call.path, after, "{before:?} {state:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_disturbed_is_waited_for_unless_the_network_is_another_one() {
+        let mut alone = call(Signalling::Well, Path::Well);
+        alone.on_media(MediaState::Disconnected, at(100));
+        assert_eq!(alone.plan(GRACES, at(100)), Plan { step: Step::Wait, ill: true });
+        assert_eq!(alone.poll_timeout(), Some((at(102), CallTimer::Recovery)));
+        alone.take_timeout(CallTimer::Recovery);
+        alone.stop_waiting();
+        assert_eq!(alone.plan(GRACES, at(102)), Plan { step: Step::Restart, ill: true });
+        assert!(alone.wants_offer());
+        assert_eq!(alone.poll_timeout(), Some((at(120), CallTimer::Grace)), "since it is ill");
+        // Within ten seconds of the loss of the signalling both ways are lost at once.
+        for (after, step) in [(9, Step::Restart), (10, Step::Wait)] {
+            let mut both = call(Signalling::Well, Path::Well);
+            both.set_signalling(Signalling::Moved, false, at(100));
+            assert!(both.reach(at(100)) && !both.reach(at(100)));
+            both.on_media(MediaState::Disconnected, at(100 + after));
+            assert_eq!(both.plan(GRACES, at(100 + after)).step, step, "{after} s");
+        }
+    }
+
+    #[test]
+    fn a_new_connection_restarts_ice_where_the_path_may_be_another_one() {
+        // The path, whether the network has changed, and what is done.
+        for (path, network_changed, step, ill) in [
+            (Path::Well, false, Step::Tell, false),
+            (Path::Well, true, Step::Restart, false),
+            (Path::Pending, true, Step::Tell, false),
+            (Path::Disturbed, false, Step::Restart, true),
+            (Path::Broken, false, Step::Restart, true),
+        ] {
+            let mut call = call(Signalling::Lost, path);
+            call.set_signalling(Signalling::Moved, network_changed, at(100));
+            assert_eq!(call.plan(GRACES, at(100)), Plan { step, ill }, "{path:?} {network_changed}");
+            assert_eq!(call.wants_offer(), step == Step::Restart);
+        }
+        let mut lost = call(Signalling::Well, Path::Well);
+        lost.set_signalling(Signalling::Lost, true, at(100));
+        assert_eq!(lost.plan(GRACES, at(100)), Plan { step: Step::Wait, ill: true }, "nothing can be said");
+        assert!(lost.is_lost() && lost.is_unreached() && !lost.wants_offer());
+    }
+
+    #[test]
+    fn a_failure_is_retried_where_it_was_for_recovery() {
+        use Failure::{Other, Reached, Retried};
+        for (signalling, path, restart, status, failure) in [
+            (Signalling::Well, Path::Well, false, Some(488), Other),
+            (Signalling::Well, Path::Well, false, None, Other),
+            (Signalling::Well, Path::Broken, true, Some(488), Retried),
+            (Signalling::Moved, Path::Well, false, Some(488), Reached),
+            (Signalling::Moved, Path::Well, false, Some(480), Retried),
+            (Signalling::Moved, Path::Well, false, None, Retried),
+            (Signalling::Moved, Path::Broken, true, Some(488), Retried),
+            (Signalling::Lost, Path::Well, false, Some(488), Retried),
+        ] {
+            let mut call = call(signalling, path);
+            assert_eq!(
+                fail(&mut call, restart, status),
+                failure,
+                "{signalling:?} {path:?} {restart} {status:?}"
+            );
+            let again = failure == Retried && signalling != Signalling::Lost;
+            assert_eq!(call.poll_timeout().is_some(), again, "without a connection nothing is tried");
+        }
+    }
+
+    #[test]
+    fn attempts_come_later_and_later_and_a_restart_that_is_not_needed_ends() {
+        let mut call = call(Signalling::Moved, Path::Broken);
+        for limit in [2000, 4000, 8000, 8000, 8000] {
+            fail(&mut call, true, None);
+            let next = call.again.unwrap();
+            let wait = u64::try_from((next - at(100)).as_millis()).unwrap();
+            assert!((limit / 2..limit).contains(&wait), "{wait} of {limit}");
+            assert_eq!(call.plan(GRACES, at(100)).step, Step::Wait, "one at a time");
+        }
+        // The browser takes the path to be well, and the other side has said nothing: three times.
+        let mut well = Recovery { signalling: Signalling::Well, path: Path::Well, ..Recovery::default() };
+        for restarts in [true, true, true, false] {
+            fail(&mut well, true, None);
+            assert_eq!(well.wants_offer(), restarts);
+        }
+        well.begin_anew();
+        fail(&mut well, true, Some(488));
+        assert!(!well.wants_offer(), "refused");
+    }
+
+    #[test]
+    fn a_restart_that_is_agreed_to_has_eight_seconds() {
+        let mut ill = call(Signalling::Well, Path::Broken);
+        ill.begin_anew();
+        assert!(!ill.restarted(at(100)) && !ill.wants_offer());
+        assert_eq!(ill.poll_timeout(), Some((at(108), CallTimer::Recovery)));
+        let mut well = call(Signalling::Well, Path::Well);
+        assert!(well.restarted(at(100)));
+        assert_eq!(well.poll_timeout(), None);
+    }
+
+    #[test]
+    fn the_grace_is_that_of_the_way_that_is_lost() {
+        // Ways, since when, and when the call is judged, after which it ends or goes on.
+        for (signalling, since, path, ill_since, judged, verdict) in [
+            (Signalling::Well, 0, Path::Broken, 100, Some(120), Verdict::End),
+            // It could not be mended before.
+            (Signalling::Well, 110, Path::Broken, 100, Some(130), Verdict::End),
+            (Signalling::Moved, 100, Path::Broken, 100, Some(160), Verdict::End),
+            (Signalling::Lost, 100, Path::Broken, 150, Some(170), Verdict::End),
+            (Signalling::Moved, 100, Path::Well, 0, Some(160), Verdict::GoOn),
+            (Signalling::Lost, 100, Path::Well, 0, Some(160), Verdict::None),
+            // The two hear each other: as long as that lasts.
+            (Signalling::Lost, 20, Path::Well, 0, None, Verdict::None),
+        ] {
+            let mut call = Recovery {
+                signalling,
+                signalling_since: at(since),
+                path,
+                ill_since: at(ill_since),
+                ..Recovery::default()
+            };
+            call.plan(GRACES, at(100));
+            let case = (signalling, since, path, ill_since);
+            assert_eq!(call.poll_timeout(), judged.map(|judged| (at(judged), CallTimer::Grace)), "{case:?}");
+            assert_eq!(call.judge(at(200)), verdict, "{case:?}");
+            assert_eq!(call.is_unreached(), signalling != Signalling::Well && verdict != Verdict::GoOn);
+        }
+    }
+
+    #[test]
+    fn the_first_path_and_a_new_association_have_their_time() {
+        let mut call = Recovery::default();
+        call.await_path(at(0));
+        assert_eq!(call.poll_timeout(), Some((at(20), CallTimer::IceConnect)));
+        call.put_off(Duration::from_secs(5));
+        assert_eq!(call.poll_timeout(), Some((at(25), CallTimer::IceConnect)));
+        call.on_media(MediaState::Connected, at(1));
+        assert_eq!((call.poll_timeout(), call.plan(GRACES, at(1)).step), (None, Step::Rest));
+        call.await_path(at(2));
+        assert_eq!(call.poll_timeout(), None, "it is there");
+        call.on_media(MediaState::Failed, at(30));
+        call.on_media(MediaState::IceConnected, at(31));
+        call.on_media(MediaState::IceConnected, at(33));
+        assert_eq!(call.poll_timeout(), Some((at(34), CallTimer::Association)), "from the first on");
+        call.on_media(MediaState::Failed, at(33));
+        assert_eq!(call.poll_timeout(), None);
+        let mut excused = call_waiting();
+        excused.excuse_path(at(40));
+        assert_eq!(excused.plan(GRACES, at(40)), Plan { step: Step::Wait, ill: true });
+        assert_eq!(excused.poll_timeout(), Some((at(60), CallTimer::Grace)));
+        excused.stop();
+        assert_eq!(excused.deadlines(), 0);
+    }
+
+    /// Its first path has not come up when the connection is lost.
+    fn call_waiting() -> Recovery {
+        let mut call = Recovery::default();
+        call.set_signalling(Signalling::Lost, false, at(0));
+        call
+    }
+
+    #[test]
+    fn a_call_of_another_page_is_told_and_restarted_once_there_is_a_connection() {
+        let mut call = Recovery::resumed(at(100));
+        assert_eq!(call.plan(GRACES, at(100)), Plan { step: Step::Wait, ill: true });
+        assert_eq!(call.poll_timeout(), Some((at(160), CallTimer::Grace)));
+        call.set_signalling(Signalling::Moved, false, at(105));
+        assert_eq!(call.plan(GRACES, at(105)), Plan { step: Step::Restart, ill: true });
     }
 }

@@ -60,10 +60,11 @@ impl Phone {
     /// The provider has hung up. The audio is over, and how the far leg ended is yet to be heard.
     pub(in crate::phone) fn bridge_over(&mut self, id: CallId) {
         self.stop_awaiting_ack(id);
-        self.clear_call_timers(id, &[CallTimer::Confirm, CallTimer::MaxDuration, CallTimer::IceConnect]);
+        self.clear_call_timers(id, &[CallTimer::Confirm, CallTimer::MaxDuration]);
         self.media_order(id, MediaCommand::Close);
         let now = self.now;
         let Some(call) = self.calls.get_mut(&id) else { return };
+        call.recovery.forget_path();
         call.job = None;
         call.phase = Phase::Outcome;
         self.timers.set(TimerKey::Call(id, CallTimer::Outcome), now + OUTCOME_TIMEOUT);
