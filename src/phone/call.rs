@@ -339,8 +339,12 @@ impl Call {
 
     /// The next deadline of those parts that keep their own, and which it is.
     pub(super) fn poll_timeout(&self) -> Option<(Instant, CallTimer)> {
-        let parts =
-            [self.recovery.poll_timeout(), self.offers.poll_timeout(), self.session_timer.poll_timeout()];
+        let parts = [
+            self.recovery.poll_timeout(),
+            self.offers.poll_timeout(),
+            self.session_timer.poll_timeout(),
+            self.transfer_until().map(|at| (at, CallTimer::Transfer)),
+        ];
         parts.into_iter().flatten().min()
     }
 
@@ -352,13 +356,38 @@ impl Call {
             }
             CallTimer::Glare | CallTimer::Reoffer => self.offers.take_timeout(timer),
             CallTimer::SessionRefresh | CallTimer::SessionExpired => self.session_timer.take_timeout(timer),
+            CallTimer::Transfer => {
+                if let Some(until) = self.transfer_deadline() {
+                    *until = None;
+                }
+            }
             _ => return false,
         }
         true
     }
 
+    fn transfer_until(&self) -> Option<Instant> {
+        match (&self.transfer, &self.referral) {
+            (Some(transfer), _) => transfer.until(),
+            (None, Some(referral)) => referral.until(),
+            (None, None) => None,
+        }
+    }
+
+    /// That of the transfer, which is either ours or theirs.
+    fn transfer_deadline(&mut self) -> Option<&mut Option<Instant>> {
+        match (&mut self.transfer, &mut self.referral) {
+            (Some(transfer), _) => Some(transfer.deadline()),
+            (None, Some(referral)) => Some(referral.deadline()),
+            (None, None) => None,
+        }
+    }
+
     /// The page was suspended for so long.
     pub(super) fn put_off(&mut self, by: Duration) {
+        if let Some(until) = self.transfer_deadline() {
+            *until = until.map(|at| at + by);
+        }
         self.recovery.put_off(by);
         self.offers.put_off(by);
         self.session_timer.put_off(by);
@@ -366,7 +395,10 @@ impl Call {
 
     /// How many deadlines its parts have.
     pub(super) fn deadlines(&self) -> usize {
-        self.recovery.deadlines() + self.offers.deadlines() + self.session_timer.deadlines()
+        usize::from(self.transfer_until().is_some())
+            + self.recovery.deadlines()
+            + self.offers.deadlines()
+            + self.session_timer.deadlines()
     }
 
     /// Offer and answer have been exchanged: a session timer runs in a call that is up.

@@ -70,7 +70,9 @@ impl Phone {
                 self.refuse(id, 487, EndCause::Cancelled, EndedBy::Remote);
             }
             Phase::Accepted | Phase::Confirmed if call.rest.is_some() => self.bridge_over(id),
-            Phase::Confirmed if call.awaits_transfer() => self.depart(id),
+            Phase::Confirmed if call.transfer.as_ref().is_some_and(|transfer| transfer.is_accepted()) => {
+                self.depart(id)
+            }
             Phase::Applying | Phase::Accepted | Phase::Confirmed => {
                 call.pending_ok = None;
                 let error = Error::new(ErrorCode::Ended, "The other side hung up");

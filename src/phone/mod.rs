@@ -20,7 +20,7 @@
 //! | `resume` | calls that outlive their page |
 //! | `offers`, `negotiation` | holds, offers and answers of a call, and the re-INVITE and UPDATE that carry them, either side's |
 //! | `session_timer`, `refresh` | RFC 4028: the timer of a call, and the requests that keep its session up |
-//! | `transfer`, `replaces` | REFER (RFC 3515), Replaces (RFC 3891) |
+//! | `transfer`, `refer`, `replaces` | REFER (RFC 3515): its state, and its messages; Replaces (RFC 3891) |
 //! | `subscription`, `publication`, `messaging` | SUBSCRIBE, NOTIFY, PUBLISH, MESSAGE |
 //! | `media` | the jobs for the media half and their outcomes |
 //! | `authentication` | challenges to requests |
@@ -48,6 +48,7 @@ mod outgoing;
 mod publication;
 mod recovery;
 mod redirect;
+mod refer;
 mod refresh;
 mod registration;
 mod reliable;

@@ -29,7 +29,7 @@ impl Phone {
         let call = self.holdable(id)?;
         call.offers.command();
         if let Some(referral) = &mut call.referral {
-            referral.put_on_hold = false;
+            referral.set_put_on_hold(false);
         }
         self.request_hold(id, on);
         self.continue_offer(id);

@@ -216,7 +216,7 @@ impl Phone {
     /// no way.
     pub(super) fn replace_resumed(&mut self, id: CallId, error: &Error) -> bool {
         let Some(call) = self.calls.get(&id).filter(|call| call.resumed) else { return false };
-        let Some((target, replaces)) = super::transfer::place_of(call) else { return false };
+        let Some((target, replaces)) = super::refer::place_of(call) else { return false };
         self.replace_by_new_call(id, target, &replaces, error)
     }
 
@@ -227,7 +227,7 @@ impl Phone {
         let Some(call) = self.calls.get(&id).filter(|call| call.phase == Phase::Confirmed) else {
             return false;
         };
-        let Some((contact, replaces)) = super::transfer::place_of(call) else { return false };
+        let Some((contact, replaces)) = super::refer::place_of(call) else { return false };
         let address = Uri::parse(&call.remote_uri).ok().filter(|uri| !uri.host.ends_with(".invalid"));
         let error = Error::new(ErrorCode::IceFailed, "The other side makes no new connection for its media");
         self.replace_by_new_call(id, address.unwrap_or(contact), &replaces, &error)

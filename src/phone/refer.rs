@@ -1,0 +1,487 @@
+//! REFER and its NOTIFY (RFC 3515, RFC 5589), either way: the transferor, the transferee, and with `replaces` the target.
+
+use super::call::{Call, Phase};
+use super::transactions::{Owner, TxId};
+use super::transfer::{
+    EXPIRES, Missing, News, Referral, Referrer, Transfer, refer_event, refer_sub_is_false,
+};
+use super::{
+    CallId, DialRequest, EndCause, EndedBy, Event, LogLevel, MediaCommand, Phone, TransferState,
+    TransferTarget,
+};
+use crate::error::{Error, ErrorCode};
+use crate::sip::auth::Attempt;
+use crate::sip::header::NameAddr;
+use crate::sip::message::{Method, Request, Response};
+use crate::sip::uri::{Uri, UriError, escape_header};
+use crate::text::concat;
+
+impl Phone {
+    // ---- as the transferor
+
+    pub(super) fn start_transfer(&mut self, id: CallId, target: TransferTarget) -> Result<(), Error> {
+        self.transferable(id)?;
+        let (refer_to, other) = match target {
+            TransferTarget::Uri(target) => {
+                let uri = Uri::parse(&target).ok().filter(|uri| uri.headers.is_none());
+                let uri = uri.ok_or_else(|| {
+                    Error::new(ErrorCode::InvalidDestination, "The destination is not a SIP URI")
+                })?;
+                (concat(&["<", &uri.to_text(), ">"]), None)
+            }
+            TransferTarget::Call(other) => {
+                if other == id {
+                    return Err(invalid("A call cannot be transferred to itself"));
+                }
+                let refer_to = replacing(self.transferable(other)?)
+                    .ok_or_else(|| invalid("The other side of that call has no SIP address"))?;
+                (refer_to, Some(other))
+            }
+        };
+        let mut holding = Vec::new();
+        for call in core::iter::once(id).chain(other) {
+            if self.calls.get(&call).is_some_and(|call| !call.offers.local_hold()) {
+                holding.push(call);
+            }
+        }
+        if let Some(call) = self.calls.get_mut(&id) {
+            let transfer = Transfer::new(refer_to, other, holding.clone(), self.now);
+            call.transfer = Some(Box::new(transfer));
+        }
+        for call in holding {
+            // A call that cannot be held now can be transferred all the same.
+            if let Err(error) = self.hold_unasked(call) {
+                self.log(LogLevel::Warn, &["not held before the transfer: ", &error.message]);
+                self.on_hold_outcome(call);
+            }
+        }
+        self.refer_if_held(id);
+        Ok(())
+    }
+
+    /// The call, if it can take part in a transfer.
+    fn transferable(&self, id: CallId) -> Result<&Call, Error> {
+        let call = self
+            .calls
+            .get(&id)
+            .filter(|call| call.phase != Phase::Terminating)
+            .ok_or_else(super::call_ended)?;
+        let busy = call.transfer.is_some()
+            || call.referral.is_some()
+            || self
+                .calls
+                .values()
+                .any(|call| call.transfer.as_ref().is_some_and(|transfer| transfer.other() == Some(id)));
+        if busy {
+            return Err(invalid("A transfer of this call is under way"));
+        }
+        if call.phase != Phase::Confirmed || call.rest.is_some() {
+            return Err(invalid("This call cannot be transferred now"));
+        }
+        Ok(call)
+    }
+
+    /// `hold` of this call has come to its end, one way or the other.
+    pub(super) fn on_hold_outcome(&mut self, id: CallId) {
+        let mut waiting = None;
+        for call in self.calls.values_mut() {
+            if call.transfer.as_mut().is_some_and(|transfer| transfer.held(id)) {
+                waiting = Some(call.id);
+            }
+        }
+        if let Some(id) = waiting {
+            self.refer_if_held(id);
+        }
+    }
+
+    fn refer_if_held(&mut self, id: CallId) {
+        let aor = self.config.uri.aor();
+        let contact = self.contact();
+        // A call that ends meanwhile takes its transfer with it.
+        let Some(call) = self.calls.get_mut(&id).filter(|call| call.phase == Phase::Confirmed) else {
+            return;
+        };
+        let Some(refer_to) = call.transfer.as_mut().and_then(|transfer| transfer.refer(self.now)) else {
+            return;
+        };
+        let Some(dialog) = call.dialog.as_mut() else { return };
+        let mut refer = dialog.request(Method::Refer, None);
+        refer.headers.push_all(&[
+            ("Contact", &contact),
+            ("Refer-To", refer_to),
+            ("Allow", super::ALLOW),
+            ("Supported", "replaces, norefersub"),
+            ("Accept", "message/sipfrag"),
+        ]);
+        if !call.hidden {
+            refer.headers.push("Referred-By", concat(&["<", &aor, ">"]));
+        }
+        if let Err(error) = self.send_request(Owner::Refer(id), refer, Attempt::default()) {
+            self.transfer_failed(id, None, error);
+        }
+    }
+
+    pub(super) fn on_refer_response(&mut self, id: CallId, response: &Response) {
+        let Some(transfer) = self.calls.get_mut(&id).and_then(|call| call.transfer.as_mut()) else { return };
+        let news = transfer.on_response(response);
+        self.on_transfer_news(id, news);
+    }
+
+    fn on_transfer_news(&mut self, id: CallId, news: News) {
+        match news {
+            News::None => {}
+            News::Going(state, status) => {
+                let transfer = self.calls.get_mut(&id).and_then(|call| call.transfer.as_mut());
+                if transfer.is_some_and(|transfer| transfer.tell(state)) {
+                    self.event(Event::Transfer(id, state, Some(status)));
+                }
+            }
+            News::Succeeded(status) => self.transfer_succeeded(id, status),
+            News::Failed(status, error) => self.transfer_failed(id, status, error),
+        }
+    }
+
+    pub(super) fn refer_failed(&mut self, id: CallId, error: Error) {
+        self.transfer_failed(id, None, error);
+    }
+
+    /// NOTIFY within a call's dialog: that of a REFER, implicit subscription (RFC 3515, section 2.4.4).
+    pub(super) fn on_refer_notify(&mut self, id: CallId, tx: TxId, request: &Request) {
+        let Some(event) = refer_event(request) else {
+            self.respond_with(tx, 489, None, &[("Allow-Events", "refer")], None);
+            return;
+        };
+        let transfer = self.calls.get_mut(&id).and_then(|call| call.transfer.as_mut());
+        let Some(news) = transfer.and_then(|transfer| transfer.on_notify(event, request)) else {
+            self.respond(tx, 481);
+            return;
+        };
+        self.respond(tx, 200);
+        self.on_transfer_news(id, news);
+    }
+
+    fn transfer_succeeded(&mut self, id: CallId, status: u16) {
+        let Some((other, departed)) = self.take_transfer_of(id) else { return };
+        self.event(Event::Transfer(id, TransferState::Accepted, Some(status)));
+        self.event(Event::TransferDone(id, Ok(())));
+        self.end_departed(id, departed);
+        // What the other side or the target has ended already is not up any more.
+        for call in core::iter::once(id).chain(other) {
+            self.end_with_bye(call, EndCause::Completed, EndedBy::Local, None);
+        }
+    }
+
+    /// The call goes on as it is, held; unless the other side has left.
+    fn transfer_failed(&mut self, id: CallId, status: Option<u16>, error: Error) {
+        let Some((_, departed)) = self.take_transfer_of(id) else { return };
+        self.event(Event::Transfer(id, TransferState::Failed, status));
+        self.event(Event::TransferDone(id, Err(error)));
+        self.end_departed(id, departed);
+    }
+
+    fn take_transfer_of(&mut self, id: CallId) -> Option<(Option<CallId>, bool)> {
+        let transfer = self.calls.get_mut(&id)?.transfer.take()?;
+        for (_, entry) in self.transactions.clients() {
+            if entry.owner == Owner::Refer(id) {
+                entry.owner = Owner::Nobody;
+            }
+        }
+        self.forget_questions_of(Owner::Refer(id));
+        Some((transfer.other(), transfer.has_departed()))
+    }
+
+    /// The other side hangs up a call that is being transferred. It leaves when the new call is up, and its report
+    /// of that may follow.
+    pub(super) fn depart(&mut self, id: CallId) {
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        let Some(transfer) = call.transfer.as_mut() else { return };
+        transfer.depart(self.now);
+        call.phase = Phase::Terminating;
+        call.pending_ok = None;
+        self.media_order(id, MediaCommand::Close);
+    }
+
+    /// Nothing more is waited for.
+    pub(super) fn on_peer_left(&mut self, id: CallId) {
+        if self
+            .calls
+            .get(&id)
+            .and_then(|call| call.transfer.as_ref())
+            .is_some_and(|transfer| transfer.has_departed())
+        {
+            self.transfer_failed(id, None, departed());
+        }
+    }
+
+    fn end_departed(&mut self, id: CallId, departed: bool) {
+        if departed {
+            self.report_end(id, EndCause::Completed, None, EndedBy::Remote, None);
+            self.remove(id);
+        }
+    }
+
+    pub(super) fn on_transfer_timeout(&mut self, id: CallId) {
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        if let Some(transfer) = call.transfer.as_mut() {
+            match transfer.give_up() {
+                Missing::Hold => self.refer_if_held(id),
+                Missing::LastNotify => self.on_peer_left(id),
+                Missing::Outcome => {
+                    let error =
+                        Error::new(ErrorCode::Timeout, "The outcome of the transfer was not reported");
+                    self.transfer_failed(id, None, error);
+                }
+            }
+        } else if let Some(referral) = call.referral.as_ref() {
+            if referral.call().is_some() {
+                self.end_with_bye(id, EndCause::Completed, EndedBy::Local, None);
+            } else {
+                self.end_referral(id, 480);
+            }
+        }
+    }
+
+    /// The call is over, and with it what depends on it; `dial_failed`: it has never been up.
+    pub(super) fn end_transfers(&mut self, id: CallId, status: Option<u16>, dial_failed: bool) {
+        self.transfer_failed(id, None, super::call_ended());
+        self.on_hold_outcome(id);
+        if dial_failed {
+            self.tell_referrer(id, status.filter(|status| *status >= 300).unwrap_or(487));
+        }
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        let Some(referral) = call.referral.as_ref() else { return };
+        let Some(new) = referral.call() else {
+            self.end_referral(id, 487);
+            return;
+        };
+        let dialog = call.dialog.clone();
+        let Some(referral) = call.referral.take() else { return };
+        if let Some(referrer) = self.calls.get_mut(&new).and_then(|call| call.referrer.as_mut()) {
+            referrer.outlive(&referral, dialog);
+        }
+    }
+
+    // ---- as the transferee
+
+    pub(super) fn on_refer(&mut self, id: CallId, tx: TxId, request: &Request) {
+        let (uri, target) = match self.refer_target(id, request) {
+            Ok(target) => target,
+            Err(status) => {
+                self.respond_with(tx, status, Some(id), &[], None);
+                return;
+            }
+        };
+        let wanted = !refer_sub_is_false(&request.headers);
+        let contact = self.contact();
+        let headers = [("Contact", contact.as_str()), ("Refer-Sub", "false")];
+        let headers = if wanted { headers.get(..1).unwrap_or_default() } else { &headers };
+        self.respond_with(tx, 202, Some(id), headers, None);
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        let referral = Referral::new(target.clone(), uri.header("Replaces"), request, wanted, self.now);
+        let referred_by = referral.referred_by().map(str::to_owned);
+        call.referral = Some(Box::new(referral));
+        // At once, before anything is known (RFC 3515, section 2.4.4).
+        self.notify_referrer(id);
+        self.event(Event::TransferRequested { call: id, target, referred_by });
+    }
+
+    /// Whom a REFER names, or why it is refused.
+    fn refer_target(&self, id: CallId, request: &Request) -> Result<(Uri, String), u16> {
+        let call = self.calls.get(&id).ok_or(481_u16)?;
+        if call.phase != Phase::Confirmed {
+            return Err(if call.is_up() { 491 } else { 481 });
+        }
+        if call.rest.is_some() {
+            return Err(403);
+        }
+        let mut lines = request.headers.get_all("Refer-To");
+        let (Some(line), None) = (lines.next(), lines.next()) else { return Err(400) };
+        let address = NameAddr::parse(line).map_err(|_| 400_u16)?;
+        let mut uri = Uri::parse(&address.uri).map_err(|error| match error {
+            UriError::Scheme => 416_u16,
+            _ => 400,
+        })?;
+        // Only calls are made for others.
+        if uri.params.get("method").is_some_and(|method| method != "INVITE") {
+            return Err(403);
+        }
+        if call.referral.is_some() || call.transfer.is_some() {
+            return Err(491);
+        }
+        uri.params.remove("method");
+        // Of the headers in the URI only Replaces is taken: the rest could be anything.
+        let target = Uri { headers: None, ..uri.clone() }.to_text();
+        Ok((uri, target))
+    }
+
+    pub(super) fn take_transfer(&mut self, id: CallId) -> Result<CallId, Error> {
+        let call = self
+            .calls
+            .get(&id)
+            .filter(|call| call.phase != Phase::Terminating)
+            .ok_or_else(super::call_ended)?;
+        let Some(referral) = call.referral.as_ref().filter(|referral| referral.call().is_none()) else {
+            return Err(invalid("The other side asks for no transfer"));
+        };
+        let target = referral.target().to_owned();
+        let dial = DialRequest { target, continues: Some(id), ..DialRequest::default() };
+        let own: Vec<(&str, String)> =
+            referral.headers().into_iter().map(|(name, value)| (name, value.to_owned())).collect();
+        let held = call.offers.local_hold();
+        let own: Vec<(&str, &str)> = own.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let new = self.start_dial(dial, &own)?;
+        if let Some(referral) = self.calls.get_mut(&id).and_then(|call| call.referral.as_mut()) {
+            referral.accept(new);
+        }
+        if let Some(call) = self.calls.get_mut(&new) {
+            call.referrer = Some(Box::new(Referrer::new(id)));
+        }
+        if !held {
+            match self.hold_unasked(id) {
+                Ok(()) => {
+                    if let Some(referral) = self.calls.get_mut(&id).and_then(|call| call.referral.as_mut()) {
+                        referral.set_put_on_hold(true);
+                    }
+                }
+                Err(error) => {
+                    self.log(LogLevel::Warn, &["not held during the transfer: ", &error.message]);
+                }
+            }
+        }
+        Ok(new)
+    }
+
+    pub(super) fn refuse_transfer(&mut self, id: CallId) {
+        let pending = self.calls.get(&id).and_then(|call| call.referral.as_ref());
+        if pending.is_some_and(|referral| referral.call().is_none()) {
+            self.end_referral(id, 603);
+        }
+    }
+
+    /// Nothing comes of it.
+    fn end_referral(&mut self, id: CallId, status: u16) {
+        self.set_referral_status(id, status);
+        if let Some(call) = self.calls.get_mut(&id) {
+            call.referral = None;
+        }
+    }
+
+    fn set_referral_status(&mut self, id: CallId, status: u16) {
+        let Some(referral) = self.calls.get_mut(&id).and_then(|call| call.referral.as_mut()) else { return };
+        if referral.set_status(status) {
+            self.notify_referrer(id);
+        }
+    }
+
+    /// The call that was made for somebody has come further.
+    pub(super) fn tell_referrer(&mut self, id: CallId, status: u16) {
+        let contact = self.contact();
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        let Some(referrer) = call.referrer.as_mut() else { return };
+        let (old, notify) = (referrer.call(), referrer.notify(status, &contact));
+        if status >= 200 {
+            call.referrer = None;
+        }
+        if let Some(notify) = notify {
+            self.send_notify(Owner::Nobody, notify);
+        }
+        let Some(old) = old else { return };
+        self.set_referral_status(old, status);
+        match status {
+            100..=199 => {}
+            200..=299 => {
+                self.event(Event::Replaced { old, new: id });
+                if let Some(referral) = self.calls.get_mut(&old).and_then(|call| call.referral.as_mut()) {
+                    referral.await_farewell(self.now);
+                }
+            }
+            _ => {
+                let referral = self.calls.get_mut(&old).and_then(|call| call.referral.take());
+                // The two talk to each other again.
+                if referral.is_some_and(|referral| referral.is_put_on_hold()) {
+                    self.take_back_hold(old);
+                }
+            }
+        }
+    }
+
+    /// Tells the transferor how it stands.
+    fn notify_referrer(&mut self, id: CallId) {
+        let contact = self.contact();
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        let (Some(referral), Some(dialog)) = (&call.referral, call.dialog.as_mut()) else { return };
+        if let Some(request) = referral.notify(dialog, &contact) {
+            self.send_notify(Owner::ReferNotify(id), request);
+        }
+    }
+
+    fn send_notify(&mut self, owner: Owner, request: Request) {
+        if let Err(error) = self.send_request(owner, request, Attempt::default()) {
+            self.log(LogLevel::Warn, &["NOTIFY could not be sent: ", &error.message]);
+        }
+    }
+
+    pub(super) fn on_refer_notify_response(&mut self, id: CallId, response: &Response) {
+        // The subscription is gone (RFC 6665, section 4.2.2); the call is not.
+        if response.status >= 300 {
+            self.refer_notify_failed(id);
+        }
+    }
+
+    pub(super) fn refer_notify_failed(&mut self, id: CallId) {
+        if let Some(referral) = self.calls.get_mut(&id).and_then(|call| call.referral.as_mut()) {
+            referral.unsubscribe();
+        }
+    }
+
+    /// The transferor refreshes or ends its implicit subscription (RFC 3515, section 2.4.4).
+    pub(super) fn on_refer_subscribe(&mut self, id: CallId, tx: TxId, request: &Request) {
+        let Some(event) = refer_event(request) else {
+            self.respond_with(tx, 489, None, &[("Allow-Events", "refer")], None);
+            return;
+        };
+        let referral = self.calls.get(&id).and_then(|call| call.referral.as_ref());
+        if !referral.is_some_and(|referral| referral.is_subscribed(event)) {
+            self.respond(tx, 481);
+            return;
+        }
+        let ends = request.headers.number("Expires") == Some(0);
+        let expires = if ends { "0" } else { EXPIRES };
+        let contact = self.contact();
+        self.respond_with(tx, 200, Some(id), &[("Contact", &contact), ("Expires", expires)], None);
+        self.notify_referrer(id);
+        if ends {
+            self.refer_notify_failed(id);
+        }
+    }
+}
+
+/// Refer-To for the other side of this call, whose place in it is to be taken (RFC 3891, RFC 5589, section 7).
+fn replacing(call: &Call) -> Option<String> {
+    let (uri, replaces) = place_of(call)?;
+    let headers = Some(concat(&["Replaces=", &escape_header(&replaces)]));
+    Some(concat(&["<", &Uri { headers, ..uri }.to_text(), ">"]))
+}
+
+/// Where the other side of this call is to be called, and the Replaces that takes our place there.
+pub(super) fn place_of(call: &Call) -> Option<(Uri, String)> {
+    let dialog = call.dialog.as_ref()?;
+    // The Contact of a browser (RFC 7118, section 5) leads nowhere but through its own proxy: then the address of
+    // record, and whichever device has the dialog takes the call.
+    let contact = Uri::parse(dialog.remote_target()).ok().filter(|uri| !uri.host.ends_with(".invalid"));
+    let uri = contact.or_else(|| Uri::parse(&call.remote_uri).ok())?;
+    // The tags as the target sees them: its own is the To-tag.
+    let to_tag = if dialog.remote_tag.is_empty() { "0" } else { dialog.remote_tag.as_str() };
+    let replaces = concat(&[&dialog.call_id, ";to-tag=", to_tag, ";from-tag=", &dialog.local_tag]);
+    Some((uri, replaces))
+}
+
+#[cold]
+fn invalid(problem: &'static str) -> Error {
+    Error::new(ErrorCode::InvalidState, problem)
+}
+
+#[cold]
+fn departed() -> Error {
+    Error::new(ErrorCode::Ended, "The other side hung up and did not report the outcome of the transfer")
+}
