@@ -14,15 +14,15 @@ use crate::time::Instant;
 const UNANSWERED: Duration = Duration::from_secs(60);
 /// Offers that cross do so within a round trip or two.
 const CROSSING: Duration = Duration::from_secs(4);
-/// So often may offers cross before ours is given up.
+/// Limit of glares before our offer is given up.
 const MAX_GLARES: u8 = 8;
-/// So often the other side is asked again what it made of an offer: for half a minute or so.
+/// Limit of new offers after one whose outcome is unknown: for half a minute or so.
 const MAX_DOUBTS: u8 = 4;
 
 /// Our own offer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Ours {
-    /// Whether it puts the other side on hold.
+    /// Whether it puts the peer on hold.
     hold: bool,
     /// It restarts ICE.
     pub(super) restart: bool,
@@ -33,19 +33,19 @@ pub(super) struct Ours {
 enum Stage {
     /// The browser makes it.
     Making,
-    /// It has been out since then and not been answered: offers of the other side cross it.
+    /// It has been out since then without a final response: offers of the peer cross it.
     Out(Instant),
     /// Its answer is being set.
     Answered,
 }
 
-/// An offer of the other side's, or its request for one of ours, that has no final response yet.
+/// An offer of the peer, or its request for one of ours, without a final response yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Theirs {
     pub(super) tx: TxId,
     /// CSeq number.
     pub(super) seq: u32,
-    /// Our response holds an offer.
+    /// Our response contains an offer.
     pub(super) offered: bool,
     pub(super) remote_hold: bool,
     /// What our description says of our own hold.
@@ -64,7 +64,7 @@ enum Exchange {
 /// What follows from what is wished and what is agreed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Next {
-    /// Something else goes on, which is followed by an offer where one is still wanted then.
+    /// Another exchange is under way; an offer that is still needed follows it.
     Wait,
     /// There is nothing to offer.
     Agreed,
@@ -72,7 +72,7 @@ pub(super) enum Next {
     Offer,
 }
 
-/// An offer of the other side's comes while one of ours is under way.
+/// An offer of the peer arrives while ours is under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Crossing {
     None,
@@ -80,21 +80,21 @@ pub(super) enum Crossing {
     Unsent,
     /// The two have crossed.
     Crossed,
-    /// Ours has gone to where the other side is no more: it would refuse theirs for as long as it is waited for.
+    /// Ours went to a place that the peer has left: waiting for it would refuse theirs for nothing.
     Stale,
 }
 
-/// Our offer has come to nothing.
+/// Our offer has failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Failed {
     pub(super) restart: bool,
-    /// What the other side had agreed to before.
+    /// The hold that the peer had agreed to before.
     pub(super) agreed: bool,
-    /// It asked for what the other side had agreed to before.
+    /// It asked for the hold that the peer had agreed to before.
     pub(super) nothing_new: bool,
-    /// There was a doubt before.
+    /// The peer's hold was unknown before.
     pub(super) doubted: bool,
-    /// There is one now: sent, and not answered, the other side may have agreed.
+    /// It is unknown now: the offer was sent, and the peer may have agreed.
     pub(super) in_doubt: bool,
 }
 
@@ -103,24 +103,24 @@ pub(super) struct Failed {
 pub(super) struct Offers {
     /// Held by us, as far as the application has asked for.
     wished: bool,
-    /// What the other side has agreed to: whether it is held.
+    /// The hold that the peer has agreed to.
     agreed: bool,
     /// Held by the other side.
     remote: bool,
     exchange: Exchange,
-    /// An offer of the other side's that came while its answer to ours was being set.
+    /// An offer of the peer that arrived while its answer to ours was being set.
     waiting: Option<(TxId, Box<Request>)>,
-    /// How often our offer has crossed one of the other side's (RFC 3261, section 14.1).
+    /// Consecutive glares (RFC 3261, section 14.1).
     glares: u8,
     /// Consecutive offers whose outcome is unknown.
     doubts: u8,
-    /// The other side may have agreed to something else than this one knows of: an offer says what the call is.
+    /// The peer's state is unknown: an offer is to settle it.
     in_doubt: bool,
     /// `hold` and `unhold` that have not been reported.
     commands: u32,
     /// The ACK of our last re-INVITE, with its CSeq number.
     last_ack: Option<(u32, String)>,
-    /// Until when no offer is made, as two have crossed.
+    /// End of the pause after a glare.
     backoff: Option<Instant>,
     /// When our offer is given up.
     unanswered: Option<Instant>,
@@ -160,7 +160,7 @@ impl Offers {
         core::mem::replace(&mut self.commands, 0)
     }
 
-    /// Of a call that another page has begun.
+    /// For a resumed call.
     pub(super) const fn restore(&mut self, local_hold: bool, remote_hold: bool) {
         self.wished = local_hold;
         self.agreed = local_hold;
@@ -406,7 +406,7 @@ impl Offers {
         glare.into_iter().chain(unanswered).min()
     }
 
-    /// That one has been reached.
+    /// This deadline is reached.
     pub(super) const fn take_timeout(&mut self, timer: CallTimer) {
         match timer {
             CallTimer::Glare => self.backoff = None,
@@ -414,14 +414,14 @@ impl Offers {
         }
     }
 
-    /// The page was suspended, and could hear nothing.
+    /// The page was suspended: puts all deadlines off.
     pub(super) fn put_off(&mut self, by: Duration) {
         for at in [&mut self.backoff, &mut self.unanswered].into_iter().flatten() {
             *at = *at + by;
         }
     }
 
-    /// How many deadlines it has.
+    /// The number of deadlines.
     pub(super) fn deadlines(&self) -> usize {
         usize::from(self.backoff.is_some()) + usize::from(self.unanswered.is_some())
     }

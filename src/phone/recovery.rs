@@ -1,17 +1,18 @@
-//! What is done when the way of a call's signalling or of its media is lost. All of it is decided here, in one table:
+//! Recovery of a call whose signalling or media path is lost. This table decides:
 //!
-//! | signalling | media | what is done |
+//! | signalling | media path | action |
 //! |---|---|---|
-//! | lost: no connection to a server | any | nothing can be said; the flow looks for a server |
-//! | moved: a new connection, of which the other side does not know | well | it is told: UPDATE, or re-INVITE |
-//! | moved | ill, or the network is another one | it is told by a re-INVITE that restarts ICE |
-//! | well | disturbed | nothing: most of the time it comes back by itself |
-//! | well | broken | re-INVITE that restarts ICE (RFC 8839, section 4.4.1.1.1) |
+//! | lost: no connection to a server | any | none: the phone looks for a server |
+//! | moved: a new connection, unknown to the peer | well | UPDATE, or re-INVITE |
+//! | moved | ill, or on another network | re-INVITE with an ICE restart |
+//! | well | disturbed | none: most often the path comes back by itself |
+//! | well | broken | re-INVITE with an ICE restart (RFC 8839, section 4.4.1.1.1) |
 //!
-//! What fails is tried again, later and later, until the grace is over. A call ends when its media have been ill for
-//! longer than their grace with signalling well, or signalling for longer than its own with the media ill; as long as
-//! the two hear each other, no call ends for want of signalling. The dialog that is gone (481) ends it at once.
-//! A value with four deadlines: `repair` does what it says.
+//! Failed attempts are repeated with back-off until the grace is over. A call ends when its media have been ill for their
+//! grace with signalling well, or its signalling for its grace with the media ill. While audio flows, no call ends for
+//! lack of signalling. A dialog that the peer no longer knows (481) ends the call at once.
+//!
+//! `Recovery` is a value with four deadlines; `repair` carries out what it decides.
 
 use core::time::Duration;
 
@@ -20,37 +21,38 @@ use super::{CallTimer, MediaState};
 use crate::entropy::{Entropy, below};
 use crate::time::Instant;
 
-/// From the answer until packets can flow. DTLS and ICE take well under a second where they work at all; ICE
-/// itself may try for 15 s and more over a bad network.
+/// Time for the first media path, from the answer on. ICE and DTLS mostly take well under a second; ICE may try for 15 s
+/// or more over a bad network.
 const FIRST_PATH: Duration = Duration::from_secs(20);
-/// Browsers call a path disconnected after a few seconds without an answer to checks (RFC 7675), and often find it
-/// again.
+/// Time for a disturbed path to come back. Browsers call a path disconnected after a few seconds without a response to
+/// consent checks (RFC 7675), and often find it again.
 const DISTURBED: Duration = Duration::from_secs(2);
-/// What changes the way of the signalling changes that of the media too, of which browsers tell seconds later.
+/// A media path that is disturbed this soon after the connection was lost or moved is lost with it: browsers report it
+/// seconds later.
 pub(super) const TOGETHER: Duration = Duration::from_secs(10);
-/// So often a restart is tried again that only the browser's word makes unnecessary.
+/// Limit of repeated ICE restarts on a path that the browser reports as well.
 const RESTARTS_OF_A_PATH_THAT_IS_WELL: u32 = 3;
-/// ICE has been restarted: from the answer until the path must be there.
+/// Time for the path after an ICE restart, from the answer on.
 const RESTARTED: Duration = Duration::from_secs(8);
-/// In a call, from a path until DTLS is up, where that is to come. A handshake takes a few round trips.
+/// Time for a new DTLS association within a call, once ICE has a path. A handshake takes a few round trips.
 const ASSOCIATION: Duration = Duration::from_secs(3);
-/// Between attempts: half to all of min(cap, base · 2ⁿ).
+/// Back-off between attempts: half to all of min(cap, base · 2ⁿ).
 const RETRY_BASE: Duration = Duration::from_secs(1);
 const RETRY_CAP: Duration = Duration::from_secs(8);
 
-/// How well a call's signalling is.
+/// State of a call's signalling.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Signalling {
-    /// The other side and this one reach each other, as far as is known.
+    /// The peer can be reached, and knows our Contact, as far as is known.
     #[default]
     Well,
     /// There is no connection to a server.
     Lost,
-    /// There is, and the other side has not been told of it.
+    /// There is one, and the peer does not know it yet.
     Moved,
 }
 
-/// How well a call's media are.
+/// State of a call's media path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Path {
     /// It has not come up yet.
@@ -58,9 +60,9 @@ enum Path {
     Pending,
     /// Packets can flow.
     Well,
-    /// They do not, and may do so again.
+    /// No packets flow, but the path may come back.
     Disturbed,
-    /// It does not come back by itself.
+    /// The path does not come back by itself.
     Broken,
 }
 
@@ -70,16 +72,16 @@ impl Path {
     }
 }
 
-/// What is to be done now.
+/// The action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
     /// All is well.
     Rest,
-    /// Time or something else decides.
+    /// A deadline or another event follows.
     Wait,
-    /// The other side is told where we are.
+    /// Tell the peer our new Contact.
     Tell,
-    /// ICE is restarted, which tells it too.
+    /// Restart ICE, which tells the Contact too.
     Restart,
 }
 
@@ -95,37 +97,37 @@ const fn step(signalling: Signalling, path: Path) -> Step {
     }
 }
 
-/// What is to be done now, and how the call is.
+/// The action, and the state that the application sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Plan {
     pub(super) step: Step,
-    /// It is noticed. A move that was planned disturbs nobody.
+    /// The call is `reconnecting`. A planned move to another connection is not.
     pub(super) ill: bool,
 }
 
-/// Why a request of ours that was to help has failed, and what follows.
+/// What follows from a failed request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Failure {
-    /// It was not for recovery.
+    /// The request was not for recovery.
     Other,
-    /// Nor any more: who refuses knows where we are.
+    /// The peer has refused it, so the peer is reached.
     Reached,
-    /// It is tried again later.
+    /// Recovery tries again later.
     Retried,
 }
 
-/// The call did not get well in time.
+/// What follows when the grace is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// It is well.
+    /// Nothing: the call is well.
     None,
-    /// It goes on, though the other side has not answered where it was told of the new way: it is heard all the same. A
-    /// session timer finds out the rest.
+    /// The call continues, though the peer has not answered over the new connection: audio flows. A session timer ends the
+    /// call if the peer is gone.
     GoOn,
     End,
 }
 
-/// How long a call may be ill.
+/// The graces of the configuration.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Graces {
     pub(super) signalling: Duration,
@@ -136,27 +138,27 @@ pub(super) struct Graces {
 #[derive(Debug, Default)]
 pub(super) struct Recovery {
     signalling: Signalling,
-    /// Since when it is as it is.
+    /// The time of its last change.
     signalling_since: Instant,
     path: Path,
-    /// Since when the media are ill; of no meaning while they are not.
+    /// Since when the media path is ill, if it is.
     ill_since: Instant,
     /// Attempts since all was well.
     attempts: u32,
     /// The next offer restarts ICE.
     restart: bool,
-    /// By when the first path must be there.
+    /// Deadline of the first path.
     path_by: Option<Instant>,
-    /// An attempt has until then to show what it brings.
+    /// The next attempt, unless the last one helps before.
     again: Option<Instant>,
-    /// When the call is judged, if it does not get well before.
+    /// End of the grace.
     judged: Option<Instant>,
-    /// By when there must be an association over the path that is there.
+    /// Deadline of the DTLS association over the new path.
     association_by: Option<Instant>,
 }
 
 impl Recovery {
-    /// Of a call that another page has begun: neither way is there yet.
+    /// For a resumed call: neither signalling nor a media path yet.
     pub(super) fn resumed(now: Instant) -> Self {
         Self {
             signalling: Signalling::Lost,
@@ -167,47 +169,47 @@ impl Recovery {
         }
     }
 
-    /// An offer is wanted though nothing else has changed.
+    /// Whether an offer is needed to restart ICE.
     pub(super) const fn wants_offer(&self) -> bool {
         self.restart
     }
 
-    /// The media go another way from now on.
+    /// The media path changes: the next offer restarts ICE.
     pub(super) const fn begin_anew(&mut self) {
         self.restart = true;
     }
 
-    /// The other side may not know where we are: its silence is no end.
+    /// Whether the peer may not know our Contact. Its silence then proves nothing.
     pub(super) fn is_unreached(&self) -> bool {
         self.signalling != Signalling::Well
     }
 
-    /// There is no connection to a server.
+    /// Whether there is no connection to a server.
     pub(super) fn is_lost(&self) -> bool {
         self.signalling == Signalling::Lost
     }
 
-    /// Packets do not flow.
+    /// Whether no packets flow.
     pub(super) const fn is_ill(&self) -> bool {
         self.path.is_ill()
     }
 
-    // ---- what happens to the media
+    // ---- events of the media path
 
-    /// From now on the media path has a deadline: on a network where ICE finds no candidates at all, the browser
-    /// reports nothing, ever.
+    /// Starts the deadline of the first path. On a network where ICE finds no candidates the browser never reports a
+    /// failure.
     pub(super) fn await_path(&mut self, now: Instant) {
         if self.path == Path::Pending {
             self.path_by = Some(now + FIRST_PATH);
         }
     }
 
-    /// The path is not waited for any more.
+    /// Clears that deadline.
     pub(super) const fn forget_path(&mut self) {
         self.path_by = None;
     }
 
-    /// The browser's word of the path. `false`: nothing has changed.
+    /// The browser reports the path's state. `false`: nothing has changed.
     pub(super) fn on_media(&mut self, state: MediaState, now: Instant) -> bool {
         let before = self.path;
         if state == MediaState::IceConnected {
@@ -217,7 +219,7 @@ impl Recovery {
             return false;
         }
         self.association_by = None;
-        // Both ways at once, more or less.
+        // Signalling and media at about the same time.
         let moved = self.signalling_since > Instant::ZERO && now - self.signalling_since < TOGETHER;
         self.path = match (state, before) {
             (MediaState::Connected | MediaState::IceConnected, _) => Path::Well,
@@ -244,12 +246,12 @@ impl Recovery {
         true
     }
 
-    /// It may come back by itself.
+    /// Whether the path may come back by itself.
     pub(super) fn is_disturbed(&self) -> bool {
         self.path == Path::Disturbed
     }
 
-    /// What is disturbed is not waited for.
+    /// Stops waiting: a disturbed path counts as broken.
     pub(super) fn stop_waiting(&mut self) {
         self.again = None;
         if self.is_disturbed() {
@@ -257,31 +259,31 @@ impl Recovery {
         }
     }
 
-    /// The first path has not come up, and not for want of trying: there was no way to the other side. It gets the time that
-    /// any other call has.
+    /// The first path did not come up because the peer could not be reached. The call gets the grace of an established
+    /// one.
     pub(super) const fn excuse_path(&mut self, now: Instant) {
         self.path = Path::Broken;
         self.ill_since = now;
     }
 
-    // ---- what happens to the signalling
+    // ---- events of the signalling
 
-    /// `network_changed`: lately.
+    /// Sets the state of the signalling. `network_changed`: the browser has reported that lately.
     pub(super) fn set_signalling(&mut self, signalling: Signalling, network_changed: bool, now: Instant) {
         self.signalling = signalling;
         self.signalling_since = now;
         self.attempts = 0;
         match self.path {
-            // Both ways at once: the network is another one.
+            // Signalling and media at once: the network has changed.
             Path::Disturbed => self.path = Path::Broken,
-            // So the browser says, which does not know better yet.
+            // The browser may not have noticed yet.
             Path::Well if signalling == Signalling::Moved => self.restart |= network_changed,
             _ => {}
         }
         self.again = None;
     }
 
-    /// The other side has answered in the dialog: it knows where we are. `false`: it did before.
+    /// The peer has responded in the dialog, so it knows our Contact. `false`: it knew before.
     pub(super) fn reach(&mut self, now: Instant) -> bool {
         let moved = self.signalling == Signalling::Moved;
         if moved {
@@ -292,7 +294,7 @@ impl Recovery {
         moved
     }
 
-    /// An offer of ours has been agreed to that restarts ICE. `false`: what that brings is waited for.
+    /// The peer has answered our offer with an ICE restart. `false`: the path has yet to come up.
     pub(super) fn restarted(&mut self, now: Instant) -> bool {
         self.restart = false;
         let ill = self.path.is_ill();
@@ -302,7 +304,7 @@ impl Recovery {
         !ill
     }
 
-    /// The other side could not be told or asked, or has refused with this status.
+    /// A request for recovery got no response, or was refused with this status.
     pub(super) fn fail(
         &mut self,
         restart: bool,
@@ -310,8 +312,8 @@ impl Recovery {
         now: Instant,
         entropy: &mut dyn Entropy,
     ) -> Failure {
-        // A browser may take the path to be well because the other side answers the checks of our offer; but without
-        // our credentials it makes none itself, and hears nothing of us. So does it after a rollback.
+        // The browser may report the path as well because the peer answers the checks of our offer. But without our ICE
+        // credentials the peer sends no checks itself, and hears nothing of us. After a rollback it is the same.
         let unheard = restart && status.is_none() && self.path == Path::Well;
         if restart {
             self.restart = unheard && self.attempts < RESTARTS_OF_A_PATH_THAT_IS_WELL;
@@ -333,9 +335,9 @@ impl Recovery {
         Failure::Retried
     }
 
-    // ---- what is done
+    // ---- the decision
 
-    /// What the table says, for the call as it is. While an attempt has yet to show what it brings, nothing.
+    /// The action of the table. While an attempt is under way, none.
     pub(super) fn plan(&mut self, graces: Graces, now: Instant) -> Plan {
         let step = match step(self.signalling, self.path) {
             Step::Tell | Step::Rest if self.restart => Step::Restart,
@@ -359,7 +361,7 @@ impl Recovery {
     fn set_grace(&mut self, graces: Graces, now: Instant) {
         let signalling = self.signalling_since + graces.signalling;
         let media = self.ill_since.max(match self.signalling {
-            // It could not be mended before.
+            // Without signalling it could not be repaired before.
             Signalling::Well => self.signalling_since,
             _ => Instant::ZERO,
         }) + graces.media;
@@ -368,7 +370,7 @@ impl Recovery {
             (_, true) => signalling.max(media),
             (_, false) => signalling,
         };
-        // Signalling that is lost while the two hear each other: the end is for the media to decide.
+        // While audio flows, lost signalling does not end the call: the media path decides.
         self.judged = Some(at).filter(|at| *at > now || self.path.is_ill());
     }
 
@@ -387,7 +389,7 @@ impl Recovery {
 
     // ---- deadlines
 
-    /// The call is over.
+    /// The call is over: clears all deadlines.
     pub(super) const fn stop(&mut self) {
         self.path_by = None;
         self.again = None;
@@ -395,7 +397,7 @@ impl Recovery {
         self.association_by = None;
     }
 
-    /// The next deadline, and which it is.
+    /// The next deadline, with its timer.
     pub(super) fn poll_timeout(&self) -> Option<(Instant, CallTimer)> {
         let at = |at: Option<Instant>, timer| at.map(|at| (at, timer));
         [
@@ -409,7 +411,7 @@ impl Recovery {
         .min()
     }
 
-    /// That one has been reached.
+    /// This deadline is reached.
     pub(super) const fn take_timeout(&mut self, timer: CallTimer) {
         match timer {
             CallTimer::IceConnect => self.path_by = None,
@@ -419,7 +421,7 @@ impl Recovery {
         }
     }
 
-    /// The page was suspended: nothing could come back meanwhile.
+    /// The page was suspended: puts all deadlines off.
     pub(super) fn put_off(&mut self, by: Duration) {
         let all = [&mut self.path_by, &mut self.again, &mut self.judged, &mut self.association_by];
         for at in all.into_iter().flatten() {
@@ -427,7 +429,7 @@ impl Recovery {
         }
     }
 
-    /// How many deadlines it has.
+    /// The number of deadlines.
     pub(super) fn deadlines(&self) -> usize {
         [self.path_by, self.again, self.judged, self.association_by].into_iter().flatten().count()
     }

@@ -1,4 +1,4 @@
-//! What is done for a call whose signalling or media path is lost, as `recovery` decides.
+//! Carries out what `recovery` decides for a call whose signalling or media path is lost.
 
 use super::call::Phase;
 use super::recovery::{Failure, Graces, Signalling, Step, TOGETHER, Verdict};
@@ -6,9 +6,9 @@ use super::{CallId, CallState, EndCause, EndedBy, LogLevel, MediaState, Phone};
 use crate::error::{Error, ErrorCode};
 
 impl Phone {
-    // ---- what happens
+    // ---- events
 
-    /// The call is answered: its media path is waited for.
+    /// The call is answered: starts the deadline of its media path.
     pub(super) fn await_media(&mut self, id: CallId) {
         if let Some(call) = self.calls.get_mut(&id) {
             call.recovery.await_path(self.now);
@@ -29,14 +29,14 @@ impl Phone {
         }
     }
 
-    /// The connection is lost, for every call that is answered.
+    /// The connection is lost, for all answered calls.
     pub(super) fn signalling_lost(&mut self) {
         for id in self.live_calls() {
             self.set_signalling(id, Signalling::Lost);
         }
     }
 
-    /// There is a connection again, and the registrar knows it.
+    /// There is a connection again, and it is registered.
     pub(super) fn signalling_back(&mut self) {
         for id in self.live_calls() {
             if self.calls.get(&id).is_some_and(|call| call.recovery.is_lost()) {
@@ -45,14 +45,14 @@ impl Phone {
         }
     }
 
-    /// Another connection has taken the place of one that was well.
+    /// A planned move: another connection has replaced a working one.
     pub(super) fn signalling_moved(&mut self) {
         for id in self.live_calls() {
             self.set_signalling(id, Signalling::Moved);
         }
     }
 
-    /// The network may be another one: what is disturbed is not waited for.
+    /// The network may have changed: a disturbed path counts as broken.
     pub(super) fn media_doubted(&mut self) {
         for id in self.live_calls() {
             if self.calls.get(&id).is_some_and(|call| call.recovery.is_disturbed()) {
@@ -70,21 +70,21 @@ impl Phone {
         }
     }
 
-    /// The other side has answered in the dialog: it knows where we are.
+    /// The peer has responded in the dialog, so it knows our Contact.
     pub(super) fn reached(&mut self, id: CallId) {
         if self.calls.get_mut(&id).is_some_and(|call| call.recovery.reach(self.now)) {
             self.recover(id);
         }
     }
 
-    /// Our offer has been agreed to.
+    /// The peer has answered our offer.
     pub(super) fn recovery_agreed(&mut self, id: CallId, restart: bool) {
         if restart && self.calls.get_mut(&id).is_some_and(|call| call.recovery.restarted(self.now)) {
             self.recover(id);
         }
     }
 
-    /// The other side could not be told or asked, or has refused: again later. `false`: that was not for recovery.
+    /// A request got no response, or was refused: recovery tries again later. `false`: it was not for recovery.
     pub(super) fn recovery_failed(&mut self, id: CallId, restart: bool, error: &Error) -> bool {
         let Some(call) = self.calls.get_mut(&id) else { return false };
         match call.recovery.fail(restart, error.sip_status, self.now, &mut *self.entropy) {
@@ -97,7 +97,7 @@ impl Phone {
         }
     }
 
-    // ---- what is done
+    // ---- actions
 
     pub(super) fn recover(&mut self, id: CallId) {
         let graces = Graces { signalling: self.config.signalling_grace, media: self.config.media_grace };
@@ -129,8 +129,8 @@ impl Phone {
         self.recover(id);
     }
 
-    /// There is a path, and the other side does not make the association that was agreed on. Where it takes no other
-    /// call in the place of this one, the grace goes on.
+    /// ICE has a path, but the peer does not make the new DTLS association. A call with Replaces takes over if the peer
+    /// supports that; otherwise the grace runs on.
     pub(super) fn on_association_timer(&mut self, id: CallId) {
         if self.calls.get(&id).is_some_and(|call| call.recovery.is_ill()) {
             self.replace_association(id);
@@ -151,7 +151,7 @@ impl Phone {
         }
     }
 
-    /// The first path has not come up.
+    /// The first media path has not come up in time.
     pub(super) fn on_ice_timeout(&mut self, id: CallId) {
         let Some(call) = self.calls.get_mut(&id) else { return };
         let call_waits = matches!(call.phase, Phase::Accepted | Phase::Applying);
@@ -161,7 +161,7 @@ impl Phone {
             return;
         }
         if self.flow.is_interrupted() && call_waits {
-            // Our answer has not left yet, or its ACK could not come: the other side cannot have begun.
+            // Our 2xx has not left yet, or its ACK could not arrive: the peer cannot have started its media.
             self.await_media(id);
             return;
         }
