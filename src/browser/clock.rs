@@ -12,7 +12,7 @@ use super::object::set;
 use crate::time::Instant;
 
 /// Browsers keep the delay in 32 signed bits; a longer one would fire at once.
-const LONGEST_DELAY_MS: u64 = i32::MAX as u64;
+const LONGEST_DELAY_MS: u32 = i32::MAX as u32;
 /// Nobody's clock is set forward by so much in small steps.
 const JUMP_MS: f64 = 3000.0;
 
@@ -108,7 +108,7 @@ impl Timer {
         self.due.set(due);
         self.tell_helper(now);
         let (Some(due), Some(callback)) = (due, &self.callback) else { return };
-        let delay = (due - now).as_millis().min(u128::from(LONGEST_DELAY_MS));
+        let delay = (due - now).as_millis().min(LONGEST_DELAY_MS);
         self.handle.set(
             self.window
                 .set_timeout_with_callback_and_timeout_and_arguments_0(

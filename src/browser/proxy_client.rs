@@ -1,8 +1,6 @@
 //! Requests to the call proxy, by `fetch`: JSON there and back. What the proxy says is read leniently: whatever is
 //! missing, of another type or too large is not there.
 
-use core::time::Duration;
-
 use gloo_net::http::Headers;
 use js_sys::{Array, JSON, JsString, Promise};
 use wasm_bindgen::prelude::wasm_bindgen;
@@ -13,6 +11,7 @@ use super::object::{get, number, object, set, string};
 use super::task::{promised, then};
 use crate::dial::proxy::{Expected, ProxyCall, ProxyCommand, ProxyConfig, ProxyReply};
 use crate::text::{self, concat, digits, printable};
+use crate::time::Duration;
 
 /// The longest answer that is read, in characters. The longest sensible one is a list of caller IDs.
 const MAX_BODY: u32 = 65_536;

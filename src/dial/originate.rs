@@ -12,10 +12,9 @@
 //!            cancel, from anywhere ──────▶ Cancelling ──────────────────┘
 //! ```
 
-use core::time::Duration;
-
 use super::proxy::{ProxyCall, ProxyCommand, ProxyConfig, ProxyFailure, ProxyReply, ending, refusal};
 use crate::error::{Error, ErrorCode};
+use crate::time::Duration;
 
 /// How long the proxy may hold a question for news.
 const LONG_POLL: Duration = Duration::from_secs(25);

@@ -4,10 +4,10 @@
 //! nothing else. Paths, headers and JSON are the business of whoever carries these values.
 
 use core::fmt;
-use core::time::Duration;
 
 use crate::error::{Error, ErrorCode};
 use crate::text::{concat, digits, printable};
+use crate::time::Duration;
 
 /// One thing that is asked of the proxy. `call` is a UUID (version 4) made here: it names the call before the proxy
 /// has heard of it, so that a lost answer can be asked for and a call can be cancelled before it was answered.

@@ -2,7 +2,6 @@
 
 use core::cell::RefCell;
 use core::ops::RangeInclusive;
-use core::time::Duration;
 use std::rc::Rc;
 
 use js_sys::{Array, Function, Object, Reflect};
@@ -22,6 +21,7 @@ use crate::phone::{
 };
 use crate::sip::uri::Uri;
 use crate::text::{before, concat, digits, has_control, has_space_or_control, split, split_once};
+use crate::time::Duration;
 use crate::url::{check_server_url, is_loopback};
 
 /// A day; longer registrations are no use to a page.

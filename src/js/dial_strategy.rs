@@ -1,7 +1,6 @@
 //! The exported class `DialStrategy`, and the functions beside it.
 
 use core::cell::RefCell;
-use core::time::Duration;
 use std::rc::Rc;
 
 use js_sys::{Array, Function, Promise};
@@ -16,7 +15,7 @@ use crate::dial::provider::{Provider, ProviderRegistry};
 use crate::dial::strategy::{self, StrategyName};
 use crate::error::{Error, ErrorCode};
 use crate::phone::{ConnectionState, LogLevel, MessageRequest, Phone, RegistrationState, RequestId};
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 
 const EVENTS: &[&str] = &[
     "connection",

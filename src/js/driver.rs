@@ -5,7 +5,6 @@
 //! outer loop, so events never overtake each other.
 
 use core::cell::{Cell, RefCell};
-use core::time::Duration;
 use std::rc::{Rc, Weak};
 
 use wasm_bindgen::JsValue;
@@ -38,7 +37,7 @@ use crate::phone::{
     LocalNetwork, LockId, LogLevel, MediaCommand, MediaSeq, Output, PageKept, Phone, ProxyId,
     RegistrationState, RequestId, SocketId, TrackId, Wish,
 };
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 use crate::url::is_loopback_url;
 
 /// How often a call emits `stats` to those who listen.

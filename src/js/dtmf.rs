@@ -1,13 +1,12 @@
 //! DTMF of one call: one `sendDtmf` after the other, in the audio (RFC 4733) or by INFO.
 
-use core::time::Duration;
-
 use wasm_bindgen::JsValue;
 
 use super::config::Options;
 use super::promise::Settler;
 use crate::error::Error;
 use crate::text::{concat, digits};
+use crate::time::Duration;
 
 /// How long a comma waits (WebRTC 1.0, section 7.2).
 pub(crate) const PAUSE: Duration = Duration::from_secs(2);

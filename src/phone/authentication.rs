@@ -1,7 +1,5 @@
 //! Challenged requests: answered, or kept until the application has given credentials (RFC 3261, section 22).
 
-use core::time::Duration;
-
 use super::call::Phase;
 use super::transactions::Owner;
 use super::{
@@ -12,6 +10,7 @@ use crate::error::{Error, ErrorCode};
 use crate::sip::auth::{Attempt, Circumstances, Scope};
 use crate::sip::message::{Method, Request, Response};
 use crate::text::{concat, digits};
+use crate::time::Duration;
 
 /// From a question for credentials to its answer: a person may have to type a password.
 const QUESTION: Duration = Duration::from_secs(120);

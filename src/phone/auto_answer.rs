@@ -4,14 +4,13 @@
 //! caller is the one that the server vouches for where the configuration trusts it; otherwise the one of From, which
 //! anyone can forge unless the server checks it.
 
-use core::time::Duration;
-
 use super::call::Phase;
 use super::identity::{asserted, from_uri, matches};
 use super::{CallId, CallTimer, Phone, TimerKey};
 use crate::sip::header::{NameAddr, Params, parse_u32, split_before};
 use crate::sip::message::{Headers, Request};
 use crate::text::first_place;
+use crate::time::Duration;
 
 /// `answer-after` and `delay` are for a tone or two.
 const MAX_DELAY: u32 = 30;

@@ -1,7 +1,5 @@
 //! What a phone keeps of one call: one INVITE usage (RFC 3261, sections 13 to 15).
 
-use core::time::Duration;
-
 use super::CallTimer;
 use super::description::Descriptions;
 use super::io::{
@@ -19,7 +17,7 @@ use super::wish::Wish;
 use crate::error::Error;
 use crate::sip::dialog::Dialog;
 use crate::sip::message::Request;
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 
 /// Where the call stands in the protocol. [`CallState`] is what the application sees of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,9 +1,8 @@
 //! The settings of a phone.
 
-use core::time::Duration;
-
 use super::io::Credentials;
 use crate::sip::uri::Uri;
+use crate::time::Duration;
 
 /// Where credentials come from.
 #[derive(Debug, Clone, Default)]

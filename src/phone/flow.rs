@@ -4,8 +4,6 @@
 //! When the network has changed, or the preferred server is back, the phone opens and registers a new connection beside
 //! the old one, and closes the old one only then.
 
-use core::time::Duration;
-
 use super::liveness::Liveness;
 use super::transactions::Owner;
 use super::{
@@ -17,7 +15,7 @@ use crate::error::{Error, ErrorCode};
 use crate::sip::message::Method;
 use crate::sip::transaction::T64;
 use crate::text::before;
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 use crate::url::{check_server_url, is_local_url};
 
 /// Time for a WebSocket to open, before the next attempt. The socket may still open later: on a slow link, or while the
@@ -592,7 +590,7 @@ impl Phone {
         let shift = self.flow.rounds.saturating_sub(1).min(8);
         self.flow.rounds = self.flow.rounds.saturating_add(1);
         let limit = cap.min(BACKOFF_BASE.saturating_mul(1 << shift));
-        let delay = below(&mut *self.entropy, u64::try_from(limit.as_millis()).unwrap_or(u64::MAX));
+        let delay = below(&mut *self.entropy, u64::from(limit.as_millis()));
         let mut at = self.now + Duration::from_millis(delay);
         if !self.has_free_server() {
             let free = self.flow.busy.iter().map(|(_, until)| *until).filter(|until| *until > self.now).min();
@@ -813,7 +811,7 @@ impl Phone {
             return;
         }
         let limit = RETURN_CAP.min(RETURN_BASE.saturating_mul(1 << self.flow.returns.min(6)));
-        let half = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX) / 2;
+        let half = u64::from(limit.as_millis()) / 2;
         let wait = Duration::from_millis(half + below(&mut *self.entropy, half));
         self.timers.set(TimerKey::Return, self.now + wait);
     }

@@ -13,8 +13,6 @@
 //! | after a hint of the browser | 0 s + 2 s |
 //! | after the audio of a call has stopped | 0 s + 1.5 s |
 
-use core::time::Duration;
-
 use super::flow::FlowState;
 use super::transactions::Owner;
 use super::{CallTimer, Hint, Output, Phone, SocketId, TimerKey};
@@ -23,7 +21,7 @@ use crate::sip::auth::Attempt;
 use crate::sip::message::Method;
 use crate::sip::transaction::T64;
 use crate::text::concat;
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 
 /// Interval of keep-alives, 80 % to 100 % of this (the spread of RFC 5626, section 4.4.1). Proxies and NATs drop idle
 /// connections after 30 s or more.
@@ -157,7 +155,7 @@ impl Phone {
     }
 
     pub(super) fn schedule_keep_alive(&mut self) {
-        let max = u64::try_from(self.interval().0.as_millis()).unwrap_or(u64::MAX);
+        let max = u64::from(self.interval().0.as_millis());
         let delay = max - below(&mut *self.entropy, max / 5);
         self.timers.set(TimerKey::KeepAlive, self.now + Duration::from_millis(delay));
     }

@@ -1,7 +1,5 @@
 //! The media jobs of calls: ordered here, done outside, their outcomes handed to whom they concern.
 
-use core::time::Duration;
-
 use super::call::{Job, Phase};
 use super::description::holds;
 use super::{
@@ -9,6 +7,7 @@ use super::{
     MediaValue, Output, Phone, TimerKey, media_error,
 };
 use crate::text::concat;
+use crate::time::Duration;
 
 /// For a job that asks nobody, beyond the time for candidates: browsers set a description within milliseconds.
 const JOB_TIMEOUT: Duration = Duration::from_secs(20);

@@ -63,8 +63,6 @@ mod transactions;
 mod transfer;
 mod wish;
 
-use core::time::Duration;
-
 pub use config::*;
 pub use io::*;
 pub use wish::{TrackId, Wish};
@@ -87,7 +85,7 @@ use crate::sip::transaction::{Client, ClientAction, ClientState, Server, ServerA
 use crate::sip::uri::{Uri, UriError};
 use crate::sip::wire::{self, Frame, MAX_MESSAGE};
 use crate::text::{concat, digits, printable};
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 
 /// The methods that this phone answers (RFC 3261, section 20.5).
 const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, PRACK, UPDATE, REFER, NOTIFY, MESSAGE";

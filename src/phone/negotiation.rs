@@ -1,7 +1,5 @@
 //! Offers within a call, by re-INVITE or UPDATE, from either side; hold (RFC 3261, section 14, RFC 3311, RFC 3264).
 
-use core::time::Duration;
-
 use super::call::{Call, Job, Phase};
 use super::description::{describes, read_offer, sdp_text};
 use super::offers::{Crossing, Next, flow};
@@ -15,6 +13,7 @@ use crate::sip::message::{Method, Request, Response};
 use crate::sip::sdp::{self, Direction as MediaDirection};
 use crate::sip::transaction::{ClientState, T64, sibling};
 use crate::text::{concat, digits};
+use crate::time::Duration;
 
 /// Whether a refusal with this status comes from the peer itself. What proxies say (476 to 479 where Kamailio
 /// cannot forward, 480 where nobody is registered), and nothing at all, does not.

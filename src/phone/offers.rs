@@ -1,14 +1,12 @@
 //! Offer and answer within a call: what is wished, what is agreed, and whose offer is under way (RFC 3264, RFC 3261,
 //! section 14). A value: `negotiation` sends, and orders the media.
 
-use core::time::Duration;
-
 use super::CallTimer;
 use super::description::holds;
 use super::transactions::TxId;
 use crate::sip::message::Request;
 use crate::sip::sdp::Direction;
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 
 /// How long an offer within a call may go unanswered. A user may be asked; nothing is agreed to in the meantime.
 const UNANSWERED: Duration = Duration::from_secs(60);

@@ -25,8 +25,6 @@ mod bridge;
 mod ending;
 mod matching;
 
-use core::time::Duration;
-
 use super::call::{Call, Job, Phase};
 use super::{
     AnswerBy, CallId, CallState, CallTimer, ConnectionState, DialStage, Direction, EndedBy, Event, LockId,
@@ -37,7 +35,7 @@ use crate::dial::proxy::Expected;
 use crate::entropy::{token, uuid_v4};
 use crate::error::{Error, ErrorCode};
 use crate::text::concat;
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 
 /// How long the provider lets this phone ring, where the proxy does not say.
 const RING_TIMEOUT: Duration = Duration::from_secs(20);

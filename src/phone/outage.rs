@@ -14,8 +14,6 @@
 //! forgotten it. So if the INVITE gets no response on the new socket, or 482 (merged request), a new INVITE replaces it,
 //! after CANCEL and BYE for the old.
 
-use core::time::Duration;
-
 use super::authentication::renew;
 use super::call::Phase;
 use super::outgoing::ack_text;
@@ -31,7 +29,7 @@ use crate::sip::dialog::Dialog;
 use crate::sip::message::{Headers, Method, Request, Response};
 use crate::sip::transaction::T64;
 use crate::text::{concat, first_place};
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 
 /// Time for the first response to an INVITE on a new socket. A server that has it responds at once (RFC 3261, section
 /// 17.2.1).

@@ -1,13 +1,12 @@
 //! PUBLISH (RFC 3903). What is kept and repeated is in `subscription`.
 
-use core::time::Duration;
-
 use super::subscription::{Kind, Subscription};
 use super::{Phone, PublishRequest, SubscriptionId};
 use crate::error::{Error, ErrorCode};
 use crate::sip::header::is_token;
 use crate::sip::message::{Method, Request};
 use crate::text::concat;
+use crate::time::Duration;
 
 impl Phone {
     pub(super) fn start_publication(

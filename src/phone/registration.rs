@@ -1,8 +1,6 @@
 //! The registration (RFC 3261, section 10): bind, refresh, and un-bind one contact; and what the registrar gives with
 //! it: the way for requests (RFC 3608), an address that leads here from anywhere (RFC 5627).
 
-use core::time::Duration;
-
 use super::transactions::Owner;
 use super::{Event, LogLevel, Phone, RegistrationState, TimerKey};
 use crate::entropy::{below, token, uuid_v4};
@@ -12,7 +10,7 @@ use crate::sip::header::{NameAddr, parse_u32};
 use crate::sip::message::{Method, Request, Response};
 use crate::sip::uri::Uri;
 use crate::text::{before, concat, digits};
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 
 /// Back-off after a refusal that is temporary by its status: full jitter below min(cap, base · 2ⁿ).
 const RETRY_BASE: Duration = Duration::from_secs(2);
@@ -112,9 +110,7 @@ impl Phone {
 
     /// REGISTER on a fresh socket, or again.
     pub(super) fn start_registering(&mut self) {
-        self.registration.expires = u32::try_from(self.config.register_expires.as_secs())
-            .unwrap_or(MAX_EXPIRES)
-            .clamp(1, MAX_EXPIRES);
+        self.registration.expires = self.config.register_expires.as_secs().clamp(1, MAX_EXPIRES);
         self.registration.too_brief = 0;
         self.registration.removing = false;
         self.timers.clear(TimerKey::Register);
@@ -367,7 +363,7 @@ impl Phone {
         self.registration.failures = self.registration.failures.saturating_add(1);
         let asked = retry_after.unwrap_or(u32::from(retry)).min(MAX_RETRY_AFTER);
         let (base, cap) = if retry { (RETRY_BASE, RETRY_CAP) } else { (REFUSED_BASE, REFUSED_CAP) };
-        let limit = u64::try_from(cap.min(base.saturating_mul(1 << shift)).as_millis()).unwrap_or(u64::MAX);
+        let limit = u64::from(cap.min(base.saturating_mul(1 << shift)).as_millis());
         let least = if retry { 0 } else { limit / 2 };
         let wait = u64::from(asked) * 1000 + least + below(&mut *self.entropy, limit - least);
         self.timers.set(TimerKey::Register, self.now + Duration::from_millis(wait));

@@ -1,7 +1,5 @@
 //! Reliable provisional responses and PRACK, on both sides (RFC 3262).
 
-use core::time::Duration;
-
 use super::call::{Call, Job, Phase};
 use super::description::{describes, sdp_text};
 use super::transactions::{Owner, TxId};
@@ -12,7 +10,7 @@ use crate::sip::header::parse_u32;
 use crate::sip::message::{Method, Request, Response};
 use crate::sip::transaction::{T1, T64};
 use crate::text::{concat, digits};
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 
 /// The reliable 1xx of an incoming call.
 #[derive(Debug, Default)]

@@ -8,8 +8,6 @@
 //! Numbers that were used must not be used again, though a page may be gone before its last record was kept: CSeq is
 //! written down ahead of what was used, and a gap in it does no harm (RFC 3261, section 12.2.2).
 
-use core::time::Duration;
-
 use super::call::{Call, Phase};
 use super::{
     CallId, CallNote, CallState, ConnectionState, DialRequest, Direction, EndedBy, Event, Identity, LogLevel,
@@ -22,6 +20,7 @@ use crate::sip::message::Method;
 use crate::sip::sdp::Direction as MediaDirection;
 use crate::sip::uri::Uri;
 use crate::text::{append, concat, digits, has_control, has_space_or_control, number, split, split_once};
+use crate::time::Duration;
 
 /// What a record begins with: its kind and version.
 const VERSION: &str = "wasm-softphone-calls/1";

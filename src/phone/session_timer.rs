@@ -1,13 +1,11 @@
 //! Session timers (RFC 4028): a session that nobody refreshes ends, so that a side which has vanished does not stay
 //! "in the call" for ever. A value: it reads headers, writes headers and has two deadlines; `refresh` sends.
 
-use core::time::Duration;
-
 use super::CallTimer;
 use crate::sip::header::{Params, parse_u32, split_before};
 use crate::sip::message::{Headers, Method, Request, Response};
 use crate::text::{concat, digits};
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 
 /// No session is to be refreshed more often (RFC 4028, section 4), seconds.
 const MIN_SE: u32 = 90;
@@ -60,7 +58,7 @@ impl SessionTimer {
     /// What it asks for; `wanted` by the configuration.
     pub(super) fn ask(&self, wanted: Option<Duration>, headers: &mut Headers) {
         let Some(wanted) = wanted.or_else(|| self.required.then_some(EXPIRES)) else { return };
-        let seconds = bounded(u32::try_from(wanted.as_secs()).unwrap_or(MAX_SE));
+        let seconds = bounded(wanted.as_secs());
         headers.set("Session-Expires", digits(seconds.max(self.min_se)));
         if self.min_se > 0 {
             headers.set("Min-SE", digits(self.min_se));
@@ -100,7 +98,7 @@ impl SessionTimer {
         // RFC 4028, section 9: never less than the other side can take, here and in what we ask for later.
         self.min_se = self.min_se.max(min.min(MAX_SE));
         // Of our own accord only with a caller who knows timers.
-        let wanted = wanted.filter(|_| supported).and_then(|wanted| u32::try_from(wanted.as_secs()).ok());
+        let wanted = wanted.filter(|_| supported).map(Duration::as_secs);
         let wanted = wanted.map(|seconds| seconds.max(MIN_SE));
         let Some(seconds) = asked.map(|(seconds, _)| seconds).or(wanted) else {
             self.interval = None;

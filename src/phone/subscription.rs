@@ -4,8 +4,6 @@
 //! When a proxy forks the SUBSCRIBE, the NOTIFYs of all other forks get 481, which ends them at the notifiers
 //! (section 4.1.4): one lamp must not show two states in turn.
 
-use core::time::Duration;
-
 use super::messaging::{MAX_BODY, is_media_type};
 use super::publication::DEFAULT_EXPIRES;
 use super::registration::refused;
@@ -21,6 +19,7 @@ use crate::sip::message::{Method, Request, Response};
 use crate::sip::transaction::T64;
 use crate::sip::uri::Uri;
 use crate::text::{concat, digits};
+use crate::time::Duration;
 
 const MAX_SUBSCRIPTIONS: usize = 256;
 const MAX_EXPIRES: u32 = 86_400;
@@ -107,7 +106,7 @@ impl Phone {
             event,
             state: SubscriptionState::Pending,
             granted: false,
-            expires: u32::try_from(expires.as_secs()).unwrap_or(MAX_EXPIRES).clamp(1, MAX_EXPIRES),
+            expires: expires.as_secs().clamp(1, MAX_EXPIRES),
             too_brief: 0,
             failures: 0,
             under_way: false,
@@ -279,7 +278,7 @@ impl Phone {
         let mut delay = u64::from(after.unwrap_or(0).min(MAX_RETRY_AFTER)) * 1000;
         if !(at_once && failures == 0) {
             let limit = RETRY_CAP.min(RETRY_BASE.saturating_mul(1 << failures));
-            delay += 500 + below(&mut *self.entropy, u64::try_from(limit.as_millis()).unwrap_or(u64::MAX));
+            delay += 500 + below(&mut *self.entropy, u64::from(limit.as_millis()));
         }
         self.timers.set(TimerKey::Subscription(id), self.now + Duration::from_millis(delay));
     }

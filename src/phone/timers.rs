@@ -1,9 +1,7 @@
 //! The deadlines of a phone: set and cleared by name, the earliest first.
 
-use core::time::Duration;
-
 use super::sorted_map::SortedMap;
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 
 /// Deadlines by key. The earliest is looked for among all of them: even a thousand are read in a microsecond, and a
 /// second index by time would cost more of the module than it saves.

@@ -1,15 +1,13 @@
 //! Call transfer (RFC 3515, RFC 5589) as values: of the one who asks and of the one who is asked. They read what comes,
 //! say what it means, and have a deadline each; `refer` sends.
 
-use core::time::Duration;
-
 use super::{CallId, TransferState};
 use crate::error::{Error, ErrorCode};
 use crate::sip::dialog::Dialog;
 use crate::sip::header::{Params, split_before};
 use crate::sip::message::{Headers, Method, Request, Response, default_reason};
 use crate::text::{before, concat, digits, number, split_once};
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 
 /// Longest wait for the other side to agree to being held before it is transferred.
 const HOLD_TIMEOUT: Duration = Duration::from_secs(10);

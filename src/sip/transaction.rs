@@ -4,11 +4,9 @@
 //! The machines decide; they send nothing and know no time. The caller sends what they return and calls
 //! `on_timeout` when [`Client::deadline`] or [`Server::deadline`] has passed.
 
-use core::time::Duration;
-
 use super::message::{Method, Request, Response};
 use crate::text::{concat, digits};
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 
 /// RFC 3261, section 17.1.1.1: an estimate of the round-trip time.
 pub const T1: Duration = Duration::from_millis(500);

@@ -1,6 +1,5 @@
 //! A phone on the bench: the test plays the server, the media and the clock.
 
-use core::time::Duration;
 use std::collections::BTreeMap;
 
 use wasm_softphone::dial::proxy::{ProxyCommand, ProxyFailure, ProxyReply};
@@ -14,7 +13,7 @@ use wasm_softphone::sip::message::{Message, Request, Response};
 use wasm_softphone::sip::sdp::{self, Direction};
 use wasm_softphone::sip::uri::Uri;
 use wasm_softphone::sip::wire::{self, Frame};
-use wasm_softphone::time::Instant;
+use wasm_softphone::time::{Duration, Instant};
 
 /// As browsers make it, in the order in which the phone hands one on.
 pub const OFFER: &str = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0\r\n\

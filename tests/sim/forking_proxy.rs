@@ -1,7 +1,6 @@
 //! A simulated network: phones, links with delay that may be lost, and between them a proxy and registrar that forks
 //! (RFC 3261, section 16). And a model of each phone's media half, which knows what could be heard.
 
-use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::bench::{Bench, Media, both, config, direction_of, line, ms, receives, sends};
@@ -18,7 +17,7 @@ use wasm_softphone::sip::header::NameAddr;
 use wasm_softphone::sip::message::{Message, Method, Request, Response};
 use wasm_softphone::sip::sdp::Direction;
 use wasm_softphone::sip::uri::Uri;
-use wasm_softphone::time::Instant;
+use wasm_softphone::time::{Duration, Instant};
 
 const NAMES: [&str; 4] = ["A", "B", "C", "D"];
 const USERS: [&str; 4] = ["alice", "bob", "carol", "dave"];

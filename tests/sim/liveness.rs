@@ -4,7 +4,7 @@
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
-use core::time::Duration;
+use wasm_softphone::time::Duration;
 
 use crate::bench::{ANSWER, Bench, answer, config, ms, secs, with_sdp};
 use crate::recovery::{next_connection, register, registering, states, talking};

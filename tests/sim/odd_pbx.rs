@@ -6,8 +6,8 @@
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
-use core::time::Duration;
 use std::collections::BTreeMap;
+use wasm_softphone::time::Duration;
 
 use crate::bench::{ms, outcome, secs};
 use crate::forking_proxy::Net;

@@ -10,7 +10,7 @@ mod random;
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
-use core::time::Duration;
+use wasm_softphone::time::Duration;
 
 use crate::bench::{Bench, Caller, Media, OFFER, config, ms, secs, send};
 use wasm_softphone::dial::proxy::{Expected, ProxyCall, ProxyCommand, ProxyConfig, ProxyFailure, ProxyReply};

@@ -3,14 +3,13 @@
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
-use core::time::Duration;
 use std::collections::VecDeque;
 
 use crate::bench::{Bench, config, line, ms, secs};
 use wasm_softphone::entropy::{Entropy, SeededEntropy, below};
 use wasm_softphone::phone::{CallState, DialRequest, Event, Input, SocketId};
 use wasm_softphone::sip::message::Message;
-use wasm_softphone::time::Instant;
+use wasm_softphone::time::{Duration, Instant};
 
 /// Two phones whose messages go straight to each other after a delay. What they do not answer themselves
 /// (REGISTER) is switched off; the link stands for a server that changes nothing.

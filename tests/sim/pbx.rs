@@ -2,7 +2,6 @@
 //! of the PBXs that are out there as switches. It answers what the phone sends, acts when it is told to, and writes down
 //! what a phone must never do. Tables and random days of it: `odd_pbx.rs`.
 
-use core::time::Duration;
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::bench::{both, direction, receives, sends};
@@ -13,7 +12,7 @@ use wasm_softphone::sip::header::NameAddr;
 use wasm_softphone::sip::message::{Message, Method, Request, Response};
 use wasm_softphone::sip::sdp::{self, Direction};
 use wasm_softphone::sip::wire::{self, Frame};
-use wasm_softphone::time::Instant;
+use wasm_softphone::time::{Duration, Instant};
 
 /// The host of the other ends' Contact.
 const HOST: &str = "pbx.example.com";

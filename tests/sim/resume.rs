@@ -3,7 +3,7 @@
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
-use core::time::Duration;
+use wasm_softphone::time::Duration;
 
 use crate::bench::{ANSWER, Bench, Caller, Media, OFFER, answer, config, ms, outcome, secs, send, with_sdp};
 use crate::incoming::answered;

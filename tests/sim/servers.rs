@@ -15,7 +15,7 @@ use wasm_softphone::phone::{
 };
 use wasm_softphone::sip::message::Message;
 use wasm_softphone::sip::wire::{self, Frame};
-use wasm_softphone::time::Instant;
+use wasm_softphone::time::{Duration, Instant};
 
 fn servers(names: &[&str], weights: &[(u32, u32)]) -> PhoneConfig {
     PhoneConfig {
@@ -197,7 +197,7 @@ struct Crowd {
 }
 
 impl Crowd {
-    fn new(count: usize, outage: core::time::Duration) -> Self {
+    fn new(count: usize, outage: Duration) -> Self {
         let gone = Instant::from_millis(2_000);
         let phone = |seed: usize| {
             Phone::new(registering(), Box::new(SeededEntropy::new(u64::try_from(seed).unwrap())))

@@ -237,7 +237,7 @@ fn each_message_is_read_and_answered_as_the_table_says() {
             bench.hangup(info.id);
         }
         bench.disconnect();
-        bench.pass(std::time::Duration::from_secs(40));
+        bench.pass(wasm_softphone::time::Duration::from_secs(40));
         assert_eq!(bench.phone.poll_timeout(), None, "{label}");
     }
 }

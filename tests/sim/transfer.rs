@@ -3,7 +3,7 @@
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
-use core::time::Duration;
+use wasm_softphone::time::Duration;
 
 use crate::bench::{
     ANSWER, Bench, Caller, OFFER, Outcome, answer, config, line, outcome, secs, send, with_sdp,

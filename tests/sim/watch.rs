@@ -1,11 +1,10 @@
 //! What must hold at every moment of a simulation, whatever has gone wrong.
 
-use core::time::Duration;
 use std::collections::BTreeMap;
 
 use crate::forking_proxy::Net;
 use wasm_softphone::phone::{CallId, CallState, Direction, Footprint, RegistrationState};
-use wasm_softphone::time::Instant;
+use wasm_softphone::time::{Duration, Instant};
 
 /// A call is prepared or rings until it is given up: 180 s from the dial or the INVITE, whatever happens meanwhile.
 const UNANSWERED: Duration = Duration::from_secs(181);

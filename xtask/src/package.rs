@@ -38,9 +38,11 @@ const OWN_STD: [&str; 2] = ["-Zbuild-std=std,panic_abort", "-Zbuild-std-features
 /// is a trap, and every trap ends in a `fatal` event by the guard around the exports.
 ///
 /// Addresses below one MiB take three bytes in place of four, so the stack, which lies below the data, is half of
-/// the linker's usual one.
+/// the linker's usual one. A function that is called by another signature than its own is a trap, which the linker warns
+/// of only: with several return values that befalls products of 128 bits (`u64::checked_mul`), whose library keeps to the
+/// usual ABI.
 const RUSTFLAGS: &str = "-Zunstable-options -Cpanic=immediate-abort -Zlocation-detail=none -Zfmt-debug=none \
-                         -Clink-arg=-zstack-size=524288";
+                         -Clink-arg=-zstack-size=524288 -Clink-arg=--fatal-warnings";
 
 /// Whether functions of the module return several values at once, which saves 3 %: every browser that has reference
 /// types, which the glue needs anyway, has them. What JavaScript calls and what it is called by are not changed.

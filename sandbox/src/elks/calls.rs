@@ -6,12 +6,11 @@
 //!               '---------------------+-----------------<-------------'
 //! ```
 
-use core::time::Duration;
 use std::collections::{BTreeMap, VecDeque};
 
 use serde_json::{Value, json};
 use wasm_softphone::entropy::Entropy;
-use wasm_softphone::time::Instant;
+use wasm_softphone::time::{Duration, Instant};
 
 use super::actions::{self, Action, Branch, Connect, Hangup, Ivr, Verb};
 use super::faults::{Fault, Faults};
@@ -990,7 +989,7 @@ impl Calls {
             self.calls.remove(&oldest);
         }
         call.record.state = call.running_state.clone();
-        call.record.timeout = call.originated.then_some(call.ring.as_secs());
+        call.record.timeout = call.originated.then_some(call.ring.as_secs().into());
         self.calls.insert(call.record.id.clone(), call);
     }
 
@@ -1084,7 +1083,7 @@ pub fn is_e164(number: &str) -> bool {
 }
 
 fn seconds(time: Duration) -> u64 {
-    time.as_secs() + u64::from(time.subsec_millis() >= 500)
+    (u64::from(time.as_millis()) + 500) / 1000
 }
 
 #[cfg(test)]

@@ -97,7 +97,7 @@ fn carry_out(shared: &Arc<Shared>, output: Output) {
             spawn_local(webhooks::get(shared.clone(), url));
         }
         Output::Hook { url, form, after } => {
-            spawn_local(webhooks::report(shared.clone(), url, form, after));
+            spawn_local(webhooks::report(shared.clone(), url, form, after.into()));
         }
     }
 }

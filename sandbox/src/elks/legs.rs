@@ -92,7 +92,7 @@ pub(super) async fn invite(
     let request = DialRequest {
         target: format!("sip:{}@{DOMAIN}", escape_user(&invite.to)),
         extra_headers,
-        timeout: Some(RINGING),
+        timeout: Some(RINGING.into()),
         ..DialRequest::default()
     };
     let mut request = Some(request);

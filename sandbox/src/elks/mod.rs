@@ -302,7 +302,7 @@ fn domain(calls: &Calls) -> proxy::Domain {
             .collect(),
         algorithms: vec![Algorithm::Md5],
         qop: options.qop,
-        nonce_lifetime: if options.stale_nonce { Duration::ZERO } else { Duration::from_secs(300) },
+        nonce_lifetime: Duration::from_secs(if options.stale_nonce { 0 } else { 300 }).into(),
         forbid_wrong: true,
         last_wins: options.reg == Reg::LastWins,
         calls: if options.client_calls {

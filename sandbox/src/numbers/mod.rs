@@ -190,8 +190,11 @@ impl Desk {
                 Plan::Answer(call) => self.answer(call),
                 Plan::HangUp(call) => self.agent.hangup(call),
                 Plan::CallBack(target) => {
-                    let request =
-                        DialRequest { target, timeout: Some(CALL_BACK_RINGING), ..DialRequest::default() };
+                    let request = DialRequest {
+                        target,
+                        timeout: Some(CALL_BACK_RINGING.into()),
+                        ..DialRequest::default()
+                    };
                     if let Err(error) = self.agent.dial(request) {
                         self.complain(&error);
                     }

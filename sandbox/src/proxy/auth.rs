@@ -1,12 +1,11 @@
 //! Digest authentication, the server's side (RFC 7616, RFC 8760).
 
-use core::time::Duration;
 use std::collections::BTreeMap;
 
 use wasm_softphone::entropy::{Entropy, token};
 use wasm_softphone::sip::digest::Authorization;
 use wasm_softphone::sip::message::{Request, Response};
-use wasm_softphone::time::Instant;
+use wasm_softphone::time::{Duration, Instant};
 
 use super::Domain;
 

@@ -1,6 +1,6 @@
 //! What a proxy serves: a name, its users, and the rules that differ between providers.
 
-use core::time::Duration;
+use wasm_softphone::time::Duration;
 
 use wasm_softphone::sip::digest::Algorithm;
 

@@ -17,14 +17,12 @@ mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
 
-use core::time::Duration;
-
 use wasm_softphone::entropy::{Entropy, token};
 use wasm_softphone::sip::header::{NameAddr, Via};
 use wasm_softphone::sip::message::{Message, Method, Request, Response};
 use wasm_softphone::sip::uri::Uri;
 use wasm_softphone::sip::wire::{self, Frame};
-use wasm_softphone::time::Instant;
+use wasm_softphone::time::{Duration, Instant};
 
 use auth::{Authenticator, Side, Verdict};
 use calls::CallLog;

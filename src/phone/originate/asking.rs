@@ -1,7 +1,5 @@
 //! What is asked of the proxy, and what its answers mean for the call.
 
-use core::time::Duration;
-
 use super::super::call::Phase;
 use super::super::{
     AnswerBy, CallId, CallTimer, DialStage, EndCause, EndedBy, Event, Output, Phone, ProxyId, TimerKey,
@@ -10,6 +8,7 @@ use super::{GRACE, RING_TIMEOUT, number};
 use crate::dial::originate::{News, Order, Purpose, Step};
 use crate::dial::proxy::{ProxyCall, ProxyCommand, ProxyFailure, ProxyReply};
 use crate::error::{Error, ErrorCode};
+use crate::time::Duration;
 
 /// For an answer of the proxy, beyond what it was told to wait.
 const PROXY_TIMEOUT: Duration = Duration::from_secs(10);

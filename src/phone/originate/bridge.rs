@@ -1,7 +1,5 @@
 //! The provider's call to this phone: answered behind the gate, claimed, and opened with the confirmation.
 
-use core::time::Duration;
-
 use super::super::call::{Job, Phase};
 use super::super::transactions::TxId;
 use super::super::{
@@ -11,6 +9,7 @@ use super::unverified;
 use crate::sip::dialog::Dialog;
 use crate::sip::digest::sha256_hex;
 use crate::sip::message::Request;
+use crate::time::Duration;
 
 /// From the provider's INVITE to its answer. The microphone is open by then.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);

@@ -1,7 +1,5 @@
 //! How a call by REST ends, whoever ends it, and what stays of it afterwards.
 
-use core::time::Duration;
-
 use super::super::call::Phase;
 use super::super::{
     AnswerBy, CallId, CallTimer, EndCause, EndedBy, LogLevel, MediaCommand, Output, Phone, ProxyId, TimerKey,
@@ -9,6 +7,7 @@ use super::super::{
 use super::{GRACE, RING_TIMEOUT, unverified};
 use crate::dial::originate::{Order, Purpose};
 use crate::error::{Error, ErrorCode};
+use crate::time::Duration;
 
 /// From the provider's BYE until the call ends here: within that the proxy mostly knows how the far leg ended.
 const OUTCOME_TIMEOUT: Duration = Duration::from_secs(2);

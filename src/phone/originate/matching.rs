@@ -1,7 +1,5 @@
 //! Which INVITE is the provider's: the one that the armed slot waits for, or one that only looks like it.
 
-use core::time::Duration;
-
 use super::super::call::Phase;
 use super::super::transactions::TxId;
 use super::super::{AnswerBy, CallId, EndCause, LogLevel, Phone, TimerKey};
@@ -9,6 +7,7 @@ use super::{RestCall, number};
 use crate::error::{Error, ErrorCode};
 use crate::sip::message::Request;
 use crate::sip::uri::Uri;
+use crate::time::Duration;
 
 /// How long a call waits, not yet ringing, for the news whether it is the provider's.
 const MATCH_TIMEOUT: Duration = Duration::from_secs(8);
