@@ -84,9 +84,9 @@ export interface DialStrategyConfig {
    *  those of callers. Default false. */
   trustIdentity?: boolean;
   /** Emit `messageSummary` for a NOTIFY about waiting messages (RFC 3842) without a subscription, as Asterisk, FreeSWITCH and others send it to
-   *  each phone that is registered. Default: where it comes over the connection that is registered and names this phone, otherwise it gets
-   *  481. `true`: without a registration too; `false`: never. It proves no more than a text message does, unlike the NOTIFY of a
-   *  subscription. */
+   *  each phone that is registered. Default: where it comes over the connection that is (or is being) registered and names this phone,
+   *  otherwise it gets 481. `true`: without a registration too; `false`: never. It proves no more than a text message does, unlike the
+   *  NOTIFY of a subscription. */
   unsolicitedMessageSummary?: boolean;
   /** Callers that may ask for auto-answer (RFC 5373, Call-Info, Alert-Info): "bob@example.com", "@example.com" or "*". The microphone opens
    *  without a question, though never beside another call. With `trustIdentity` the asserted identity counts, otherwise From, which a

@@ -104,8 +104,9 @@ pub struct PhoneConfig {
     /// Believe P-Asserted-Identity (RFC 3325), Diversion and History-Info from the server.
     pub trust_identity: bool,
     /// Take the messages that wait from a NOTIFY that nobody has subscribed to, as many servers send it to each phone
-    /// that is registered. `None`: when it comes over the connection that is registered and names this phone, which only
-    /// the server can do where GRUU and Contact are not published. `Some(true)`: without a registration too.
+    /// that is registered. `None`: when it comes over the connection that is registered, or is being registered, and
+    /// names this phone, which only the server can do where GRUU and Contact are not published. `Some(true)`: without a
+    /// registration too.
     pub message_summary: Option<bool>,
     /// Callers whose headers may make this phone answer by itself (RFC 5373 and its like): URIs without scheme
     /// (`bob@example.com`), domains (`@example.com`) or `*`. Empty: nobody's. With `trust_identity` the caller is who

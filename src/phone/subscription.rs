@@ -494,8 +494,8 @@ impl Phone {
     }
 
     /// The body of a NOTIFY that a server sends by itself to a phone that is registered: to our name or our Contact, and
-    /// in no dialog. It is no more believed than a MESSAGE, whose sender is as little proved: what it can do is to light
-    /// a lamp.
+    /// in no dialog. Asterisk sends it as soon as it has the binding, which may be before it answers the REGISTER. It is no
+    /// more believed than a MESSAGE, whose sender is as little proved: what it can do is to light a lamp.
     fn unsolicited_summary(&self, request: &Request) -> Option<String> {
         let event =
             request.headers.get("Event").filter(|event| event.eq_ignore_ascii_case("message-summary"));
@@ -503,7 +503,7 @@ impl Phone {
         let uri = Uri::parse(&request.uri).ok()?;
         let ours = |own: &Uri| own.user.is_some() && own.user == uri.user;
         let wanted = self.config.message_summary.unwrap_or_else(|| {
-            self.registration.state == RegistrationState::Registered
+            matches!(self.registration.state, RegistrationState::Registered | RegistrationState::Registering)
                 && self.flow.heard_over == self.flow.open_socket()
         });
         let good = wanted

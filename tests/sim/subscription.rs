@@ -216,7 +216,6 @@ fn a_message_summary_that_nobody_asked_for_is_taken_over_the_registered_connecti
     let (mut bench, request) = with_mailbox(None, true);
     let request = request.unwrap();
     let mut server = Caller::new("mwi");
-    assert_eq!(status_of(&mut bench, &summary(&mut server)), 481, "not registered yet");
     let mut registered = answer(&request, 200, "registrar");
     registered.headers.push("Contact", format!("{};expires=600", request.headers.get("Contact").unwrap()));
     bench.reply(&registered);
@@ -260,6 +259,24 @@ fn a_message_summary_that_nobody_asked_for_is_taken_always_or_never_by_the_optio
     let (mut always, _) = with_mailbox(Some(true), false);
     assert_eq!(status_of(&mut always, &summary(&mut Caller::new("mwi"))), 200);
     assert_eq!(summaries(&always).len(), 1);
+}
+
+/// Asterisk tells what waits as soon as it has the binding: now and then before it answers the REGISTER.
+#[test]
+fn a_message_summary_may_overtake_the_answer_to_the_register() {
+    let (mut bench, request) = with_mailbox(None, true);
+    let mut server = Caller::new("mwi");
+    assert_eq!(status_of(&mut bench, &summary(&mut server)), 200);
+    assert_eq!(summaries(&bench).len(), 1);
+    bench.reply(&answer(&request.unwrap(), 200, "registrar"));
+    // Who is refused has no server that means this phone.
+    while bench.sent.is_empty() {
+        bench.pass(secs(1));
+    }
+    let again = bench.take_request("REGISTER");
+    bench.reply(&answer(&again, 403, "registrar"));
+    assert_eq!(status_of(&mut bench, &summary(&mut server)), 481);
+    assert_eq!(summaries(&bench).len(), 1);
 }
 
 /// Over the connection that is being left, a NOTIFY is no word of the registrar.
