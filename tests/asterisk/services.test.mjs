@@ -46,7 +46,7 @@ suite('services', 'services', ({ asterisk, phone, phones, cell }) => {
       subscription.on('notify', ({ body }) => globalThis.summaries.push(globalThis.events.parseMessageSummary(body)));
     });
     await until('a summary has come', () => ours.run(() => globalThis.summaries.length));
-    await leaveMessage(caller, 1004);
+    await leaveMessage(asterisk(), caller, 1004);
     assert.equal((await summary(() => ours.run(() => globalThis.summaries))).messages.voice.new, 1);
   });
 
@@ -56,7 +56,7 @@ suite('services', 'services', ({ asterisk, phone, phones, cell }) => {
       globalThis.summaries = [];
       globalThis.phone.on('messageSummary', ({ body }) => globalThis.summaries.push(globalThis.events.parseMessageSummary(body)));
     });
-    await leaveMessage(caller, 1017);
+    await leaveMessage(asterisk(), caller, 1017);
     assert.equal((await summary(() => ours.run(() => globalThis.summaries))).messages.voice.new, 1);
     assert.equal((await ours.messages(/^sent\nSIP\/2\.0 [3-6][^]*CSeq: \d+ NOTIFY/)).length, 0);
   });
@@ -134,10 +134,14 @@ suite('services', 'services', ({ asterisk, phone, phones, cell }) => {
   });
 });
 
-/** Says something into a mailbox. */
-async function leaveMessage(caller, user) {
+/** Says something into a mailbox, after the beep. */
+async function leaveMessage(asterisk, caller, user) {
+  const recordings = async () => (await asterisk.log()).split('Recording the message').length;
+  const before = await recordings();
   const call = await caller.calls(`vm${user}`);
-  await until('something has been said', async () => (await call.packets()).sent > 100);
+  await until('the recording has begun', async () => (await recordings()) > before);
+  const { sent } = await call.packets();
+  await until('something has been said', async () => (await call.packets()).sent > sent + 50);
   await call.do('hangup');
   await call.state('ended');
 }
