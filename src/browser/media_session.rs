@@ -1612,6 +1612,22 @@ mod tests {
         them.session.close();
     }
 
+    /// Chromium says then that all candidates of before are in, when there is none yet of the new ones.
+    #[test]
+    async fn ice_begins_again_before_all_candidates_are_in() {
+        let us = with_servers("return [{ urls: 'stun:127.0.0.1:9000' }]", "all");
+        us.run(MediaCommand::CreateOffer);
+        us.session.run(MediaSeq(1), MediaCommand::TakeLocal);
+        let mut former = us.local().await;
+        for _ in 0..5 {
+            us.run(MediaCommand::RestartIce { direction: Direction::SendRecv });
+            let offer = us.local().await;
+            assert!(offer.contains("a=candidate:") && ice_ufrag(&offer) != ice_ufrag(&former));
+            former = offer;
+        }
+        us.session.close();
+    }
+
     #[test]
     async fn a_call_does_not_begin_without_the_ice_servers_and_the_reason_is_told() {
         for (setting, problem) in [

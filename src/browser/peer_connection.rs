@@ -142,6 +142,8 @@ pub(crate) struct PeerConnection {
     fork: RefCell<(String, u32)>,
     /// The browser takes no description on it any more.
     pub(super) damaged: Cell<bool>,
+    /// That all candidates are in may be said of those of before: ICE began again before they were.
+    restarted: Cell<bool>,
 }
 
 impl PeerConnection {
@@ -159,6 +161,7 @@ impl PeerConnection {
             listeners: Vec::new(),
             fork: RefCell::default(),
             damaged: Cell::default(),
+            restarted: Cell::default(),
         })
     }
 
@@ -266,6 +269,11 @@ impl PeerConnection {
 
     /// Sets the description that `create_offer` or `create_answer` gave. Gathering starts.
     pub(crate) fn set_local(&self, description: JsValue) -> JsFuture {
+        let sdp = string(&description, "sdp").unwrap_or_default();
+        let anew = self.local_sdp().is_some_and(|former| ice_ufrag(&former) != ice_ufrag(&sdp));
+        if anew && self.pc.ice_gathering_state() == RtcIceGatheringState::Gathering {
+            self.restarted.set(true);
+        }
         JsFuture::from(self.pc.set_local_description(&description.unchecked_into()))
     }
 
@@ -390,9 +398,10 @@ impl PeerConnection {
         self.pc.local_description().map(|description| description.sdp())
     }
 
-    /// Whether all candidates are in.
+    /// Whether all candidates are in, as far as that can be told: Chromium reports the end of a gathering that a restart of
+    /// ICE has cut short, before the new one has found its first candidate, and then never that of the new one.
     pub(crate) fn gathered(&self) -> bool {
-        self.pc.ice_gathering_state() == RtcIceGatheringState::Complete
+        !self.restarted.get() && self.pc.ice_gathering_state() == RtcIceGatheringState::Complete
     }
 
     /// ICE and DTLS together.
