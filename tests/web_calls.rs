@@ -343,6 +343,56 @@ async fn tones_are_sent_in_the_audio_and_by_info() {
     bye(phone).await;
 }
 
+/// Refuses tones as Chromium does, until it is dropped: so many times.
+struct Refusing(js_sys::Function);
+
+impl Refusing {
+    fn new(times: f64) -> Self {
+        let body = "const kind = RTCDTMFSender.prototype;
+            const native = kind.insertDTMF;
+            globalThis.refusals = 0;
+            kind.insertDTMF = function (...tones) {
+                if (globalThis.refusals >= times) return native.apply(this, tones);
+                globalThis.refusals += 1;
+                throw new DOMException('this sender cannot send DTMF', 'InvalidStateError');
+            };
+            return () => { kind.insertDTMF = native; };";
+        let wrap = js_sys::Function::new_with_args("times", body);
+        Self(wrap.call1(&JsValue::UNDEFINED, &times.into()).unwrap().unchecked_into())
+    }
+
+    fn refusals(&self) -> f64 {
+        number_of(&js_sys::global(), "refusals")
+    }
+}
+
+impl Drop for Refusing {
+    fn drop(&mut self) {
+        self.0.call0(&JsValue::UNDEFINED).unwrap();
+    }
+}
+
+#[wasm_bindgen_test]
+async fn tones_that_the_browser_refuses_are_tried_again_for_a_while() {
+    let phone = registered("alice").await;
+    let call = answered(phone.dial(&number("600"), &JsValue::UNDEFINED)).await;
+    let refusing = Refusing::new(3.0);
+    let first = call.send_dtmf(&"12".into(), &JsValue::UNDEFINED);
+    let second = call.send_dtmf(&"3".into(), &object([("method", "info".into())]));
+    ok(first).await;
+    ok(second).await;
+    assert_eq!(refusing.refusals(), 3.0);
+    drop(refusing);
+    let refusing = Refusing::new(f64::INFINITY);
+    let begun = js_sys::Date::now();
+    assert_eq!(code_of(call.send_dtmf(&"1".into(), &JsValue::UNDEFINED)).await, "media_unavailable");
+    assert!(js_sys::Date::now() - begun >= 1900.0);
+    assert!((2.0..=50.0).contains(&refusing.refusals()));
+    drop(refusing);
+    ok(call.send_dtmf(&"1".into(), &JsValue::UNDEFINED)).await;
+    bye(phone).await;
+}
+
 #[wasm_bindgen_test]
 async fn codecs_are_used_in_the_order_of_preference() {
     let config = settings("alice").await;

@@ -275,16 +275,19 @@ impl MediaSession {
     /// Plays tones into the audio (RFC 4733).
     ///
     /// # Errors
-    /// When there is no connection, or the other side takes no telephone-events.
+    /// When there is no connection, or the other side takes no telephone-events: `false`. `true` where it does: Chromium
+    /// refuses tones for a moment after the media path is up.
     pub(crate) fn send_dtmf(
         &self,
         tones: &str,
         duration: u32,
         gap: u32,
         done: Box<dyn Fn()>,
-    ) -> Result<(), JsValue> {
-        let sender = self.parts.borrow().connection.as_ref().and_then(|pc| pc.sender());
-        let sending = SendingDtmf::start(&sender.ok_or(JsValue::NULL)?, tones, duration, gap, done)?;
+    ) -> Result<(), bool> {
+        let pc = self.pc().map_err(|_| false)?;
+        let sender = pc.sender().ok_or(false)?;
+        let sending = SendingDtmf::start(&sender, tones, duration, gap, done)
+            .map_err(|_| pc.sends() && pc.takes_events())?;
         // Dropped outside of the borrow.
         let _former = self.parts.borrow_mut().dtmf.replace(sending);
         Ok(())

@@ -15,7 +15,7 @@ use web_sys::{
 use super::listener::Listener;
 use super::object::{get, object, set, string};
 use crate::sip::sdp::with_fitting_events;
-use crate::text::{codec_name, digits, number as number_of, split};
+use crate::text::{codec_name, digits, first_place, number as number_of, split};
 
 #[wasm_bindgen]
 extern "C" {
@@ -414,6 +414,12 @@ impl PeerConnection {
         let ice = string(&self.pc, "iceConnectionState");
         self.state() == RtcPeerConnectionState::Connecting
             && matches!(ice.as_deref(), Some("connected" | "completed"))
+    }
+
+    /// Whether the other side has agreed to telephone-events; this one always does.
+    pub(crate) fn takes_events(&self) -> bool {
+        let agreed = self.pc.current_remote_description();
+        agreed.is_some_and(|description| first_place(&description.sdp(), "telephone-event").is_some())
     }
 
     /// The sender of the audio line.

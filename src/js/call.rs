@@ -71,7 +71,7 @@ pub(crate) struct CallEntry {
     pub(crate) audio: RefCell<Option<Audio>>,
     waiting: RefCell<Vec<(Wait, Settler)>>,
     pub(crate) dtmf: RefCell<Queue>,
-    /// When the next tone by INFO is due.
+    /// When the next tone by INFO is due, or the next try of tones that the browser has refused.
     pub(crate) next_tone: Cell<Option<Instant>>,
     /// When the next `stats` event is due.
     pub(crate) next_stats: Cell<Option<Instant>>,

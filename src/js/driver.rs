@@ -743,6 +743,7 @@ impl Driver {
         let audio_flows = self.session(call.id).is_some_and(|session| session.takes_tones());
         let next = call.dtmf.borrow_mut().start(audio_flows);
         let Some(tones) = next else { return };
+        call.next_tone.set(None);
         match tones.method {
             Method::Info => self.next_tone(call),
             Method::Rtp => {
@@ -754,10 +755,15 @@ impl Driver {
                         driver.tones_sent(&call, &Ok(()));
                     }
                 };
-                let sent = self.session(call.id).is_some_and(|session| {
-                    session.send_dtmf(&tones.tones, tones.duration, tones.gap, Box::new(done)).is_ok()
+                let sent = self.session(call.id).map_or(Err(false), |session| {
+                    session.send_dtmf(&tones.tones, tones.duration, tones.gap, Box::new(done))
                 });
-                if !sent {
+                let Err(for_now) = sent else { return };
+                let now = self.clock.now();
+                if for_now && call.dtmf.borrow_mut().try_again(now) {
+                    call.next_tone.set(Some(now + dtmf::RETRY));
+                    self.arm_timer();
+                } else {
                     let refused = error::new(
                         ErrorCode::MediaUnavailable,
                         "The other side takes no tones in the audio (RFC 4733)",

@@ -6,10 +6,14 @@ use super::config::Options;
 use super::promise::Settler;
 use crate::error::Error;
 use crate::text::{concat, digits};
-use crate::time::Duration;
+use crate::time::{Duration, Instant};
 
 /// How long a comma waits (WebRTC 1.0, section 7.2).
 pub(crate) const PAUSE: Duration = Duration::from_secs(2);
+/// How long after tones that the browser has refused they are tried again.
+pub(crate) const RETRY: Duration = Duration::from_millis(50);
+/// So long it may refuse them.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// What WebRTC allows, milliseconds.
 const DURATION: core::ops::RangeInclusive<u32> = 40..=6000;
 const GAP: core::ops::RangeInclusive<u32> = 30..=6000;
@@ -76,6 +80,8 @@ pub(crate) fn relay_body(tone: char, duration: u32) -> String {
 pub(crate) struct Queue {
     waiting: Vec<(Tones, Settler)>,
     sending: bool,
+    /// Since when the browser has refused the first.
+    refused: Option<Instant>,
 }
 
 impl Queue {
@@ -91,6 +97,7 @@ impl Queue {
         }
         let (tones, _) = self.waiting.first()?;
         if tones.method == Method::Rtp && !audio_flows {
+            self.refused = None;
             return None;
         }
         self.sending = true;
@@ -116,7 +123,15 @@ impl Queue {
         if let Some((tones, _)) = self.waiting.first_mut().filter(|_| self.sending) {
             tones.tones = rest;
             self.sending = false;
+            self.refused = None;
         }
+    }
+
+    /// The browser has refused what was to be sent in the audio: it waits, first in line, unless it has done so too long.
+    pub(crate) fn try_again(&mut self, now: Instant) -> bool {
+        let since = *self.refused.get_or_insert(now);
+        self.sending = now - since >= PATIENCE;
+        !self.sending
     }
 
     /// What was being sent is done; its promise is to be settled.
@@ -124,6 +139,7 @@ impl Queue {
         if !core::mem::take(&mut self.sending) {
             return None;
         }
+        self.refused = None;
         (!self.waiting.is_empty()).then(|| self.waiting.remove(0).1)
     }
 
@@ -182,6 +198,25 @@ mod tests {
         assert!(queue.finish().is_none() && queue.start(false).is_none());
         assert_eq!(queue.start(true).map(|tones| tones.tones).as_deref(), Some("45"));
         assert!(queue.finish().is_some());
+    }
+
+    #[test]
+    fn tones_that_the_browser_refuses_are_tried_again_for_two_seconds() {
+        let mut queue = Queue::default();
+        let at = Instant::from_millis;
+        for first in [100, 50_000] {
+            queue.push(Tones::read(&"12".into(), &JsValue::UNDEFINED).unwrap(), Settler::new().1);
+            assert!(queue.start(true).is_some() && queue.try_again(at(first)));
+            assert_eq!(queue.start(true).map(|tones| tones.tones).as_deref(), Some("12"));
+            assert!(queue.try_again(at(first + 1999)) && queue.finish().is_none());
+            assert!(queue.start(true).is_some() && !queue.try_again(at(first + 2000)));
+            assert!(queue.start(true).is_none() && queue.finish().is_some(), "the refusal is told");
+        }
+        // A hold begins meanwhile: it counts from then on.
+        queue.push(Tones::read(&"1".into(), &JsValue::UNDEFINED).unwrap(), Settler::new().1);
+        assert!(queue.start(true).is_some() && queue.try_again(at(60_000)));
+        assert!(queue.start(false).is_none());
+        assert!(queue.start(true).is_some() && queue.try_again(at(90_000)));
     }
 
     #[test]
