@@ -126,7 +126,7 @@ impl Uri {
         text
     }
 
-    /// The user part with its escapes undone; bytes that are not UTF-8 become U+FFFD.
+    /// The user part with its escapes undone; as it stands where they are not UTF-8.
     #[must_use]
     pub fn user_decoded(&self) -> Option<String> {
         self.user.as_deref().map(unescape)
@@ -191,7 +191,7 @@ pub fn escape_user(text: &str) -> String {
     out
 }
 
-/// Undoes escapes; bytes that are not UTF-8 become U+FFFD.
+/// Undoes escapes. Text whose bytes are not UTF-8 stays escaped.
 fn unescape(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
@@ -207,7 +207,7 @@ fn unescape(text: &str) -> String {
             bytes.push(byte);
         }
     }
-    String::from_utf8_lossy(&bytes).into_owned()
+    String::from_utf8(bytes).unwrap_or_else(|_| text.to_owned())
 }
 
 /// Escapes what a header value in a URI cannot hold (RFC 3261, section 25.1: hvalue).

@@ -70,6 +70,9 @@ pub(crate) const MODULE: &str = "wasm_softphone_bg.wasm";
 /// The glue that wasm-bindgen writes.
 pub(crate) const GLUE: &str = "wasm_softphone.js";
 
+/// The entry of the package.
+pub(crate) const ENTRY: &str = "index.js";
+
 /// The package directory.
 pub(crate) fn dir() -> PathBuf {
     root().join("pkg")
@@ -100,7 +103,9 @@ pub(crate) fn build() -> Result<()> {
     write(&pkg.join(MODULE), &short_module)?;
     let named_short = workspace::scratch()?.join(GLUE);
     write(&named_short, short_glue.as_bytes())?;
-    minify(&named_short, &pkg.join(GLUE))?;
+    minify(&named_short, &pkg.join(GLUE), &["--minify"])?;
+    // Its names stay: they stand in the stack traces of who uses it.
+    minify(&entry_source(), &pkg.join(ENTRY), &["--minify-whitespace", "--minify-syntax"])?;
     fs::write(&stamp, state(&module, &pkg)?).with_context(|| format!("cannot write {}", stamp.display()))?;
     println!("built pkg/{MODULE} ({} bytes)", fs::metadata(pkg.join(MODULE))?.len());
     Ok(())
@@ -166,6 +171,10 @@ pub(crate) fn named_module() -> Result<PathBuf> {
     let named = workspace::scratch()?.join("named.wasm");
     optimise(&bound.join(MODULE), &named, &["-g"])?;
     Ok(named)
+}
+
+fn entry_source() -> PathBuf {
+    root().join("src/package").join(ENTRY)
 }
 
 fn compile() -> Result<PathBuf> {
@@ -235,10 +244,11 @@ fn optimise(from: &Path, to: &Path, more: &[&str]) -> Result<()> {
 
 /// The glue without comments and long names, still an ES module with `new URL(…, import.meta.url)`, by which
 /// bundlers find the module.
-fn minify(from: &Path, to: &Path) -> Result<()> {
+fn minify(from: &Path, to: &Path, how: &[&str]) -> Result<()> {
     node::program("esbuild", "bin/esbuild")?
         .arg(from)
-        .args(["--minify", "--format=esm", "--target=es2022", "--log-level=warning"])
+        .args(how)
+        .args(["--format=esm", "--target=es2022", "--log-level=warning"])
         .arg(format!("--outfile={}", to.display()))
         .run()
 }
@@ -277,10 +287,11 @@ fn state(module: &Path, pkg: &Path) -> Result<String> {
     let module = fs::read(module).with_context(|| format!("cannot read {}", module.display()))?;
     let lock = fs::read(root().join("package-lock.json")).context("cannot read package-lock.json")?;
     let version = workspace::locked_version("wasm-bindgen")?;
-    let made = [MODULE, GLUE].map(|name| fs::read(pkg.join(name)).unwrap_or_default());
-    let [wasm, glue] = &made;
+    let entry = fs::read(entry_source()).context("cannot read the entry of the package")?;
+    let made = [MODULE, GLUE, ENTRY].map(|name| fs::read(pkg.join(name)).unwrap_or_default());
+    let [wasm, glue, minified] = &made;
     let steps = include_bytes!("package.rs");
-    Ok(fingerprint(&[&module, &lock, version.as_bytes(), steps, wasm, glue]))
+    Ok(fingerprint(&[&module, &lock, &entry, version.as_bytes(), steps, wasm, glue, minified]))
 }
 
 #[cfg(test)]

@@ -79,7 +79,7 @@ pub(crate) fn run() -> Result<bool> {
 
 /// What a browser loads.
 fn parts() -> [PathBuf; 3] {
-    [package::MODULE, package::GLUE, "index.js"].map(|name| package::dir().join(name))
+    [package::MODULE, package::GLUE, package::ENTRY].map(|name| package::dir().join(name))
 }
 
 fn row(report: &mut String, name: &str, weight: Weight) -> Result<()> {
