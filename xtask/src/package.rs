@@ -38,15 +38,13 @@ const OWN_STD: [&str; 2] = ["-Zbuild-std=std,panic_abort", "-Zbuild-std-features
 /// is a trap, and every trap ends in a `fatal` event by the guard around the exports.
 ///
 /// Addresses below one MiB take three bytes in place of four, so the stack, which lies below the data, is half of
-/// the linker's usual one. A function that is called by another signature than its own is a trap, which the linker warns
-/// of only: with several return values that befalls products of 128 bits (`u64::checked_mul`), whose library keeps to the
-/// usual ABI.
+/// the linker's usual one. A function that is called by another signature than its own is a trap at run time, of which
+/// the linker only warns: its warnings are errors here.
+///
+/// LLVM's `experimental-mv` ABI (several return values) would save 3 %, but the one of rustc 1.95 breaks code: it reads
+/// a variable before the second value of a call is there, and takes the ACK of a call for another one.
 const RUSTFLAGS: &str = "-Zunstable-options -Cpanic=immediate-abort -Zlocation-detail=none -Zfmt-debug=none \
                          -Clink-arg=-zstack-size=524288 -Clink-arg=--fatal-warnings";
-
-/// Whether functions of the module return several values at once, which saves 3 %: every browser that has reference
-/// types, which the glue needs anyway, has them. What JavaScript calls and what it is called by are not changed.
-const MULTIVALUE: bool = true;
 
 /// What shrinks the module best after compression: inlining saves bytes but makes them less alike. Code that is
 /// flattened first and put together again is a little smaller. At the lowest kilobyte there is nothing but the end of the
@@ -180,42 +178,20 @@ fn entry_source() -> PathBuf {
 fn compile() -> Result<PathBuf> {
     // A directory of its own: other builds for wasm have other flags.
     let target = workspace::target().join("package");
-    let own_std = cargo_tools::std_source()?;
-    let machine = if own_std && MULTIVALUE { multivalue_target()? } else { cargo_tools::WASM.into() };
     let mut build = Task::cargo()
         // Only the cdylib: where the rlib of the manifest is made too, cargo leaves out the optimisation across
         // crates, and the module is a tenth larger.
         .args(["rustc", "--release", "--lib", "--crate-type", "cdylib"])
-        .args(["--package", "wasm-softphone", "--features", "allocator", "--target"])
-        .arg(machine)
+        .args(["--package", "wasm-softphone", "--features", "allocator"])
+        .args(["--target", cargo_tools::WASM])
         .arg("--target-dir")
         .arg(&target)
         .deadline(Duration::from_secs(1800));
-    if own_std {
-        build = build
-            .args(OWN_STD)
-            .arg("-Zjson-target-spec")
-            .env("RUSTC_BOOTSTRAP", "1")
-            .env("RUSTFLAGS", RUSTFLAGS);
+    if cargo_tools::std_source()? {
+        build = build.args(OWN_STD).env("RUSTC_BOOTSTRAP", "1").env("RUSTFLAGS", RUSTFLAGS);
     }
     build.run()?;
     Ok(target.join(cargo_tools::WASM).join("release").join("wasm_softphone.wasm"))
-}
-
-/// The specification of the target, as this rustc has it, with the ABI of several return values. Its file has the name of
-/// the target, so that cargo puts what it builds where it does without.
-fn multivalue_target() -> Result<PathBuf> {
-    let known = Task::new("rustc")
-        .args(["-Zunstable-options", "--print", "target-spec-json", "--target", cargo_tools::WASM])
-        .env("RUSTC_BOOTSTRAP", "1")
-        .read()?;
-    let mut specification: serde_json::Map<String, serde_json::Value> =
-        serde_json::from_str(&known).context("rustc's specification of the target is no JSON object")?;
-    specification.insert("llvm-abiname".into(), "experimental-mv".into());
-    let path = workspace::scratch()?.join(format!("{}.json", cargo_tools::WASM));
-    fs::write(&path, serde_json::to_vec_pretty(&specification)?)
-        .with_context(|| format!("cannot write {}", path.display()))?;
-    Ok(path)
 }
 
 fn bind(module: &Path, bindgen: &Path, more: &[&str]) -> Result<PathBuf> {
