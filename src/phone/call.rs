@@ -1,9 +1,8 @@
 //! What a phone keeps of one call: one INVITE usage (RFC 3261, sections 13 to 15).
 
-use super::CallTimer;
 use super::description::Descriptions;
 use super::io::{
-    CallId, CallNote, CallState, CredentialsId, Direction, EndReason, Identity, MediaSeq, SocketId,
+    CallId, CallNote, CallState, CredentialsId, Direction, EndReason, Identity, MediaSeq, SocketId, Wish,
 };
 use super::offers::Offers;
 use super::originate::RestCall;
@@ -11,9 +10,9 @@ use super::recovery::Recovery;
 use super::redirect::Redirects;
 use super::reliable::Reliable;
 use super::session_timer::SessionTimer;
+use super::timers::CallTimer;
 use super::transactions::TxId;
 use super::transfer::{Referral, Referrer, Transfer};
-use super::wish::Wish;
 use crate::error::Error;
 use crate::sip::dialog::Dialog;
 use crate::sip::message::Request;

@@ -27,11 +27,6 @@ pub(super) struct Descriptions {
     pub(super) origin: Option<String>,
 }
 
-/// Whether the writer of this direction does not want to hear us.
-pub(super) const fn holds(direction: Direction) -> bool {
-    matches!(direction, Direction::SendOnly | Direction::Inactive)
-}
-
 /// The description in a message, wherever in its body it is.
 pub(super) fn sdp_text(headers: &Headers, body: &[u8]) -> Option<String> {
     let part = body::part(headers, body, &|kind| kind.eq_ignore_ascii_case(SDP));

@@ -2,7 +2,6 @@
 
 use core::fmt;
 
-use super::wish::Wish;
 use crate::dial::proxy::{ProxyCommand, ProxyFailure, ProxyReply};
 use crate::error::Error;
 pub use crate::sip::auth::{Credentials, Secret};
@@ -134,6 +133,21 @@ pub enum Hint {
     Visible,
     /// The page or the whole machine has slept.
     Woken,
+}
+
+/// A track that the application has handed over, by the number that the browser half has given it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct TrackId(pub u32);
+
+/// What the user wishes of a call's own audio.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Wish {
+    /// Silence is sent instead of the microphone.
+    pub muted: bool,
+    /// No microphone is opened: the call only listens. It counts from when the media of the call begin.
+    pub listens_only: bool,
+    /// This track is sent instead of the microphone.
+    pub track: Option<TrackId>,
 }
 
 /// What is to be done outside, in this order. `Debug` shows no secret.

@@ -1,7 +1,7 @@
 //! The media jobs of calls: ordered here, done outside, their outcomes handed to whom they concern.
 
 use super::call::{Job, Phase};
-use super::description::holds;
+use super::offers::holds;
 use super::{
     CallId, CallTimer, EndCause, EndedBy, ICE_SETTLE, LogLevel, MediaCommand, MediaError, MediaSeq,
     MediaValue, Output, Phone, TimerKey, media_error,

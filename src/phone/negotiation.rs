@@ -4,6 +4,7 @@ use super::call::{Call, Job, Phase};
 use super::description::{describes, read_offer, sdp_text};
 use super::offers::{Crossing, Next, flow};
 use super::outgoing::ack_text;
+use super::recovery::is_from_peer;
 use super::transactions::{Owner, TxId};
 use super::{CallId, CallTimer, Direction, Event, MediaCommand, MediaError, Phone, TimerKey};
 use crate::entropy::below;
@@ -14,12 +15,6 @@ use crate::sip::sdp::{self, Direction as MediaDirection};
 use crate::sip::transaction::{ClientState, T64, sibling};
 use crate::text::{concat, digits};
 use crate::time::Duration;
-
-/// Whether a refusal with this status comes from the peer itself. What proxies say (476 to 479 where Kamailio
-/// cannot forward, 480 where nobody is registered), and nothing at all, does not.
-pub(super) const fn is_from_peer(status: u16) -> bool {
-    matches!(status, 400..=403 | 405..=407 | 409..=429 | 431..=475 | 482..=490 | 492..=499 | 600..)
-}
 
 impl Phone {
     // ---- hold

@@ -1,8 +1,7 @@
 //! Offer and answer within a call: what is wished, what is agreed, and whose offer is under way (RFC 3264, RFC 3261,
 //! section 14). A value: `negotiation` sends, and orders the media.
 
-use super::CallTimer;
-use super::description::holds;
+use super::timers::CallTimer;
 use super::transactions::TxId;
 use crate::sip::message::Request;
 use crate::sip::sdp::Direction;
@@ -423,6 +422,11 @@ impl Offers {
     pub(super) fn deadlines(&self) -> usize {
         usize::from(self.backoff.is_some()) + usize::from(self.unanswered.is_some())
     }
+}
+
+/// Whether the writer of this direction does not want to hear us.
+pub(super) const fn holds(direction: Direction) -> bool {
+    matches!(direction, Direction::SendOnly | Direction::Inactive)
 }
 
 /// What a description of ours says (RFC 3264, section 8.4).

@@ -14,8 +14,8 @@
 //!
 //! `Recovery` is a value with four deadlines; `repair` carries out what it decides.
 
-use super::negotiation::is_from_peer;
-use super::{CallTimer, MediaState};
+use super::io::MediaState;
+use super::timers::CallTimer;
 use crate::entropy::{Entropy, below};
 use crate::time::{Duration, Instant};
 
@@ -93,6 +93,12 @@ const fn step(signalling: Signalling, path: Path) -> Step {
         }
         (Signalling::Well, Path::Pending | Path::Well) => Step::Rest,
     }
+}
+
+/// Whether a refusal with this status comes from the peer itself. What proxies say (476 to 479 where Kamailio
+/// cannot forward, 480 where nobody is registered), and nothing at all, does not.
+pub(super) const fn is_from_peer(status: u16) -> bool {
+    matches!(status, 400..=403 | 405..=407 | 409..=429 | 431..=475 | 482..=490 | 492..=499 | 600..)
 }
 
 /// The action, and the state that the application sees.

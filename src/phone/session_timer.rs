@@ -1,7 +1,7 @@
 //! Session timers (RFC 4028): a session that nobody refreshes ends, so that a side which has vanished does not stay
 //! "in the call" for ever. A value: it reads headers, writes headers and has two deadlines; `refresh` sends.
 
-use super::CallTimer;
+use super::timers::CallTimer;
 use crate::sip::header::{Params, parse_u32, split_before};
 use crate::sip::message::{Headers, Method, Request, Response};
 use crate::text::{concat, digits};

@@ -1,7 +1,110 @@
 //! The deadlines of a phone: set and cleared by name, the earliest first.
 
+use super::io::{CallId, ProxyId, SubscriptionId, Why};
 use super::sorted_map::SortedMap;
+use super::transactions::TxId;
 use crate::time::{Duration, Instant};
+
+/// A deadline of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum CallTimer {
+    IceGather,
+    IceConnect,
+    Ring,
+    Cancelled,
+    Retransmit2xx,
+    Ack,
+    ProxyPause,
+    Bridge,
+    Confirm,
+    Outcome,
+    MaxDuration,
+    Tombstone,
+    Glare,
+    Reoffer,
+    SessionRefresh,
+    SessionExpired,
+    Reliable1xx,
+    Transfer,
+    AutoAnswer,
+    Recovery,
+    Grace,
+    MediaJob,
+    Renew,
+    Association,
+}
+
+/// Any deadline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum TimerKey {
+    Connect,
+    KeepAlive,
+    Pong,
+    Reconnect,
+    Move,
+    Previous,
+    Return,
+    Register,
+    Binding,
+    Question,
+    Disconnect,
+    Outage,
+    Client(TxId),
+    Server(TxId),
+    Call(CallId, CallTimer),
+    Proxy(ProxyId),
+    Subscription(SubscriptionId),
+    Unmatched,
+}
+
+impl TimerKey {
+    pub(super) const fn why(self) -> Why {
+        match self {
+            Self::Connect => Why::Connect,
+            Self::KeepAlive => Why::KeepAlive,
+            Self::Pong => Why::Pong,
+            Self::Reconnect => Why::Reconnect,
+            Self::Move => Why::Move,
+            Self::Previous => Why::Previous,
+            Self::Return => Why::Return,
+            Self::Register => Why::Register,
+            Self::Binding => Why::Binding,
+            Self::Question => Why::Question,
+            Self::Disconnect => Why::Disconnect,
+            Self::Outage => Why::Outage,
+            Self::Client(_) | Self::Server(_) => Why::Transaction,
+            Self::Call(_, timer) => match timer {
+                CallTimer::IceGather => Why::IceGather,
+                CallTimer::IceConnect => Why::IceConnect,
+                CallTimer::Ring => Why::Ring,
+                CallTimer::Cancelled => Why::Cancelled,
+                CallTimer::Retransmit2xx => Why::Retransmit2xx,
+                CallTimer::Ack => Why::Ack,
+                CallTimer::ProxyPause => Why::ProxyPause,
+                CallTimer::Bridge => Why::Bridge,
+                CallTimer::Confirm => Why::Confirm,
+                CallTimer::Outcome => Why::Outcome,
+                CallTimer::MaxDuration => Why::MaxDuration,
+                CallTimer::Tombstone => Why::Tombstone,
+                CallTimer::Glare => Why::Glare,
+                CallTimer::Reoffer => Why::Reoffer,
+                CallTimer::SessionRefresh => Why::SessionRefresh,
+                CallTimer::SessionExpired => Why::SessionExpired,
+                CallTimer::Reliable1xx => Why::Reliable1xx,
+                CallTimer::Transfer => Why::Transfer,
+                CallTimer::AutoAnswer => Why::AutoAnswer,
+                CallTimer::Recovery => Why::Recovery,
+                CallTimer::Grace => Why::Grace,
+                CallTimer::MediaJob => Why::MediaJob,
+                CallTimer::Renew => Why::Renew,
+                CallTimer::Association => Why::Association,
+            },
+            Self::Proxy(_) => Why::Proxy,
+            Self::Subscription(_) => Why::Subscription,
+            Self::Unmatched => Why::Bridge,
+        }
+    }
+}
 
 /// Deadlines by key. The earliest is looked for among all of them: even a thousand are read in a microsecond, and a
 /// second index by time would cost more of the module than it saves.

@@ -1,7 +1,7 @@
 //! Call transfer (RFC 3515, RFC 5589) as values: of the one who asks and of the one who is asked. They read what comes,
 //! say what it means, and have a deadline each; `refer` sends.
 
-use super::{CallId, TransferState};
+use super::io::{CallId, TransferState};
 use crate::error::{Error, ErrorCode};
 use crate::sip::dialog::Dialog;
 use crate::sip::header::{Params, split_before};

@@ -2,23 +2,8 @@
 //! that a muted microphone stays muted and no microphone opens that was not open, whatever happens to the call.
 
 use super::call::Call;
-use super::{CallId, MediaCommand, Phone};
+use super::{CallId, MediaCommand, Phone, Wish};
 use crate::error::Error;
-
-/// A track that the application has handed over, by the number that the browser half has given it.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct TrackId(pub u32);
-
-/// What the user wishes of a call's own audio.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Wish {
-    /// Silence is sent instead of the microphone.
-    pub muted: bool,
-    /// No microphone is opened: the call only listens. It counts from when the media of the call begin.
-    pub listens_only: bool,
-    /// This track is sent instead of the microphone.
-    pub track: Option<TrackId>,
-}
 
 impl Call {
     /// Where the audio of the other side is played, or about to be.

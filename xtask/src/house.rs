@@ -40,11 +40,11 @@ const CEILINGS: [(&str, &str, Limit); 11] = [
     ("fields of `Call`", "under 20", AtMost(62)),
     ("fields of `Phone`", "under 20", AtMost(29)),
     ("fields that another file writes", "none", AtMost(136)),
-    ("files in the largest cycle by calls", "at most 3", AtMost(34)),
-    ("files in the largest cycle by names", "at most 3", AtMost(21)),
+    ("files in the largest cycle by calls", "at most 3", AtMost(32)),
+    ("files in the largest cycle by names", "at most 3", AtMost(15)),
     ("places that look up a call", "one a message", AtMost(264)),
     ("unit tests", "over 100", AtLeast(44)),
-    ("lines of code that are not tests", "under 7,500", AtMost(10_803)),
+    ("lines of code that are not tests", "under 7,500", AtMost(10_802)),
 ];
 
 impl Figure {

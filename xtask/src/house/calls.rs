@@ -15,6 +15,7 @@ const COMMON: &[&str] = &[
     "clear",
     "contains",
     "contains_key",
+    "count",
     "entry",
     "extend",
     "find",
@@ -147,10 +148,12 @@ pub(super) fn by_names(sources: &[Source]) -> Graph {
     graph(sources, |definitions, uses| {
         let mut files = BTreeSet::new();
         for path in uses.values.iter().chain(&uses.types) {
-            for name in path {
-                let is_type = name.starts_with(char::is_uppercase);
+            let is_type = |name: &String| name.starts_with(char::is_uppercase);
+            // What stands behind a type is a variant of it or a function, whatever else has that name.
+            let behind = path.iter().position(is_type).map_or(path.len(), |at| at + 1);
+            for name in path.iter().take(behind) {
                 let is_ours = path.len() > 1 && is_inside(path, definitions);
-                if !uses.outside.contains(name) && (is_type || is_ours) {
+                if !uses.outside.contains(name) && (is_type(name) || is_ours) {
                     files.extend(only(definitions.items.get(name)).cloned());
                 }
             }
