@@ -1,6 +1,7 @@
 //! What a phone keeps of one call: one INVITE usage (RFC 3261, sections 13 to 15).
 
 use super::description::Descriptions;
+use super::forks::Forks;
 use super::io::{
     CallId, CallNote, CallState, CredentialsId, Direction, EndReason, Identity, MediaSeq, SocketId, Wish,
 };
@@ -105,18 +106,6 @@ pub(super) struct PendingOk {
     pub(super) offered: bool,
 }
 
-/// An early dialog of an outgoing call: one fork (RFC 3261, section 12.1.2).
-#[derive(Debug)]
-pub(super) struct Early {
-    pub(super) dialog: Dialog,
-    /// The SDP of the last 1xx that had one.
-    pub(super) sdp: Option<String>,
-    /// RSeq of the last reliable 1xx that was acknowledged (RFC 3262, section 4).
-    pub(super) rseq: Option<u32>,
-    /// One of them has answered our offer: another exchange may begin (RFC 3311, section 5.1).
-    pub(super) answered: bool,
-}
-
 /// What Reason headers say (RFC 3326).
 #[derive(Debug)]
 pub(super) struct ReasonHeader {
@@ -140,8 +129,6 @@ pub(super) struct Call {
     pub(super) remote_uri: String,
     pub(super) remote_display_name: Option<String>,
     pub(super) asserted_identity: Option<Identity>,
-    /// The fork that it is of, while nobody has answered.
-    pub(super) asserted_by: Option<String>,
     /// The other side does not want to be known to others (RFC 3323).
     pub(super) private: bool,
     /// The other side is not to learn who we are.
@@ -161,15 +148,8 @@ pub(super) struct Call {
     pub(super) asking: Option<CredentialsId>,
     /// The dialog once there is one.
     pub(super) dialog: Option<Dialog>,
-    /// Outgoing: the dialogs that 1xx responses have made. The one that spoke last with SDP is the last.
-    pub(super) early: Vec<Early>,
-    /// Outgoing: the SDP of the fork that is heard before the answer.
-    pub(super) early_heard: Option<String>,
-    /// Outgoing: the tag of the fork whose offer before the answer was taken last. The browser has settled with it, and
-    /// takes no answer to the offer of the INVITE any more.
-    pub(super) settled: Option<String>,
-    /// The ACKs sent, by the other side's tag, to be repeated with a repeated 2xx.
-    pub(super) acks: Vec<(String, String)>,
+    /// Outgoing: its forks.
+    pub(super) forks: Forks,
     /// Outgoing: a 1xx has come, so that CANCEL may be sent (RFC 3261, section 9.1).
     pub(super) provisional: bool,
     /// Outgoing: the caller has given up; CANCEL is out or waits for a 1xx.
@@ -258,7 +238,6 @@ impl Call {
             remote_uri: String::new(),
             remote_display_name: None,
             asserted_identity: None,
-            asserted_by: None,
             private: false,
             hidden: false,
             challenged: false,
@@ -269,10 +248,7 @@ impl Call {
             invite_tx: None,
             asking: None,
             dialog: None,
-            early: Vec::new(),
-            early_heard: None,
-            settled: None,
-            acks: Vec::new(),
+            forks: Forks::default(),
             provisional: false,
             cancelled: false,
             media_seq: MediaSeq(0),
@@ -409,13 +385,12 @@ impl Call {
 
     /// Whether a request with this From-tag belongs to one of the call's dialogs.
     pub(super) fn knows_remote_tag(&self, tag: &str) -> bool {
-        self.dialog.as_ref().is_some_and(|dialog| dialog.remote_tag == tag)
-            || self.early.iter().any(|early| early.dialog.remote_tag == tag)
+        self.dialog.as_ref().is_some_and(|dialog| dialog.remote_tag == tag) || self.forks.rings(tag)
     }
 
     /// The dialog with this tag of the other side, confirmed or early.
     pub(super) fn dialog_to(&mut self, tag: &str) -> Option<&mut Dialog> {
-        let early = self.early.iter_mut().map(|early| &mut early.dialog);
-        self.dialog.iter_mut().chain(early).find(|dialog| dialog.remote_tag == tag)
+        let confirmed = self.dialog.as_mut().filter(|dialog| dialog.remote_tag == tag);
+        confirmed.or_else(|| self.forks.dialog(tag))
     }
 }

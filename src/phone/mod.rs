@@ -8,7 +8,7 @@
 //! | `liveness` | keep-alive, hints of the browser |
 //! | `outage` | what is under way when a socket is lost, and what waits for the next one |
 //! | `registration` | REGISTER |
-//! | `outgoing` | INVITE out, its forks and races |
+//! | `outgoing`, `forks` | INVITE out, its races; who rings, who is heard, who has answered |
 //! | `incoming` | INVITE in, answer, refusal |
 //! | `originate` | calls by REST: the proxy, the provider's call to this phone, and the proof that it is it |
 //! | `reliable` | reliable 1xx and PRACK (RFC 3262) |
@@ -33,6 +33,7 @@ mod call;
 pub mod config;
 mod description;
 mod flow;
+mod forks;
 mod identity;
 mod in_dialog;
 mod incoming;

@@ -475,7 +475,7 @@ impl Phone {
             dialog.refresh_target(&request.headers);
         }
         if call.phase == Phase::Inviting {
-            call.settled = Some(tag);
+            call.forks.settle(tag);
         }
         let invite = request.method == Method::Invite;
         if let Some(entry) = self.transactions.server(tx) {
@@ -591,10 +591,7 @@ impl Phone {
     pub(super) fn reinvite_failed(&mut self, id: CallId, error: &MediaError) {
         let Some(call) = self.calls.get_mut(&id) else { return };
         let Some(theirs) = call.offers.drop_theirs() else { return };
-        if let Some(tag) = &mut call.settled {
-            // With which fork the browser is now is not certain.
-            tag.clear();
-        }
+        call.forks.unsettle();
         let text = concat(&[
             "399 ",
             &self.host,

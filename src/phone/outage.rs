@@ -463,14 +463,10 @@ impl Phone {
         renew(invite);
         let invite = invite.clone();
         call.local_tag = tag;
-        call.early_heard = None;
         call.provisional = false;
         call.invite_tx = None;
         // A fork that has answered meanwhile would get no ACK, so BYE ends its dialog. CANCEL ends those that ring.
-        let byes: Vec<Request> = core::mem::take(&mut call.early)
-            .into_iter()
-            .map(|mut early| early.dialog.request(Method::Bye, None))
-            .collect();
+        let byes = call.forks.abandon();
         let mut cancel = None;
         for (tx, entry) in self.transactions.clients() {
             if entry.owner == Owner::Invite(id) {

@@ -1,8 +1,9 @@
 //! Outgoing calls: INVITE, its responses, CANCEL and their races (RFC 3261, sections 9.1 and 13.2).
 
 use super::authentication::renew;
-use super::call::{Call, Early, Job, Phase};
+use super::call::{Call, Job, Phase};
 use super::description::sdp_text;
+use super::forks::Hear;
 use super::transactions::{Owner, TxId};
 use super::{
     CallId, CallState, CallTimer, CredentialsId, DialRequest, DialStage, Direction, EndCause, EndedBy, Event,
@@ -18,9 +19,6 @@ use crate::sip::sdp;
 use crate::sip::transaction::{ClientState, T64};
 use crate::sip::uri::Uri;
 use crate::text::concat;
-
-/// Forks that are told apart while it rings, and answers that are acknowledged; no proxy forks to more.
-const MAX_FORKS: usize = 16;
 
 impl Phone {
     /// `own`: headers that an application cannot set.
@@ -120,7 +118,7 @@ impl Phone {
             call.asking = None;
             // The 1xx of the challenged INVITE allow no CANCEL of this one.
             call.provisional = false;
-            call.early.clear();
+            call.forks.forget();
             if let Some(invite) = call.invite.as_mut() {
                 if let Some(cseq) = request.headers.get("CSeq") {
                     invite.headers.set("CSeq", cseq);
@@ -235,9 +233,8 @@ impl Phone {
         let speaks = sdp.is_some();
         if let Some(dialog) = Dialog::from_response(request, response) {
             let tag = dialog.remote_tag.clone();
-            let at = call.early.iter().position(|early| early.dialog.remote_tag == tag);
-            if at.is_none() && call.early.len() < MAX_FORKS && response.status != 199 {
-                call.early.push(Early { dialog, sdp: None, rseq: None, answered: false });
+            if response.status != 199 {
+                call.forks.ring(dialog);
             }
             if !self.acknowledge_provisional(id, &tag, response) {
                 return;
@@ -249,15 +246,11 @@ impl Phone {
             if self.learn_identity(id, &response.headers)
                 && let Some(call) = self.calls.get_mut(&id)
             {
-                call.asserted_by = Some(tag.clone());
+                call.forks.assert(&tag);
             }
             let Some(call) = self.calls.get_mut(&id) else { return };
-            if speaks && let Some(at) = call.early.iter().position(|early| early.dialog.remote_tag == tag) {
-                let mut early = call.early.remove(at);
-                early.sdp = sdp;
-                early.answered |=
-                    early.rseq.is_some() && response.headers.contains_token("Require", "100rel");
-                call.early.push(early);
+            if speaks {
+                call.forks.speak(&tag, sdp, response.headers.contains_token("Require", "100rel"));
             }
         }
         if speaks {
@@ -275,12 +268,9 @@ impl Phone {
         if call.phase != Phase::Inviting || call.job.is_some() {
             return;
         }
-        let last = call.early.iter().rev().find_map(|early| early.sdp.as_ref());
-        match last {
-            Some(answer) if call.settled.is_none() && call.early_heard.as_ref() != Some(answer) => {
-                let judged = sdp::judge(answer, true, &call.descriptions.agreed);
-                call.early_heard = Some(answer.clone());
-                match judged {
+        match call.forks.hear() {
+            Hear::Fork(answer) => {
+                match sdp::judge(answer, true, &call.descriptions.agreed) {
                     Ok(answer) => self.answer_job(id, Job::EarlyAnswer, answer),
                     // What comes with the final answer decides.
                     Err(flaw) => {
@@ -289,14 +279,16 @@ impl Phone {
                 }
             }
             // Nobody speaks any more; the others still ring.
-            None if call.state == CallState::EarlyMedia => self.set_call_state(id, CallState::Ringing),
-            _ => {}
+            Hear::Nobody if call.state == CallState::EarlyMedia => {
+                self.set_call_state(id, CallState::Ringing)
+            }
+            Hear::Nobody | Hear::Same => {}
         }
     }
 
     pub(super) fn on_early_media(&mut self, id: CallId) {
         let Some(call) = self.calls.get(&id).filter(|call| call.phase == Phase::Inviting) else { return };
-        if call.state != CallState::EarlyMedia && call.early.iter().any(|early| early.sdp.is_some()) {
+        if call.state != CallState::EarlyMedia && call.forks.anybody_speaks() {
             self.set_call_state(id, CallState::EarlyMedia);
             self.event(Event::Stage(id, DialStage::EarlyMedia));
         }
@@ -306,7 +298,7 @@ impl Phone {
     /// One fork is over, the call is not (RFC 6228).
     fn fork_over(&mut self, id: CallId, tag: &str) {
         if let Some(call) = self.calls.get_mut(&id) {
-            call.early.retain(|early| early.dialog.remote_tag != tag);
+            call.forks.leave(tag);
             self.hear_fork(id);
         }
     }
@@ -314,9 +306,8 @@ impl Phone {
     /// A BYE in an early dialog ends that dialog; the INVITE has other forks, or its final response still comes
     /// (RFC 3261, section 15). `false`: it is no BYE of a fork.
     pub(super) fn fork_left(&mut self, id: CallId, tx: TxId, tag: &str) -> bool {
-        let early = self.calls.get(&id).is_some_and(|call| {
-            call.phase == Phase::Inviting && call.early.iter().any(|early| early.dialog.remote_tag == tag)
-        });
+        let early =
+            self.calls.get(&id).is_some_and(|call| call.phase == Phase::Inviting && call.forks.rings(tag));
         if early {
             self.respond(tx, 200);
             self.fork_over(id, tag);
@@ -339,13 +330,13 @@ impl Phone {
             return;
         };
         // A repeated 2xx: its ACK was lost (RFC 3261, section 13.2.2.4).
-        if let Some((_, ack)) = call.acks.iter().find(|(tag, _)| *tag == dialog.remote_tag) {
-            let ack = ack.clone();
+        if let Some(ack) = call.forks.ack(&dialog.remote_tag) {
+            let ack = ack.to_owned();
             self.transmit(ack, true);
             return;
         }
         if call.phase != Phase::Inviting {
-            if call.acks.len() >= MAX_FORKS {
+            if call.forks.is_full() {
                 return;
             }
             // Another fork answered too, or the answer crossed our CANCEL: acknowledged and ended on its own
@@ -354,16 +345,15 @@ impl Phone {
             let elsewhere = call.is_up();
             let ack = self.ack_and_bye(request, &mut dialog, elsewhere);
             if let Some(call) = self.calls.get_mut(&id) {
-                call.acks.extend(ack.map(|ack| (dialog.remote_tag, ack)));
+                call.forks.acknowledge(&dialog.remote_tag, ack);
             }
             return;
         }
 
-        let at = call.early.iter().position(|early| early.dialog.remote_tag == dialog.remote_tag);
-        let early = at.map(|at| call.early.swap_remove(at));
+        // The dialog goes on; the route set is that of the 2xx (RFC 3261, section 13.2.2.4).
+        let early_sdp = call.forks.answer(&mut dialog);
         // Who has answered is not another who has rung.
-        let Some(call) = self.calls.get_mut(&id) else { return };
-        let another = call.asserted_by.take().is_some_and(|tag| tag != dialog.remote_tag);
+        let another = call.forks.asserted_by_another(&dialog.remote_tag);
         let rang = if another { call.asserted_identity.take() } else { None };
         if !self.learn_identity(id, &response.headers) && rang.is_some() {
             self.event(Event::Remote(id));
@@ -371,16 +361,9 @@ impl Phone {
         let Some(call) = self.calls.get_mut(&id) else { return };
         call.replaceable = response.headers.contains_token("Supported", "replaces");
         call.phase = Phase::Applying;
-        call.early.clear();
-        // The dialog goes on; the route set is that of the 2xx (RFC 3261, section 13.2.2.4).
-        let early_sdp = early.and_then(|early| {
-            dialog.local_seq = early.dialog.local_seq;
-            dialog.remote_seq = early.dialog.remote_seq;
-            early.sdp
-        });
         let ack = ack_text(request, &mut dialog, &via);
-        call.acks.extend(ack.clone().map(|ack| (dialog.remote_tag.clone(), ack)));
-        let settled = call.settled.take().map(|tag| tag == dialog.remote_tag);
+        call.forks.acknowledge(&dialog.remote_tag, ack.clone());
+        let settled = call.forks.take_settled(&dialog.remote_tag);
         call.dialog = Some(dialog);
         self.session_answered(id, response);
         self.timers.clear(TimerKey::Call(id, CallTimer::Ring));

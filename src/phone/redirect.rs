@@ -121,8 +121,7 @@ impl Phone {
         invite.uri = target;
         renew(invite);
         let invite = invite.clone();
-        call.early.clear();
-        call.early_heard = None;
+        call.forks.begin_anew();
         call.resent = false;
         self.set_call_state(id, CallState::Connecting);
         if let Err(error) = self.send_request(Owner::Invite(id), invite, Attempt::default()) {

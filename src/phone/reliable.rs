@@ -45,9 +45,7 @@ impl Call {
     /// tells (RFC 3262, section 5, RFC 3311, section 5.2). `tag`: of the fork that makes it, where we call.
     pub(super) fn takes_early_offer(&self, tag: &str) -> bool {
         let settled = match self.phase {
-            Phase::Inviting => {
-                self.early.iter().any(|early| early.answered && early.dialog.remote_tag == tag)
-            }
+            Phase::Inviting => self.forks.has_answered(tag),
             Phase::Alerting | Phase::Accepted => {
                 self.reliable.as_ref().is_some_and(|reliable| reliable.answered)
             }
@@ -60,9 +58,7 @@ impl Call {
     pub(super) fn offers_early(&self, tag: &str) -> bool {
         match self.phase {
             Phase::Preparing => true,
-            Phase::Inviting => {
-                !self.early.iter().any(|early| early.answered && early.dialog.remote_tag == tag)
-            }
+            Phase::Inviting => !self.forks.has_answered(tag),
             _ => {
                 let pending = self.reliable.as_ref().and_then(|reliable| reliable.pending.as_ref());
                 pending.is_some_and(|pending| pending.offers)
@@ -82,18 +78,10 @@ impl Phone {
         }
         let Some(rseq) = response.headers.number("RSeq").filter(|rseq| *rseq > 0) else { return true };
         let Some(invite) = response.headers.seq() else { return true };
-        let Some(early) = self
-            .calls
-            .get_mut(&id)
-            .and_then(|call| call.early.iter_mut().find(|early| early.dialog.remote_tag == tag))
-        else {
-            return true;
-        };
-        if early.rseq.is_some_and(|last| last.checked_add(1) != Some(rseq)) {
-            return false;
-        }
-        early.rseq = Some(rseq);
-        let mut prack = early.dialog.request(Method::Prack, None);
+        let Some(call) = self.calls.get_mut(&id) else { return true };
+        let Some(dialog) = call.forks.acknowledge_provisional(tag, rseq) else { return false };
+        let Some(dialog) = dialog else { return true };
+        let mut prack = dialog.request(Method::Prack, None);
         prack.headers.push("RAck", concat(&[&digits(rseq), " ", &digits(invite), " INVITE"]));
         if let Err(error) = self.send_request(Owner::Prack(id), prack, Attempt::default()) {
             self.log(LogLevel::Warn, &["PRACK could not be sent: ", &error.message]);

@@ -13,9 +13,7 @@ impl Call {
             && !self.offers.local_hold()
             && !self.is_gated()
             && match self.phase {
-                Phase::Inviting => {
-                    self.early_heard.is_some() || self.settled.is_some() || self.job == Some(Job::Reinvite)
-                }
+                Phase::Inviting => self.forks.is_heard() || self.job == Some(Job::Reinvite),
                 Phase::Alerting => self.early_answer.is_some() || self.job.is_some(),
                 Phase::Answering | Phase::Applying | Phase::Accepted | Phase::Confirmed => true,
                 Phase::Originating | Phase::Outcome | Phase::Preparing | Phase::Terminating => false,
