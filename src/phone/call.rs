@@ -2,9 +2,8 @@
 
 use super::description::Descriptions;
 use super::forks::Forks;
-use super::io::{
-    CallId, CallNote, CallState, CredentialsId, Direction, EndReason, Identity, MediaSeq, SocketId, Wish,
-};
+use super::invitation::Invitation;
+use super::io::{CallId, CallNote, CallState, Direction, EndReason, Identity, MediaSeq, SocketId, Wish};
 use super::offers::Offers;
 use super::originate::RestCall;
 use super::recovery::Recovery;
@@ -144,16 +143,12 @@ pub(super) struct Call {
     pub(super) invite: Option<Request>,
     /// The transaction of the INVITE that made the call.
     pub(super) invite_tx: Option<TxId>,
-    /// Credentials that the INVITE waits for.
-    pub(super) asking: Option<CredentialsId>,
     /// The dialog once there is one.
     pub(super) dialog: Option<Dialog>,
+    /// Outgoing: how its INVITE fares.
+    pub(super) invitation: Invitation,
     /// Outgoing: its forks.
     pub(super) forks: Forks,
-    /// Outgoing: a 1xx has come, so that CANCEL may be sent (RFC 3261, section 9.1).
-    pub(super) provisional: bool,
-    /// Outgoing: the caller has given up; CANCEL is out or waits for a 1xx.
-    pub(super) cancelled: bool,
 
     pub(super) media_seq: MediaSeq,
     pub(super) job: Option<Job>,
@@ -174,14 +169,6 @@ pub(super) struct Call {
     pub(super) session_timer: SessionTimer,
     /// Incoming: the socket that its INVITE came over.
     pub(super) came_over: Option<SocketId>,
-    /// Outgoing: its INVITE has been sent again over a new socket.
-    pub(super) resent: bool,
-    /// Outgoing: that has happened, and may be why nobody is reached.
-    pub(super) interrupted: bool,
-    /// Outgoing: it has been made anew with an extension that was required (421).
-    pub(super) extended: bool,
-    /// Outgoing: how often it has been made anew.
-    pub(super) renewals: u8,
     /// `DialDone` has been reported.
     pub(super) dial_done: bool,
     /// `answer` has been called and not been reported.
@@ -246,11 +233,9 @@ impl Call {
             end_reason: None,
             invite: None,
             invite_tx: None,
-            asking: None,
             dialog: None,
+            invitation: Invitation::default(),
             forks: Forks::default(),
-            provisional: false,
-            cancelled: false,
             media_seq: MediaSeq(0),
             job: None,
             media_open: false,
@@ -262,10 +247,6 @@ impl Call {
             offers: Offers::default(),
             session_timer: SessionTimer::default(),
             came_over: None,
-            resent: false,
-            interrupted: false,
-            extended: false,
-            renewals: 0,
             dial_done: false,
             answer_pending: false,
             own_timeout: false,

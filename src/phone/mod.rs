@@ -8,7 +8,7 @@
 //! | `liveness` | keep-alive, hints of the browser |
 //! | `outage` | what is under way when a socket is lost, and what waits for the next one |
 //! | `registration` | REGISTER |
-//! | `outgoing`, `forks` | INVITE out, its races; who rings, who is heard, who has answered |
+//! | `outgoing`, `invitation`, `forks` | INVITE out and its races; how it fares; who rings, who is heard, who has answered |
 //! | `incoming` | INVITE in, answer, refusal |
 //! | `originate` | calls by REST: the proxy, the provider's call to this phone, and the proof that it is it |
 //! | `reliable` | reliable 1xx and PRACK (RFC 3262) |
@@ -37,6 +37,7 @@ mod forks;
 mod identity;
 mod in_dialog;
 mod incoming;
+mod invitation;
 pub mod io;
 mod liveness;
 mod media;

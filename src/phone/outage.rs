@@ -34,8 +34,6 @@ use crate::time::{Duration, Instant};
 /// Time for the first response to an INVITE on a new socket. A server that has it responds at once (RFC 3261, section
 /// 17.2.1).
 const FIRST_RESPONSE: Duration = Duration::from_secs(4);
-/// Limit of new INVITEs for one call.
-const MAX_RENEWALS: u8 = 3;
 /// Retry-After of an overloaded server that gives none, seconds.
 const BUSY: u32 = 10;
 
@@ -221,8 +219,7 @@ impl Phone {
                 let call = self.calls.get_mut(&call);
                 match call {
                     Some(call) if call.phase == Phase::Inviting => {
-                        call.resent |= entry.again;
-                        call.interrupted |= entry.again;
+                        call.invitation.over_new_socket(entry.again);
                         if entry.again {
                             wait = FIRST_RESPONSE;
                         }
@@ -231,7 +228,7 @@ impl Phone {
                     // INVITE. Over another socket, and this much later, it does not.
                     Some(call) if entry.again => {
                         text = None;
-                        if core::mem::take(&mut call.cancelled) {
+                        if call.invitation.take_cancel() {
                             cancels.push(entry.tx.cancel());
                         }
                         self.timers.set(TimerKey::Call(call.id, CallTimer::Cancelled), now + T64);
@@ -413,7 +410,7 @@ impl Phone {
             return false;
         }
         if let Some(call) = self.calls.get_mut(&id) {
-            call.resent = true;
+            call.invitation.allow_renewal();
         }
         self.renew_invite(id)
     }
@@ -422,12 +419,9 @@ impl Phone {
     /// one, and a restarted proxy has no binding for it yet. Plans another INVITE. `true`: the call continues.
     pub(super) fn invite_again_later(&mut self, id: CallId, status: u16) -> bool {
         let Some(call) = self.calls.get(&id) else { return false };
-        let rang = call.interrupted && call.state != CallState::Connecting;
         let away = matches!(status, 404 | 408 | 430 | 477..=480 | 500 | 503 | 504);
-        if !rang || !away || call.renewals >= MAX_RENEWALS {
-            return false;
-        }
-        let wait = Duration::from_secs(1 << call.renewals);
+        let rang = call.state != CallState::Connecting;
+        let Some(wait) = call.invitation.again_in().filter(|_| rang && away) else { return false };
         self.timers.set(TimerKey::Call(id, CallTimer::Renew), self.now + wait);
         true
     }
@@ -437,7 +431,7 @@ impl Phone {
         if call.phase == Phase::Confirmed {
             self.offer_again(id);
         } else {
-            call.resent = true;
+            call.invitation.allow_renewal();
             self.renew_invite(id);
         }
     }
@@ -448,22 +442,18 @@ impl Phone {
         let tag = token(&mut *self.entropy, 12);
         let hidden = self.calls.get(&id).is_some_and(|call| call.hidden);
         let from = concat(&[&self.caller_address(hidden), ";tag=", &tag]);
-        let Some(call) = self.calls.get_mut(&id).filter(|call| call.phase == Phase::Inviting && call.resent)
-        else {
+        let Some(call) = self.calls.get_mut(&id).filter(|call| call.phase == Phase::Inviting) else {
             return false;
         };
-        call.resent = false;
-        if call.renewals >= MAX_RENEWALS {
+        if !call.invitation.renew() {
             return false;
         }
-        call.renewals += 1;
         let Some(invite) = call.invite.as_mut() else { return false };
         // The same call and caller, in a dialog of its own.
         invite.headers.set("From", from);
         renew(invite);
         let invite = invite.clone();
         call.local_tag = tag;
-        call.provisional = false;
         call.invite_tx = None;
         // A fork that has answered meanwhile would get no ACK, so BYE ends its dialog. CANCEL ends those that ring.
         let byes = call.forks.abandon();

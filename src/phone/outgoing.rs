@@ -115,9 +115,7 @@ impl Phone {
     pub(super) fn invite_resent(&mut self, id: CallId, tx: TxId, request: &Request) {
         if let Some(call) = self.calls.get_mut(&id) {
             call.invite_tx = Some(tx);
-            call.asking = None;
-            // The 1xx of the challenged INVITE allow no CANCEL of this one.
-            call.provisional = false;
+            call.invitation.sent();
             call.forks.forget();
             if let Some(invite) = call.invite.as_mut() {
                 if let Some(cseq) = request.headers.get("CSeq") {
@@ -134,7 +132,7 @@ impl Phone {
 
     pub(super) fn invite_asks(&mut self, id: CallId, question: CredentialsId) {
         if let Some(call) = self.calls.get_mut(&id) {
-            call.asking = Some(question);
+            call.invitation.ask(question);
         }
     }
 
@@ -197,12 +195,14 @@ impl Phone {
         let required = response.headers.values("Require");
         let is = |tag: &str, known: &str| known.eq_ignore_ascii_case(tag);
         let supported = self.supported_with(true);
-        let Some(call) = self.calls.get_mut(&id).filter(|call| !call.extended) else { return false };
+        let Some(call) = self.calls.get_mut(&id).filter(|call| call.invitation.takes_extension()) else {
+            return false;
+        };
         let Some(mut invite) = call.invite.clone() else { return false };
         if required.is_empty() || !required.iter().all(|tag| SUPPORTED.iter().any(|known| is(tag, known))) {
             return false;
         }
-        call.extended = true;
+        call.invitation.extend();
         call.session_timer.require(required.iter().any(|tag| is(tag, "timer")));
         renew(&mut invite);
         invite.headers.set("Supported", supported);
@@ -215,8 +215,7 @@ impl Phone {
 
     fn on_invite_provisional(&mut self, id: CallId, request: &Request, response: &Response) {
         let Some(call) = self.calls.get_mut(&id) else { return };
-        call.provisional = true;
-        if call.cancelled {
+        if call.invitation.on_provisional() {
             self.send_cancel(id, false);
             return;
         }
@@ -225,8 +224,7 @@ impl Phone {
         }
         self.tell_referrer(id, response.status);
         let Some(call) = self.calls.get_mut(&id) else { return };
-        // Somebody is reached: what is said from now on is not for an outage.
-        call.interrupted = false;
+        call.invitation.reach();
         let state = call.state;
         // It is judged when it is heard.
         let sdp = sdp_text(&response.headers, &response.body);
@@ -448,9 +446,7 @@ impl Phone {
         let Some(call) = self.calls.get_mut(&id) else { return };
         match call.phase {
             Phase::Inviting => {
-                call.cancelled = true;
-                let asking = call.asking.take();
-                let provisional = call.provisional;
+                let (asking, provisional) = call.invitation.give_up();
                 let running = call.invite_tx.is_some();
                 call.phase = Phase::Terminating;
                 self.report_end(id, end, None, by, Some(error));
@@ -478,7 +474,7 @@ impl Phone {
     pub(super) fn send_cancel(&mut self, id: CallId, early: bool) {
         let Some(call) = self.calls.get_mut(&id) else { return };
         // Once is enough: the CANCEL has a transaction of its own.
-        if !call.cancelled {
+        if !call.invitation.wants_cancel() {
             return;
         }
         let Some(tx) = call.invite_tx else { return };
@@ -488,7 +484,7 @@ impl Phone {
             Some(entry) if early && entry.tx.is_open() && entry.tx.deadline.is_some() => entry.tx.cancel(),
             _ => return,
         };
-        call.cancelled = false;
+        call.invitation.take_cancel();
         self.timers.set(TimerKey::Call(id, CallTimer::Cancelled), self.now + T64);
         if let Err(error) = self.send_request(Owner::Nobody, cancel, Attempt::default()) {
             self.log(super::LogLevel::Warn, &["CANCEL could not be sent: ", &error.message]);

@@ -122,7 +122,7 @@ impl Phone {
         renew(invite);
         let invite = invite.clone();
         call.forks.begin_anew();
-        call.resent = false;
+        call.invitation.redirect();
         self.set_call_state(id, CallState::Connecting);
         if let Err(error) = self.send_request(Owner::Invite(id), invite, Attempt::default()) {
             self.fail_outgoing(id, error, EndedBy::Network);
