@@ -1,5 +1,6 @@
 //! What a phone keeps of one call: one INVITE usage (RFC 3261, sections 13 to 15).
 
+use super::awaited_ack::AwaitedAck;
 use super::description::Descriptions;
 use super::forks::Forks;
 use super::invitation::Invitation;
@@ -94,17 +95,6 @@ impl Job {
     }
 }
 
-/// A 2xx to an INVITE that is sent again until its ACK comes (RFC 3261, section 13.3.1.4).
-#[derive(Debug, Clone)]
-pub(super) struct PendingOk {
-    /// CSeq number of the INVITE.
-    pub(super) seq: u32,
-    pub(super) text: String,
-    pub(super) interval: Duration,
-    /// The 2xx contained our offer: the answer is in the ACK.
-    pub(super) offered: bool,
-}
-
 /// What Reason headers say (RFC 3326).
 #[derive(Debug)]
 pub(super) struct ReasonHeader {
@@ -161,7 +151,8 @@ pub(super) struct Call {
     /// Incoming: `answer` came while the 183's answer was still being made.
     pub(super) answer_wanted: bool,
 
-    pub(super) pending_ok: Option<PendingOk>,
+    /// Incoming, and after a re-INVITE: the 2xx that has no ACK yet.
+    pub(super) pending_ok: Option<Box<AwaitedAck>>,
     /// Incoming: its reliable 1xx.
     pub(super) reliable: Option<Box<Reliable>>,
     /// Holds, offers and answers once it is up.
@@ -298,6 +289,7 @@ impl Call {
             self.offers.poll_timeout(),
             self.session_timer.poll_timeout(),
             self.transfer_until().map(|at| (at, CallTimer::Transfer)),
+            self.pending_ok.as_ref().and_then(|ok| ok.poll_timeout()),
         ];
         parts.into_iter().flatten().min()
     }
@@ -310,6 +302,11 @@ impl Call {
             }
             CallTimer::Glare | CallTimer::Reoffer => self.offers.take_timeout(timer),
             CallTimer::SessionRefresh | CallTimer::SessionExpired => self.session_timer.take_timeout(timer),
+            CallTimer::Retransmit2xx | CallTimer::Ack => {
+                if let Some(ok) = &mut self.pending_ok {
+                    ok.take_timeout(timer);
+                }
+            }
             CallTimer::Transfer => {
                 if let Some(until) = self.transfer_deadline() {
                     *until = None;
@@ -342,6 +339,9 @@ impl Call {
         if let Some(until) = self.transfer_deadline() {
             *until = until.map(|at| at + by);
         }
+        if let Some(ok) = &mut self.pending_ok {
+            ok.put_off(by);
+        }
         self.recovery.put_off(by);
         self.offers.put_off(by);
         self.session_timer.put_off(by);
@@ -349,7 +349,8 @@ impl Call {
 
     /// How many deadlines its parts have.
     pub(super) fn deadlines(&self) -> usize {
-        usize::from(self.transfer_until().is_some())
+        self.pending_ok.as_ref().map_or(0, |ok| ok.deadlines())
+            + usize::from(self.transfer_until().is_some())
             + self.recovery.deadlines()
             + self.offers.deadlines()
             + self.session_timer.deadlines()

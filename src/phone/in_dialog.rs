@@ -2,7 +2,7 @@
 
 use super::call::Phase;
 use super::transactions::{Owner, TxId};
-use super::{CallId, CallTimer, EndCause, EndedBy, Event, Phone, session_timer};
+use super::{CallId, EndCause, EndedBy, Event, Phone, session_timer};
 use crate::error::{Error, ErrorCode};
 use crate::sip::auth::Attempt;
 use crate::sip::message::{Method, Request};
@@ -185,7 +185,6 @@ impl Phone {
     pub(super) fn hurry_goodbye(&mut self, id: CallId) {
         let Some(call) = self.calls.get_mut(&id).filter(|call| call.end_reason.is_some()) else { return };
         if call.pending_ok.take().is_some() {
-            self.clear_call_timers(id, &[CallTimer::Retransmit2xx, CallTimer::Ack]);
             self.send_bye(id, None);
         } else {
             self.send_cancel(id, true);

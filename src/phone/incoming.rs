@@ -1,6 +1,7 @@
 //! Incoming calls: INVITE, ringing, answer, refusal, and the caller's CANCEL (RFC 3261, sections 9.2 and 13.3).
 
-use super::call::{Call, Job, PendingOk, Phase};
+use super::awaited_ack::AwaitedAck;
+use super::call::{Call, Job, Phase};
 use super::description::{read_offer, sdp_text};
 use super::transactions::TxId;
 use super::{
@@ -13,7 +14,6 @@ use crate::sip::dialog::Dialog;
 use crate::sip::header::Reason;
 use crate::sip::message::Request;
 use crate::sip::sdp::Agreed;
-use crate::sip::transaction::{T1, T2, T64};
 
 impl Phone {
     /// An INVITE outside a dialog.
@@ -232,9 +232,7 @@ impl Phone {
     /// hop may not be (RFC 3261, section 13.3.1.4).
     pub(super) fn await_ack(&mut self, id: CallId, seq: u32, text: String, offered: bool) {
         if let Some(call) = self.calls.get_mut(&id) {
-            call.pending_ok = Some(PendingOk { seq, text, interval: T1, offered });
-            self.timers.set(TimerKey::Call(id, CallTimer::Retransmit2xx), self.now + T1);
-            self.timers.set(TimerKey::Call(id, CallTimer::Ack), self.now + T64);
+            call.pending_ok = Some(Box::new(AwaitedAck::new(seq, text, offered, self.now)));
         }
     }
 
@@ -242,29 +240,24 @@ impl Phone {
     pub(super) fn stop_awaiting_ack(&mut self, id: CallId) {
         if let Some(call) = self.calls.get_mut(&id) {
             call.pending_ok = None;
-            self.timers.clear(TimerKey::Call(id, CallTimer::Retransmit2xx));
-            self.timers.clear(TimerKey::Call(id, CallTimer::Ack));
         }
     }
 
     pub(super) fn on_retransmit_timer(&mut self, id: CallId) {
         let Some(pending) = self.calls.get_mut(&id).and_then(|call| call.pending_ok.as_mut()) else { return };
-        pending.interval = (pending.interval * 2).min(T2);
-        let next = self.now + pending.interval;
-        let text = pending.text.clone();
-        self.timers.set(TimerKey::Call(id, CallTimer::Retransmit2xx), next);
+        let text = pending.repeat(self.now);
         // Not kept for later: after a reconnect the timer sends it soon enough.
         self.transmit(text, false);
     }
 
     pub(super) fn on_ack_timeout(&mut self, id: CallId) {
-        if self.flow.is_interrupted() {
+        let interrupted = self.flow.is_interrupted();
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        if let Some(pending) = call.pending_ok.as_mut().filter(|_| interrupted) {
             // It could not have come.
-            self.timers.set(TimerKey::Call(id, CallTimer::Ack), self.now + T64);
+            pending.wait_on(self.now);
             return;
         }
-        self.timers.clear(TimerKey::Call(id, CallTimer::Retransmit2xx));
-        let Some(call) = self.calls.get_mut(&id) else { return };
         call.pending_ok = None;
         if call.phase == Phase::Terminating {
             self.send_bye(id, None);
@@ -278,16 +271,16 @@ impl Phone {
     pub(super) fn on_ack(&mut self, id: CallId, request: &Request) {
         let seq = request.headers.seq().unwrap_or(0);
         let Some(call) = self.calls.get_mut(&id) else { return };
-        let Some(pending) = call.pending_ok.take_if(|pending| pending.seq == seq) else { return };
-        self.timers.clear(TimerKey::Call(id, CallTimer::Retransmit2xx));
-        self.timers.clear(TimerKey::Call(id, CallTimer::Ack));
+        let Some(pending) = call.pending_ok.take_if(|pending| pending.is_acknowledged_by(seq)) else {
+            return;
+        };
         if call.phase == Phase::Terminating {
             // Hung up before the ACK: only now may BYE be sent (RFC 3261, section 15).
             self.send_bye(id, None);
             return;
         }
         let first = call.phase == Phase::Accepted;
-        if pending.offered {
+        if pending.offered() {
             match self.judge_answer(id, sdp_text(&request.headers, &request.body)) {
                 Ok(answer) => self.answer_job(id, Job::AckAnswer, answer),
                 Err(error) => self.ack_unusable(id, error),

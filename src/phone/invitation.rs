@@ -1,8 +1,6 @@
 //! How the INVITE of an outgoing call fares: its questions, its CANCEL, and how often it is made anew. A value: `outgoing`
 //! and `outage` send.
 
-use core::time::Duration;
-
 use super::CredentialsId;
 
 /// So often may one call's INVITE be made anew.
@@ -116,6 +114,7 @@ impl Invitation {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::time::Duration;
     #[cfg(target_arch = "wasm32")]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 

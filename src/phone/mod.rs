@@ -9,7 +9,7 @@
 //! | `outage` | what is under way when a socket is lost, and what waits for the next one |
 //! | `registration` | REGISTER |
 //! | `outgoing`, `invitation`, `forks` | INVITE out and its races; how it fares; who rings, who is heard, who has answered |
-//! | `incoming` | INVITE in, answer, refusal |
+//! | `incoming`, `awaited_ack` | INVITE in, answer, refusal; a 2xx until its ACK comes |
 //! | `originate` | calls by REST: the proxy, the provider's call to this phone, and the proof that it is it |
 //! | `reliable` | reliable 1xx and PRACK (RFC 3262) |
 //! | `redirect` | 3xx |
@@ -29,6 +29,7 @@
 
 mod authentication;
 mod auto_answer;
+mod awaited_ack;
 mod call;
 pub mod config;
 mod description;
@@ -935,7 +936,7 @@ impl Phone {
         let Some(call) = self.calls.get_mut(&id) else { return };
         call.phase = Phase::Terminating;
         call.pending_ok = None;
-        self.clear_call_timers(id, &[CallTimer::Cancelled, CallTimer::Retransmit2xx, CallTimer::Ack]);
+        self.timers.clear(TimerKey::Call(id, CallTimer::Cancelled));
         if !self.lingers(id) {
             self.to_remove.push(id);
         }

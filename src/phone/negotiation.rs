@@ -444,7 +444,7 @@ impl Phone {
         let Some(call) = self.calls.get_mut(&id) else { return };
         // Our 2xx was lost, and somebody else has answered in our place: nobody makes another offer before (section 14.1).
         let passed = call.phase == Phase::Confirmed
-            && call.pending_ok.as_ref().is_some_and(|ok| !ok.offered && seq > ok.seq);
+            && call.pending_ok.as_ref().is_some_and(|ok| ok.is_overtaken_by(seq));
         if passed {
             self.stop_awaiting_ack(id);
         }
@@ -512,7 +512,7 @@ impl Phone {
             self.continue_offer(id);
             return;
         }
-        let offered = call.pending_ok.as_ref().is_some_and(|ok| ok.offered)
+        let offered = call.pending_ok.as_ref().is_some_and(|ok| ok.offered())
             || call.offers.is_out()
             || call.offers_early(&tag);
         let ready = call.phase == Phase::Confirmed || call.takes_early_offer(&tag);

@@ -28,7 +28,7 @@ use crate::sip::auth::Attempt;
 use crate::sip::dialog::Dialog;
 use crate::sip::message::{Headers, Method, Request, Response};
 use crate::sip::transaction::T64;
-use crate::text::{concat, first_place};
+use crate::text::concat;
 use crate::time::{Duration, Instant};
 
 /// Time for the first response to an INVITE on a new socket. A server that has it responds at once (RFC 3261, section
@@ -269,11 +269,10 @@ impl Phone {
     /// A call that is being set up. A 200 without its ACK gets the full time again. A ringing call asks by OPTIONS whether
     /// its caller has cancelled.
     fn resume_call(&mut self, id: CallId) {
-        let now = self.now;
         let Some(call) = self.calls.get_mut(&id) else { return };
-        if let Some(pending) = &call.pending_ok {
-            let text = pending.text.clone();
-            self.timers.set(TimerKey::Call(id, CallTimer::Ack), now + T64);
+        if let Some(pending) = &mut call.pending_ok {
+            let text = pending.text().to_owned();
+            pending.wait_on(self.now);
             // The peer starts its media only now.
             self.await_media(id);
             self.transmit(text, false);
@@ -381,11 +380,9 @@ impl Phone {
         }
         match pending {
             Some(pending) => {
-                let body = first_place(&pending.text, "\r\n\r\n").and_then(|at| pending.text.get(at + 4..));
-                let sdp = body.filter(|body| !body.is_empty()).map(str::to_owned);
-                let text = self.respond_in_dialog(id, tx, 200, sdp);
-                let seq = request.headers.seq().unwrap_or(pending.seq);
-                self.await_ack(id, seq, text, pending.offered);
+                let text = self.respond_in_dialog(id, tx, 200, pending.description());
+                let seq = request.headers.seq().unwrap_or(pending.seq());
+                self.await_ack(id, seq, text, pending.offered());
             }
             None => {
                 let status = if early.is_some() { 183 } else { 180 };
