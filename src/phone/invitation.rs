@@ -2,6 +2,7 @@
 //! and `outage` send.
 
 use super::CredentialsId;
+use crate::time::Duration;
 
 /// So often may one call's INVITE be made anew.
 const MAX_RENEWALS: u8 = 3;
