@@ -205,8 +205,10 @@ pub(super) struct Call {
 }
 
 impl Call {
-    pub(super) fn new(id: CallId, direction: Direction, phase: Phase) -> Self {
-        Self {
+    /// On the heap from the first: a value of this size is a long copy wherever it is moved to.
+    #[inline(never)]
+    pub(super) fn new(id: CallId, direction: Direction, phase: Phase) -> Box<Self> {
+        Box::new(Self {
             id,
             direction,
             state: CallState::New,
@@ -259,7 +261,7 @@ impl Call {
             unacknowledged: None,
             lost_dialog: None,
             rest: None,
-        }
+        })
     }
 
     /// Answered, and not over.

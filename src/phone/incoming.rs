@@ -70,7 +70,7 @@ impl Phone {
         }
         call.came_over = self.flow.heard_over;
         call.replaceable = request.headers.contains_token("Supported", "replaces");
-        self.calls.insert(id, Box::new(call));
+        self.calls.insert(id, call);
         if let Some(entry) = self.transactions.server(tx) {
             entry.call = Some(id);
         }

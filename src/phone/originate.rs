@@ -153,7 +153,7 @@ impl Phone {
             lingers: false,
             state: None,
         }));
-        self.calls.insert(id, Box::new(call));
+        self.calls.insert(id, call);
         if let Some(listens_only) = request.listens_only {
             self.choose_microphone(id, listens_only);
         }

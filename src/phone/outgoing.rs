@@ -74,7 +74,7 @@ impl Phone {
             .map_err(|_| Error::invalid_config("displayName", "contains characters that cannot be sent"))?;
         call.invite = Some(invite);
 
-        self.calls.insert(id, Box::new(call));
+        self.calls.insert(id, call);
         if let Some(listens_only) = dial.listens_only {
             self.choose_microphone(id, listens_only);
         }

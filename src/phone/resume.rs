@@ -186,7 +186,7 @@ impl Phone {
             let id = self.new_call_id();
             call.id = id;
             call.recovery = super::recovery::Recovery::resumed(self.now);
-            self.calls.insert(id, Box::new(call));
+            self.calls.insert(id, call);
             self.event(Event::CallState(id, CallState::Reconnecting));
             self.recover(id);
         }
@@ -307,7 +307,8 @@ struct Record {
     instance: String,
     user: String,
     host: String,
-    calls: Vec<Call>,
+    #[expect(clippy::vec_box, reason = "the boxes are what the phone keeps")]
+    calls: Vec<Box<Call>>,
 }
 
 impl Record {
