@@ -1,7 +1,7 @@
 //! URLs of servers: which may be used, and which lead to this machine or its network.
 
 use crate::error::Error;
-use crate::text::{before, has_space_or_control, number, split_once};
+use crate::text::{before, has_space_or_control, number, split, split_once};
 
 /// Checks a WebSocket URL: `wss:`, or `ws:` to a loopback host, without user, password or fragment.
 ///
@@ -58,7 +58,11 @@ pub fn is_loopback_url(url: &str) -> bool {
 }
 
 fn host_of(url: &str) -> &str {
-    host(authority(split_once(url, b':').map_or("", |(_, rest)| rest.trim_start_matches('/'))))
+    let mut rest = split_once(url, b':').map_or("", |(_, rest)| rest);
+    while let Some(without) = rest.strip_prefix('/') {
+        rest = without;
+    }
+    host(authority(rest))
 }
 
 /// Whether the host of a URL is in a local network as far as its name tells: private and link-local addresses (RFC 1918,
@@ -66,7 +70,7 @@ fn host_of(url: &str) -> &str {
 pub(crate) fn is_local_url(url: &str) -> bool {
     let lower = url.to_ascii_lowercase();
     let host = host_of(&lower);
-    let mut bytes = host.split('.').map(number);
+    let mut bytes = split(host, b'.').map(number);
     let v4 = matches!(
         (bytes.next().flatten(), bytes.next().flatten(), bytes.count()),
         (Some(10), Some(_), 2)

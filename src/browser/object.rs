@@ -3,7 +3,7 @@
 
 use js_sys::{Object, Reflect};
 use serde::Serialize;
-use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen::JsValue;
 
 /// The property, or `undefined`, of what is no object too.
 pub(crate) fn get(object: &JsValue, key: &str) -> JsValue {
@@ -26,23 +26,38 @@ pub(crate) fn string(object: &JsValue, key: &str) -> Option<String> {
 
 /// Sets a property of an object that this module made: that cannot fail, as it is neither frozen nor a proxy.
 pub(crate) fn set(object: &JsValue, key: &str, value: impl Into<JsValue>) {
-    set_value(object, key, &value.into());
+    set_value(object, key, value.into());
 }
 
+/// Takes the value, so that it is dropped in one place.
 #[inline(never)]
-fn set_value(object: &JsValue, key: &str, value: &JsValue) {
-    let set = Reflect::set(object, &JsValue::from_str(key), value);
+pub(crate) fn set_value(object: &JsValue, key: &str, value: JsValue) {
+    let set = Reflect::set(object, &JsValue::from_str(key), &value);
     debug_assert!(set.is_ok(), "a fresh object takes properties");
 }
 
-/// A plain object with these properties.
-pub(crate) fn object<const N: usize>(properties: [(&str, JsValue); N]) -> JsValue {
-    filled(&properties)
+/// An object without properties.
+#[inline(never)]
+pub(crate) fn empty() -> JsValue {
+    Object::new().into()
 }
 
-#[inline(never)]
-fn filled(properties: &[(&str, JsValue)]) -> JsValue {
-    let object = Object::new().unchecked_into();
+/// A plain object with these properties: names, and values of type `JsValue`.
+///
+/// A macro, as one call for each property is smaller than a list of them that is filled and dropped.
+macro_rules! object {
+    ([$(($key:expr, $value:expr)),* $(,)?]) => {{
+        let object = $crate::browser::object::empty();
+        $($crate::browser::object::set_value(&object, $key, $value);)*
+        object
+    }};
+}
+pub(crate) use object;
+
+/// The same of a list, for tests.
+#[cfg(test)]
+pub(crate) fn object_of<const N: usize>(properties: [(&str, JsValue); N]) -> JsValue {
+    let object = empty();
     for (key, value) in properties {
         set_value(&object, key, value);
     }

@@ -60,7 +60,7 @@ pub(crate) struct Configuration {
 
 impl Configuration {
     fn for_browser(&self) -> RtcConfiguration {
-        let rtc = object([]);
+        let rtc = object!([]);
         if !self.ice_servers.is_undefined() {
             set(&rtc, "iceServers", &self.ice_servers);
         }
@@ -198,7 +198,7 @@ impl PeerConnection {
         // Without a stream the description would say that the track belongs to none ("msid:-"), and some
         // browsers then give the other side's application no stream.
         let streams = MediaStream::new().map(|stream| Array::of1(&stream)).unwrap_or_default();
-        let init = object([("direction", direction.into()), ("streams", streams.into())]);
+        let init = object!([("direction", direction.into()), ("streams", streams.into())]);
         self.pc.add_transceiver("audio", &init)?;
         self.apply_codecs();
         Ok(())
@@ -257,7 +257,7 @@ impl PeerConnection {
 
     /// Starts to make an offer, with new candidates and credentials or those that there are.
     pub(crate) fn create_offer(&self, ice_restart: bool) -> JsFuture {
-        let options = object([("iceRestart", ice_restart.into())]);
+        let options = object!([("iceRestart", ice_restart.into())]);
         JsFuture::from(self.pc.offer(&options))
     }
 
@@ -494,6 +494,7 @@ mod tests {
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     use super::*;
+    use crate::browser::object::object_of;
 
     #[test]
     fn candidates_of_the_best_kind_over_udp_are_useful() {
@@ -504,7 +505,7 @@ mod tests {
         assert!(!is_useful(host, "srflx") && !is_useful(tcp, "host") && !is_useful("", "host"));
 
         let servers = |urls: JsValue| Configuration {
-            ice_servers: Array::of1(&object([("urls", urls)])).into(),
+            ice_servers: Array::of1(&object_of([("urls", urls)])).into(),
             ..Configuration::default()
         };
         let two = Array::of2(&"stun:a.example".into(), &"TURNS:b.example".into());

@@ -98,7 +98,7 @@ fn request(
         // They were checked: this throws at what is no header.
         sent_headers.set(name, value);
     }
-    let init = object([("keepalive", keepalive.into()), ("signal", abort.signal().into())]);
+    let init = object!([("keepalive", keepalive.into()), ("signal", abort.signal().into())]);
     for (name, value) in [
         ("method", method),
         ("mode", "cors"),
@@ -125,7 +125,7 @@ fn asked(command: &ProxyCommand) -> (&'static str, String, Option<JsValue>) {
     match command {
         ProxyCommand::Config => ("GET", "config".to_owned(), None),
         ProxyCommand::Start { call: id, to, caller_id } => {
-            let body = object([("to", to.as_str().into())]);
+            let body = object!([("to", to.as_str().into())]);
             if let Some(key) = caller_id {
                 set(&body, "caller_id", key.as_str());
             }
@@ -136,7 +136,7 @@ fn asked(command: &ProxyCommand) -> (&'static str, String, Option<JsValue>) {
             ("GET", call(id, &query), None)
         }
         ProxyCommand::Claim { call: id, sip_call_id_sha256 } => {
-            let body = object([]);
+            let body = object!([]);
             if let Some(hash) = sip_call_id_sha256 {
                 set(&body, "sip_call_id_sha256", hash.as_str());
             }
@@ -235,15 +235,16 @@ mod tests {
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     use super::*;
+    use crate::browser::object::object_of;
 
     const CALL: &str = "8e03978e-40d5-43e8-bc93-6894a57f9324";
 
     fn response(status: u16, retry_after: Option<&str>, body: &str) -> web_sys::Response {
-        let headers = object([]);
+        let headers = object_of([]);
         if let Some(value) = retry_after {
             set(&headers, "Retry-After", value);
         }
-        let init = object([("status", status.into()), ("headers", headers)]);
+        let init = object_of([("status", status.into()), ("headers", headers)]);
         web_sys::Response::new_with_opt_str_and_init(Some(body), init.unchecked_ref()).unwrap()
     }
 

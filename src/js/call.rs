@@ -244,7 +244,7 @@ impl CallEntry {
     /// The other side, as far as it is known.
     pub(crate) fn remote_js(&self) -> JsValue {
         let remote = self.remote.borrow();
-        let object = object([("uri", remote.uri.as_str().into()), ("private", remote.private.into())]);
+        let object = object!([("uri", remote.uri.as_str().into()), ("private", remote.private.into())]);
         for (key, value) in [
             ("displayName", &remote.display_name),
             ("assertedIdentity", &remote.asserted_identity),
@@ -315,7 +315,7 @@ impl Call {
     #[wasm_bindgen(getter)]
     #[must_use]
     pub fn headers(&self) -> JsValue {
-        let object = object([]);
+        let object = object!([]);
         for (name, value) in &self.entry.headers {
             set(&object, name, value);
         }

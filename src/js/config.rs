@@ -1001,7 +1001,7 @@ mod tests {
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     use super::*;
-    use crate::browser::object::object;
+    use crate::browser::object::object_of;
     use crate::dial::provider::ProviderRegistry;
 
     fn provider(id: &str) -> Result<Rc<Provider>, Error> {
@@ -1028,7 +1028,7 @@ mod tests {
 
     #[test]
     fn a_field_keeps_its_value_until_it_is_given_again() {
-        let first = merge(&object([
+        let first = merge(&object_of([
             ("servers", "wss://sip.example.com".into()),
             ("uri", "sip:alice@example.com".into()),
             ("displayName", "Alice".into()),
@@ -1036,7 +1036,7 @@ mod tests {
         ]))
         .unwrap();
         let second = first
-            .merged(&object([("displayName", "A".into()), ("uri", JsValue::UNDEFINED)]), provider)
+            .merged(&object_of([("displayName", "A".into()), ("uri", JsValue::UNDEFINED)]), provider)
             .unwrap();
         let config = second.phone_config().unwrap();
         assert_eq!(config.servers, ["wss://sip.example.com"]);
@@ -1049,7 +1049,7 @@ mod tests {
     #[test]
     fn servers_come_in_order_or_with_priorities_and_weights() {
         let server = |url: &str, priority: u32, weight: u32| {
-            object([("url", url.into()), ("priority", priority.into()), ("weight", weight.into())])
+            object_of([("url", url.into()), ("priority", priority.into()), ("weight", weight.into())])
         };
         let servers = Array::of3(
             &server("wss://a.example.com", 1, 10),
@@ -1057,11 +1057,11 @@ mod tests {
             &"wss://c.example.com".into(),
         );
         let uri = ("uri", "sip:alice@example.com".into());
-        let config = merge(&object([("servers", servers.into()), uri])).unwrap().phone_config().unwrap();
+        let config = merge(&object_of([("servers", servers.into()), uri])).unwrap().phone_config().unwrap();
         assert_eq!(config.servers.len(), 3);
         assert_eq!(config.weights, [(1, 10), (1, 0), (2, 1)]);
-        let bad = object([("url", "wss://a.example.com".into()), ("weight", (-1).into())]);
-        assert!(refused(&object([("servers", Array::of1(&bad).into())])).message.starts_with("weight"));
+        let bad = object_of([("url", "wss://a.example.com".into()), ("weight", (-1).into())]);
+        assert!(refused(&object_of([("servers", Array::of1(&bad).into())])).message.starts_with("weight"));
     }
 
     #[test]
@@ -1086,14 +1086,14 @@ mod tests {
             ("proxyUrl", "http://proxy.example.com".into()),
             ("proxyUrl", "//proxy.example.com/x".into()),
             ("proxyUrl", "javascript:alert(1)".into()),
-            ("proxyHeaders", object([("X", 1.into())])),
+            ("proxyHeaders", object_of([("X", 1.into())])),
             // It has no properties of its own, and would count as no headers.
             ("proxyHeaders", js_sys::Map::new().into()),
             ("proxyUrl", "https://proxy.example.com/?token=x".into()),
             ("proxyUrl", "/calls#x".into()),
-            ("proxyHeaders", object([("X Y", "1".into())])),
-            ("proxyHeaders", object([("X", "1\r\nY: 2".into())])),
-            ("proxyHeaders", object([("Cookie", "a=b".into())])),
+            ("proxyHeaders", object_of([("X Y", "1".into())])),
+            ("proxyHeaders", object_of([("X", "1\r\nY: 2".into())])),
+            ("proxyHeaders", object_of([("Cookie", "a=b".into())])),
             ("callerId", 1.into()),
             ("callerId", "".into()),
             ("callerId", "+46701234567".into()),
@@ -1101,12 +1101,12 @@ mod tests {
             ("callerId", "user:secret".into()),
             ("callerId", "x".repeat(65).into()),
             ("iceServers", "stun:stun.example.com".into()),
-            ("iceServers", Array::of1(&object([("urls", "http://x".into())])).into()),
-            ("iceServers", Array::of1(&object([("urls", "turn:turn.example.com".into())])).into()),
+            ("iceServers", Array::of1(&object_of([("urls", "http://x".into())])).into()),
+            ("iceServers", Array::of1(&object_of([("urls", "turn:turn.example.com".into())])).into()),
             ("iceTransportPolicy", "none".into()),
             ("iceGatherTimeout", (-1).into()),
             ("servers", Array::of1(&1.into()).into()),
-            ("servers", Array::of1(&object([("priority", 1.into())])).into()),
+            ("servers", Array::of1(&object_of([("priority", 1.into())])).into()),
             ("mediaGrace", 0.into()),
             ("signallingGrace", "long".into()),
             ("codecs", "PCMA".into()),
@@ -1115,7 +1115,7 @@ mod tests {
             ("defaultCountry", "Sweden".into()),
             ("debug", 1.into()),
         ] {
-            let error = refused(&object([(field, value)]));
+            let error = refused(&object_of([(field, value)]));
             assert!(error.message.starts_with(field), "{field}: {}", error.message);
         }
         assert!(refused(&"wss://x".into()).message.starts_with("config"));
@@ -1136,9 +1136,10 @@ mod tests {
             "elksApiPassword",
             "accountSid",
         ] {
-            for config in
-                [object([(key, "x-secret".into())]), object([("rest", object([(key, "x-secret".into())]))])]
-            {
+            for config in [
+                object_of([(key, "x-secret".into())]),
+                object_of([("rest", object_of([(key, "x-secret".into())]))]),
+            ] {
                 let error = refused(&config);
                 assert!(error.message.contains(key), "{}", error.message);
                 assert!(error.hint.as_ref().unwrap().contains("proxy"));
@@ -1147,27 +1148,27 @@ mod tests {
             }
         }
         for headers in [
-            object([("Authorization", "Basic eDp5".into())]),
-            object([("AUTHORIZATION", " bAsIc eDp5".into())]),
+            object_of([("Authorization", "Basic eDp5".into())]),
+            object_of([("AUTHORIZATION", " bAsIc eDp5".into())]),
         ] {
-            refused(&object([("proxyHeaders", headers)]));
+            refused(&object_of([("proxyHeaders", headers)]));
         }
-        merge(&object([("proxyHeaders", object([("Authorization", "Bearer x".into())]))])).unwrap();
+        merge(&object_of([("proxyHeaders", object_of([("Authorization", "Bearer x".into())]))])).unwrap();
         for url in ["https://u:p@proxy.example.com/", "https://u@proxy.example.com/"] {
-            let error = refused(&object([("proxyUrl", url.into())]));
+            let error = refused(&object_of([("proxyUrl", url.into())]));
             assert!(error.hint.is_some());
         }
-        refused(&object([("servers", list(&["wss://ok.example.com", "wss://u:p@sip.example.com"]))]));
+        refused(&object_of([("servers", list(&["wss://ok.example.com", "wss://u:p@sip.example.com"]))]));
     }
 
     #[test]
     fn credentials_never_show_in_errors_or_debug_output() {
-        let given = credentials(&object([("password", "hunter2".into())])).unwrap();
+        let given = credentials(&object_of([("password", "hunter2".into())])).unwrap();
         assert!(!format!("{given:?}").contains("hunter2"));
         for (value, field) in [
-            (object([("ha1", "hunter2".into())]), "credentials.ha1"),
-            (object([("bearerToken", "hunter2 hunter2".into())]), "credentials.bearerToken"),
-            (object([("password", 1.into())]), "password"),
+            (object_of([("ha1", "hunter2".into())]), "credentials.ha1"),
+            (object_of([("bearerToken", "hunter2 hunter2".into())]), "credentials.bearerToken"),
+            (object_of([("password", 1.into())]), "password"),
         ] {
             let error = credentials(&value).unwrap_err();
             assert!(error.message.starts_with(field));
@@ -1198,9 +1199,9 @@ mod tests {
 
     #[test]
     fn the_session_with_the_proxy_is_kept_and_not_shown() {
-        let settings = merge(&object([
+        let settings = merge(&object_of([
             ("callerId", "Main-2_b.c".into()),
-            ("proxyHeaders", object([("Authorization", "Bearer hunter2".into())])),
+            ("proxyHeaders", object_of([("Authorization", "Bearer hunter2".into())])),
         ]))
         .unwrap();
         assert_eq!(settings.caller_id.as_deref(), Some("Main-2_b.c"));
@@ -1208,26 +1209,26 @@ mod tests {
         assert_eq!(headers, &[("Authorization".to_owned(), "Bearer hunter2".to_owned())]);
         assert!(!format!("{settings:?}").contains("hunter2"));
         let function = js_sys::Function::new_no_args("return {}");
-        let asked = settings.merged(&object([("proxyHeaders", function.into())]), provider).unwrap();
+        let asked = settings.merged(&object_of([("proxyHeaders", function.into())]), provider).unwrap();
         assert!(matches!(asked.proxy_headers, ProxyHeaders::Ask(_)));
 
         // Ids and passwords of accounts at 46elks.
         for id in ["0123456789abcdef0123456789ABCDEF", "u0123456789abcdef0123456789abcdef"] {
-            let error = refused(&object([("callerId", id.into())]));
+            let error = refused(&object_of([("callerId", id.into())]));
             assert!(error.hint.as_ref().unwrap().contains("proxy") && !error.message.contains(id));
         }
         assert_eq!(
-            DialOptions::read(&object([("callerId", "other".into())])).unwrap().caller_id.as_deref(),
+            DialOptions::read(&object_of([("callerId", "other".into())])).unwrap().caller_id.as_deref(),
             Some("other")
         );
-        assert!(DialOptions::read(&object([("callerId", "a b".into())])).is_err());
+        assert!(DialOptions::read(&object_of([("callerId", "a b".into())])).is_err());
     }
 
     #[test]
     fn dial_options_are_checked() {
-        let options = DialOptions::read(&object([
+        let options = DialOptions::read(&object_of([
             ("timeout", 1500.into()),
-            ("extraHeaders", object([("X-Tag", "1".into())])),
+            ("extraHeaders", object_of([("X-Tag", "1".into())])),
             ("audio", false.into()),
             ("strategy", "auto".into()),
         ]))
@@ -1243,16 +1244,16 @@ mod tests {
             ("onProgress", 1.into()),
             ("strategy", "fax".into()),
         ] {
-            let error = DialOptions::read(&object([(field, value)])).unwrap_err();
+            let error = DialOptions::read(&object_of([(field, value)])).unwrap_err();
             assert!(error.message.starts_with(field), "{}", error.message);
         }
     }
 
     #[test]
     fn auto_detect_is_strategy_auto() {
-        let fixed = merge(&object([("strategy", "rest-originate".into())])).unwrap();
+        let fixed = merge(&object_of([("strategy", "rest-originate".into())])).unwrap();
         assert_eq!(fixed.strategy, Choice::Fixed(StrategyName::RestOriginate));
-        let auto = fixed.merged(&object([("autoDetect", true.into())]), provider).unwrap();
+        let auto = fixed.merged(&object_of([("autoDetect", true.into())]), provider).unwrap();
         assert_eq!(auto.strategy, Choice::Auto);
     }
 }

@@ -182,7 +182,7 @@ impl Driver {
             Ok(()) => {
                 let Some(dial) = self.with(|state| state.dial.take()) else { return };
                 let Some(call) = dial.call else { return };
-                let result = object([
+                let result = object!([
                     ("success", true.into()),
                     ("callId", call.js_id().into()),
                     ("strategy", event::strategy(dial.strategy)),
@@ -234,7 +234,7 @@ fn decide(
 
 /// A `DialResult` without success.
 fn failure(error: &JsValue, call_id: Option<&str>, strategy: Option<StrategyName>) -> JsValue {
-    let result = object([("success", false.into()), ("error", error.clone())]);
+    let result = object!([("success", false.into()), ("error", error.clone())]);
     if let Some(id) = call_id {
         set(&result, "callId", id);
     }
@@ -266,6 +266,7 @@ mod tests {
     use super::super::proxy::tests::{FakeProxy, until};
     use super::*;
     use crate::browser::listener::callback;
+    use crate::browser::object::object_of;
     use crate::browser::object::{get, string};
     use crate::browser::peer_connection::{Configuration, PeerConnection};
     use crate::dial::provider::ProviderRegistry;
@@ -362,7 +363,7 @@ mod tests {
 
     async fn phone() -> Rc<Driver> {
         let provider = |id: &str| ProviderRegistry::default().get(id).cloned();
-        let config = object([
+        let config = object_of([
             ("servers", "ws://127.0.0.1:9".into()),
             ("uri", "sip:4600100100@voip.46elks.com".into()),
             ("register", false.into()),
@@ -388,7 +389,7 @@ mod tests {
         let listener = callback(Box::new(move |stage: JsValue| {
             seen.borrow_mut().push(stage.as_string().unwrap());
         }));
-        let options = object([("onProgress", listener.into_js_value())]);
+        let options = object_of([("onProgress", listener.into_js_value())]);
         (driver.dial(&"+46700000001".into(), &options), stages)
     }
 

@@ -372,7 +372,7 @@ impl Driver {
             Some(record.map_or(JsValue::NULL, JsValue::from))
         });
         let Some(record) = new else { return false };
-        self.listeners.emit("record", &object([("record", record)]));
+        self.listeners.emit("record", &object!([("record", record)]));
         true
     }
 
@@ -576,7 +576,7 @@ impl Driver {
                 }
                 MediaReport::Track(track) => {
                     if let Some(call) = driver.call(call) {
-                        call.listeners.emit("remoteTrack", &object([("track", track.into())]));
+                        call.listeners.emit("remoteTrack", &object!([("track", track.into())]));
                     }
                 }
                 MediaReport::Servers(problem) => {
@@ -588,7 +588,7 @@ impl Driver {
                 MediaReport::PlaybackBlocked(blocked) => driver.playback_blocked(call, blocked),
                 MediaReport::Microphone(state) => {
                     if let Some(call) = driver.call(call) {
-                        call.listeners.emit("microphone", &object([("state", state.into())]));
+                        call.listeners.emit("microphone", &object!([("state", state.into())]));
                     }
                 }
             }
@@ -605,7 +605,7 @@ impl Driver {
             self.log(LogLevel::Warn, text);
         }
         if let Some(call) = self.call(call) {
-            let payload = object([("call", call.object(&self.me)), ("blocked", blocked.into())]);
+            let payload = object!([("call", call.object(&self.me)), ("blocked", blocked.into())]);
             self.listeners.emit("audioBlocked", &payload);
         }
     }
@@ -820,7 +820,7 @@ impl Driver {
     fn ask_credentials(&self, id: CredentialsId, realm: String) {
         // What was given may be a promise or not.
         let given = promised(match &self.settings().ask_credentials {
-            Some(function) => function.call1(&JsValue::UNDEFINED, &object([("realm", realm.into())])),
+            Some(function) => function.call1(&JsValue::UNDEFINED, &object!([("realm", realm.into())])),
             None => Ok(JsValue::UNDEFINED),
         });
         let me = self.me.clone();
@@ -893,10 +893,10 @@ impl Driver {
                 self.notified(subscription, &content_type, &body);
             }
             (Event::MessageSummary(body), _) => {
-                self.listeners.emit("messageSummary", &object([("body", body.into())]));
+                self.listeners.emit("messageSummary", &object!([("body", body.into())]));
             }
             (Event::Message { from, display_name, content_type, body }, _) => {
-                let payload = object([
+                let payload = object!([
                     ("from", from.into()),
                     ("contentType", content_type.into()),
                     ("body", body.into()),
@@ -908,20 +908,20 @@ impl Driver {
             }
             (Event::Log(level, text), _) => self.log(level, &text),
             (Event::Incoming(_), Some(call)) => {
-                self.listeners.emit("incoming", &object([("call", call.object(&self.me))]));
+                self.listeners.emit("incoming", &object!([("call", call.object(&self.me))]));
             }
             (Event::CallState(_, state), Some(call)) => self.call_changed(&call, state),
             (Event::AnswerDone(_, result), Some(call)) => call.settle(Wait::Answer, &result),
             (Event::InfoDone(_, result), Some(call)) => self.tone_answered(&call, result),
             (Event::Hold { local, remote, .. }, Some(call)) => {
                 call.hold.set((local, remote));
-                let payload = object([("local", local.into()), ("remote", remote.into())]);
+                let payload = object!([("local", local.into()), ("remote", remote.into())]);
                 call.listeners.emit("hold", &payload);
             }
             (Event::HoldDone(_, result), Some(call)) => call.settle(Wait::Hold, &result),
             (Event::Remote(_), Some(call)) => call.listeners.emit("remote", &call.remote_js()),
             (Event::Transfer(_, state, status), Some(call)) => {
-                let payload = object([("state", event::transfer_state(state).into())]);
+                let payload = object!([("state", event::transfer_state(state).into())]);
                 if let Some(status) = status {
                     set(&payload, "sipStatus", status);
                 }
@@ -929,7 +929,7 @@ impl Driver {
             }
             (Event::TransferDone(_, result), Some(call)) => call.settle(Wait::Transfer, &result),
             (Event::TransferRequested { target, referred_by, .. }, Some(call)) => {
-                let payload = object([
+                let payload = object!([
                     ("target", target.into()),
                     ("accept", call.method("acceptTransfer", &self.me)),
                     ("reject", call.method("rejectTransfer", &self.me)),
@@ -948,7 +948,7 @@ impl Driver {
                 for target in targets {
                     list.push(&target.into());
                 }
-                let payload = object([
+                let payload = object!([
                     ("targets", list.into()),
                     ("follow", call.method("followRedirect", &self.me)),
                     ("decline", call.method("declineRedirect", &self.me)),
@@ -957,13 +957,13 @@ impl Driver {
             }
             (Event::Replaced { new, .. }, Some(call)) => {
                 if let Some(new) = self.adopt(new, None) {
-                    call.listeners.emit("replaced", &object([("call", new.object(&self.me))]));
+                    call.listeners.emit("replaced", &object!([("call", new.object(&self.me))]));
                 }
             }
             // Nothing is heard of a caller who may not be the provider.
             (Event::Dtmf(..), Some(call)) if call.is_gated() => {}
             (Event::Dtmf(_, tone), Some(call)) => {
-                call.listeners.emit("dtmf", &object([("tone", tone.to_string().into())]));
+                call.listeners.emit("dtmf", &object!([("tone", tone.to_string().into())]));
             }
             (Event::Ended(_, reason), Some(call)) => self.call_ended(&call, reason),
             // The call is not known any more: nobody waits for it.
@@ -976,7 +976,7 @@ impl Driver {
     }
 
     fn emit_state(&self, kind: &str, state: &str, error: Option<&Error>) {
-        let payload = object([("state", state.into())]);
+        let payload = object!([("state", state.into())]);
         if let Some(error) = error {
             set(&payload, "error", error::to_js(error));
         }
@@ -990,8 +990,8 @@ impl Driver {
         }
         let name = JsValue::from(event::call_state(state));
         let object_of_call = call.object(&self.me);
-        call.listeners.emit("state", &object([("state", name.clone())]));
-        self.listeners.emit("call", &object([("call", object_of_call), ("state", name)]));
+        call.listeners.emit("state", &object!([("state", name.clone())]));
+        self.listeners.emit("call", &object!([("call", object_of_call), ("state", name)]));
     }
 
     fn call_ended(&self, call: &Rc<CallEntry>, reason: EndReason) {
@@ -1056,7 +1056,7 @@ impl Driver {
         if wanted && self.listeners.has("log") {
             self.listeners.emit(
                 "log",
-                &object([
+                &object!([
                     ("level", event::log_level(level).into()),
                     ("time", js_sys::Date::now().into()),
                     ("text", text.into()),
@@ -1163,7 +1163,7 @@ impl Driver {
         let payload = error::to_js(&error);
         // Where in the module it happened: for a report of the defect.
         set(&payload, "cause", cause.clone());
-        self.listeners.emit("fatal", &object([("error", payload)]));
+        self.listeners.emit("fatal", &object!([("error", payload)]));
     }
 }
 

@@ -159,7 +159,7 @@ mod tests {
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     use super::*;
-    use crate::browser::object::object;
+    use crate::browser::object::object_of;
 
     #[test]
     fn tones_are_checked() {
@@ -171,9 +171,9 @@ mod tests {
             ("".into(), JsValue::UNDEFINED),
             ("1E".into(), JsValue::UNDEFINED),
             ("1\r\nX: y".into(), JsValue::UNDEFINED),
-            ("1".into(), object([("duration", 10.into())])),
-            ("1".into(), object([("gap", 6001.into())])),
-            ("1".into(), object([("method", "inband".into())])),
+            ("1".into(), object_of([("duration", 10.into())])),
+            ("1".into(), object_of([("gap", 6001.into())])),
+            ("1".into(), object_of([("method", "inband".into())])),
         ] {
             let error = Tones::read(&tones, &options).unwrap_err();
             assert_eq!(error.code.as_str(), "invalid_config");

@@ -223,7 +223,7 @@ pub(crate) fn end_reason(reason: &EndReason) -> JsValue {
         EndedBy::Remote => "remote",
         EndedBy::Network => "network",
     };
-    let object = object([("code", code.into()), ("by", by.into())]);
+    let object = object!([("code", code.into()), ("by", by.into())]);
     if let Some(status) = reason.sip_status {
         set(&object, "sipStatus", status);
     }

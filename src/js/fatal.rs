@@ -53,7 +53,7 @@ mod tests {
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     use super::*;
-    use crate::browser::object::{get, object, string};
+    use crate::browser::object::{get, object_of, string};
     use crate::js::DialStrategy;
 
     fn code(error: &JsValue) -> String {
@@ -72,7 +72,7 @@ mod tests {
     #[test]
     async fn after_a_panic_every_phone_says_so_and_nothing_throws_from_within() {
         let config =
-            object([("servers", "ws://127.0.0.1:9".into()), ("uri", "sip:alice@sandbox.test".into())]);
+            object_of([("servers", "ws://127.0.0.1:9".into()), ("uri", "sip:alice@sandbox.test".into())]);
         let phone = JsValue::from(DialStrategy::new(&config).unwrap());
         let told = Rc::new(RefCell::new(Vec::new()));
         let listener = {
@@ -120,8 +120,8 @@ mod tests {
     async fn registered() -> JsValue {
         let url =
             option_env!("SANDBOX_URL").unwrap_or("http://127.0.0.1:8080").replace("http", "ws") + "/sip";
-        let credentials = object([("username", "alice".into()), ("password", "alice-secret".into())]);
-        let config = object([
+        let credentials = object_of([("username", "alice".into()), ("password", "alice-secret".into())]);
+        let config = object_of([
             ("servers", url.into()),
             ("uri", "sip:alice@sandbox.test".into()),
             ("credentials", credentials),

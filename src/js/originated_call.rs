@@ -179,7 +179,7 @@ mod tests {
 
     use super::super::proxy::tests::{FakeProxy, until};
     use super::*;
-    use crate::browser::object::{get, object, string};
+    use crate::browser::object::{get, object_of, string};
 
     const ANSWERS: &str = "(method, path, before) => {
         const expect = { from: '+46766860000', to: '+4600100100' };
@@ -195,11 +195,11 @@ mod tests {
     }";
 
     fn options() -> JsValue {
-        object([
+        object_of([
             ("proxyUrl", "/elks".into()),
             ("destination", "+46700000001".into()),
             ("callerId", "main".into()),
-            ("headers", object([("Authorization", "Bearer x".into())])),
+            ("headers", object_of([("Authorization", "Bearer x".into())])),
         ])
     }
 
@@ -285,7 +285,7 @@ mod tests {
             ("destination", JsValue::UNDEFINED, "invalid_destination"),
             ("destination", "0701234567".into(), "invalid_destination"),
             ("callerId", "a b".into(), "invalid_config"),
-            ("headers", object([("Authorization", "Basic eA==".into())]), "invalid_config"),
+            ("headers", object_of([("Authorization", "Basic eA==".into())]), "invalid_config"),
             ("signal", 1.into(), "invalid_config"),
             ("apiPassword", "x".into(), "invalid_config"),
         ] {

@@ -163,7 +163,7 @@ pub(super) mod tests {
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     use super::*;
-    use crate::browser::object::{object, string};
+    use crate::browser::object::{object_of, string};
     use crate::dial::provider::ProviderRegistry;
     use crate::js::config::Settings;
 
@@ -239,7 +239,7 @@ pub(super) mod tests {
 
     fn driver(headers: &JsValue) -> (Rc<Driver>, Rc<core::cell::RefCell<Vec<String>>>) {
         let provider = |id: &str| ProviderRegistry::default().get(id).cloned();
-        let config = object([
+        let config = object_of([
             ("servers", "ws://127.0.0.1:9".into()),
             ("uri", "sip:alice@sandbox.test".into()),
             ("proxyUrl", "/elks".into()),
@@ -338,13 +338,13 @@ pub(super) mod tests {
         driver.ask_proxy(ProxyId(1), ProxyCommand::Config, false);
         assert!(driver.answered(ProxyId(1)));
         let give: Function = get(&js_sys::global(), "give").unchecked_into();
-        give.call1(&JsValue::UNDEFINED, &object([("X", "1".into())])).unwrap();
+        give.call1(&JsValue::UNDEFINED, &object_of([("X", "1".into())])).unwrap();
         pause(20).await;
         assert_eq!(proxy.requests().len(), 0);
 
         driver.ask_proxy(ProxyId(2), ProxyCommand::Config, false);
         let give: Function = get(&js_sys::global(), "give").unchecked_into();
-        give.call1(&JsValue::UNDEFINED, &object([("X", "2".into())])).unwrap();
+        give.call1(&JsValue::UNDEFINED, &object_of([("X", "2".into())])).unwrap();
         until("the request", || proxy.open() > 0.0).await;
         assert!(driver.answered(ProxyId(2)));
         until("the abort", || proxy.open() == 0.0).await;
@@ -381,10 +381,10 @@ pub(super) mod tests {
             driver(&function("return new Promise((resolve) => { globalThis.give = resolve; });"));
         driver.ask_proxy(ProxyId(1), ProxyCommand::Config, false);
         let provider = |id: &str| ProviderRegistry::default().get(id).cloned();
-        let other = driver.settings().merged(&object([("proxyUrl", "/other".into())]), provider).unwrap();
+        let other = driver.settings().merged(&object_of([("proxyUrl", "/other".into())]), provider).unwrap();
         driver.with(|state| state.settings = Rc::new(other));
         let give: Function = get(&js_sys::global(), "give").unchecked_into();
-        give.call1(&JsValue::UNDEFINED, &object([("Authorization", "Bearer x".into())])).unwrap();
+        give.call1(&JsValue::UNDEFINED, &object_of([("Authorization", "Bearer x".into())])).unwrap();
         until("the request", || proxy.requests().len() == 1).await;
         assert!(proxy.requests()[0].url().ends_with("/elks/v1/config"), "{}", proxy.requests()[0].url());
         assert!(driver.with(|state| state.last_headers.is_none()), "kept for another proxy");

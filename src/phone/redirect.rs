@@ -13,6 +13,7 @@ use crate::sip::auth::Attempt;
 use crate::sip::header::NameAddr;
 use crate::sip::message::Headers;
 use crate::sip::uri::Uri;
+use crate::text::split_once;
 
 /// So many addresses of one response are looked at.
 const MAX_TARGETS: usize = 8;
@@ -155,7 +156,7 @@ fn targets(headers: &Headers, secure: bool, tried: &[String]) -> Vec<String> {
 
 /// A `q` of 0 to 1 with up to three decimals (RFC 3261, section 25.1).
 fn thousandths(q: &str) -> u16 {
-    let (whole, decimals) = q.split_once('.').unwrap_or((q, ""));
+    let (whole, decimals) = split_once(q, b'.').unwrap_or((q, ""));
     if whole.trim_ascii() != "0" {
         return 1000;
     }

@@ -306,7 +306,10 @@ impl Phone {
         let mut best = (u8::from(contacts.len() > 1), None);
         for value in contacts {
             let Ok(contact) = NameAddr::parse(value) else { continue };
-            let instance = contact.params.get("+sip.instance").map(|id| id.trim_matches(['<', '>']));
+            let instance = contact
+                .params
+                .get("+sip.instance")
+                .map(|id| before(id.strip_prefix('<').unwrap_or(id), b'>'));
             let user = Uri::parse(&contact.uri).ok().and_then(|uri| uri.user);
             let rank = 1
                 + u8::from(user.as_deref() == Some(&*self.contact_user))

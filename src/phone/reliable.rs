@@ -6,7 +6,7 @@ use super::transactions::{Owner, TxId};
 use super::{CallId, CallTimer, EndCause, EndedBy, LogLevel, Phone, TimerKey};
 use crate::error::{Error, ErrorCode};
 use crate::sip::auth::Attempt;
-use crate::sip::header::parse_u32;
+use crate::sip::header::{next_word, parse_u32};
 use crate::sip::message::{Method, Request, Response};
 use crate::sip::transaction::{T1, T64};
 use crate::text::{concat, digits};
@@ -179,9 +179,10 @@ impl Phone {
 
     pub(super) fn on_prack(&mut self, id: CallId, tx: TxId, request: &Request) {
         let rack = request.headers.get("RAck").unwrap_or_default();
-        let mut parts = rack.split_ascii_whitespace();
-        let (rseq, seq, method) = (parts.next(), parts.next(), parts.next());
-        let (rseq, seq) = (rseq.and_then(parse_u32), seq.and_then(parse_u32));
+        let (rseq, rest) = next_word(rack);
+        let (seq, rest) = next_word(rest);
+        let (method, _) = next_word(rest);
+        let (rseq, seq) = (parse_u32(rseq), parse_u32(seq));
         let over = self.calls.get(&id).is_none_or(|call| call.phase == Phase::Terminating);
         let Some(call) = self.calls.get_mut(&id).filter(|_| !over) else {
             self.respond(tx, 481);
@@ -191,9 +192,7 @@ impl Phone {
         let acknowledged = call
             .reliable
             .as_mut()
-            .filter(|reliable| {
-                rseq == Some(reliable.rseq) && seq == Some(reliable.seq) && method == Some("INVITE")
-            })
+            .filter(|reliable| rseq == Some(reliable.rseq) && seq == Some(reliable.seq) && method == "INVITE")
             .and_then(|reliable| reliable.pending.take().map(|pending| (reliable, pending)));
         let Some((reliable, pending)) = acknowledged else {
             self.respond(tx, 481);

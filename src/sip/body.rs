@@ -45,7 +45,9 @@ fn find<'a>(
     }
     let boundary = split(parameters, b';').find_map(|parameter| {
         let (name, value) = split_once(parameter, b'=')?;
-        name.trim_ascii().eq_ignore_ascii_case("boundary").then(|| value.trim_ascii().trim_matches('"'))
+        let value = value.trim_ascii();
+        let value = value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value);
+        name.trim_ascii().eq_ignore_ascii_case("boundary").then_some(value)
     })?;
     let delimiter = concat(&["--", boundary]);
     let (mut at, mut begin) = (0, None);

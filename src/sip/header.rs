@@ -404,7 +404,7 @@ pub(crate) fn split_before(text: &str, byte: u8) -> (&str, &str) {
 }
 
 /// The first word and what follows it; empty where there is none.
-fn next_word(text: &str) -> (&str, &str) {
+pub(crate) fn next_word(text: &str) -> (&str, &str) {
     let text = text.trim_ascii_start();
     let end = text.bytes().position(|b| b.is_ascii_whitespace()).unwrap_or(text.len());
     text.split_at_checked(end).unwrap_or_default()

@@ -192,7 +192,9 @@ pub fn judge(text: &str, answers: bool, agreed: &Agreed) -> Result<Description, 
     let (mut in_audio, mut versioned) = (false, false);
     let (mut codec, mut direction, mut setup) = (false, None, "");
     for line in split(text, b'\n') {
-        let line = line.trim_matches(|c: char| c.is_ascii_whitespace() || c == '\u{feff}');
+        let line = line.trim_ascii();
+        // A byte order mark may stand before the first.
+        let line = line.strip_prefix('\u{feff}').unwrap_or(line);
         if line.is_empty() {
             continue;
         }

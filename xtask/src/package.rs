@@ -49,7 +49,7 @@ const RUSTFLAGS: &str = "-Zunstable-options -Cpanic=immediate-abort -Zlocation-d
 /// What shrinks the module best after compression: inlining saves bytes but makes them less alike. Code that is
 /// flattened first and put together again is a little smaller. At the lowest kilobyte there is nothing but the end of the
 /// stack, so that an offset can be part of each load and store.
-const OPTIMISE: [&str; 10] = [
+const OPTIMISE: [&str; 12] = [
     "--flatten",
     "--rereloop",
     "--gufa",
@@ -60,6 +60,9 @@ const OPTIMISE: [&str; 10] = [
     "--one-caller-inline-max-function-size=0",
     "--flexible-inline-max-function-size=0",
     "--skip-pass=local-cse",
+    // Written and read, as what is left after one round looks different to the next.
+    "--roundtrip",
+    "-Oz",
 ];
 
 /// The module, by the name under which the glue loads it.
@@ -102,8 +105,8 @@ pub(crate) fn build() -> Result<()> {
     let named_short = workspace::scratch()?.join(GLUE);
     write(&named_short, short_glue.as_bytes())?;
     minify(&named_short, &pkg.join(GLUE), &["--minify"])?;
-    // Its names stay: they stand in the stack traces of who uses it.
-    minify(&entry_source(), &pkg.join(ENTRY), &["--minify-whitespace", "--minify-syntax"])?;
+    // The names of its functions stay: they stand in the stack traces of who uses it.
+    minify(&entry_source(), &pkg.join(ENTRY), &["--minify", "--keep-names"])?;
     fs::write(&stamp, state(&module, &pkg)?).with_context(|| format!("cannot write {}", stamp.display()))?;
     println!("built pkg/{MODULE} ({} bytes)", fs::metadata(pkg.join(MODULE))?.len());
     Ok(())
