@@ -44,7 +44,7 @@ const CEILINGS: [(&str, &str, Limit); 11] = [
     ("files in the largest cycle by names", "at most 3", AtMost(15)),
     ("places that look up a call", "one a message", AtMost(263)),
     ("unit tests", "over 100", AtLeast(62)),
-    ("lines of code that are not tests", "under 7,500", AtMost(10_984)),
+    ("lines of code that are not tests", "under 7,500", AtMost(10_973)),
 ];
 
 impl Figure {
