@@ -1,10 +1,11 @@
 //! Challenged requests: answered, or kept until the application has given credentials (RFC 3261, section 22).
 
-use super::call::Phase;
+use super::call::{Call, Phase};
+use super::context::{Cx, Question};
 use super::transactions::Owner;
 use super::{
-    CallId, CredentialSource, Credentials, CredentialsId, EndedBy, Event, LogLevel, Output, Phone, Question,
-    Secret, TimerKey,
+    CallId, CredentialSource, Credentials, CredentialsId, EndedBy, Event, LogLevel, Output, Phone, Secret,
+    TimerKey,
 };
 use crate::error::{Error, ErrorCode};
 use crate::sip::auth::{Attempt, Circumstances, Scope};
@@ -21,13 +22,6 @@ pub(super) const fn any_answer_will_do(owner: Owner) -> bool {
 }
 
 impl Phone {
-    pub(super) const fn scope(owner: Owner) -> Scope {
-        match owner {
-            Owner::Register => Scope::Register,
-            _ => Scope::Calls,
-        }
-    }
-
     /// `true`: the request will be sent again; the challenge is no outcome yet.
     pub(super) fn answer_challenge(
         &mut self,
@@ -45,44 +39,46 @@ impl Phone {
             return false;
         }
         let about = Circumstances {
-            scope: Self::scope(owner),
+            scope: Cx::scope(owner),
             in_dialog: request.headers.to_tag().is_some(),
-            kept: self.config.credentials.kept(),
-            asks: matches!(self.config.credentials, CredentialSource::Ask),
+            kept: self.cx.config.credentials.kept(),
+            asks: matches!(self.cx.config.credentials, CredentialSource::Ask),
         };
-        let realms = self.authenticator.on_challenge(about, response, &mut attempt);
+        let realms = self.cx.authenticator.on_challenge(about, response, &mut attempt);
         let Some(realm) = realms.first().cloned() else {
-            self.log(LogLevel::Warn, &["a challenge that is not answered"]);
+            self.cx.log(LogLevel::Warn, &["a challenge that is not answered"]);
             return false;
         };
-        match &self.config.credentials {
+        match &self.cx.config.credentials {
             CredentialSource::None => false,
             CredentialSource::Static(_) | CredentialSource::ByRealm(_) => {
-                let kept = self.config.credentials.kept().to_vec();
+                let kept = self.cx.config.credentials.kept().to_vec();
                 self.send_again(owner, request.clone(), attempt, &kept);
                 true
             }
             CredentialSource::Ask => {
-                self.last_question = self.last_question.wrapping_add(1);
-                let id = CredentialsId(self.last_question);
+                self.cx.last_question = self.cx.last_question.wrapping_add(1);
+                let id = CredentialsId(self.cx.last_question);
                 if let Owner::Invite(call) = owner {
-                    if let Some(call) = self.calls.get_mut(&call) {
+                    self.with(call, |call, _| {
                         call.invite_tx = None;
-                    }
-                    self.invite_asks(call, id);
+                        call.invite_asks(id);
+                    });
                 }
-                let until = self.now + QUESTION;
-                self.questions.insert(id, Question { owner, request: request.clone(), attempt, until });
-                self.time_questions();
-                self.out.push(Output::NeedCredentials { id, realm });
+                let until = self.cx.now + QUESTION;
+                self.cx.questions.insert(id, Question { owner, request: request.clone(), attempt, until });
+                self.cx.time_questions();
+                self.cx.out.push(Output::NeedCredentials { id, realm });
                 true
             }
         }
     }
 
     pub(super) fn on_credentials(&mut self, id: CredentialsId, credentials: Option<Credentials>) {
-        let Some(Question { owner, request, mut attempt, .. }) = self.questions.remove(&id) else { return };
-        self.time_questions();
+        let Some(Question { owner, request, mut attempt, .. }) = self.cx.questions.remove(&id) else {
+            return;
+        };
+        self.cx.time_questions();
         match credentials {
             Some(credentials) => {
                 attempt.given.insert(0, credentials);
@@ -100,18 +96,10 @@ impl Phone {
         self.on_request_failed(owner, error);
     }
 
-    /// Sets the deadline of the oldest question.
-    pub(super) fn time_questions(&mut self) {
-        match self.questions.values().map(|question| question.until).min() {
-            Some(at) => self.timers.set(TimerKey::Question, at),
-            None => self.timers.clear(TimerKey::Question),
-        }
-    }
-
     pub(super) fn on_question_timeout(&mut self) {
         let mut late = Vec::new();
-        let now = self.now;
-        self.questions.retain(|question| {
+        let now = self.cx.now;
+        self.cx.questions.retain(|question| {
             let waits = question.until > now;
             if !waits {
                 late.push(question.owner);
@@ -121,7 +109,7 @@ impl Phone {
         for owner in late {
             self.not_given(owner, "The function `credentials` has not answered in time");
         }
-        self.time_questions();
+        self.cx.time_questions();
     }
 
     /// A challenged request again: same Call-ID and From-tag, CSeq one higher, new branch (RFC 3261, section
@@ -134,7 +122,7 @@ impl Phone {
         credentials: &[Credentials],
     ) {
         let seq = match owner {
-            Owner::Register => self.registration.next_seq(),
+            Owner::Register => self.cx.registration.next_seq(),
             Owner::Bye(id)
             | Owner::Info(id)
             | Owner::Reinvite(id)
@@ -143,7 +131,7 @@ impl Phone {
             | Owner::Prack(id)
             | Owner::Refer(id)
             | Owner::ReferNotify(id)
-            | Owner::Caller(id) => self.next_seq_in(id, &request),
+            | Owner::Caller(id) => self.with(id, |call, _| call.next_seq_in(&request)),
             Owner::Invite(_)
             | Owner::Nobody
             | Owner::Ping
@@ -159,10 +147,17 @@ impl Phone {
         request.headers.remove("Via");
         let cseq = concat(&[&digits(seq), " ", request.method.as_str()]);
         request.headers.set("CSeq", cseq);
-        let user = self.config.uri.user.as_deref().unwrap_or_default();
-        let scope = Self::scope(owner);
-        let secure = self.flow.secure;
-        if !self.authenticator.authorize(scope, &mut request, user, credentials, secure, &mut *self.entropy) {
+        let user = self.cx.config.uri.user.as_deref().unwrap_or_default();
+        let scope = Cx::scope(owner);
+        let secure = self.cx.flow.secure;
+        if !self.cx.authenticator.authorize(
+            scope,
+            &mut request,
+            user,
+            credentials,
+            secure,
+            &mut *self.cx.entropy,
+        ) {
             let error =
                 Error::new(ErrorCode::AuthFailed, "The server does not accept this kind of credentials");
             self.on_request_failed(owner, error);
@@ -171,26 +166,72 @@ impl Phone {
         if credentials.iter().any(|one| matches!(one.secret, Secret::Bearer(_))) {
             attempt.used_token();
         }
-        let for_call = request.clone();
-        match self.send_prepared(owner, request, attempt) {
+        match self.cx.send_prepared(owner, request, attempt) {
             Ok(tx) => {
                 if let Owner::Invite(call) = owner {
-                    self.invite_resent(call, tx, &for_call);
+                    self.with(call, |call, cx| call.invite_resent(cx, tx));
                 }
             }
             Err(error) => self.on_request_failed(owner, error),
         }
     }
 
+    /// A request that gets no final response, or none that helps.
+    pub(super) fn on_request_failed(&mut self, owner: Owner, error: Error) {
+        match owner {
+            Owner::Register => {
+                let retry = matches!(error.code, ErrorCode::Timeout | ErrorCode::Transport);
+                self.registration_failed(error, retry, None);
+            }
+            Owner::Invite(call) => {
+                if self.calls.get(&call).is_some_and(|call| call.phase == Phase::Terminating) {
+                    self.with(call, |call, cx| call.remove(cx));
+                } else {
+                    self.with(call, |call, cx| call.fail_outgoing(cx, error, EndedBy::Network));
+                }
+            }
+            Owner::Bye(call) => self.with(call, |call, cx| call.remove(cx)),
+            Owner::Info(call) => self.cx.event(Event::InfoDone(call, Err(error))),
+            Owner::Reinvite(call) => self.with(call, |call, cx| call.offer_failed(cx, error)),
+            Owner::Update(call) => self.with(call, |call, cx| call.refresh_failed(cx, &error)),
+            Owner::Prack(call) => self.cx.prack_failed(call, error),
+            Owner::Refer(call) => self.with(call, |call, cx| call.refer_failed(cx, error)),
+            Owner::ReferNotify(call) => self.with(call, |call, _| call.refer_notify_failed()),
+            Owner::Subscription(id) => self.cx.subscription_failed(id, error),
+            Owner::Publication(id) => self.cx.publication_failed(id, error),
+            Owner::Request(id) => self.cx.event(Event::RequestDone(id, Err(error))),
+            Owner::LateReinvite(_) | Owner::Caller(_) | Owner::Ping | Owner::Nobody => {}
+        }
+    }
+}
+
+impl Call {
     /// The next CSeq of the dialog that the request belongs to, which may be one that a 1xx has made.
-    fn next_seq_in(&mut self, id: CallId, request: &Request) -> u32 {
+    fn next_seq_in(&mut self, request: &Request) -> u32 {
         let tag = request.headers.to_tag().unwrap_or_default();
-        match self.calls.get_mut(&id).and_then(|call| call.dialog_to(&tag)) {
+        match self.dialog_to(&tag) {
             Some(dialog) => {
                 dialog.local_seq = dialog.local_seq.saturating_add(1);
                 dialog.local_seq
             }
             None => next_seq_of(request),
+        }
+    }
+}
+
+impl Cx {
+    pub(super) const fn scope(owner: Owner) -> Scope {
+        match owner {
+            Owner::Register => Scope::Register,
+            _ => Scope::Calls,
+        }
+    }
+
+    /// Sets the deadline of the oldest question.
+    pub(super) fn time_questions(&mut self) {
+        match self.questions.values().map(|question| question.until).min() {
+            Some(at) => self.timers.set(TimerKey::Question, at),
+            None => self.timers.clear(TimerKey::Question),
         }
     }
 
@@ -209,34 +250,6 @@ impl Phone {
             _ => true,
         });
         self.time_questions();
-    }
-
-    /// A request that gets no final response, or none that helps.
-    pub(super) fn on_request_failed(&mut self, owner: Owner, error: Error) {
-        match owner {
-            Owner::Register => {
-                let retry = matches!(error.code, ErrorCode::Timeout | ErrorCode::Transport);
-                self.registration_failed(error, retry, None);
-            }
-            Owner::Invite(call) => {
-                if self.calls.get(&call).is_some_and(|call| call.phase == Phase::Terminating) {
-                    self.remove(call);
-                } else {
-                    self.fail_outgoing(call, error, EndedBy::Network);
-                }
-            }
-            Owner::Bye(call) => self.remove(call),
-            Owner::Info(call) => self.event(Event::InfoDone(call, Err(error))),
-            Owner::Reinvite(call) => self.offer_failed(call, error),
-            Owner::Update(call) => self.refresh_failed(call, &error),
-            Owner::Prack(call) => self.prack_failed(call, error),
-            Owner::Refer(call) => self.refer_failed(call, error),
-            Owner::ReferNotify(call) => self.refer_notify_failed(call),
-            Owner::Subscription(id) => self.subscription_failed(id, error),
-            Owner::Publication(id) => self.publication_failed(id, error),
-            Owner::Request(id) => self.event(Event::RequestDone(id, Err(error))),
-            Owner::LateReinvite(_) | Owner::Caller(_) | Owner::Ping | Owner::Nobody => {}
-        }
     }
 }
 

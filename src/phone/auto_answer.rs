@@ -4,9 +4,10 @@
 //! caller is the one that the server vouches for where the configuration trusts it; otherwise the one of From, which
 //! anyone can forge unless the server checks it.
 
-use super::call::Phase;
+use super::call::{Call, Phase};
+use super::context::Cx;
 use super::identity::{asserted, from_uri, matches};
-use super::{CallId, CallTimer, Phone, TimerKey};
+use super::{CallId, CallTimer, Phone};
 use crate::sip::header::{NameAddr, Params, parse_u32, split_before};
 use crate::sip::message::{Headers, Request};
 use crate::text::first_place;
@@ -55,18 +56,8 @@ fn wish(headers: &Headers) -> Option<Wish> {
 }
 
 impl Phone {
-    fn may_auto_answer(&self, headers: &Headers) -> bool {
-        // Without the word of a server that is trusted, an unknown caller stays unknown.
-        let caller = if self.config.trust_identity {
-            asserted(headers).map(|identity| identity.uri)
-        } else {
-            Some(from_uri(headers))
-        };
-        caller.is_some_and(|uri| matches(&self.config.auto_answer, &uri))
-    }
-
     /// The user has another call that is more than a ringing one.
-    fn is_occupied(&self, but: Option<CallId>) -> bool {
+    pub(super) fn is_occupied(&self, but: Option<CallId>) -> bool {
         self.calls.values().any(|call| {
             Some(call.id) != but
                 && call.end_reason.is_none()
@@ -79,7 +70,7 @@ impl Phone {
         if !wish(&request.headers)?.required {
             return None;
         }
-        if !self.may_auto_answer(&request.headers) {
+        if !self.cx.may_auto_answer(&request.headers) {
             Some(403)
         } else if self.is_occupied(None) {
             Some(486)
@@ -87,59 +78,65 @@ impl Phone {
             None
         }
     }
+}
 
+impl Call {
     /// Marks a call that will be answered by itself; before the application hears of it.
-    pub(super) fn plan_auto_answer(&mut self, id: CallId, request: &Request) {
+    pub(super) fn plan_auto_answer(&mut self, cx: &mut Cx, request: &Request, occupied: bool) {
         let Some(wish) = wish(&request.headers) else { return };
-        if self.is_occupied(Some(id)) || !self.may_auto_answer(&request.headers) {
+        if occupied || !cx.may_auto_answer(&request.headers) {
             return;
         }
-        if let Some(call) = self.calls.get_mut(&id) {
-            call.auto_answer = true;
-        }
-        let at = self.now + Duration::from_secs(wish.after.into());
-        self.timers.set(TimerKey::Call(id, CallTimer::AutoAnswer), at);
+        self.auto_answer = true;
+        let at = cx.now + Duration::from_secs(wish.after.into());
+        self.timers.set(CallTimer::AutoAnswer, at);
     }
 
-    pub(super) fn on_auto_answer_timer(&mut self, id: CallId) {
-        let occupied = self.is_occupied(Some(id));
-        let Some(call) = self.calls.get_mut(&id).filter(|call| call.phase == Phase::Alerting) else { return };
-        if call.answer_wanted {
+    pub(super) fn answer_itself(&mut self, cx: &mut Cx, occupied: bool) {
+        if self.phase != Phase::Alerting || self.answer_wanted {
             return;
         }
         // The user has taken or made another call meanwhile: this one rings on.
-        if occupied || self.flow.closing {
-            call.auto_answer = false;
+        if occupied || cx.flow.closing {
+            self.auto_answer = false;
             return;
         }
         // Cannot fail: it rings, and nobody has answered it.
-        if self.start_answer(id).is_ok()
-            && let Some(call) = self.calls.get_mut(&id)
-        {
+        if self.start_answer(cx).is_ok() {
             // The application has not asked for it, and waits for no outcome.
-            call.answer_pending = false;
+            self.answer_pending = false;
         }
     }
 
     /// `answer` of a call that is being answered by itself: its outcome is that of the call. `false`: it is not.
-    pub(super) fn join_answer(&mut self, id: CallId) -> bool {
-        let Some(call) = self.calls.get_mut(&id) else { return false };
-        let begun = call.answer_wanted || call.phase != Phase::Alerting;
-        if !((call.auto_answer || call.replaces.is_some()) && begun) {
+    pub(super) fn join_answer(&mut self, cx: &mut Cx) -> bool {
+        let begun = self.answer_wanted || self.phase != Phase::Alerting;
+        if !((self.auto_answer || self.replaces.is_some()) && begun) {
             return false;
         }
-        match call.phase {
-            Phase::Confirmed => self.event(super::Event::AnswerDone(id, Ok(()))),
-            Phase::Alerting | Phase::Answering | Phase::Accepted => call.answer_pending = true,
+        match self.phase {
+            Phase::Confirmed => cx.event(super::Event::AnswerDone(self.id, Ok(()))),
+            Phase::Alerting | Phase::Answering | Phase::Accepted => self.answer_pending = true,
             _ => return false,
         }
         true
     }
 
     /// The header of the 2xx that says how it was answered (RFC 5373, section 4.3.3).
-    pub(super) fn answer_mode(&self, id: CallId) -> Option<&'static str> {
-        let call = self.calls.get(&id).filter(|call| call.auto_answer)?;
-        let headers = &call.invite.as_ref()?.headers;
+    pub(super) fn answer_mode(&self) -> Option<&'static str> {
+        let headers = &self.invite.as_ref().filter(|_| self.auto_answer)?.headers;
         ["Priv-Answer-Mode", "Answer-Mode"].into_iter().find(|name| headers.get(name).is_some())
+    }
+}
+
+impl Cx {
+    fn may_auto_answer(&self, headers: &Headers) -> bool {
+        // Without the word of a server that is trusted, an unknown caller stays unknown.
+        let caller = if self.config.trust_identity {
+            asserted(headers).map(|identity| identity.uri)
+        } else {
+            Some(from_uri(headers))
+        };
+        caller.is_some_and(|uri| matches(&self.config.auto_answer, &uri))
     }
 }

@@ -1,20 +1,26 @@
 //! What a phone keeps of one call: one INVITE usage (RFC 3261, sections 13 to 15).
 
 use super::awaited_ack::AwaitedAck;
+use super::call_ended;
+use super::context::{Ask, Cx, Responder};
 use super::description::Descriptions;
 use super::forks::Forks;
 use super::invitation::Invitation;
-use super::io::{CallId, CallNote, CallState, Direction, EndReason, Identity, MediaSeq, SocketId, Wish};
+use super::io::{
+    CallId, CallNote, CallState, Direction, EndCause, EndReason, EndedBy, Event, Identity, MediaCommand,
+    MediaSeq, SocketId, Wish,
+};
 use super::offers::Offers;
 use super::originate::RestCall;
 use super::recovery::Recovery;
 use super::redirect::Redirects;
 use super::reliable::Reliable;
 use super::session_timer::SessionTimer;
-use super::timers::CallTimer;
-use super::transactions::TxId;
+use super::timers::{CallTimer, Timers};
+use super::transactions::{Owner, TxId};
 use super::transfer::{Referral, Referrer, Transfer};
 use crate::error::Error;
+use crate::sip::auth::Attempt;
 use crate::sip::dialog::Dialog;
 use crate::sip::message::Request;
 use crate::time::{Duration, Instant};
@@ -140,6 +146,8 @@ pub(super) struct Call {
     /// Outgoing: its forks.
     pub(super) forks: Forks,
 
+    /// Deadlines that are no part's own.
+    pub(super) timers: Timers<CallTimer>,
     pub(super) media_seq: MediaSeq,
     pub(super) job: Option<Job>,
     /// A media session exists and must be closed.
@@ -229,6 +237,7 @@ impl Call {
             dialog: None,
             invitation: Invitation::default(),
             forks: Forks::default(),
+            timers: Timers::new(),
             media_seq: MediaSeq(0),
             job: None,
             media_open: false,
@@ -284,9 +293,10 @@ impl Call {
         self.rest.as_ref().is_some_and(|rest| !rest.is_open())
     }
 
-    /// The next deadline of those parts that keep their own, and which it is.
+    /// The next deadline, and which it is.
     pub(super) fn poll_timeout(&self) -> Option<(Instant, CallTimer)> {
         let parts = [
+            self.timers.next(),
             self.recovery.poll_timeout(),
             self.offers.poll_timeout(),
             self.session_timer.poll_timeout(),
@@ -296,8 +306,8 @@ impl Call {
         parts.into_iter().flatten().min()
     }
 
-    /// That one has been reached. `false`: the phone keeps it.
-    pub(super) fn take_timeout(&mut self, timer: CallTimer) -> bool {
+    /// That one has been reached.
+    fn take_timeout(&mut self, timer: CallTimer) {
         match timer {
             CallTimer::IceConnect | CallTimer::Recovery | CallTimer::Grace | CallTimer::Association => {
                 self.recovery.take_timeout(timer);
@@ -314,9 +324,39 @@ impl Call {
                     *until = None;
                 }
             }
-            _ => return false,
+            timer => self.timers.clear(timer),
         }
-        true
+    }
+
+    /// Does what is due at this one, which has been reached.
+    pub(super) fn on_timeout(&mut self, cx: &mut Cx, timer: CallTimer) {
+        self.take_timeout(timer);
+        match timer {
+            CallTimer::IceGather => self.on_gather_timeout(cx),
+            CallTimer::IceConnect => self.on_ice_timeout(cx),
+            CallTimer::Ring => self.on_ring_timeout(cx),
+            CallTimer::Cancelled => self.on_cancelled_timeout(cx),
+            CallTimer::Retransmit2xx => self.on_retransmit_timer(cx),
+            CallTimer::Ack => self.on_ack_timeout(cx),
+            CallTimer::ProxyPause => self.on_proxy_pause(cx),
+            CallTimer::Bridge => self.on_bridge_timeout(cx),
+            CallTimer::Confirm => self.on_confirm_timeout(cx),
+            CallTimer::Outcome => self.on_outcome_timeout(cx),
+            CallTimer::MaxDuration => self.on_max_duration(cx),
+            CallTimer::Tombstone => self.on_tombstone(cx),
+            CallTimer::Glare => self.continue_offer(cx),
+            CallTimer::Reoffer => self.on_reoffer_timeout(cx),
+            CallTimer::Renew => self.on_renew_timer(cx),
+            CallTimer::Association => self.on_association_timer(cx),
+            CallTimer::SessionRefresh => self.on_session_refresh(cx),
+            CallTimer::SessionExpired => self.on_session_expired(cx),
+            CallTimer::Reliable1xx => self.on_reliable_timer(cx),
+            CallTimer::Transfer => self.on_transfer_timeout(cx),
+            CallTimer::AutoAnswer => cx.ask(self.id, Ask::AnswerItself),
+            CallTimer::Recovery => self.on_recovery_timer(cx),
+            CallTimer::Grace => self.on_grace_timer(cx),
+            CallTimer::MediaJob => self.on_job_timeout(cx),
+        }
     }
 
     fn transfer_until(&self) -> Option<Instant> {
@@ -338,6 +378,11 @@ impl Call {
 
     /// The page was suspended for so long.
     pub(super) fn put_off(&mut self, by: Duration) {
+        // For the far end, and for whoever pays for the call, the time did pass.
+        let passes = |timer: &CallTimer| {
+            matches!(timer, CallTimer::Ring | CallTimer::MaxDuration | CallTimer::Tombstone)
+        };
+        self.timers.put_off(by, |timer| !passes(timer));
         if let Some(until) = self.transfer_deadline() {
             *until = until.map(|at| at + by);
         }
@@ -351,7 +396,8 @@ impl Call {
 
     /// How many deadlines its parts have.
     pub(super) fn deadlines(&self) -> usize {
-        self.pending_ok.as_ref().map_or(0, |ok| ok.deadlines())
+        self.timers.len()
+            + self.pending_ok.as_ref().map_or(0, |ok| ok.deadlines())
             + usize::from(self.transfer_until().is_some())
             + self.recovery.deadlines()
             + self.offers.deadlines()
@@ -376,5 +422,143 @@ impl Call {
     pub(super) fn dialog_to(&mut self, tag: &str) -> Option<&mut Dialog> {
         let confirmed = self.dialog.as_mut().filter(|dialog| dialog.remote_tag == tag);
         confirmed.or_else(|| self.forks.dialog(tag))
+    }
+}
+
+impl Call {
+    /// Sends a request of this call.
+    pub(super) fn send_request(
+        &mut self,
+        cx: &mut Cx,
+        owner: Owner,
+        request: Request,
+        attempt: Attempt,
+    ) -> Result<TxId, Error> {
+        let tx = cx.send_as(owner, request, attempt, self.challenged)?;
+        if matches!(owner, Owner::Invite(_)) {
+            self.invite_resent(cx, tx);
+        }
+        Ok(tx)
+    }
+
+    /// Answers a request of this call. Returns the text of the response, empty where it could not be sent.
+    pub(super) fn respond_with(
+        &self,
+        cx: &mut Cx,
+        tx: TxId,
+        status: u16,
+        headers: &[(&str, &str)],
+        sdp: Option<String>,
+    ) -> String {
+        let by = Responder { tag: &self.local_tag, mode: self.answer_mode(), hidden: self.hidden };
+        cx.respond_as(tx, status, &by, headers, sdp)
+    }
+
+    pub(super) fn set_call_state(&mut self, cx: &mut Cx, state: CallState) {
+        if self.state != state && self.state != CallState::Ended {
+            self.state = state;
+            cx.event(Event::CallState(self.id, state));
+        }
+    }
+
+    /// The call is over for the application: the media stops, and the outcome of what was waited for is told.
+    /// Does nothing the second time.
+    pub(super) fn report_end(
+        &mut self,
+        cx: &mut Cx,
+        cause: EndCause,
+        sip_status: Option<u16>,
+        by: EndedBy,
+        error: Option<Error>,
+    ) {
+        if self.end_reason.is_some() {
+            return;
+        }
+        let (q850, reason_text) = self.said.take().map_or((None, None), |said| (said.q850, said.text));
+        let reason = EndReason { cause, sip_status, by, q850, reason_text };
+        self.end_reason = Some(reason.clone());
+        self.phase = Phase::Terminating;
+        self.job = None;
+        self.recovery.stop();
+        let theirs = self.offers.drop_theirs();
+        let error = error.unwrap_or_else(call_ended);
+        let dial_failed =
+            self.direction == Direction::Outgoing && !core::mem::replace(&mut self.dial_done, true);
+        let answer_failed = core::mem::take(&mut self.answer_pending);
+        if self.rest.is_some() {
+            self.rest_ended(cx);
+        }
+        self.timers.clear(CallTimer::AutoAnswer);
+        self.timers.clear_all(&[
+            CallTimer::IceGather,
+            CallTimer::Ring,
+            CallTimer::Reliable1xx,
+            CallTimer::MediaJob,
+            CallTimer::Renew,
+        ]);
+        let mut infos = cx.forget_questions_of(Owner::Info(self.id));
+        cx.forget_questions_of_call(self.id);
+        for (_, entry) in cx.transactions.clients() {
+            if entry.owner == Owner::Info(self.id) {
+                entry.owner = Owner::Nobody;
+                infos += 1;
+            }
+        }
+        if let Some(theirs) = theirs {
+            self.respond_in_dialog(cx, theirs.tx, 487, None);
+        }
+        self.end_transfers(cx, sip_status, dial_failed);
+        cx.ask(self.id, Ask::EndReplacement { replaced: self.replaces.take(), by });
+        self.hold_ended(cx);
+        self.media_order(cx, MediaCommand::Close);
+        if dial_failed {
+            cx.event(Event::DialDone(self.id, Err(error.clone())));
+        }
+        if answer_failed {
+            cx.event(Event::AnswerDone(self.id, Err(error)));
+        }
+        for _ in 0..infos {
+            cx.event(Event::InfoDone(self.id, Err(call_ended())));
+        }
+        self.set_call_state(cx, CallState::Ended);
+        cx.event(Event::Ended(self.id, reason));
+    }
+
+    /// Nothing more is to come for this call. It is forgotten before the next input.
+    pub(super) fn remove(&mut self, cx: &mut Cx) {
+        self.phase = Phase::Terminating;
+        self.pending_ok = None;
+        self.timers.clear(CallTimer::Cancelled);
+        if !self.lingers() {
+            cx.to_remove.push(self.id);
+        }
+    }
+
+    pub(super) fn hang_up(&mut self, cx: &mut Cx, cause: Option<Error>, refusal: u16) {
+        if self.rest.is_some() {
+            self.hang_up_rest(cx, cause);
+            return;
+        }
+        match self.phase {
+            Phase::Preparing | Phase::Inviting => self.give_up_call(cx, cause, EndedBy::Local),
+            Phase::Alerting | Phase::Answering => {
+                let end = cause.map_or_else(
+                    || EndCause::Failed(Error::from_status(refusal, "Declined")),
+                    EndCause::Failed,
+                );
+                self.refuse(cx, refusal, end, EndedBy::Local);
+            }
+            Phase::Applying | Phase::Accepted | Phase::Confirmed => {
+                let end = cause.map_or(EndCause::Completed, EndCause::Failed);
+                self.end_with_bye(cx, end, EndedBy::Local, None);
+            }
+            Phase::Terminating => self.on_peer_left(cx),
+            // These are by REST only.
+            Phase::Originating | Phase::Outcome => {}
+        }
+    }
+
+    pub(super) fn hangup_for_disconnect(&mut self, cx: &mut Cx) {
+        self.hang_up(cx, None, 480);
     }
 }

@@ -2,7 +2,8 @@
 //! comes in, and where what this side says of the session is kept (RFC 3264, RFC 8829).
 
 use super::call::{Call, Job};
-use super::{CallId, EndCause, EndedBy, LogLevel, MediaCommand, Phone, SDP};
+use super::context::Cx;
+use super::{EndCause, EndedBy, LogLevel, MediaCommand, SDP};
 use crate::error::{Error, ErrorCode};
 use crate::sip::body;
 use crate::sip::message::{Headers, Request};
@@ -61,59 +62,47 @@ impl Call {
     }
 }
 
-impl Phone {
-    /// The status that refuses an offer, and the header that explains it.
-    pub(super) fn refusal_of(&self, flaw: Flaw) -> (u16, Option<(&'static str, String)>) {
-        let header = match flaw {
-            Flaw::Type => ("Accept", ACCEPT.to_owned()),
-            flaw => ("Warning", concat(&[flaw.warning(), " ", &self.host, " \"", flaw.text(), "\""])),
-        };
-        (flaw.status(), Some(header))
-    }
-
+impl Call {
     /// A job that is about a description of the peer's.
     pub(super) fn description_job(
         &mut self,
-        id: CallId,
+        cx: &mut Cx,
         job: Job,
         mut description: Description,
         command: impl FnOnce(String) -> MediaCommand,
     ) {
         let sdp = core::mem::take(&mut description.sdp);
-        self.media_job(id, job, command(sdp));
-        if let Some(call) = self.calls.get_mut(&id) {
-            call.descriptions.theirs = Some(Box::new(description));
-        }
+        self.media_job(cx, job, command(sdp));
+        self.descriptions.theirs = Some(Box::new(description));
     }
 
     /// Sets an answer to an offer of ours.
-    pub(super) fn answer_job(&mut self, id: CallId, job: Job, answer: Description) {
+    pub(super) fn answer_job(&mut self, cx: &mut Cx, job: Job, answer: Description) {
         let provisional = job == Job::EarlyAnswer;
-        self.description_job(id, job, answer, |answer| MediaCommand::SetAnswer { answer, provisional });
+        self.description_job(cx, job, answer, |answer| MediaCommand::SetAnswer { answer, provisional });
     }
 
     /// The answer to our offer, judged.
-    pub(super) fn judge_answer(&mut self, id: CallId, sdp: Option<String>) -> Result<Description, Error> {
-        let judged = self.calls.get(&id).zip(sdp);
-        let problem = match judged.map(|(call, sdp)| sdp::judge(&sdp, true, &call.descriptions.agreed)) {
+    pub(super) fn judge_answer(&mut self, cx: &mut Cx, sdp: Option<String>) -> Result<Description, Error> {
+        let problem = match sdp.map(|sdp| sdp::judge(&sdp, true, &self.descriptions.agreed)) {
             Some(Ok(answer)) => return Ok(answer),
             Some(Err(flaw)) => flaw.text(),
             None => "The other side answered without media",
         };
-        self.log(LogLevel::Warn, &["no usable answer: ", problem]);
+        cx.log(LogLevel::Warn, &["no usable answer: ", problem]);
         Err(Error::new(ErrorCode::NotAcceptable, problem))
     }
 
     /// The two sides have agreed on nothing that this one could use: the call is over.
-    pub(super) fn end_unagreed(&mut self, id: CallId, error: Error) {
+    pub(super) fn end_unagreed(&mut self, cx: &mut Cx, error: Error) {
         // Without what could end the quotes.
         let reason = concat(&["SIP;cause=488;text=\"", &error.message.replace(['"', '\\'], "'"), "\""]);
-        self.end_with_bye(id, EndCause::Failed(error), EndedBy::Local, Some(&reason));
+        self.end_with_bye(cx, EndCause::Failed(error), EndedBy::Local, Some(&reason));
     }
 
     /// The answer that is set is the agreement. Returns whether it tells that the other side holds.
-    pub(super) fn answer_agreed(&mut self, id: CallId) -> Option<bool> {
-        let kept = &mut self.calls.get_mut(&id)?.descriptions;
+    pub(super) fn answer_agreed(&mut self) -> Option<bool> {
+        let kept = &mut self.descriptions;
         let theirs = kept.theirs.take()?;
         kept.agreed.peer = Some((theirs.fingerprint, theirs.active));
         sdp::tells_hold(kept.offered?, theirs.direction)
@@ -121,9 +110,8 @@ impl Phone {
 
     /// A description that this side sends: of the session that there is, by its name, with the next number and with as many
     /// lines (RFC 3264, section 8).
-    pub(super) fn describe(&mut self, id: CallId, sdp: &str) -> String {
-        let Some(call) = self.calls.get_mut(&id) else { return String::new() };
-        let kept = &mut call.descriptions;
+    pub(super) fn describe(&mut self, sdp: &str) -> String {
+        let kept = &mut self.descriptions;
         let (direction, fingerprint, active) = sdp::own(sdp);
         if kept.fingerprint != fingerprint {
             // Another association: its roles are yet to be agreed.
@@ -148,6 +136,17 @@ impl Phone {
         let sdp = concat(&[before, &origin, after]);
         kept.origin = Some(origin);
         sdp
+    }
+}
+
+impl Cx {
+    /// The status that refuses an offer, and the header that explains it.
+    pub(super) fn refusal_of(&self, flaw: Flaw) -> (u16, Option<(&'static str, String)>) {
+        let header = match flaw {
+            Flaw::Type => ("Accept", ACCEPT.to_owned()),
+            flaw => ("Warning", concat(&[flaw.warning(), " ", &self.host, " \"", flaw.text(), "\""])),
+        };
+        (flaw.status(), Some(header))
     }
 }
 

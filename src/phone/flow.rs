@@ -4,6 +4,7 @@
 //! When the network has changed, or the preferred server is back, the phone opens and registers a new connection beside
 //! the old one, and closes the old one only then.
 
+use super::context::Cx;
 use super::liveness::Liveness;
 use super::transactions::Owner;
 use super::{
@@ -209,6 +210,434 @@ impl Flow {
 }
 
 impl Phone {
+    /// Moves to a server that is not overloaded, if there is one and no call. `false`: nothing changed.
+    pub(super) fn leave_busy_server(&mut self, error: &Error) -> bool {
+        self.live_calls().is_empty() && self.leave_for_free_server(error)
+    }
+
+    pub(super) fn leave_for_free_server(&mut self, error: &Error) -> bool {
+        let Some(socket) = self.cx.flow.open_socket() else { return false };
+        if !self.cx.flow.established || self.cx.flow.closing || !self.cx.has_free_server() {
+            return false;
+        }
+        self.cx.drop_socket();
+        self.cx.flow.tried = 0;
+        self.attempt_failed(error.clone());
+        self.cx.registration_interrupted();
+        self.everything_interrupted(socket, error);
+        true
+    }
+
+    pub(super) fn on_socket_opened(&mut self, socket: SocketId) {
+        match self.cx.flow.next {
+            Some(next) if next.socket == socket => self.cx.change_over(next),
+            _ if self.cx.flow.state == FlowState::Opening(socket) => {
+                self.cx.flow.took = (self.cx.now - self.cx.flow.began).min(MAX_TOOK);
+                self.cx.set_flow(FlowState::Open(socket), None);
+            }
+            _ => {
+                if !self.cx.adopt_spare(socket) {
+                    return;
+                }
+            }
+        }
+        self.cx.drop_spare();
+        self.cx.timers.clear_all(&[TimerKey::Connect, TimerKey::Reconnect]);
+        self.cx.flow.settled = false;
+        self.cx.flow.heard = false;
+        self.cx.schedule_keep_alive();
+        self.say_what_waits();
+        if self.cx.flow.closing {
+            self.say_goodbye(socket);
+            self.start_unregistering();
+        } else if self.cx.config.register {
+            self.start_registering();
+        } else {
+            self.connected();
+        }
+    }
+
+    /// The phone can make and receive calls.
+    pub(super) fn connected(&mut self) {
+        self.cx.flow.established = true;
+        self.cx.flow.silent = 0;
+        if !core::mem::replace(&mut self.cx.flow.settled, true) {
+            self.resume_transactions();
+            self.acknowledge_for_before();
+            if self.cx.flow.previous.is_some() {
+                self.cx.refresh_subscriptions();
+                self.signalling_moved();
+            } else {
+                self.resume_calls();
+                self.cx.resume_subscriptions();
+                self.signalling_back();
+            }
+            self.offers_after_reconnect();
+            self.close_previous();
+            self.cx.meet_server();
+            self.cx.plan_return();
+        }
+        if core::mem::take(&mut self.cx.flow.connect_pending) {
+            self.cx.event(Event::ConnectDone(Ok(())));
+        }
+    }
+
+    pub(super) fn on_socket_closed(&mut self, socket: SocketId) {
+        if self.cx.flow.next.is_some_and(|next| next.socket == socket) {
+            self.cx.move_failed();
+            if self.cx.flow.liveness.is_doubted() {
+                // Browsers tell of a network that has an address before it has a route.
+                self.cx.timers.set(TimerKey::Move, self.cx.now + MOVE_AGAIN);
+            }
+        } else if self.cx.flow.previous.is_some_and(|previous| previous.socket == socket) {
+            self.cx.flow.previous = None;
+            self.previous_is_over(socket);
+        } else if self.cx.flow.state == FlowState::Opening(socket) {
+            let error = self.cx.not_opened("The SIP server could not be reached");
+            self.attempt_failed(error);
+        } else if self.cx.flow.state == FlowState::Open(socket) {
+            let lived = self.cx.now - self.cx.flow.began;
+            self.cx.flow.liveness.ended(self.cx.now, self.cx.flow.took, lived);
+            self.connection_lost("The connection was lost");
+        } else if self.cx.flow.spare.is_some_and(|spare| spare.socket == socket) {
+            self.cx.flow.spare = None;
+        }
+    }
+
+    /// The first request over the socket got no response. All requests move to the next one.
+    pub(super) fn leave_unanswered(&mut self) {
+        let Some(socket) = self.cx.flow.open_socket() else { return };
+        self.cx.flow.silent = self.cx.flow.silent.saturating_add(1);
+        let error = Error::new(ErrorCode::Timeout, "The server did not answer");
+        if !self.go_back(&error) {
+            self.cx.out.push(Output::CloseSocket(socket));
+            self.connection_lost_by(error);
+        }
+    }
+
+    pub(super) fn on_connect_timeout(&mut self) {
+        let error = self.cx.not_opened("The SIP server did not answer in time");
+        self.cx.pass_over(self.cx.patience());
+        self.attempt_failed(error);
+    }
+
+    /// This server failed: tries the next one, or ends the round.
+    pub(super) fn attempt_failed(&mut self, error: Error) {
+        self.cx.timers.clear_all(&[TimerKey::Connect, TimerKey::KeepAlive, TimerKey::Pong, TimerKey::Return]);
+        self.cx.flow.settled = false;
+        if self.cx.flow.closing {
+            self.finish_disconnect();
+            return;
+        }
+        self.cx.flow.server = self.cx.flow.server.wrapping_add(1);
+        if self.cx.flow.tried < self.cx.config.servers.len() {
+            self.cx.open_next(Some(error));
+            return;
+        }
+        if !self.cx.flow.established
+            && let Some(spare) = self.cx.take_spare()
+        {
+            // Every server has been tried: this socket is the best chance.
+            self.cx.flow.state = FlowState::Opening(spare.socket);
+            self.cx.timers.set(TimerKey::Connect, spare.began + self.cx.patience());
+            return;
+        }
+        self.cx.begin_round();
+        if !self.cx.flow.established {
+            if error.code == ErrorCode::Timeout && self.cx.flow.silent < MAX_SILENT {
+                self.cx.open_next(Some(error));
+            } else {
+                self.give_up(error);
+            }
+            return;
+        }
+        if core::mem::take(&mut self.cx.flow.connect_pending) {
+            self.cx.event(Event::ConnectDone(Err(error.clone())));
+        }
+        let cap = if self.in_call() { BACKOFF_CAP_IN_CALL } else { BACKOFF_CAP };
+        // The first limit applies twice: most restarts are short.
+        let shift = self.cx.flow.rounds.saturating_sub(1).min(8);
+        self.cx.flow.rounds = self.cx.flow.rounds.saturating_add(1);
+        let limit = cap.min(BACKOFF_BASE.saturating_mul(1 << shift));
+        let delay = below(&mut *self.cx.entropy, u64::from(limit.as_millis()));
+        let mut at = self.cx.now + Duration::from_millis(delay);
+        if !self.cx.has_free_server() {
+            let free =
+                self.cx.flow.busy.iter().map(|(_, until)| *until).filter(|until| *until > self.cx.now).min();
+            at = at.max(free.unwrap_or(at));
+        }
+        self.cx.timers.set(TimerKey::Reconnect, at);
+        self.cx.set_flow(FlowState::Waiting, Some(error));
+    }
+
+    pub(super) fn in_call(&self) -> bool {
+        !self.live_calls().is_empty()
+    }
+
+    /// The first `connect` has failed for good.
+    pub(super) fn give_up(&mut self, error: Error) {
+        self.cx.drop_socket();
+        self.cx.timers.clear_all(&[TimerKey::KeepAlive, TimerKey::Pong, TimerKey::Register]);
+        let before = self.cx.flow.connection();
+        // The closed socket must carry nothing more.
+        self.cx.flow.state = FlowState::Idle;
+        self.end_all_calls(&error);
+        self.cx.abandon_transactions();
+        self.cx.report_connection(before, Some(error.clone()));
+        if core::mem::take(&mut self.cx.flow.connect_pending) {
+            self.cx.event(Event::ConnectDone(Err(error)));
+        }
+    }
+
+    /// The open socket is lost, or dead.
+    pub(super) fn connection_lost(&mut self, message: &'static str) {
+        self.connection_lost_by(Error::new(ErrorCode::Transport, message));
+    }
+
+    fn connection_lost_by(&mut self, error: Error) {
+        let Some(socket) = self.cx.flow.open_socket() else { return };
+        self.cx.log(LogLevel::Warn, &[&error.message]);
+        if self.cx.flow.closing {
+            self.finish_disconnect();
+            return;
+        }
+        if !self.cx.flow.settled && self.cx.flow.previous.is_some() {
+            self.go_back(&error);
+            return;
+        }
+        self.cx.timers.clear_all(&[
+            TimerKey::KeepAlive,
+            TimerKey::Pong,
+            TimerKey::Register,
+            TimerKey::Return,
+        ]);
+        if !self.cx.flow.established {
+            self.cx.registration_interrupted();
+            self.attempt_failed(error.clone());
+            self.everything_interrupted(socket, &error);
+            return;
+        }
+        self.cx.flow.settled = false;
+        let previous = self.cx.flow.previous.take();
+        if let Some(previous) = previous {
+            self.cx.out.push(Output::CloseSocket(previous.socket));
+        }
+        self.cx.timers.clear_all(&[TimerKey::Move, TimerKey::Previous]);
+        let last = self.cx.flow.lost.replace(self.cx.now);
+        if let Some(next) = self.cx.flow.next.take() {
+            // The next socket is opening already.
+            self.cx.flow.server = next.server;
+            self.cx.flow.tried = 1;
+            self.cx.flow.began = self.cx.now;
+            self.cx.use_server();
+            self.cx.timers.set(TimerKey::Connect, self.cx.now + CONNECT_TIMEOUT);
+            self.cx.set_flow(FlowState::Opening(next.socket), Some(error.clone()));
+        } else if last.is_some_and(|last| self.cx.now - last < FLAPPING) {
+            self.attempt_failed(error.clone());
+        } else {
+            // First at once, at the same server: most losses are short.
+            self.cx.flow.tried = 0;
+            self.cx.flow.rounds = 0;
+            self.cx.open_next(Some(error.clone()));
+        }
+        self.cx.registration_interrupted();
+        self.signalling_lost();
+        // Only now, so that nothing that follows goes over the lost socket.
+        if let Some(previous) = previous {
+            self.requests_interrupted(previous.socket, &error);
+        }
+        self.everything_interrupted(socket, &error);
+    }
+
+    /// Closes the socket, and opens another.
+    pub(super) fn leave_connection(&mut self, message: &'static str) {
+        if let Some(socket) = self.cx.flow.open_socket() {
+            self.cx.out.push(Output::CloseSocket(socket));
+            self.connection_lost(message);
+        }
+    }
+
+    /// The new connection is useless: returns to the previous one, if that is still open.
+    pub(super) fn go_back(&mut self, error: &Error) -> bool {
+        let Some(socket) = self.cx.flow.open_socket().filter(|_| !self.cx.flow.settled) else { return false };
+        let Some(previous) = self.cx.flow.previous.take() else { return false };
+        self.cx.out.push(Output::CloseSocket(socket));
+        self.cx.flow.server = previous.server;
+        self.cx.flow.state = FlowState::Open(previous.socket);
+        self.cx.flow.settled = true;
+        self.cx.use_server();
+        self.cx.timers.clear_all(&[TimerKey::Previous, TimerKey::Pong]);
+        self.requests_interrupted(socket, error);
+        self.cx.schedule_keep_alive();
+        self.resume_transactions();
+        if self.cx.config.register {
+            // The registrar may have the binding of either.
+            self.cx.forget_clients_of(Owner::Register);
+            self.start_registering();
+        }
+        self.cx.plan_return();
+        true
+    }
+
+    /// Closes the previous socket once all requests over it are answered.
+    pub(super) fn close_previous(&mut self) {
+        let Some(previous) = self.cx.flow.previous.filter(|_| self.cx.flow.settled) else { return };
+        let waits = self
+            .cx
+            .transactions
+            .clients()
+            .any(|(_, entry)| entry.tx.is_open() && entry.socket == Some(previous.socket));
+        if !waits {
+            self.on_previous_timer();
+        }
+    }
+
+    pub(super) fn on_previous_timer(&mut self) {
+        let error = Error::new(ErrorCode::Timeout, "The server did not answer");
+        if self.go_back(&error) {
+            return;
+        }
+        if let Some(previous) = self.cx.flow.previous.take() {
+            self.cx.out.push(Output::CloseSocket(previous.socket));
+            self.previous_is_over(previous.socket);
+        }
+    }
+
+    fn previous_is_over(&mut self, socket: SocketId) {
+        self.cx.timers.clear(TimerKey::Previous);
+        let error = Error::new(ErrorCode::Transport, "The connection was lost");
+        self.requests_interrupted(socket, &error);
+        if self.cx.flow.settled {
+            self.resume_transactions();
+        }
+    }
+
+    pub(super) fn on_return_timer(&mut self) {
+        let busy = self.cx.transactions.clients().any(|(_, entry)| entry.tx.is_open());
+        if busy || self.in_call() {
+            self.cx.timers.set(TimerKey::Return, self.cx.now + RETURN_LATER);
+            return;
+        }
+        self.cx.flow.returns = self.cx.flow.returns.saturating_add(1);
+        let best = (0..self.cx.config.servers.len()).map(|server| self.cx.priority(server)).min();
+        let order = self.cx.flow.order.clone();
+        let place = order
+            .iter()
+            .position(|server| Some(self.cx.priority(*server)) == best && !self.cx.is_busy(*server));
+        match place {
+            Some(place) => self.cx.begin_move_to(place, false),
+            None => self.cx.plan_return(),
+        }
+    }
+
+    // ---- the end
+
+    pub(super) fn start_disconnecting(&mut self) {
+        if self.cx.flow.state == FlowState::Idle {
+            // Calls that are answered elsewhere need no connection.
+            for id in self.live_calls() {
+                self.with(id, |call, cx| call.hangup_for_disconnect(cx));
+            }
+            self.cx.event(Event::DisconnectDone);
+            return;
+        }
+        // Also a connect that waits for an earlier disconnect: the last command counts.
+        if core::mem::take(&mut self.cx.flow.connect_pending) {
+            self.cx.event(Event::ConnectDone(Err(Error::new(ErrorCode::Aborted, "Disconnected"))));
+        }
+        if self.cx.flow.closing {
+            return;
+        }
+        self.cx.flow.closing = true;
+        self.cx.refuse_unmatched();
+        for id in self.live_calls() {
+            self.with(id, |call, cx| call.hangup_for_disconnect(cx));
+        }
+        self.cx.timers.clear_all(&[TimerKey::Register, TimerKey::Reconnect]);
+        self.cx.end_subscriptions(false);
+        self.cx.timers.set(TimerKey::Disconnect, self.cx.now + DISCONNECT_TIMEOUT);
+        if self.cx.flow.open_socket().is_some() {
+            self.start_unregistering();
+        } else if self.cx.flow.state == FlowState::Waiting && self.cx.has_goodbyes() {
+            self.cx.begin_anew();
+        }
+        self.check_disconnected();
+    }
+
+    /// The page is going: whatever is not sent now is never sent.
+    pub(super) fn on_page_hide(&mut self, kept: PageKept) {
+        let stays = kept == PageKept::Page || !self.cx.config.hangup_on_unload;
+        let mut handed_on = false;
+        let ids: Vec<CallId> = self.calls.keys().copied().collect();
+        for id in ids {
+            let Some(call) = self.calls.get(&id) else { continue };
+            if call.rest.is_some() {
+                self.with(id, |call, cx| call.leave_rest(cx));
+            } else if stays {
+                continue;
+            } else if kept == PageKept::Calls && self.cx.write_call(call, CallNote::default()).is_some() {
+                handed_on = true;
+                continue;
+            } else if call.end_reason.is_none() {
+                self.with(id, |call, cx| call.hangup_for_disconnect(cx));
+            }
+            self.with(id, |call, cx| call.hurry_goodbye(cx));
+        }
+        if !stays && !handed_on && self.cx.flow.state != FlowState::Idle {
+            self.start_disconnecting();
+        }
+    }
+
+    /// Finishes the disconnect once nothing is outstanding.
+    pub(super) fn check_disconnected(&mut self) {
+        if !self.cx.flow.closing {
+            return;
+        }
+        let waiting = match self.cx.flow.state {
+            FlowState::Open(_) => {
+                self.cx.transactions.clients().any(|(_, entry)| entry.tx.is_open())
+                    || !self.cx.questions.is_empty()
+                    // A BYE that waits for the caller's ACK.
+                    || self.calls.values().any(|call| call.pending_ok.is_some())
+            }
+            _ => self.cx.has_goodbyes(),
+        };
+        if !waiting {
+            self.finish_disconnect();
+        }
+    }
+
+    pub(super) fn finish_disconnect(&mut self) {
+        self.cx.drop_socket();
+        let again = self.cx.flow.connect_pending;
+        let last_socket = self.cx.flow.last_socket;
+        let error = Error::new(ErrorCode::Aborted, "Disconnected");
+        self.end_all_calls(&error);
+        self.cx.abandon_transactions();
+        self.cx.timers.clear_all(&[
+            TimerKey::Connect,
+            TimerKey::KeepAlive,
+            TimerKey::Pong,
+            TimerKey::Reconnect,
+            TimerKey::Register,
+            TimerKey::Disconnect,
+            TimerKey::Outage,
+            TimerKey::Return,
+        ]);
+        let before = self.cx.flow.connection();
+        self.cx.flow = Flow { last_socket, ..Flow::new() };
+        self.cx.report_connection(before, None);
+        self.cx.registration_interrupted();
+        self.cx.registration.forget_binding();
+        self.cx.event(Event::DisconnectDone);
+        if again {
+            self.cx.flow.connect_pending = true;
+            self.cx.start_connecting();
+        }
+    }
+}
+
+impl Cx {
     pub(super) fn start_connecting(&mut self) {
         if let Some(((servers, weights), uri, register)) = self.next_account.take() {
             self.config.servers = servers;
@@ -306,24 +735,6 @@ impl Phone {
         self.flow.busy.push((server, until));
     }
 
-    /// Moves to a server that is not overloaded, if there is one and no call. `false`: nothing changed.
-    pub(super) fn leave_busy_server(&mut self, error: &Error) -> bool {
-        self.live_calls().is_empty() && self.leave_for_free_server(error)
-    }
-
-    pub(super) fn leave_for_free_server(&mut self, error: &Error) -> bool {
-        let Some(socket) = self.flow.open_socket() else { return false };
-        if !self.flow.established || self.flow.closing || !self.has_free_server() {
-            return false;
-        }
-        self.drop_socket();
-        self.flow.tried = 0;
-        self.attempt_failed(error.clone());
-        self.registration_interrupted();
-        self.everything_interrupted(socket, error);
-        true
-    }
-
     // ---- attempts
 
     fn new_socket(&mut self, server: usize) -> SocketId {
@@ -366,82 +777,6 @@ impl Phone {
         self.use_server();
         self.timers.set(TimerKey::Connect, self.now + CONNECT_TIMEOUT);
         self.report_connection(before, error);
-    }
-
-    pub(super) fn on_socket_opened(&mut self, socket: SocketId) {
-        match self.flow.next {
-            Some(next) if next.socket == socket => self.change_over(next),
-            _ if self.flow.state == FlowState::Opening(socket) => {
-                self.flow.took = (self.now - self.flow.began).min(MAX_TOOK);
-                self.set_flow(FlowState::Open(socket), None);
-            }
-            _ => {
-                if !self.adopt_spare(socket) {
-                    return;
-                }
-            }
-        }
-        self.drop_spare();
-        self.clear_timers(&[TimerKey::Connect, TimerKey::Reconnect]);
-        self.flow.settled = false;
-        self.flow.heard = false;
-        self.schedule_keep_alive();
-        self.say_what_waits();
-        if self.flow.closing {
-            self.say_goodbye(socket);
-            self.start_unregistering();
-        } else if self.config.register {
-            self.start_registering();
-        } else {
-            self.connected();
-        }
-    }
-
-    /// The phone can make and receive calls.
-    pub(super) fn connected(&mut self) {
-        self.flow.established = true;
-        self.flow.silent = 0;
-        if !core::mem::replace(&mut self.flow.settled, true) {
-            self.resume_transactions();
-            self.acknowledge_for_before();
-            if self.flow.previous.is_some() {
-                self.refresh_subscriptions();
-                self.signalling_moved();
-            } else {
-                self.resume_calls();
-                self.resume_subscriptions();
-                self.signalling_back();
-            }
-            self.offers_after_reconnect();
-            self.close_previous();
-            self.meet_server();
-            self.plan_return();
-        }
-        if core::mem::take(&mut self.flow.connect_pending) {
-            self.event(Event::ConnectDone(Ok(())));
-        }
-    }
-
-    pub(super) fn on_socket_closed(&mut self, socket: SocketId) {
-        if self.flow.next.is_some_and(|next| next.socket == socket) {
-            self.move_failed();
-            if self.flow.liveness.is_doubted() {
-                // Browsers tell of a network that has an address before it has a route.
-                self.timers.set(TimerKey::Move, self.now + MOVE_AGAIN);
-            }
-        } else if self.flow.previous.is_some_and(|previous| previous.socket == socket) {
-            self.flow.previous = None;
-            self.previous_is_over(socket);
-        } else if self.flow.state == FlowState::Opening(socket) {
-            let error = self.not_opened("The SIP server could not be reached");
-            self.attempt_failed(error);
-        } else if self.flow.state == FlowState::Open(socket) {
-            let lived = self.now - self.flow.began;
-            self.flow.liveness.ended(self.now, self.flow.took, lived);
-            self.connection_lost("The connection was lost");
-        } else if self.flow.spare.is_some_and(|spare| spare.socket == socket) {
-            self.flow.spare = None;
-        }
     }
 
     // ---- a socket that is slow to open
@@ -500,17 +835,6 @@ impl Phone {
         FIRST_RESPONSE.saturating_mul(1 << self.flow.silent.min(MAX_SILENT)).max(self.flow.took).min(T64)
     }
 
-    /// The first request over the socket got no response. All requests move to the next one.
-    pub(super) fn leave_unanswered(&mut self) {
-        let Some(socket) = self.flow.open_socket() else { return };
-        self.flow.silent = self.flow.silent.saturating_add(1);
-        let error = Error::new(ErrorCode::Timeout, "The server did not answer");
-        if !self.go_back(&error) {
-            self.out.push(Output::CloseSocket(socket));
-            self.connection_lost_by(error);
-        }
-    }
-
     fn patience(&self) -> Duration {
         let asked = self.flow.local_network == LocalNetwork::Prompt && self.is_local_server();
         if self.flow.established || asked { PATIENCE_LONG } else { PATIENCE }
@@ -540,151 +864,15 @@ impl Phone {
         for beside in beside.into_iter().flatten() {
             self.out.push(Output::CloseSocket(beside.socket));
         }
-        self.clear_timers(&[TimerKey::Move, TimerKey::Previous]);
+        self.timers.clear_all(&[TimerKey::Move, TimerKey::Previous]);
         if let FlowState::Open(socket) | FlowState::Opening(socket) = self.flow.state {
             self.out.push(Output::CloseSocket(socket));
-        }
-    }
-
-    pub(super) fn on_connect_timeout(&mut self) {
-        let error = self.not_opened("The SIP server did not answer in time");
-        self.pass_over(self.patience());
-        self.attempt_failed(error);
-    }
-
-    /// This server failed: tries the next one, or ends the round.
-    pub(super) fn attempt_failed(&mut self, error: Error) {
-        self.clear_timers(&[TimerKey::Connect, TimerKey::KeepAlive, TimerKey::Pong, TimerKey::Return]);
-        self.flow.settled = false;
-        if self.flow.closing {
-            self.finish_disconnect();
-            return;
-        }
-        self.flow.server = self.flow.server.wrapping_add(1);
-        if self.flow.tried < self.config.servers.len() {
-            self.open_next(Some(error));
-            return;
-        }
-        if !self.flow.established
-            && let Some(spare) = self.take_spare()
-        {
-            // Every server has been tried: this socket is the best chance.
-            self.flow.state = FlowState::Opening(spare.socket);
-            self.timers.set(TimerKey::Connect, spare.began + self.patience());
-            return;
-        }
-        self.begin_round();
-        if !self.flow.established {
-            if error.code == ErrorCode::Timeout && self.flow.silent < MAX_SILENT {
-                self.open_next(Some(error));
-            } else {
-                self.give_up(error);
-            }
-            return;
-        }
-        if core::mem::take(&mut self.flow.connect_pending) {
-            self.event(Event::ConnectDone(Err(error.clone())));
-        }
-        let cap = if self.in_call() { BACKOFF_CAP_IN_CALL } else { BACKOFF_CAP };
-        // The first limit applies twice: most restarts are short.
-        let shift = self.flow.rounds.saturating_sub(1).min(8);
-        self.flow.rounds = self.flow.rounds.saturating_add(1);
-        let limit = cap.min(BACKOFF_BASE.saturating_mul(1 << shift));
-        let delay = below(&mut *self.entropy, u64::from(limit.as_millis()));
-        let mut at = self.now + Duration::from_millis(delay);
-        if !self.has_free_server() {
-            let free = self.flow.busy.iter().map(|(_, until)| *until).filter(|until| *until > self.now).min();
-            at = at.max(free.unwrap_or(at));
-        }
-        self.timers.set(TimerKey::Reconnect, at);
-        self.set_flow(FlowState::Waiting, Some(error));
-    }
-
-    pub(super) fn in_call(&self) -> bool {
-        !self.live_calls().is_empty()
-    }
-
-    /// The first `connect` has failed for good.
-    pub(super) fn give_up(&mut self, error: Error) {
-        self.drop_socket();
-        self.clear_timers(&[TimerKey::KeepAlive, TimerKey::Pong, TimerKey::Register]);
-        let before = self.flow.connection();
-        // The closed socket must carry nothing more.
-        self.flow.state = FlowState::Idle;
-        self.end_all_calls(&error);
-        self.abandon_transactions();
-        self.report_connection(before, Some(error.clone()));
-        if core::mem::take(&mut self.flow.connect_pending) {
-            self.event(Event::ConnectDone(Err(error)));
         }
     }
 
     pub(super) fn on_reconnect_timer(&mut self) {
         if self.flow.state == FlowState::Waiting {
             self.open_next(None);
-        }
-    }
-
-    /// The open socket is lost, or dead.
-    pub(super) fn connection_lost(&mut self, message: &'static str) {
-        self.connection_lost_by(Error::new(ErrorCode::Transport, message));
-    }
-
-    fn connection_lost_by(&mut self, error: Error) {
-        let Some(socket) = self.flow.open_socket() else { return };
-        self.log(LogLevel::Warn, &[&error.message]);
-        if self.flow.closing {
-            self.finish_disconnect();
-            return;
-        }
-        if !self.flow.settled && self.flow.previous.is_some() {
-            self.go_back(&error);
-            return;
-        }
-        self.clear_timers(&[TimerKey::KeepAlive, TimerKey::Pong, TimerKey::Register, TimerKey::Return]);
-        if !self.flow.established {
-            self.registration_interrupted();
-            self.attempt_failed(error.clone());
-            self.everything_interrupted(socket, &error);
-            return;
-        }
-        self.flow.settled = false;
-        let previous = self.flow.previous.take();
-        if let Some(previous) = previous {
-            self.out.push(Output::CloseSocket(previous.socket));
-        }
-        self.clear_timers(&[TimerKey::Move, TimerKey::Previous]);
-        let last = self.flow.lost.replace(self.now);
-        if let Some(next) = self.flow.next.take() {
-            // The next socket is opening already.
-            self.flow.server = next.server;
-            self.flow.tried = 1;
-            self.flow.began = self.now;
-            self.use_server();
-            self.timers.set(TimerKey::Connect, self.now + CONNECT_TIMEOUT);
-            self.set_flow(FlowState::Opening(next.socket), Some(error.clone()));
-        } else if last.is_some_and(|last| self.now - last < FLAPPING) {
-            self.attempt_failed(error.clone());
-        } else {
-            // First at once, at the same server: most losses are short.
-            self.flow.tried = 0;
-            self.flow.rounds = 0;
-            self.open_next(Some(error.clone()));
-        }
-        self.registration_interrupted();
-        self.signalling_lost();
-        // Only now, so that nothing that follows goes over the lost socket.
-        if let Some(previous) = previous {
-            self.requests_interrupted(previous.socket, &error);
-        }
-        self.everything_interrupted(socket, &error);
-    }
-
-    /// Closes the socket, and opens another.
-    pub(super) fn leave_connection(&mut self, message: &'static str) {
-        if let Some(socket) = self.flow.open_socket() {
-            self.out.push(Output::CloseSocket(socket));
-            self.connection_lost(message);
         }
     }
 
@@ -743,62 +931,8 @@ impl Phone {
         self.flow.began = self.now;
         self.flow.state = FlowState::Open(next.socket);
         self.use_server();
-        self.clear_timers(&[TimerKey::Move, TimerKey::Pong, TimerKey::Return]);
+        self.timers.clear_all(&[TimerKey::Move, TimerKey::Pong, TimerKey::Return]);
         self.timers.set(TimerKey::Previous, self.now + PREVIOUS);
-    }
-
-    /// The new connection is useless: returns to the previous one, if that is still open.
-    pub(super) fn go_back(&mut self, error: &Error) -> bool {
-        let Some(socket) = self.flow.open_socket().filter(|_| !self.flow.settled) else { return false };
-        let Some(previous) = self.flow.previous.take() else { return false };
-        self.out.push(Output::CloseSocket(socket));
-        self.flow.server = previous.server;
-        self.flow.state = FlowState::Open(previous.socket);
-        self.flow.settled = true;
-        self.use_server();
-        self.clear_timers(&[TimerKey::Previous, TimerKey::Pong]);
-        self.requests_interrupted(socket, error);
-        self.schedule_keep_alive();
-        self.resume_transactions();
-        if self.config.register {
-            // The registrar may have the binding of either.
-            self.forget_clients_of(Owner::Register);
-            self.start_registering();
-        }
-        self.plan_return();
-        true
-    }
-
-    /// Closes the previous socket once all requests over it are answered.
-    pub(super) fn close_previous(&mut self) {
-        let Some(previous) = self.flow.previous.filter(|_| self.flow.settled) else { return };
-        let waits = self
-            .transactions
-            .clients()
-            .any(|(_, entry)| entry.tx.is_open() && entry.socket == Some(previous.socket));
-        if !waits {
-            self.on_previous_timer();
-        }
-    }
-
-    pub(super) fn on_previous_timer(&mut self) {
-        let error = Error::new(ErrorCode::Timeout, "The server did not answer");
-        if self.go_back(&error) {
-            return;
-        }
-        if let Some(previous) = self.flow.previous.take() {
-            self.out.push(Output::CloseSocket(previous.socket));
-            self.previous_is_over(previous.socket);
-        }
-    }
-
-    fn previous_is_over(&mut self, socket: SocketId) {
-        self.timers.clear(TimerKey::Previous);
-        let error = Error::new(ErrorCode::Transport, "The connection was lost");
-        self.requests_interrupted(socket, &error);
-        if self.flow.settled {
-            self.resume_transactions();
-        }
     }
 
     /// Plans the return from a lesser server to the preferred one.
@@ -814,23 +948,6 @@ impl Phone {
         let half = u64::from(limit.as_millis()) / 2;
         let wait = Duration::from_millis(half + below(&mut *self.entropy, half));
         self.timers.set(TimerKey::Return, self.now + wait);
-    }
-
-    pub(super) fn on_return_timer(&mut self) {
-        let busy = self.transactions.clients().any(|(_, entry)| entry.tx.is_open());
-        if busy || self.in_call() {
-            self.timers.set(TimerKey::Return, self.now + RETURN_LATER);
-            return;
-        }
-        self.flow.returns = self.flow.returns.saturating_add(1);
-        let best = (0..self.config.servers.len()).map(|server| self.priority(server)).min();
-        let order = self.flow.order.clone();
-        let place =
-            order.iter().position(|server| Some(self.priority(*server)) == best && !self.is_busy(*server));
-        match place {
-            Some(place) => self.begin_move_to(place, false),
-            None => self.plan_return(),
-        }
     }
 
     // ---- sending
@@ -866,89 +983,6 @@ impl Phone {
         }
     }
 
-    pub(super) fn clear_timers(&mut self, keys: &[TimerKey]) {
-        for key in keys {
-            self.timers.clear(*key);
-        }
-    }
-
-    // ---- the end
-
-    pub(super) fn start_disconnecting(&mut self) {
-        if self.flow.state == FlowState::Idle {
-            // Calls that are answered elsewhere need no connection.
-            for id in self.live_calls() {
-                self.hangup_for_disconnect(id);
-            }
-            self.event(Event::DisconnectDone);
-            return;
-        }
-        // Also a connect that waits for an earlier disconnect: the last command counts.
-        if core::mem::take(&mut self.flow.connect_pending) {
-            self.event(Event::ConnectDone(Err(Error::new(ErrorCode::Aborted, "Disconnected"))));
-        }
-        if self.flow.closing {
-            return;
-        }
-        self.flow.closing = true;
-        self.refuse_unmatched();
-        for id in self.live_calls() {
-            self.hangup_for_disconnect(id);
-        }
-        self.clear_timers(&[TimerKey::Register, TimerKey::Reconnect]);
-        self.end_subscriptions(false);
-        self.timers.set(TimerKey::Disconnect, self.now + DISCONNECT_TIMEOUT);
-        if self.flow.open_socket().is_some() {
-            self.start_unregistering();
-        } else if self.flow.state == FlowState::Waiting && self.has_goodbyes() {
-            self.begin_anew();
-        }
-        self.check_disconnected();
-    }
-
-    /// The page is going: whatever is not sent now is never sent.
-    pub(super) fn on_page_hide(&mut self, kept: PageKept) {
-        let stays = kept == PageKept::Page || !self.config.hangup_on_unload;
-        let mut handed_on = false;
-        let ids: Vec<CallId> = self.calls.keys().copied().collect();
-        for id in ids {
-            let Some(call) = self.calls.get(&id) else { continue };
-            if call.rest.is_some() {
-                self.leave_rest(id);
-            } else if stays {
-                continue;
-            } else if kept == PageKept::Calls && self.write_call(call, CallNote::default()).is_some() {
-                handed_on = true;
-                continue;
-            } else if call.end_reason.is_none() {
-                self.hangup_for_disconnect(id);
-            }
-            self.hurry_goodbye(id);
-        }
-        if !stays && !handed_on && self.flow.state != FlowState::Idle {
-            self.start_disconnecting();
-        }
-    }
-
-    /// Finishes the disconnect once nothing is outstanding.
-    pub(super) fn check_disconnected(&mut self) {
-        if !self.flow.closing {
-            return;
-        }
-        let waiting = match self.flow.state {
-            FlowState::Open(_) => {
-                self.transactions.clients().any(|(_, entry)| entry.tx.is_open())
-                    || !self.questions.is_empty()
-                    // A BYE that waits for the caller's ACK.
-                    || self.calls.values().any(|call| call.pending_ok.is_some())
-            }
-            _ => self.has_goodbyes(),
-        };
-        if !waiting {
-            self.finish_disconnect();
-        }
-    }
-
     /// Without a socket: whether a binding, a message or a request would be left behind.
     fn has_goodbyes(&mut self) -> bool {
         self.flow.is_interrupted()
@@ -962,35 +996,6 @@ impl Phone {
         self.flow.rounds = 0;
         self.begin_round();
         self.open_next(None);
-    }
-
-    pub(super) fn finish_disconnect(&mut self) {
-        self.drop_socket();
-        let again = self.flow.connect_pending;
-        let last_socket = self.flow.last_socket;
-        let error = Error::new(ErrorCode::Aborted, "Disconnected");
-        self.end_all_calls(&error);
-        self.abandon_transactions();
-        self.clear_timers(&[
-            TimerKey::Connect,
-            TimerKey::KeepAlive,
-            TimerKey::Pong,
-            TimerKey::Reconnect,
-            TimerKey::Register,
-            TimerKey::Disconnect,
-            TimerKey::Outage,
-            TimerKey::Return,
-        ]);
-        let before = self.flow.connection();
-        self.flow = Flow { last_socket, ..Flow::new() };
-        self.report_connection(before, None);
-        self.registration_interrupted();
-        self.registration.forget_binding();
-        self.event(Event::DisconnectDone);
-        if again {
-            self.flow.connect_pending = true;
-            self.start_connecting();
-        }
     }
 }
 
@@ -1008,22 +1013,22 @@ mod tests {
         let config = PhoneConfig::new(vec!["wss://h".into()], Uri::parse("sip:a@h").unwrap());
         let config = PhoneConfig { trace: true, ..config };
         let mut phone = Phone::new(config, Box::new(SeededEntropy::new(1)));
-        phone.flow.state = FlowState::Waiting;
+        phone.cx.flow.state = FlowState::Waiting;
         let warnings = |phone: &mut Phone| {
-            core::mem::take(&mut phone.out)
+            core::mem::take(&mut phone.cx.out)
                 .iter()
                 .filter(|output| matches!(output, Output::Event(Event::Log(LogLevel::Warn, _))))
                 .count()
         };
         for number in 0..MAX_QUEUE {
-            assert!(phone.transmit(number.to_string(), true));
+            assert!(phone.cx.transmit(number.to_string(), true));
         }
-        assert_eq!((phone.flow.queue.len(), warnings(&mut phone)), (MAX_QUEUE, 0));
-        assert!(phone.transmit(MAX_QUEUE.to_string(), true));
-        assert_eq!((phone.flow.queue.len(), warnings(&mut phone)), (MAX_QUEUE, 1));
-        phone.config.trace = false;
-        phone.flush_queue(SocketId(1));
-        let sent = core::mem::take(&mut phone.out).into_iter().map(|output| match output {
+        assert_eq!((phone.cx.flow.queue.len(), warnings(&mut phone)), (MAX_QUEUE, 0));
+        assert!(phone.cx.transmit(MAX_QUEUE.to_string(), true));
+        assert_eq!((phone.cx.flow.queue.len(), warnings(&mut phone)), (MAX_QUEUE, 1));
+        phone.cx.config.trace = false;
+        phone.cx.flush_queue(SocketId(1));
+        let sent = core::mem::take(&mut phone.cx.out).into_iter().map(|output| match output {
             Output::Send { text, .. } => text.parse::<usize>().unwrap(),
             other => panic!("{other:?}"),
         });

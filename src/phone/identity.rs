@@ -3,7 +3,8 @@
 //! Whoever sends a header can write what it likes into it. These are believed where the configuration says that the
 //! server removes what it has not checked itself (RFC 3325, section 5), and are not looked at otherwise.
 
-use super::call::ReasonHeader;
+use super::call::{Call, ReasonHeader};
+use super::context::Cx;
 use super::{CallId, Direction, Event, Identity, Phone};
 use crate::sip::header::{NameAddr, Reason};
 use crate::sip::message::{Headers, Request, check_extra_header};
@@ -33,31 +34,6 @@ const NOT_SHOWN: [&str; 9] = [
 ];
 
 impl Phone {
-    /// Why the other side ends the call, in its own words (RFC 3326).
-    pub(super) fn learn_reason(&mut self, id: CallId, headers: &Headers) {
-        let Some(call) = self.calls.get_mut(&id).filter(|call| !call.is_gated()) else { return };
-        let mut said = ReasonHeader { q850: None, text: None, network: false };
-        for reason in headers.get_all("Reason").flat_map(Reason::parse_list) {
-            if reason.protocol.eq_ignore_ascii_case("Q.850") {
-                // 0 is no cause: gateways write it where they have none.
-                said.q850 = said.q850.or(reason.cause.filter(|cause| (1..=127).contains(cause)));
-                // Out of order, no circuit, network out of order, temporary failure, congestion, timer expiry.
-                said.network |= matches!(reason.cause, Some(27 | 34 | 38 | 41 | 42 | 44 | 47 | 102));
-            } else {
-                // Our like say so when the media or the session are lost.
-                said.network |= matches!(reason.cause, Some(408 | 500..=599));
-            }
-            if said.text.is_none() {
-                said.text = reason
-                    .text
-                    .map(|text| text.chars().filter(|c| !c.is_control()).take(MAX_REASON_TEXT).collect());
-            }
-        }
-        if said.q850.is_some() || said.text.is_some() || said.network {
-            call.said = Some(Box::new(said));
-        }
-    }
-
     /// The headers of a received INVITE that are neither the protocol's nor about somebody's identity: those that the
     /// caller's application, or its PBX, has put in. 32 at most, of 2048 bytes at most each.
     #[must_use]
@@ -82,7 +58,72 @@ impl Phone {
         }
         shown
     }
+}
 
+impl Call {
+    /// Why the other side ends the call, in its own words (RFC 3326).
+    pub(super) fn learn_reason(&mut self, headers: &Headers) {
+        if self.is_gated() {
+            return;
+        }
+        let mut said = ReasonHeader { q850: None, text: None, network: false };
+        for reason in headers.get_all("Reason").flat_map(Reason::parse_list) {
+            if reason.protocol.eq_ignore_ascii_case("Q.850") {
+                // 0 is no cause: gateways write it where they have none.
+                said.q850 = said.q850.or(reason.cause.filter(|cause| (1..=127).contains(cause)));
+                // Out of order, no circuit, network out of order, temporary failure, congestion, timer expiry.
+                said.network |= matches!(reason.cause, Some(27 | 34 | 38 | 41 | 42 | 44 | 47 | 102));
+            } else {
+                // Our like say so when the media or the session are lost.
+                said.network |= matches!(reason.cause, Some(408 | 500..=599));
+            }
+            if said.text.is_none() {
+                said.text = reason
+                    .text
+                    .map(|text| text.chars().filter(|c| !c.is_control()).take(MAX_REASON_TEXT).collect());
+            }
+        }
+        if said.q850.is_some() || said.text.is_some() || said.network {
+            self.said = Some(Box::new(said));
+        }
+    }
+
+    /// What the server vouches for of the other side, in any request or response of the call: who calls or has answered,
+    /// and later who is there after a transfer, a pick-up or out of a queue (RFC 3325, section 9.1). Whether there was
+    /// something.
+    pub(super) fn learn_identity(&mut self, cx: &mut Cx, headers: &Headers) -> bool {
+        if self.rest.is_some() {
+            return false;
+        }
+        if !cx.config.trust_identity {
+            return false;
+        }
+        let (found, withheld) = vouched_for(headers);
+        let told = found.is_some();
+        let mut changed = false;
+        if told && self.asserted_identity != found {
+            self.asserted_identity = found;
+            changed = true;
+        }
+        if told || withheld {
+            changed |= self.private != withheld;
+            self.private = withheld;
+        }
+        if let Some(identity) = diverted(headers)
+            && self.diversion.as_ref() != Some(&identity)
+        {
+            self.diversion = Some(identity);
+            changed = true;
+        }
+        // Before that nobody knows of the self.
+        if changed && self.state != super::CallState::New {
+            cx.event(Event::Remote(self.id));
+        }
+        told
+    }
+}
+
+impl Cx {
     /// Our address in the From of calls and of other requests to people, without a tag.
     pub(super) fn caller_address(&self, hidden: bool) -> String {
         if hidden { ANONYMOUS.to_owned() } else { self.own_address() }
@@ -92,38 +133,6 @@ impl Phone {
     pub(super) fn hide_caller(&self, request: &mut Request) {
         request.headers.set("Privacy", "id");
         request.headers.set("P-Preferred-Identity", self.own_address());
-    }
-
-    /// What the server vouches for of the other side, in any request or response of the call: who calls or has answered,
-    /// and later who is there after a transfer, a pick-up or out of a queue (RFC 3325, section 9.1). Whether there was
-    /// something.
-    pub(super) fn learn_identity(&mut self, id: CallId, headers: &Headers) -> bool {
-        let Some(call) = self.calls.get_mut(&id).filter(|call| call.rest.is_none()) else { return false };
-        if !self.config.trust_identity {
-            return false;
-        }
-        let (found, withheld) = vouched_for(headers);
-        let told = found.is_some();
-        let mut changed = false;
-        if told && call.asserted_identity != found {
-            call.asserted_identity = found;
-            changed = true;
-        }
-        if told || withheld {
-            changed |= call.private != withheld;
-            call.private = withheld;
-        }
-        if let Some(identity) = diverted(headers)
-            && call.diversion.as_ref() != Some(&identity)
-        {
-            call.diversion = Some(identity);
-            changed = true;
-        }
-        // Before that nobody knows of the call.
-        if changed && call.state != super::CallState::New {
-            self.event(Event::Remote(id));
-        }
-        told
     }
 }
 

@@ -1,10 +1,11 @@
 //! The media jobs of calls: ordered here, done outside, their outcomes handed to whom they concern.
 
-use super::call::{Job, Phase};
+use super::call::{Call, Job, Phase};
+use super::context::Cx;
 use super::offers::holds;
 use super::{
-    CallId, CallTimer, EndCause, EndedBy, ICE_SETTLE, LogLevel, MediaCommand, MediaError, MediaSeq,
-    MediaValue, Output, Phone, TimerKey, media_error,
+    CallTimer, EndCause, EndedBy, ICE_SETTLE, LogLevel, MediaCommand, MediaError, MediaSeq, MediaValue,
+    Output, media_error,
 };
 use crate::text::concat;
 use crate::time::Duration;
@@ -15,94 +16,92 @@ const JOB_TIMEOUT: Duration = Duration::from_secs(20);
 /// longer it is waited for.
 const FIRST_CANDIDATE: Duration = Duration::from_secs(10);
 
-impl Phone {
-    pub(super) fn media_job(&mut self, id: CallId, job: Job, command: MediaCommand) {
-        self.wish_of_new_media(id);
-        if let Some(call) = self.calls.get_mut(&id) {
-            call.media_seq = MediaSeq(call.media_seq.0.wrapping_add(1));
-            call.job = Some(job);
-            call.descriptions.theirs = None;
-            let seq = call.media_seq;
-            self.clear_call_timers(id, &[CallTimer::IceGather, CallTimer::MediaJob]);
-            if !job.may_ask() {
-                let at = self.now + JOB_TIMEOUT + self.config.ice_gather_timeout;
-                self.timers.set(TimerKey::Call(id, CallTimer::MediaJob), at);
-            }
-            self.out.push(Output::Media { call: id, seq, command });
+impl Call {
+    pub(super) fn media_job(&mut self, cx: &mut Cx, job: Job, command: MediaCommand) {
+        self.wish_of_new_media(cx);
+        self.media_seq = MediaSeq(self.media_seq.0.wrapping_add(1));
+        self.job = Some(job);
+        self.descriptions.theirs = None;
+        let seq = self.media_seq;
+        self.timers.clear_all(&[CallTimer::IceGather, CallTimer::MediaJob]);
+        if !job.may_ask() {
+            let at = cx.now + JOB_TIMEOUT + cx.config.ice_gather_timeout;
+            self.timers.set(CallTimer::MediaJob, at);
         }
+        cx.out.push(Output::Media { call: self.id, seq, command });
     }
 
     /// A command that nobody reports back on.
-    pub(super) fn media_order(&mut self, id: CallId, command: MediaCommand) {
-        if let Some(call) = self.calls.get_mut(&id).filter(|call| call.media_open) {
+    pub(super) fn media_order(&mut self, cx: &mut Cx, command: MediaCommand) {
+        if self.media_open {
             if matches!(command, MediaCommand::Close) {
-                call.media_open = false;
+                self.media_open = false;
             }
-            let seq = call.media_seq;
-            self.out.push(Output::Media { call: id, seq, command });
+            let seq = self.media_seq;
+            cx.out.push(Output::Media { call: self.id, seq, command });
         }
     }
 
     /// A job that was never reported: nobody shall wait for it for ever.
-    pub(super) fn on_job_timeout(&mut self, id: CallId) {
-        let Some(call) = self.calls.get_mut(&id) else { return };
-        if let Some(job) = call.job.take() {
+    pub(super) fn on_job_timeout(&mut self, cx: &mut Cx) {
+        if let Some(job) = self.job.take() {
             // What it brings after all is not for the next one.
-            call.media_seq = MediaSeq(call.media_seq.0.wrapping_add(1));
-            self.timers.clear(TimerKey::Call(id, CallTimer::IceGather));
+            self.media_seq = MediaSeq(self.media_seq.0.wrapping_add(1));
+            self.timers.clear(CallTimer::IceGather);
             let error = if job.describes() { MediaError::NoCandidate } else { MediaError::Description };
-            self.on_media_error(id, job, &error);
-            self.take_waiting(id);
+            self.on_media_error(cx, job, &error);
+            self.take_waiting(cx);
         }
     }
 
-    pub(super) fn on_gather_timeout(&mut self, id: CallId) {
-        self.timers.set(TimerKey::Call(id, CallTimer::MediaJob), self.now + FIRST_CANDIDATE);
-        self.media_order(id, MediaCommand::TakeLocal);
+    pub(super) fn on_gather_timeout(&mut self, cx: &mut Cx) {
+        self.timers.set(CallTimer::MediaJob, cx.now + FIRST_CANDIDATE);
+        self.media_order(cx, MediaCommand::TakeLocal);
     }
 
     pub(super) fn on_media_done(
         &mut self,
-        id: CallId,
+        cx: &mut Cx,
         seq: MediaSeq,
         result: Result<MediaValue, MediaError>,
     ) {
-        let Some(call) = self.calls.get_mut(&id).filter(|call| call.media_seq == seq) else { return };
-        if call.phase == Phase::Terminating {
+        if self.media_seq != seq {
             return;
         }
-        let Some(job) = call.job else { return };
+        if self.phase == Phase::Terminating {
+            return;
+        }
+        let Some(job) = self.job else { return };
         match result {
             Ok(MediaValue::Gathering) => {
-                let at = self.now + self.config.ice_gather_timeout;
-                self.timers.set(TimerKey::Call(id, CallTimer::IceGather), at);
+                let at = cx.now + cx.config.ice_gather_timeout;
+                self.timers.set(CallTimer::IceGather, at);
             }
             Ok(MediaValue::Useful) => {
-                let timer = TimerKey::Call(id, CallTimer::IceGather);
-                if self.timers.is_set(timer) {
-                    let wait = ICE_SETTLE.min(self.config.ice_gather_timeout);
-                    self.timers.set(timer, self.now + wait);
+                if self.timers.is_set(CallTimer::IceGather) {
+                    let wait = ICE_SETTLE.min(cx.config.ice_gather_timeout);
+                    self.timers.set(CallTimer::IceGather, cx.now + wait);
                 }
             }
             Ok(MediaValue::Microphone) => {
-                call.job = None;
-                self.microphone_ready(id);
+                self.job = None;
+                self.microphone_ready(cx);
             }
             Ok(MediaValue::Local(sdp)) => {
-                call.job = None;
-                let theirs = call.descriptions.theirs.as_ref();
+                self.job = None;
+                let theirs = self.descriptions.theirs.as_ref();
                 let held = theirs.is_some_and(|offer| holds(offer.direction));
-                self.clear_call_timers(id, &[CallTimer::IceGather, CallTimer::MediaJob]);
-                let sdp = self.describe(id, &sdp);
+                self.timers.clear_all(&[CallTimer::IceGather, CallTimer::MediaJob]);
+                let sdp = self.describe(&sdp);
                 if held && matches!(job, Job::Answer | Job::Progress) {
-                    self.set_remote_hold(id, true);
+                    self.set_remote_hold(cx, true);
                 }
                 match job {
-                    Job::Offer => self.send_invite(id, sdp),
-                    Job::Answer => self.answer_ready(id, sdp),
-                    Job::Progress => self.progress_ready(id, sdp),
-                    Job::Reinvite => self.reinvite_ready(id, sdp),
-                    Job::OurOffer | Job::Resume => self.our_offer_ready(id, sdp),
+                    Job::Offer => self.send_invite(cx, sdp),
+                    Job::Answer => self.answer_ready(cx, sdp),
+                    Job::Progress => self.progress_ready(cx, sdp),
+                    Job::Reinvite => self.reinvite_ready(cx, sdp),
+                    Job::OurOffer | Job::Resume => self.our_offer_ready(cx, sdp),
                     Job::Microphone
                     | Job::EarlyAnswer
                     | Job::FinalAnswer
@@ -112,21 +111,21 @@ impl Phone {
                 }
             }
             Ok(MediaValue::Applied) => {
-                call.job = None;
-                self.timers.clear(TimerKey::Call(id, CallTimer::MediaJob));
-                let held = self.answer_agreed(id);
+                self.job = None;
+                self.timers.clear(CallTimer::MediaJob);
+                let held = self.answer_agreed();
                 if let Some(held) = held.filter(|_| job != Job::EarlyAnswer) {
-                    self.set_remote_hold(id, held);
+                    self.set_remote_hold(cx, held);
                 }
                 match job {
-                    Job::EarlyAnswer => self.on_early_media(id),
-                    Job::FinalAnswer => self.outgoing_up(id),
+                    Job::EarlyAnswer => self.on_early_media(cx),
+                    Job::FinalAnswer => self.outgoing_up(cx),
                     Job::AckAnswer => {
-                        self.incoming_up(id);
-                        self.continue_offer(id);
+                        self.incoming_up(cx);
+                        self.continue_offer(cx);
                     }
-                    Job::PrackAnswer => self.early_job_done(id),
-                    Job::OurAnswer => self.our_answer_applied(id),
+                    Job::PrackAnswer => self.early_job_done(cx),
+                    Job::OurAnswer => self.our_answer_applied(cx),
                     Job::Microphone
                     | Job::Offer
                     | Job::Answer
@@ -137,43 +136,43 @@ impl Phone {
                 }
             }
             Err(error) => {
-                call.job = None;
-                self.clear_call_timers(id, &[CallTimer::IceGather, CallTimer::MediaJob]);
+                self.job = None;
+                self.timers.clear_all(&[CallTimer::IceGather, CallTimer::MediaJob]);
                 let error = match error {
                     MediaError::Refused(words) => MediaError::Refused(without_keys(&words)),
                     error => error,
                 };
                 if let MediaError::Refused(words) = &error {
-                    self.log(LogLevel::Warn, &["the browser refuses a description: ", words]);
+                    cx.log(LogLevel::Warn, &["the browser refuses a description: ", words]);
                 }
-                self.on_media_error(id, job, &error);
+                self.on_media_error(cx, job, &error);
             }
         }
-        self.take_waiting(id);
+        self.take_waiting(cx);
     }
 
-    pub(super) fn on_media_error(&mut self, id: CallId, job: Job, error: &MediaError) {
+    pub(super) fn on_media_error(&mut self, cx: &mut Cx, job: Job, error: &MediaError) {
         match job {
-            Job::Offer | Job::Microphone => self.fail_outgoing(id, media_error(error), EndedBy::Local),
-            Job::PrackAnswer if self.calls.get(&id).is_some_and(|call| call.is_up()) => {
-                self.end_unagreed(id, media_error(error));
+            Job::Offer | Job::Microphone => self.fail_outgoing(cx, media_error(error), EndedBy::Local),
+            Job::PrackAnswer if self.is_up() => {
+                self.end_unagreed(cx, media_error(error));
             }
-            Job::Answer | Job::Progress | Job::PrackAnswer => self.answer_failed(id, error),
-            // Early media that cannot be played is no reason to give up the call.
+            Job::Answer | Job::Progress | Job::PrackAnswer => self.answer_failed(cx, error),
+            // Early media that cannot be played is no reason to give up the self.
             Job::EarlyAnswer => {
-                self.log(LogLevel::Warn, &["the early media could not be set"]);
-                self.hear_fork(id);
+                cx.log(LogLevel::Warn, &["the early media could not be set"]);
+                self.hear_fork(cx);
             }
             // Without a microphone there is no way to go on.
             Job::Resume => {
                 let cause = EndCause::Failed(media_error(error));
-                self.end_with_bye(id, cause, EndedBy::Local, None);
+                self.end_with_bye(cx, cause, EndedBy::Local, None);
             }
-            Job::FinalAnswer => self.end_unagreed(id, media_error(error)),
-            Job::AckAnswer => self.ack_unusable(id, media_error(error)),
-            Job::Reinvite => self.reinvite_failed(id, error),
-            Job::OurAnswer => self.our_answer_unusable(id, media_error(error)),
-            Job::OurOffer => self.offer_failed(id, media_error(error)),
+            Job::FinalAnswer => self.end_unagreed(cx, media_error(error)),
+            Job::AckAnswer => self.ack_unusable(cx, media_error(error)),
+            Job::Reinvite => self.reinvite_failed(cx, error),
+            Job::OurAnswer => self.our_answer_unusable(cx, media_error(error)),
+            Job::OurOffer => self.offer_failed(cx, media_error(error)),
         }
     }
 }

@@ -1,7 +1,8 @@
 //! MESSAGE (RFC 3428) and OPTIONS outside a dialog, and what every request outside a dialog has in common.
 
+use super::context::Cx;
 use super::transactions::{Owner, TxId};
-use super::{Event, MessageRequest, Phone, RequestId};
+use super::{Event, MessageRequest, RequestId};
 use crate::entropy::token;
 use crate::error::{Error, ErrorCode};
 use crate::sip::auth::Attempt;
@@ -15,7 +16,7 @@ use crate::text::{before, concat, has_control, split_once};
 /// is congestion-controlled, and proxies that go on by UDP answer 513.
 pub(super) const MAX_BODY: usize = 60 * 1024;
 
-impl Phone {
+impl Cx {
     /// A URI to send a request to, if there is a connection to send it over.
     pub(super) fn request_target(&self, target: &str) -> Result<String, Error> {
         if self.flow.closing || self.flow.open_socket().is_none() {
@@ -106,7 +107,7 @@ impl Phone {
         let encoded = request.headers.get("Content-Encoding").is_some();
         let (Some(body), true, false) = (body, is_text, encoded) else {
             // RFC 3261, section 21.4.13
-            self.respond_with(tx, 415, None, &[("Accept", "text/plain, text/html, text/*")], None);
+            self.respond_with(tx, 415, &[("Accept", "text/plain, text/html, text/*")]);
             return;
         };
         let from = request.headers.from().unwrap_or_default();

@@ -1,8 +1,10 @@
-//! The phone: one state machine that owns the connection, the registration and the calls.
+//! The phone: one state machine that owns the connection, the registration and the calls. It finds whom an input
+//! concerns and hands it on; a call does the rest (`Phone::with`).
 //!
 //! | file | what |
 //! |---|---|
 //! | `io` | inputs, outputs, events |
+//! | `context` | what a call may touch: the one door to the outside |
 //! | `config` | settings |
 //! | `flow` | the WebSocket: servers in order, back-off, from one to another |
 //! | `liveness` | keep-alive, hints of the browser |
@@ -32,6 +34,7 @@ mod auto_answer;
 mod awaited_ack;
 mod call;
 pub mod config;
+mod context;
 mod description;
 mod flow;
 mod forks;
@@ -69,22 +72,17 @@ mod wish;
 pub use config::*;
 pub use io::*;
 
-use self::authentication::any_answer_will_do;
 use self::call::{Call, Phase};
-use self::flow::Flow;
+use self::context::{Ask, Asked, Cx};
 use self::originate::RestCall;
-use self::registration::Registration;
 use self::sorted_map::SortedMap;
-use self::timers::{CallTimer, TimerKey, Timers};
-use self::transactions::{Owner, Transactions, TxId};
-use crate::entropy::{Entropy, token};
+use self::timers::{CallTimer, TimerKey};
+use self::transactions::{Owner, TxId};
+use crate::entropy::Entropy;
 use crate::error::{Error, ErrorCode};
-use crate::sip::auth::{Attempt, Authenticator};
 use crate::sip::dialog::Dialog;
-use crate::sip::header::name_addr;
-use crate::sip::message::{Message, Method, Request, Response, check_extra_header, long_name, redact_with};
-use crate::sip::transaction::{Client, ClientAction, ClientState, Server, ServerAction, T64};
-use crate::sip::uri::{Uri, UriError};
+use crate::sip::message::{Message, Method, Request, Response};
+use crate::sip::transaction::{ClientAction, ClientState, Server, ServerAction, T64};
 use crate::sip::wire::{self, Frame, MAX_MESSAGE};
 use crate::text::{concat, digits, printable};
 use crate::time::{Duration, Instant};
@@ -242,18 +240,6 @@ pub struct PublishRequest {
     pub expires: Duration,
 }
 
-/// URLs with their priorities and weights.
-type Servers = (Vec<String>, Vec<(u32, u32)>);
-
-/// A challenged request that waits for the application's credentials.
-#[derive(Debug)]
-struct Question {
-    owner: Owner,
-    request: Request,
-    attempt: Attempt,
-    until: Instant,
-}
-
 /// A SIP phone without clock, socket, randomness or async (see the crate documentation for the driving loop).
 ///
 /// * getters: [`connection`](Self::connection), [`registration`](Self::registration), [`call`](Self::call),
@@ -262,43 +248,10 @@ struct Question {
 /// * commands: `connect`, `disconnect`, `dial`, `answer`, `progress`, `reject`, `hangup`, `send_info`
 /// * what is to be done now: [`poll_output`](Self::poll_output), [`poll_timeout`](Self::poll_timeout)
 pub struct Phone {
-    config: PhoneConfig,
-    /// `servers`, `uri` and `register` that wait for the end of the connection.
-    next_account: Option<(Servers, Uri, bool)>,
-    entropy: Box<dyn Entropy>,
-    now: Instant,
-    out: Vec<Output>,
+    cx: Cx,
+    calls: SortedMap<CallId, Box<Call>>,
     /// What `poll_output` is handing out.
     handing_out: std::vec::IntoIter<Output>,
-    timers: Timers<TimerKey>,
-    flow: Flow,
-    registration: Registration,
-    transactions: Transactions,
-    authenticator: Authenticator,
-    calls: SortedMap<CallId, Box<Call>>,
-    /// Calls that are to be forgotten before the next input.
-    to_remove: Vec<CallId>,
-    last_call: u32,
-    questions: SortedMap<CredentialsId, Question>,
-    last_question: u32,
-    last_proxy: u32,
-    last_lock: u32,
-    last_request: u32,
-    /// The call that plays in the application's element.
-    has_element: Option<CallId>,
-    last_heard: u32,
-    subscriptions: SortedMap<SubscriptionId, Box<subscription::Subscription>>,
-    last_subscription: u32,
-    /// INVITEs of which it is not known yet whether they are the provider's for a dial by REST.
-    unmatched: Vec<(TxId, Request)>,
-    answered: Vec<outage::Answered>,
-    /// Headers of the application, whose values are not for the log.
-    secret_headers: Vec<String>,
-    /// User part of our Contact: unguessable, so that only the registrar can address this phone directly.
-    contact_user: String,
-    /// Host of Via and Contact: a browser has no address (RFC 7118, section 5).
-    host: String,
-    via_transport: &'static str,
 }
 
 impl core::fmt::Debug for Phone {
@@ -314,40 +267,67 @@ impl core::fmt::Debug for Phone {
 impl Phone {
     /// A phone that does nothing until [`Phone::connect`].
     #[must_use]
-    pub fn new(config: PhoneConfig, mut entropy: Box<dyn Entropy>) -> Self {
-        let contact_user = token(&mut *entropy, 12);
-        let host = token(&mut *entropy, 12) + ".invalid";
-        Self {
-            config,
-            next_account: None,
-            entropy,
-            now: Instant::ZERO,
-            out: Vec::new(),
-            handing_out: Vec::new().into_iter(),
-            timers: Timers::new(),
-            flow: Flow::new(),
-            registration: Registration::new(),
-            transactions: Transactions::default(),
-            authenticator: Authenticator::new(),
-            calls: SortedMap::new(),
-            to_remove: Vec::new(),
-            last_call: 0,
-            questions: SortedMap::new(),
-            last_question: 0,
-            last_proxy: 0,
-            last_lock: 0,
-            last_request: 0,
-            has_element: None,
-            last_heard: 0,
-            subscriptions: SortedMap::new(),
-            last_subscription: 0,
-            unmatched: Vec::new(),
-            answered: Vec::new(),
-            secret_headers: Vec::new(),
-            contact_user,
-            host,
-            via_transport: "WSS",
+    pub fn new(config: PhoneConfig, entropy: Box<dyn Entropy>) -> Self {
+        Self { cx: Cx::new(config, entropy), calls: SortedMap::new(), handing_out: Vec::new().into_iter() }
+    }
+
+    /// Lets a call do something, and does what it asks for. Nothing where there is no such call.
+    fn with<R: Default>(&mut self, id: CallId, act: impl FnOnce(&mut Call, &mut Cx) -> R) -> R {
+        let Some(call) = self.calls.get_mut(&id) else { return R::default() };
+        let result = act(call, &mut self.cx);
+        self.do_as_asked();
+        result
+    }
+
+    /// The same for a command of the application.
+    fn command<R>(
+        &mut self,
+        id: CallId,
+        act: impl FnOnce(&mut Call, &mut Cx) -> Result<R, Error>,
+    ) -> Result<R, Error> {
+        let call = self.calls.get_mut(&id).ok_or_else(call_ended)?;
+        let result = act(call, &mut self.cx);
+        self.do_as_asked();
+        result
+    }
+
+    /// What calls have asked for: whatever concerns more than one of them. Its outputs take the place where it was asked
+    /// for, as if the call had done it.
+    #[inline(never)]
+    fn do_as_asked(&mut self) {
+        if self.cx.asked.is_empty() {
+            return;
         }
+        let asked = core::mem::take(&mut self.cx.asked);
+        let mut outputs = core::mem::take(&mut self.cx.out).into_iter();
+        let mut passed = 0;
+        for Asked { call: id, what, at } in asked {
+            self.cx.out.extend(outputs.by_ref().take(at - passed));
+            passed = at;
+            match what {
+                Ask::FollowHold => self.follow_hold(id),
+                Ask::GoOnWithTransfer => self.go_on_with_transfer(id),
+                Ask::HangUp(other) => self.with(other, |call, cx| {
+                    call.end_with_bye(cx, EndCause::Completed, EndedBy::Local, None);
+                }),
+                Ask::TakePlace { old, asked } => self.take_place_of(old, id, asked),
+                Ask::TellReferral { old, status } => self.tell_referral(old, id, status),
+                Ask::OutliveReferral { new, referral, dialog } => self.with(new, |call, _| {
+                    if let Some(referrer) = &mut call.referrer {
+                        referrer.outlive(&referral, dialog);
+                    }
+                }),
+                Ask::MakeReplacement { target, replaces } => self.make_replacement(id, target, &replaces),
+                Ask::EndReplacement { replaced, by } => self.end_replacement(id, replaced, by),
+                Ask::YieldToIt => self.yield_to(id),
+                Ask::JudgeUnmatched => self.judge_unmatched(),
+                Ask::AnswerItself => {
+                    let occupied = self.is_occupied(Some(id));
+                    self.with(id, |call, cx| call.answer_itself(cx, occupied));
+                }
+            }
+        }
+        self.cx.out.extend(outputs);
     }
 
     // ---- inputs and outputs
@@ -360,18 +340,20 @@ impl Phone {
             Input::Timer => {}
             Input::SocketOpened(socket) => self.on_socket_opened(socket),
             Input::SocketData(socket, data) => {
-                if self.flow.listens_to(socket) {
-                    self.flow.heard_over = Some(socket);
+                if self.cx.flow.listens_to(socket) {
+                    self.cx.flow.heard_over = Some(socket);
                     self.on_data(socket, &data);
                 }
             }
             Input::SocketClosed(socket) => self.on_socket_closed(socket),
-            Input::MediaDone { call, seq, result } => self.on_media_done(call, seq, result),
-            Input::MediaState { call, state } => self.on_media_state(call, state),
+            Input::MediaDone { call, seq, result } => {
+                self.with(call, |call, cx| call.on_media_done(cx, seq, result))
+            }
+            Input::MediaState { call, state } => self.with(call, |call, cx| call.on_media_state(cx, state)),
             Input::Credentials(id, credentials) => self.on_credentials(id, credentials),
             Input::Proxy(id, answer) => self.on_proxy(id, &answer),
             Input::Lock(id, granted) => self.on_lock(id, granted),
-            Input::LocalNetwork(state) => self.flow.local_network = state,
+            Input::LocalNetwork(state) => self.cx.flow.local_network = state,
             Input::PageHide(kept) => self.on_page_hide(kept),
             Input::Hint(hint) => self.on_hint(hint),
         }
@@ -384,10 +366,11 @@ impl Phone {
     /// The next thing to do outside.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.handing_out.next().or_else(|| {
-            if self.out.is_empty() {
+            debug_assert!(self.cx.asked.is_empty(), "a call has asked for something outside of `with`");
+            if self.cx.out.is_empty() {
                 self.share_element();
             }
-            self.handing_out = core::mem::take(&mut self.out).into_iter();
+            self.handing_out = core::mem::take(&mut self.cx.out).into_iter();
             self.handing_out.next()
         })
     }
@@ -403,24 +386,24 @@ impl Phone {
     /// New settings. Those that name the connection (`servers`, `uri`, `register`) count from the next
     /// [`Phone::connect`] after a disconnect: what was registered must be un-registered under the same name.
     pub fn configure(&mut self, config: PhoneConfig) {
-        self.authenticator.clear();
-        if self.flow.connection() == ConnectionState::Disconnected {
-            self.authenticator.forget_realms();
-            self.config = config;
-            self.next_account = None;
+        self.cx.authenticator.clear();
+        if self.cx.flow.connection() == ConnectionState::Disconnected {
+            self.cx.authenticator.forget_realms();
+            self.cx.config = config;
+            self.cx.next_account = None;
             return;
         }
         // The names of the connection change places, so that the new ones wait and the old ones stay.
         let mut config = config;
-        core::mem::swap(&mut config.servers, &mut self.config.servers);
-        core::mem::swap(&mut config.weights, &mut self.config.weights);
-        core::mem::swap(&mut config.uri, &mut self.config.uri);
-        core::mem::swap(&mut config.register, &mut self.config.register);
-        let new = core::mem::replace(&mut self.config, config);
-        self.next_account = Some(((new.servers, new.weights), new.uri, new.register));
-        if self.flow.established && self.registration.state == RegistrationState::Failed {
+        core::mem::swap(&mut config.servers, &mut self.cx.config.servers);
+        core::mem::swap(&mut config.weights, &mut self.cx.config.weights);
+        core::mem::swap(&mut config.uri, &mut self.cx.config.uri);
+        core::mem::swap(&mut config.register, &mut self.cx.config.register);
+        let new = core::mem::replace(&mut self.cx.config, config);
+        self.cx.next_account = Some(((new.servers, new.weights), new.uri, new.register));
+        if self.cx.flow.established && self.cx.registration.state == RegistrationState::Failed {
             // Perhaps the password is another one now.
-            self.timers.set(TimerKey::Register, self.now);
+            self.cx.timers.set(TimerKey::Register, self.cx.now);
         }
     }
 
@@ -428,7 +411,7 @@ impl Phone {
     /// were taken up from another page keep that page's, which the registrar knows.
     pub fn use_instance(&mut self, id: &str) {
         if self.calls.is_empty() && registration::is_instance(id) {
-            id.clone_into(&mut self.registration.instance);
+            id.clone_into(&mut self.cx.registration.instance);
         }
     }
 
@@ -436,18 +419,22 @@ impl Phone {
     /// at once; while connecting it joins the attempt (one event).
     pub fn connect(&mut self, now: Instant) {
         self.begin(now);
-        let registered = !self.config.register || self.registration.state == RegistrationState::Registered;
-        let up = self.flow.open_socket().is_some() && !self.flow.closing;
-        if up && registered && self.flow.established {
-            self.event(Event::ConnectDone(Ok(())));
+        let registered =
+            !self.cx.config.register || self.cx.registration.state == RegistrationState::Registered;
+        let up = self.cx.flow.open_socket().is_some() && !self.cx.flow.closing;
+        if up && registered && self.cx.flow.established {
+            self.cx.event(Event::ConnectDone(Ok(())));
             return;
         }
-        self.flow.connect_pending = true;
-        if self.flow.closing {
+        self.cx.flow.connect_pending = true;
+        if self.cx.flow.closing {
             // `finish_disconnect` takes it up.
-        } else if self.flow.connection() == ConnectionState::Disconnected {
-            self.start_connecting();
-        } else if up && self.flow.established && self.registration.state != RegistrationState::Registering {
+        } else if self.cx.flow.connection() == ConnectionState::Disconnected {
+            self.cx.start_connecting();
+        } else if up
+            && self.cx.flow.established
+            && self.cx.registration.state != RegistrationState::Registering
+        {
             // Connected, but the registration was refused earlier: one more honest try.
             self.start_registering();
         }
@@ -486,7 +473,7 @@ impl Phone {
     /// `ended`, `invalid_state`.
     pub fn answer(&mut self, now: Instant, call: CallId) -> Result<(), Error> {
         self.begin(now);
-        self.start_answer(call)
+        self.command(call, |call, cx| call.start_answer(cx))
     }
 
     /// Sends early media in a 183 to an incoming call that is not yet answered (RFC 3261, section 21.1.5).
@@ -495,7 +482,7 @@ impl Phone {
     /// `ended`, `invalid_state`.
     pub fn progress(&mut self, now: Instant, call: CallId) -> Result<(), Error> {
         self.begin(now);
-        self.start_progress(call)
+        self.command(call, |call, cx| call.start_progress(cx))
     }
 
     /// Refuses an incoming call with this status (300 to 699; 603 unless told otherwise). Nothing for a call that
@@ -505,14 +492,18 @@ impl Phone {
     /// `invalid_state` for a call that is answered or outgoing, `invalid_config` for a status out of range.
     pub fn reject(&mut self, now: Instant, call: CallId, status: Option<u16>) -> Result<(), Error> {
         self.begin(now);
-        self.start_reject(call, status)
+        let status = incoming::refusal_status(status)?;
+        match self.calls.get(&call) {
+            Some(_) => self.command(call, |call, cx| call.start_reject(cx, status)),
+            None => Ok(()),
+        }
     }
 
     /// CANCEL, BYE or a refusal, whichever the state calls for. Nothing for a call that has ended.
     /// `cause`: what to report as the reason (an application's timeout or abort), else completed or cancelled.
     pub fn hangup(&mut self, now: Instant, call: CallId, cause: Option<Error>) {
         self.begin(now);
-        self.hang_up(call, cause, 603);
+        self.with(call, |call, cx| call.hang_up(cx, cause, 603));
         self.check_disconnected();
     }
 
@@ -539,7 +530,7 @@ impl Phone {
     /// [`Phone::progress`]; later it changes nothing.
     pub fn listen_only(&mut self, now: Instant, call: CallId, listens_only: bool) {
         self.begin(now);
-        self.choose_microphone(call, listens_only);
+        self.with(call, |call, _| call.choose_microphone(listens_only));
     }
 
     /// Sends an INFO within an answered call (RFC 6086), e.g. DTMF; ends in [`Event::InfoDone`].
@@ -554,7 +545,7 @@ impl Phone {
         body: &str,
     ) -> Result<(), Error> {
         self.begin(now);
-        self.start_info(call, content_type, body)
+        self.command(call, |call, cx| call.start_info(cx, content_type, body))
     }
 
     /// Puts the other side on hold: nothing is sent or played from now on, and the other side is asked to agree; ends
@@ -564,7 +555,7 @@ impl Phone {
     /// `ended`, `invalid_state`.
     pub fn hold(&mut self, now: Instant, call: CallId) -> Result<(), Error> {
         self.begin(now);
-        self.start_hold(call, true)
+        self.command(call, |call, cx| call.start_hold(cx, true))
     }
 
     /// Takes the other side off hold; ends in [`Event::HoldDone`].
@@ -573,7 +564,7 @@ impl Phone {
     /// `ended`, `invalid_state`.
     pub fn unhold(&mut self, now: Instant, call: CallId) -> Result<(), Error> {
         self.begin(now);
-        self.start_hold(call, false)
+        self.command(call, |call, cx| call.start_hold(cx, false))
     }
 
     /// Asks the other side to call somebody else (RFC 3515); ends in [`Event::TransferDone`].
@@ -597,7 +588,7 @@ impl Phone {
     /// Refuses what [`Event::TransferRequested`] asks for (603). Nothing when it is over.
     pub fn reject_transfer(&mut self, now: Instant, call: CallId) {
         self.begin(now);
-        self.refuse_transfer(call);
+        self.with(call, |call, cx| call.refuse_transfer(cx));
     }
 
     /// Goes where [`Event::Redirected`] says: to the target with this index.
@@ -606,13 +597,13 @@ impl Phone {
     /// `ended`, `invalid_state`, `invalid_destination`.
     pub fn follow_redirect(&mut self, now: Instant, call: CallId, target: usize) -> Result<(), Error> {
         self.begin(now);
-        self.take_redirect(call, target)
+        self.command(call, |call, cx| call.take_redirect(cx, target))
     }
 
     /// Goes nowhere: the call ends as `redirected`. Nothing where [`Event::Redirected`] waits for no answer.
     pub fn decline_redirect(&mut self, now: Instant, call: CallId) {
         self.begin(now);
-        self.refuse_redirect(call);
+        self.with(call, |call, cx| call.refuse_redirect(cx));
     }
 
     /// Sends a message (RFC 3428); ends in [`Event::RequestDone`].
@@ -621,7 +612,7 @@ impl Phone {
     /// `not_connected`, `invalid_destination`, `invalid_config`, `invalid_state` (too many requests under way).
     pub fn send_message(&mut self, now: Instant, message: MessageRequest) -> Result<RequestId, Error> {
         self.begin(now);
-        self.start_message(message)
+        self.cx.start_message(message)
     }
 
     /// Asks what the other side can do (OPTIONS); ends in [`Event::RequestDone`].
@@ -630,7 +621,7 @@ impl Phone {
     /// `not_connected`, `invalid_destination`, `invalid_state` (too many requests under way).
     pub fn send_options(&mut self, now: Instant, target: &str) -> Result<RequestId, Error> {
         self.begin(now);
-        self.start_options(target)
+        self.cx.start_options(target)
     }
 
     /// Subscribes to an event of a resource (RFC 6665): kept up, also over reconnects, until
@@ -640,13 +631,13 @@ impl Phone {
     /// `not_connected`, `invalid_destination`, `invalid_config`, `invalid_state` (too many subscriptions).
     pub fn subscribe(&mut self, now: Instant, request: SubscribeRequest) -> Result<SubscriptionId, Error> {
         self.begin(now);
-        self.start_subscription(request)
+        self.cx.start_subscription(request)
     }
 
     /// Ends a subscription or publication. Nothing when it is over.
     pub fn unsubscribe(&mut self, now: Instant, id: SubscriptionId) {
         self.begin(now);
-        self.end_subscription(id);
+        self.cx.end_subscription(id);
     }
 
     /// Publishes event state of this account (RFC 3903), or replaces it where `id` is that of an earlier publication;
@@ -661,7 +652,7 @@ impl Phone {
         request: PublishRequest,
     ) -> Result<SubscriptionId, Error> {
         self.begin(now);
-        self.start_publication(id, request)
+        self.cx.start_publication(id, request)
     }
 
     /// What another page needs to take up the calls of this one, with `notes` of the page itself; `None` when there is no
@@ -689,13 +680,13 @@ impl Phone {
     /// State of the connection.
     #[must_use]
     pub const fn connection(&self) -> ConnectionState {
-        self.flow.connection()
+        self.cx.flow.connection()
     }
 
     /// State of the registration.
     #[must_use]
     pub const fn registration(&self) -> RegistrationState {
-        self.registration.state
+        self.cx.registration.state
     }
 
     /// A call, until the input after its end.
@@ -707,13 +698,13 @@ impl Phone {
     /// How much it keeps in memory: for those who watch a phone for long.
     #[must_use]
     pub fn footprint(&self) -> Footprint {
-        let (client_transactions, server_transactions) = self.transactions.count();
+        let (client_transactions, server_transactions) = self.cx.transactions.count();
         Footprint {
             calls: self.calls.len(),
             client_transactions,
             server_transactions,
-            timers: self.timers.len() + self.calls.values().map(|call| call.deadlines()).sum::<usize>(),
-            subscriptions: self.subscriptions.len(),
+            timers: self.cx.timers.len() + self.calls.values().map(|call| call.deadlines()).sum::<usize>(),
+            subscriptions: self.cx.subscriptions.len(),
         }
     }
 
@@ -731,47 +722,15 @@ impl Phone {
 
     fn begin(&mut self, now: Instant) {
         // Clocks of machines that wake up have been seen to step back.
-        self.now = self.now.max(now);
-        for id in core::mem::take(&mut self.to_remove) {
+        self.cx.now = self.cx.now.max(now);
+        for id in core::mem::take(&mut self.cx.to_remove) {
             self.calls.remove(&id);
         }
     }
 
-    #[inline(never)]
-    fn event(&mut self, event: Event) {
-        self.out.push(Output::Event(event));
-    }
-
-    #[inline(never)]
-    fn log(&mut self, level: LogLevel, parts: &[&str]) {
-        if self.config.trace || matches!(level, LogLevel::Warn | LogLevel::Error) {
-            self.event(Event::Log(level, concat(parts)));
-        }
-    }
-
-    fn trace(&mut self, direction: &str, text: &str) {
-        if self.config.trace {
-            self.log(LogLevel::Debug, &[direction, "\n", &redact_with(text, &self.secret_headers)]);
-        }
-    }
-
-    /// Checks the headers of the application; their values may be tokens, so that none is written to the log.
-    fn take_headers(&mut self, headers: &[(String, String)]) -> Result<(), Error> {
-        for (name, value) in headers {
-            check_extra_header(name, value)
-                .map_err(|problem| Error::invalid_config("extraHeaders", problem))?;
-            let name = long_name(name);
-            let known = self.secret_headers.iter().any(|known| known.eq_ignore_ascii_case(name));
-            if !known {
-                self.secret_headers.push(name.to_owned());
-            }
-        }
-        Ok(())
-    }
-
     /// The next deadline: of the phone, or of a part of a call that keeps its own.
     fn next_deadline(&self) -> Option<(Instant, TimerKey)> {
-        let mut next = self.timers.next();
+        let mut next = self.cx.timers.next();
         for call in self.calls.values() {
             let own = call.poll_timeout().map(|(at, timer)| (at, TimerKey::Call(call.id, timer)));
             if own.is_some() && (next.is_none() || own < next) {
@@ -783,14 +742,8 @@ impl Phone {
 
     /// Takes the next deadline that has been reached.
     fn take_deadline(&mut self) -> Option<TimerKey> {
-        let (_, key) = self.next_deadline().filter(|(at, _)| *at <= self.now)?;
-        let of_call = match key {
-            TimerKey::Call(id, timer) => self.calls.get_mut(&id).is_some_and(|call| call.take_timeout(timer)),
-            _ => false,
-        };
-        if !of_call {
-            self.timers.clear(key);
-        }
+        let (_, key) = self.next_deadline().filter(|(at, _)| *at <= self.cx.now)?;
+        self.cx.timers.clear(key);
         Some(key)
     }
 
@@ -798,10 +751,10 @@ impl Phone {
         while let Some(key) = self.take_deadline() {
             match key {
                 TimerKey::Connect => self.on_connect_timeout(),
-                TimerKey::KeepAlive => self.on_keep_alive_timer(),
+                TimerKey::KeepAlive => self.cx.on_keep_alive_timer(),
                 TimerKey::Pong => self.on_pong_timeout(),
-                TimerKey::Reconnect => self.on_reconnect_timer(),
-                TimerKey::Move => self.on_move_timer(),
+                TimerKey::Reconnect => self.cx.on_reconnect_timer(),
+                TimerKey::Move => self.cx.on_move_timer(),
                 TimerKey::Previous => self.on_previous_timer(),
                 TimerKey::Return => self.on_return_timer(),
                 TimerKey::Register => self.on_register_timer(),
@@ -810,43 +763,13 @@ impl Phone {
                 TimerKey::Disconnect => self.finish_disconnect(),
                 TimerKey::Outage => self.on_outage_timer(),
                 TimerKey::Client(id) => self.on_client_timer(id),
-                TimerKey::Server(id) => self.on_server_timer(id),
-                TimerKey::Call(id, timer) => match timer {
-                    CallTimer::IceGather => self.on_gather_timeout(id),
-                    CallTimer::IceConnect => self.on_ice_timeout(id),
-                    CallTimer::Ring => self.on_ring_timeout(id),
-                    CallTimer::Cancelled => self.on_cancelled_timeout(id),
-                    CallTimer::Retransmit2xx => self.on_retransmit_timer(id),
-                    CallTimer::Ack => self.on_ack_timeout(id),
-                    CallTimer::ProxyPause => self.on_proxy_pause(id),
-                    CallTimer::Bridge => self.on_bridge_timeout(id),
-                    CallTimer::Confirm => self.on_confirm_timeout(id),
-                    CallTimer::Outcome => self.on_outcome_timeout(id),
-                    CallTimer::MaxDuration => self.on_max_duration(id),
-                    CallTimer::Tombstone => self.on_tombstone(id),
-                    CallTimer::Glare => self.continue_offer(id),
-                    CallTimer::Reoffer => self.on_reoffer_timeout(id),
-                    CallTimer::Renew => self.on_renew_timer(id),
-                    CallTimer::Association => self.on_association_timer(id),
-                    CallTimer::SessionRefresh => self.on_session_refresh(id),
-                    CallTimer::SessionExpired => self.on_session_expired(id),
-                    CallTimer::Reliable1xx => self.on_reliable_timer(id),
-                    CallTimer::Transfer => self.on_transfer_timeout(id),
-                    CallTimer::AutoAnswer => self.on_auto_answer_timer(id),
-                    CallTimer::Recovery => self.on_recovery_timer(id),
-                    CallTimer::Grace => self.on_grace_timer(id),
-                    CallTimer::MediaJob => self.on_job_timeout(id),
-                },
+                TimerKey::Server(id) => self.cx.on_server_timer(id),
+                TimerKey::Call(id, timer) => self.with(id, |call, cx| call.on_timeout(cx, timer)),
                 TimerKey::Proxy(id) => self.on_proxy_timeout(id),
-                TimerKey::Subscription(id) => self.on_subscription_timer(id),
+                TimerKey::Subscription(id) => self.cx.on_subscription_timer(id),
                 TimerKey::Unmatched => self.on_unmatched_timeout(),
             }
         }
-    }
-
-    fn new_call_id(&mut self) -> CallId {
-        self.last_call = self.last_call.wrapping_add(1);
-        CallId(self.last_call)
     }
 
     fn live_calls(&self) -> Vec<CallId> {
@@ -857,126 +780,6 @@ impl Phone {
             .collect()
     }
 
-    fn set_call_state(&mut self, id: CallId, state: CallState) {
-        if let Some(call) = self.calls.get_mut(&id)
-            && call.state != state
-            && call.state != CallState::Ended
-        {
-            call.state = state;
-            self.event(Event::CallState(id, state));
-        }
-    }
-
-    /// The call is over for the application: the media stops, and the outcome of what was waited for is told.
-    /// Does nothing the second time.
-    fn report_end(
-        &mut self,
-        id: CallId,
-        cause: EndCause,
-        sip_status: Option<u16>,
-        by: EndedBy,
-        error: Option<Error>,
-    ) {
-        let Some(call) = self.calls.get_mut(&id).filter(|call| call.end_reason.is_none()) else { return };
-        let (q850, reason_text) = call.said.take().map_or((None, None), |said| (said.q850, said.text));
-        let reason = EndReason { cause, sip_status, by, q850, reason_text };
-        call.end_reason = Some(reason.clone());
-        call.phase = Phase::Terminating;
-        call.job = None;
-        call.recovery.stop();
-        let theirs = call.offers.drop_theirs();
-        let error = error.unwrap_or_else(call_ended);
-        let dial_failed =
-            call.direction == Direction::Outgoing && !core::mem::replace(&mut call.dial_done, true);
-        let answer_failed = core::mem::take(&mut call.answer_pending);
-        if call.rest.is_some() {
-            self.rest_ended(id);
-        }
-        self.timers.clear(TimerKey::Call(id, CallTimer::AutoAnswer));
-        self.clear_call_timers(
-            id,
-            &[
-                CallTimer::IceGather,
-                CallTimer::Ring,
-                CallTimer::Reliable1xx,
-                CallTimer::MediaJob,
-                CallTimer::Renew,
-            ],
-        );
-        let mut infos = self.forget_questions_of(Owner::Info(id));
-        self.forget_questions_of_call(id);
-        for (_, entry) in self.transactions.clients() {
-            if entry.owner == Owner::Info(id) {
-                entry.owner = Owner::Nobody;
-                infos += 1;
-            }
-        }
-        if let Some(theirs) = theirs {
-            self.respond_in_dialog(id, theirs.tx, 487, None);
-        }
-        self.end_transfers(id, sip_status, dial_failed);
-        self.replacement_over(id, by);
-        self.hold_ended(id);
-        self.media_order(id, MediaCommand::Close);
-        if dial_failed {
-            self.event(Event::DialDone(id, Err(error.clone())));
-        }
-        if answer_failed {
-            self.event(Event::AnswerDone(id, Err(error)));
-        }
-        for _ in 0..infos {
-            self.event(Event::InfoDone(id, Err(call_ended())));
-        }
-        self.set_call_state(id, CallState::Ended);
-        self.event(Event::Ended(id, reason));
-    }
-
-    /// Nothing more is to come for this call. It is forgotten before the next input.
-    fn remove(&mut self, id: CallId) {
-        let Some(call) = self.calls.get_mut(&id) else { return };
-        call.phase = Phase::Terminating;
-        call.pending_ok = None;
-        self.timers.clear(TimerKey::Call(id, CallTimer::Cancelled));
-        if !self.lingers(id) {
-            self.to_remove.push(id);
-        }
-    }
-
-    fn clear_call_timers(&mut self, id: CallId, timers: &[CallTimer]) {
-        for timer in timers {
-            self.timers.clear(TimerKey::Call(id, *timer));
-        }
-    }
-
-    fn hang_up(&mut self, id: CallId, cause: Option<Error>, refusal: u16) {
-        let Some(call) = self.calls.get(&id) else { return };
-        if call.rest.is_some() {
-            self.hang_up_rest(id, cause);
-            return;
-        }
-        match call.phase {
-            Phase::Preparing | Phase::Inviting => self.give_up_call(id, cause, EndedBy::Local),
-            Phase::Alerting | Phase::Answering => {
-                let end = cause.map_or_else(
-                    || EndCause::Failed(Error::from_status(refusal, "Declined")),
-                    EndCause::Failed,
-                );
-                self.refuse(id, refusal, end, EndedBy::Local);
-            }
-            Phase::Applying | Phase::Accepted | Phase::Confirmed => {
-                let end = cause.map_or(EndCause::Completed, EndCause::Failed);
-                self.end_with_bye(id, end, EndedBy::Local, None);
-            }
-            Phase::Terminating => self.on_peer_left(id),
-            // These are by REST only.
-            Phase::Originating | Phase::Outcome => {}
-        }
-    }
-
-    fn hangup_for_disconnect(&mut self, id: CallId) {
-        self.hang_up(id, None, 480);
-    }
-
     /// The connection is over, and with it every call that needs it. What is to be said to a call proxy is said all
     /// the same.
     fn end_all_calls(&mut self, error: &Error) {
@@ -984,8 +787,8 @@ impl Phone {
             self.calls.values().filter(|call| call.needs_connection()).map(|call| call.id).collect();
         for id in ids {
             let cause = EndCause::Failed(error.clone());
-            self.report_end(id, cause, None, EndedBy::Network, Some(error.clone()));
-            self.remove(id);
+            self.with(id, |call, cx| call.report_end(cx, cause, None, EndedBy::Network, Some(error.clone())));
+            self.with(id, |call, cx| call.remove(cx));
         }
     }
 
@@ -994,14 +797,14 @@ impl Phone {
     fn on_data(&mut self, socket: SocketId, data: &[u8]) {
         let frame = wire::parse(data);
         if !matches!(frame, Ok(Frame::Pong)) {
-            self.heard_from(socket, matches!(frame, Ok(Frame::Message(Message::Response(_)))));
+            self.cx.heard_from(socket, matches!(frame, Ok(Frame::Message(Message::Response(_)))));
         }
         match frame {
-            Ok(Frame::Ping) => self.on_ping(socket),
-            Ok(Frame::Pong) => self.on_pong(socket),
+            Ok(Frame::Ping) => self.cx.on_ping(socket),
+            Ok(Frame::Pong) => self.cx.on_pong(socket),
             Ok(Frame::Message(message)) => {
-                if self.config.trace {
-                    self.trace("received", &wire::text_of(data));
+                if self.cx.config.trace {
+                    self.cx.trace("received", &wire::text_of(data));
                 }
                 match message {
                     Message::Request(request) => self.on_request(request),
@@ -1009,25 +812,26 @@ impl Phone {
                 }
             }
             Err(rejected) => {
-                self.log(LogLevel::Warn, &["rejected: ", &rejected.error.text(), ": ", &rejected.first_line]);
+                self.cx
+                    .log(LogLevel::Warn, &["rejected: ", &rejected.error.text(), ": ", &rejected.first_line]);
                 if let Some(reply) = rejected.reply {
-                    self.send_untracked(reply);
+                    self.cx.send_untracked(reply);
                 }
             }
         }
     }
 
     fn on_request(&mut self, request: Request) {
-        if let Some(tx) = self.transactions.find_server(&request) {
-            let Some(entry) = self.transactions.server(tx) else { return };
+        if let Some(tx) = self.cx.transactions.find_server(&request) {
+            let Some(entry) = self.cx.transactions.server(tx) else { return };
             let action = entry.tx.on_request(&request.method);
             let text = entry.tx.last_response.clone();
-            self.tidy_server(tx);
+            self.cx.tidy_server(tx);
             match action {
                 ServerAction::Absorb => return,
                 ServerAction::Resend => {
                     if let Some(text) = text {
-                        self.transmit(text, false);
+                        self.cx.transmit(text, false);
                     }
                     return;
                 }
@@ -1039,52 +843,42 @@ impl Phone {
         if request.method == Method::Ack {
             // Never answered (RFC 3261, section 17.2.1).
             if let Some(id) = call {
-                self.on_ack(id, &request);
+                self.with(id, |call, cx| call.on_ack(cx, &request));
             }
             return;
         }
-        if request.method != Method::Cancel && !self.make_room(call.is_some()) {
-            self.send_untracked(request.response(503, None));
+        if request.method != Method::Cancel && !self.cx.make_room(call.is_some()) {
+            self.cx.send_untracked(request.response(503, None));
             return;
         }
         // Whatever the answer adds, a description above all, must find room behind what it repeats.
         let bare = request.response(200, None).to_text();
         if bare.is_ok_and(|text| text.len() > MAX_MESSAGE / 2) {
-            self.send_untracked(request.response(513, None));
+            self.cx.send_untracked(request.response(513, None));
             return;
         }
-        let Some(tx) = self.transactions.add_server(Server::new(request.clone()), None) else { return };
-        if self.answer_again(tx, &request) {
+        let Some(tx) = self.cx.transactions.add_server(Server::new(request.clone()), None) else { return };
+        if self.cx.answer_again(tx, &request) {
             return;
         }
         match (&request.method, to_tag, call) {
             (Method::Cancel, ..) => self.on_cancel(tx, &request),
-            (_, Some(_), Some(id)) => self.on_in_dialog_request(id, tx, &request),
-            (Method::Notify, ..) => self.on_notify(tx, &request),
-            (_, Some(_), None) => self.respond(tx, 481),
-            (Method::Message, None, _) => self.on_message(tx, &request),
-            (Method::Prack | Method::Update, None, _) => self.respond(tx, 481),
+            (_, Some(_), Some(id)) => self.with(id, |call, cx| call.on_in_dialog_request(cx, tx, &request)),
+            (Method::Notify, ..) => self.cx.on_notify(tx, &request),
+            (_, Some(_), None) => self.cx.respond(tx, 481),
+            (Method::Message, None, _) => self.cx.on_message(tx, &request),
+            (Method::Prack | Method::Update, None, _) => self.cx.respond(tx, 481),
             (Method::Invite, None, _) => self.on_invite(tx, &request),
             // Nobody is called on a stranger's behalf.
-            (Method::Refer, None, _) => self.respond(tx, 403),
-            (Method::Options, None, _) => match self.unsupported(&request) {
-                None => self.respond_to_options(tx),
-                Some(refusal) => self.respond_refusal(tx, refusal),
+            (Method::Refer, None, _) => self.cx.respond(tx, 403),
+            (Method::Options, None, _) => match self.cx.unsupported(&request) {
+                None => self.cx.respond_to_options(tx),
+                Some(refusal) => self.cx.respond_refusal(tx, refusal),
             },
             // A BYE or INFO without a To-tag belongs to no dialog (RFC 3261, section 15.1.2).
-            (Method::Bye | Method::Info, None, _) => self.respond(tx, 481),
-            _ => self.method_not_allowed(tx, &request.method),
+            (Method::Bye | Method::Info, None, _) => self.cx.respond(tx, 481),
+            _ => self.cx.method_not_allowed(tx, &request.method),
         }
-    }
-
-    /// Whether one more request can be taken, from within a call or not.
-    fn make_room(&mut self, in_call: bool) -> bool {
-        while self.transactions.is_full(in_call) {
-            let Some(accepted) = self.transactions.oldest_accepted() else { return false };
-            self.timers.clear(TimerKey::Server(accepted));
-            self.transactions.remove_server(accepted);
-        }
-        true
     }
 
     fn find_call(&self, request: &Request, to_tag: &str) -> Option<CallId> {
@@ -1098,52 +892,55 @@ impl Phone {
 
     /// RFC 3261, section 9.2.
     fn on_cancel(&mut self, tx: TxId, request: &Request) {
-        let Some(invite) = self.transactions.find_cancelled(request) else {
-            self.respond(tx, 481);
+        let Some(invite) = self.cx.transactions.find_cancelled(request) else {
+            self.cx.respond(tx, 481);
             return;
         };
-        let call = self.transactions.server(invite).and_then(|entry| entry.call);
-        self.respond_with(tx, 200, call, &[], None);
+        let call = self.cx.transactions.server(invite).and_then(|entry| entry.call);
+        match call.and_then(|id| self.calls.get(&id)) {
+            Some(call) => drop(call.respond_with(&mut self.cx, tx, 200, &[], None)),
+            None => self.cx.respond(tx, 200),
+        }
         let Some(id) = call else {
-            self.cancel_unmatched(invite);
+            self.cx.cancel_unmatched(invite);
             return;
         };
         // A re-INVITE can be cancelled too; the call goes on.
         let call = self.calls.get(&id);
         if call.and_then(|call| call.offers.theirs()).is_some_and(|theirs| theirs.tx == invite) {
-            self.abandon_offer_of_theirs(id);
+            self.with(id, |call, cx| call.abandon_offer_of_theirs(cx));
         } else if call.is_some_and(|call| call.offers.is_waiting(invite)) {
-            self.abandon_waiting(id);
+            self.with(id, |call, cx| call.abandon_waiting(cx));
         } else {
-            self.on_cancelled(id, request);
+            self.with(id, |call, cx| call.on_cancelled(cx, request));
         }
     }
 
     fn on_response(&mut self, response: &Response) {
         if response.headers.get_all("Via").count() > 1 {
             // It was for somebody behind us, and nobody is (RFC 3261, section 8.1.3.3).
-            self.log(LogLevel::Warn, &["misrouted response ", &digits(response.status)]);
+            self.cx.log(LogLevel::Warn, &["misrouted response ", &digits(response.status)]);
             return;
         }
-        let Some(id) = self.transactions.find_client(response) else {
+        let Some(id) = self.cx.transactions.find_client(response) else {
             // A 2xx that comes after its transaction is gone is no concern of ours any more: its ACK was sent
             // for 32 s (RFC 6026, section 8.5).
-            self.log(LogLevel::Warn, &["stray response ", &digits(response.status)]);
+            self.cx.log(LogLevel::Warn, &["stray response ", &digits(response.status)]);
             return;
         };
-        let now = self.now;
-        let Some(entry) = self.transactions.client(id) else { return };
+        let now = self.cx.now;
+        let Some(entry) = self.cx.transactions.client(id) else { return };
         let action = entry.tx.on_response(response, now);
         let owner = entry.owner;
         let request = entry.tx.request.clone();
         let attempt = entry.attempt.clone();
-        self.tidy_client(id);
+        self.cx.tidy_client(id);
         match action {
             ClientAction::Ignore => return,
             ClientAction::Deliver => {}
             ClientAction::AckAndDeliver(ack) => {
                 if let Ok(text) = ack.to_text() {
-                    self.transmit(text, true);
+                    self.cx.transmit(text, true);
                 }
             }
         }
@@ -1154,380 +951,104 @@ impl Phone {
         if let Some(call) = owner.call().filter(|_| (101..=299).contains(&response.status))
             && !matches!(owner, Owner::Invite(_))
         {
-            self.learn_identity(call, &response.headers);
+            self.with(call, |call, cx| call.learn_identity(cx, &response.headers));
         }
+        // The call may be gone; a 2xx is acknowledged all the same.
+        let owner = match owner {
+            Owner::Invite(call) if self.calls.get(&call).is_none() => Owner::Nobody,
+            owner => owner,
+        };
         match owner {
             Owner::Register => self.on_register_response(response),
-            Owner::Invite(call) => self.on_invite_response(call, &request, response),
+            Owner::Invite(call) => {
+                if !self.invite_elsewhere(call, response) {
+                    self.with(call, |call, cx| call.on_invite_response(cx, &request, response));
+                }
+            }
             Owner::Bye(call) => {
                 if response.status >= 200 {
-                    self.remove(call);
+                    self.with(call, |call, cx| call.remove(cx));
                 }
             }
             Owner::Info(call) => match response.status {
                 100..=199 => {}
-                200..=299 => self.event(Event::InfoDone(call, Ok(()))),
+                200..=299 => self.cx.event(Event::InfoDone(call, Ok(()))),
                 status => {
                     let error = Error::from_status(status, &response.reason);
-                    self.event(Event::InfoDone(call, Err(error.clone())));
+                    self.cx.event(Event::InfoDone(call, Err(error.clone())));
                     if status == 481 {
-                        self.dialog_gone(call, error);
+                        self.with(call, |call, cx| call.dialog_gone(cx, error));
                     }
                 }
             },
-            Owner::Reinvite(call) => self.on_reinvite_response(call, &request, response),
-            Owner::LateReinvite(call) => self.on_late_reinvite_response(call, &request, response),
-            Owner::Update(call) => self.on_update_response(call, response),
-            Owner::Prack(call) => self.on_prack_response(call, response),
-            Owner::Refer(call) => self.on_refer_response(call, response),
-            Owner::ReferNotify(call) => self.on_refer_notify_response(call, response),
-            Owner::Subscription(id) | Owner::Publication(id) => {
-                self.on_subscription_response(id, &request, response);
+            Owner::Reinvite(call) => {
+                self.with(call, |call, cx| call.on_reinvite_response(cx, &request, response))
             }
-            Owner::Request(id) => self.on_request_response(id, response),
-            Owner::Caller(call) => self.on_caller_response(call, response),
-            Owner::Ping => self.on_ping_response(),
-            // An INVITE whose place another has taken.
+            Owner::LateReinvite(call) => {
+                if (200..300).contains(&response.status) {
+                    self.cx.acknowledge_late(&request);
+                    self.with(call, |call, cx| call.late_reinvite_agreed(cx, &request));
+                }
+            }
+            Owner::Update(call) => self.with(call, |call, cx| call.on_update_response(cx, response)),
+            Owner::Prack(call) => self.cx.on_prack_response(call, response),
+            Owner::Refer(call) => self.with(call, |call, cx| call.on_refer_response(cx, response)),
+            Owner::ReferNotify(call) => self.with(call, |call, _| call.on_refer_notify_response(response)),
+            Owner::Subscription(id) | Owner::Publication(id) => {
+                self.cx.on_subscription_response(id, &request, response);
+            }
+            Owner::Request(id) => self.cx.on_request_response(id, response),
+            Owner::Caller(call) => self.with(call, |call, cx| call.on_caller_response(cx, response)),
+            Owner::Ping => self.cx.on_ping_response(),
+            // An INVITE whose place another has taken, or whose call is gone.
             Owner::Nobody if request.method == Method::Invite && (200..300).contains(&response.status) => {
                 if let Some(mut dialog) = Dialog::from_response(&request, response) {
-                    self.ack_and_bye(&request, &mut dialog, false);
+                    self.cx.ack_and_bye(&request, &mut dialog, false);
                 }
             }
             Owner::Nobody => {}
         }
     }
 
-    // ---- requests out
-
-    /// Sends a request: Via, User-Agent, the Route outside dialogs and, where a challenge is known, its answer are
-    /// added.
-    fn send_request(&mut self, owner: Owner, mut request: Request, attempt: Attempt) -> Result<TxId, Error> {
-        if !matches!(request.method, Method::Register | Method::Ack | Method::Cancel)
-            && request.headers.to_tag().is_none()
-            && request.headers.get("Route").is_none()
-        {
-            self.route_headers(&mut request);
-        }
-        if request.headers.get("Privacy").is_some() && request.headers.get("Contact").is_some() {
-            request.headers.set("Contact", self.contact_as(true));
-        }
-        // Within a dialog a request goes to the other end of it, and an answer to a challenge lets a password be guessed: none
-        // goes there before a server has asked for it in this dialog. RFC 3261, section 22.2, would have it each time.
-        let call = owner.call().and_then(|id| self.calls.get(&id));
-        let asked_for = request.headers.to_tag().is_none() || call.is_some_and(|call| call.challenged);
-        let credentials = self.config.credentials.kept();
-        if !credentials.is_empty()
-            && asked_for
-            && !matches!(request.method, Method::Ack | Method::Cancel)
-            && !any_answer_will_do(owner)
-        {
-            let user = self.config.uri.user.as_deref().unwrap_or_default();
-            let scope = Self::scope(owner);
-            let secure = self.flow.secure;
-            self.authenticator.authorize(scope, &mut request, user, credentials, secure, &mut *self.entropy);
-        }
-        let tx = self.send_prepared(owner, request.clone(), attempt)?;
-        if let Owner::Invite(call) = owner {
-            self.invite_resent(call, tx, &request);
-        }
-        Ok(tx)
-    }
-
-    fn send_prepared(&mut self, owner: Owner, mut request: Request, attempt: Attempt) -> Result<TxId, Error> {
-        // CANCEL comes with the Via of its INVITE.
-        if request.method != Method::Cancel {
-            let via = self.via();
-            request.headers.push_front("Via", via);
-            request.headers.set("User-Agent", self.config.user_agent.clone());
-        }
-        let text = request.to_text().map_err(|error| {
-            Error::new(ErrorCode::InvalidConfig, concat(&["The request cannot be sent: ", &error.text()]))
-        })?;
-        // What waits in this dialog has lower numbers, and goes first (RFC 3261, section 12.2.2).
-        let follows = !matches!(request.method, Method::Ack | Method::Cancel | Method::Bye)
-            && self.transactions.waits_in(&request.headers);
-        let socket = self.flow.open_socket().filter(|_| !follows);
-        let waits = socket.is_none() && (follows || self.flow.keeps(&request.method));
-        if !waits && !self.transmit(text, false) {
-            return Err(Error::new(ErrorCode::Transport, "There is no connection to the SIP server"));
-        }
-        let mut tx = Client::new(request, self.now);
-        let first = match owner {
-            Owner::Register => !self.flow.settled,
-            Owner::Invite(_) => !self.flow.heard,
-            _ => false,
-        };
-        if waits {
-            // Its time runs from when it is sent.
-            tx.deadline = None;
-        } else if first {
-            tx.deadline = Some(self.now + self.first_response());
-        }
-        let deadline = tx.deadline;
-        let id = self.transactions.add_client(owner, tx, attempt, socket);
-        if let Some(entry) = self.transactions.client(id) {
-            entry.first = first && !waits;
-        }
-        if let Some(at) = deadline {
-            self.timers.set(TimerKey::Client(id), at);
-        }
-        Ok(id)
-    }
-
-    fn via(&mut self) -> String {
-        let branch = token(&mut *self.entropy, 16);
-        concat(&["SIP/2.0/", self.via_transport, " ", &self.host, ";branch=z9hG4bK", &branch])
-    }
-
-    fn contact_uri(&self) -> String {
-        concat(&[&self.config.uri.scheme, ":", &self.contact_user, "@", &self.host, ";transport=ws"])
-    }
-
-    /// The extensions that the other side is told of. `timer` where we want none too: those of the other side are kept
-    /// to, and a server that requires them is told that we can (RFC 4028, section 7.1).
-    fn supported(&self) -> String {
-        self.supported_with(self.config.reliable_provisional)
-    }
-
-    fn supported_with(&self, reliable: bool) -> String {
-        let mut tags = SUPPORTED.to_vec();
-        tags.retain(|tag| reliable || *tag != "100rel");
-        tags.push(EARLY_TERMINATED);
-        list(&tags)
-    }
-
-    /// Our address in From and To, without a tag.
-    fn own_address(&self) -> String {
-        let name = self.config.display_name.as_deref().filter(|name| !name.is_empty());
-        name_addr(name, &self.config.uri.aor())
-    }
-
-    fn tidy_client(&mut self, id: TxId) {
-        let Some(entry) = self.transactions.client(id) else { return };
-        match entry.tx.deadline {
-            Some(at) => self.timers.set(TimerKey::Client(id), at),
-            None => self.timers.clear(TimerKey::Client(id)),
-        }
-        if entry.tx.state == ClientState::Terminated {
-            self.remove_client(id);
-        }
-    }
-
-    fn remove_client(&mut self, id: TxId) {
-        self.timers.clear(TimerKey::Client(id));
-        self.transactions.remove_client(id);
-    }
-
     fn on_client_timer(&mut self, id: TxId) {
-        let now = self.now;
-        let wait = T64 - self.first_response();
-        let Some(entry) = self.transactions.client(id) else { return };
+        let now = self.cx.now;
+        let wait = T64 - self.cx.first_response();
+        let Some(entry) = self.cx.transactions.client(id) else { return };
         let owner = entry.owner;
         if core::mem::take(&mut entry.first) {
             let unheard =
-                entry.tx.state == ClientState::Calling && (owner == Owner::Register || !self.flow.heard);
-            if unheard && entry.socket.is_some() && entry.socket == self.flow.open_socket() {
+                entry.tx.state == ClientState::Calling && (owner == Owner::Register || !self.cx.flow.heard);
+            if unheard && entry.socket.is_some() && entry.socket == self.cx.flow.open_socket() {
                 self.leave_unanswered();
                 return;
             }
             if wait > Duration::ZERO {
                 entry.tx.deadline = Some(now + wait);
-                self.timers.set(TimerKey::Client(id), now + wait);
+                self.cx.timers.set(TimerKey::Client(id), now + wait);
                 return;
             }
         }
         if let Owner::Invite(call) = owner
             && entry.again
             && entry.tx.is_open()
-            && self.renew_invite(call)
+            && self.with(call, |call, cx| call.renew_invite(cx))
         {
             return;
         }
-        let Some(entry) = self.transactions.client(id) else { return };
+        let Some(entry) = self.cx.transactions.client(id) else { return };
         let timed_out = entry.tx.on_timeout(now);
-        self.tidy_client(id);
+        self.cx.tidy_client(id);
         if !timed_out {
             return;
         }
         match owner {
-            Owner::Invite(call) => self.on_invite_timeout(call),
+            Owner::Invite(call) => self.with(call, |call, cx| call.on_invite_timeout(cx)),
             owner => {
                 let error = Error::new(ErrorCode::Timeout, "The server did not answer");
                 self.on_request_failed(owner, error);
             }
         }
         self.leave_silent_server();
-    }
-
-    fn forget_clients_of(&mut self, owner: Owner) {
-        let ids: Vec<TxId> =
-            self.transactions.clients().filter(|(_, entry)| entry.owner == owner).map(|(id, _)| id).collect();
-        for id in ids {
-            self.remove_client(id);
-        }
-        self.forget_questions_of(owner);
-    }
-
-    /// Returns how many there were.
-    fn forget_questions_of(&mut self, owner: Owner) -> usize {
-        let before = self.questions.len();
-        self.questions.retain(|question| question.owner != owner);
-        self.time_questions();
-        before - self.questions.len()
-    }
-
-    /// Forgets all transactions and their timers.
-    fn abandon_transactions(&mut self) {
-        self.end_subscriptions(true);
-        let mut owners: Vec<Owner> = self.questions.values().map(|question| question.owner).collect();
-        owners.extend(self.transactions.clients().map(|(_, entry)| entry.owner));
-        for owner in owners {
-            if let Owner::Request(id) = owner {
-                let error = Error::new(ErrorCode::Aborted, "Disconnected");
-                self.event(Event::RequestDone(id, Err(error)));
-            }
-        }
-        let ids: Vec<TxId> = self.transactions.clients().map(|(id, _)| id).collect();
-        for id in ids {
-            self.remove_client(id);
-        }
-        while let Some(key) = self.timers.find(|key| matches!(key, TimerKey::Server(_))) {
-            self.timers.clear(key);
-        }
-        self.transactions.clear();
-        self.unmatched.clear();
-        self.answered.clear();
-        self.timers.clear(TimerKey::Unmatched);
-        self.questions = SortedMap::new();
-        self.time_questions();
-    }
-
-    // ---- responses out
-
-    fn respond(&mut self, tx: TxId, status: u16) {
-        self.respond_with(tx, status, None, &[], None);
-    }
-
-    /// Sends a response with these headers and this body, with the To-tag of the call if it belongs to one.
-    /// Returns its text, empty where it could not be sent.
-    fn respond_with(
-        &mut self,
-        tx: TxId,
-        status: u16,
-        call: Option<CallId>,
-        headers: &[(&str, &str)],
-        sdp: Option<String>,
-    ) -> String {
-        let tag = match call.and_then(|id| self.calls.get(&id)) {
-            Some(call) => call.local_tag.clone(),
-            None => token(&mut *self.entropy, 12),
-        };
-        let now = self.now;
-        let answers = status == 200
-            && self.transactions.server(tx).is_some_and(|entry| {
-                entry.tx.request.method == Method::Invite && entry.tx.request.headers.to_tag().is_none()
-            });
-        let mode = call.filter(|_| answers).and_then(|id| self.answer_mode(id));
-        let supported = self.supported();
-        let private = call.and_then(|id| self.calls.get(&id)).is_some_and(|call| call.hidden);
-        let private = private.then(|| self.contact_as(true));
-        let Some(entry) = self.transactions.server(tx) else { return String::new() };
-        let mut response = entry.tx.request.response(status, None);
-        if let Some(mode) = mode {
-            response.headers.push(mode, "Auto");
-        }
-        response.headers.push_all(headers);
-        // RFC 3261, sections 11.2 and 13.3.1.4, RFC 3311, section 5.2.
-        let tells = matches!(entry.tx.request.method, Method::Invite | Method::Update | Method::Options);
-        if tells && (200..300).contains(&status) {
-            response.headers.push("Supported", supported);
-        }
-        if let Some(contact) = private {
-            response.headers.push("Privacy", "id");
-            if response.headers.get("Contact").is_some() {
-                response.headers.set("Contact", contact);
-            }
-        }
-        if let Some(sdp) = sdp {
-            response.headers.push("Content-Type", SDP);
-            response.body = sdp.into_bytes();
-        }
-        // RFC 3261, section 8.2.6.2: every response but 100 has a To-tag.
-        if status > 100 {
-            response.set_to_tag(&tag);
-        }
-        let Ok(text) = response.to_text() else {
-            // Too long to be answered: the transaction would wait for ever.
-            self.timers.clear(TimerKey::Server(tx));
-            self.transactions.remove_server(tx);
-            return String::new();
-        };
-        if !entry.tx.respond(status, &text, now) {
-            return String::new();
-        }
-        self.tidy_server(tx);
-        self.remember_answer(&response);
-        self.transmit(text.clone(), true);
-        text
-    }
-
-    /// Without a transaction (RFC 3261, section 8.2.7).
-    fn send_untracked(&mut self, mut response: Response) {
-        response.set_to_tag(&token(&mut *self.entropy, 12));
-        if let Ok(text) = response.to_text() {
-            self.transmit(text, false);
-        }
-    }
-
-    /// One that is not for this phone (405), or of which nobody here has heard (RFC 3261, section 21.5.2).
-    fn method_not_allowed(&mut self, tx: TxId, method: &Method) {
-        let status = if matches!(method, Method::Other(_)) { 501 } else { 405 };
-        self.respond_with(tx, status, None, &[("Allow", ALLOW)], None);
-    }
-
-    /// What this phone can do (RFC 3261, section 11.2).
-    fn respond_to_options(&mut self, tx: TxId) {
-        self.respond_with(tx, 200, None, &[("Allow", ALLOW), ("Accept", description::ACCEPT)], None);
-    }
-
-    fn respond_refusal(&mut self, tx: TxId, (status, header): (u16, Option<(&'static str, String)>)) {
-        let header = header.as_ref().map(|(name, value)| (*name, value.as_str()));
-        self.respond_with(tx, status, None, header.as_slice(), None);
-    }
-
-    /// What cannot be done for any request: an extension that we lack (420), a URI that is not SIP (416) or none at all
-    /// (400; RFC 5118, section 4.2).
-    fn unsupported(&self, request: &Request) -> Option<(u16, Option<(&'static str, String)>)> {
-        match Uri::parse(&request.uri) {
-            Ok(_) => {}
-            Err(UriError::Scheme) => return Some((416, None)),
-            Err(_) => return Some((400, None)),
-        }
-        let mut required = request.headers.values("Require");
-        required.retain(|tag| !SUPPORTED.iter().any(|known| known.eq_ignore_ascii_case(tag)));
-        if !required.is_empty() {
-            return Some((420, Some(("Unsupported", list(&required)))));
-        }
-        None
-    }
-
-    fn tidy_server(&mut self, id: TxId) {
-        let Some(entry) = self.transactions.server(id) else { return };
-        match entry.tx.deadline {
-            Some(at) => self.timers.set(TimerKey::Server(id), at),
-            None => self.timers.clear(TimerKey::Server(id)),
-        }
-        if entry.tx.state == crate::sip::transaction::ServerState::Terminated {
-            self.transactions.remove_server(id);
-        }
-    }
-
-    fn on_server_timer(&mut self, id: TxId) {
-        let now = self.now;
-        if let Some(entry) = self.transactions.server(id) {
-            entry.tx.on_timeout(now);
-        }
-        self.tidy_server(id);
     }
 }
 

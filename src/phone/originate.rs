@@ -26,9 +26,10 @@ mod ending;
 mod matching;
 
 use super::call::{Call, Job, Phase};
+use super::context::Cx;
 use super::{
-    AnswerBy, CallId, CallState, CallTimer, ConnectionState, DialStage, Direction, EndedBy, Event, LockId,
-    MediaCommand, OriginateRequest, Output, Phone, ProxyId, RegistrationState, TimerKey,
+    AnswerBy, CallId, CallTimer, ConnectionState, DialStage, Direction, EndedBy, Event, LockId, MediaCommand,
+    OriginateRequest, Output, Phone, ProxyId, RegistrationState,
 };
 use crate::dial::originate::{Order, Originate, Purpose};
 use crate::dial::proxy::Expected;
@@ -109,11 +110,11 @@ impl Phone {
         let here = request.answer == AnswerBy::ThisPhone;
         if here {
             let registered =
-                !self.config.register || self.registration.state == RegistrationState::Registered;
-            if self.flow.closing || self.connection() != ConnectionState::Connected || !registered {
+                !self.cx.config.register || self.cx.registration.state == RegistrationState::Registered;
+            if self.cx.flow.closing || self.connection() != ConnectionState::Connected || !registered {
                 return Err(Error::new(ErrorCode::NotConnected, "The provider cannot call this phone now"));
             }
-            if self.own_number().is_empty() {
+            if self.cx.own_number().is_empty() {
                 return Err(Error::invalid_config(
                     "uri",
                     "its user must be the number that the provider calls",
@@ -125,16 +126,16 @@ impl Phone {
                 ));
             }
         }
-        if self.live_calls().len() >= self.config.max_calls {
+        if self.live_calls().len() >= self.cx.config.max_calls {
             return Err(Error::new(ErrorCode::InvalidState, "There are too many calls already"));
         }
-        let id = self.new_call_id();
+        let id = self.cx.new_call_id();
         let mut call = Call::new(id, Direction::Outgoing, Phase::Originating);
-        call.local_tag = token(&mut *self.entropy, 12);
+        call.local_tag = token(&mut *self.cx.entropy, 12);
         call.remote_uri = concat(&["tel:", &request.to]);
-        self.last_lock = self.last_lock.wrapping_add(1);
-        let lock = LockId(self.last_lock);
-        let uuid = uuid_v4(&mut *self.entropy);
+        self.cx.last_lock = self.cx.last_lock.wrapping_add(1);
+        let lock = LockId(self.cx.last_lock);
+        let uuid = uuid_v4(&mut *self.cx.entropy);
         call.rest = Some(Box::new(RestCall {
             originate: Originate::new(uuid, request.to, request.caller_id),
             answer: request.answer,
@@ -143,7 +144,7 @@ impl Phone {
             has_microphone: !here,
             armed: false,
             expected: None,
-            window: self.now,
+            window: self.cx.now,
             confirm_timeout: CONFIRM_TIMEOUT,
             max_duration: MAX_DURATION,
             open: false,
@@ -153,75 +154,71 @@ impl Phone {
             lingers: false,
             state: None,
         }));
-        self.calls.insert(id, call);
-        if let Some(listens_only) = request.listens_only {
-            self.choose_microphone(id, listens_only);
-        }
-        self.event(Event::CallState(id, CallState::New));
-        self.event(Event::Stage(id, DialStage::Preparing));
-        self.set_call_state(id, CallState::Connecting);
+        call.begin_dial(&mut self.cx, request.listens_only);
         if let Some(timeout) = request.timeout {
-            self.timers.set(TimerKey::Call(id, CallTimer::Ring), self.now + timeout);
-            if let Some(call) = self.calls.get_mut(&id) {
-                call.own_timeout = true;
-            }
+            call.timers.set(CallTimer::Ring, self.cx.now + timeout);
+            call.own_timeout = true;
         }
         if here {
-            let name = concat(&["wasm-softphone: calls from ", &self.config.uri.aor()]);
-            self.out.push(Output::Lock { id: lock, name });
-            self.timers.set(TimerKey::Call(id, CallTimer::Bridge), self.now + LOCK_TIMEOUT);
+            let name = concat(&["wasm-softphone: calls from ", &self.cx.config.uri.aor()]);
+            self.cx.out.push(Output::Lock { id: lock, name });
+            call.timers.set(CallTimer::Bridge, self.cx.now + LOCK_TIMEOUT);
             // Before anything is dialled: a prompt, or a refusal, must not cost a call.
-            self.media_job(id, Job::Microphone, MediaCommand::OpenMicrophone);
+            call.media_job(&mut self.cx, Job::Microphone, MediaCommand::OpenMicrophone);
         } else {
-            self.arm(id);
+            call.arm(&mut self.cx);
         }
+        self.calls.insert(id, call);
         Ok(id)
     }
 
-    fn rest(&mut self, id: CallId) -> Option<&mut RestCall> {
-        self.calls.get_mut(&id)?.rest.as_deref_mut()
-    }
-
     pub(super) fn on_lock(&mut self, lock: LockId, granted: bool) {
-        let found = self.calls.values_mut().find_map(|call| {
-            let id = call.id;
-            call.rest.as_mut().filter(|rest| rest.lock == lock && !rest.has_lock).map(|rest| (id, rest))
-        });
-        let Some((id, rest)) = found else { return };
+        let waits = |call: &&Call| call.rest.as_ref().is_some_and(|rest| rest.lock == lock && !rest.has_lock);
+        let found = self.calls.values().map(Box::as_ref).find(waits).map(|call| call.id);
+        if let Some(id) = found {
+            self.with(id, |call, cx| call.on_lock(cx, granted));
+        }
+    }
+}
+
+impl Call {
+    fn on_lock(&mut self, cx: &mut Cx, granted: bool) {
         if granted {
-            rest.has_lock = true;
+            if let Some(rest) = &mut self.rest {
+                rest.has_lock = true;
+            }
             // A prompt for the microphone may take its time.
-            self.timers.clear(TimerKey::Call(id, CallTimer::Bridge));
-            self.arm_when_ready(id);
+            self.timers.clear(CallTimer::Bridge);
+            self.arm_when_ready(cx);
         } else {
             let error = Error::new(ErrorCode::AlreadyDialing, "Another tab is dialling with this number");
-            self.fail_outgoing(id, error, EndedBy::Local);
+            self.fail_outgoing(cx, error, EndedBy::Local);
         }
     }
 
-    pub(super) fn microphone_ready(&mut self, id: CallId) {
-        if let Some(rest) = self.rest(id) {
+    pub(super) fn microphone_ready(&mut self, cx: &mut Cx) {
+        if let Some(rest) = self.rest.as_deref_mut() {
             rest.has_microphone = true;
-            self.arm_when_ready(id);
+            self.arm_when_ready(cx);
         }
     }
 
-    fn arm_when_ready(&mut self, id: CallId) {
-        if self.rest(id).is_some_and(|rest| rest.has_lock && rest.has_microphone && !rest.armed) {
-            self.arm(id);
+    fn arm_when_ready(&mut self, cx: &mut Cx) {
+        if self.rest.as_deref_mut().is_some_and(|rest| rest.has_lock && rest.has_microphone && !rest.armed) {
+            self.arm(cx);
         }
     }
 
     /// From here on the provider's call is waited for, and only then the proxy is asked for it.
-    fn arm(&mut self, id: CallId) {
-        let until = self.now + RING_TIMEOUT + GRACE;
-        let Some(rest) = self.rest(id) else { return };
+    fn arm(&mut self, cx: &mut Cx) {
+        let until = cx.now + RING_TIMEOUT + GRACE;
+        let Some(rest) = self.rest.as_deref_mut() else { return };
         rest.armed = true;
         rest.window = until;
         let orders = rest.originate.start();
-        self.timers.set(TimerKey::Call(id, CallTimer::Bridge), until);
-        self.event(Event::Stage(id, DialStage::Requesting));
-        self.carry_out(id, orders);
+        self.timers.set(CallTimer::Bridge, until);
+        cx.event(Event::Stage(self.id, DialStage::Requesting));
+        self.carry_out(cx, orders);
     }
 }
 

@@ -1,14 +1,15 @@
 //! PUBLISH (RFC 3903). What is kept and repeated is in `subscription`.
 
+use super::context::Cx;
 use super::subscription::{Kind, Subscription};
-use super::{Phone, PublishRequest, SubscriptionId};
+use super::{PublishRequest, SubscriptionId};
 use crate::error::{Error, ErrorCode};
 use crate::sip::header::is_token;
 use crate::sip::message::{Method, Request};
 use crate::text::concat;
 use crate::time::Duration;
 
-impl Phone {
+impl Cx {
     pub(super) fn start_publication(
         &mut self,
         id: Option<SubscriptionId>,

@@ -4,10 +4,11 @@
 //! so, and what is followed is an address only: nothing else of the Contact becomes part of the next INVITE.
 
 use super::authentication::renew;
-use super::call::Phase;
+use super::call::{Call, Phase};
 use super::config::RedirectPolicy;
+use super::context::Cx;
 use super::transactions::Owner;
-use super::{CallId, CallState, EndedBy, Event, Phone};
+use super::{CallState, EndedBy, Event};
 use crate::error::{Error, ErrorCode};
 use crate::sip::auth::Attempt;
 use crate::sip::header::NameAddr;
@@ -36,25 +37,25 @@ impl Redirects {
     }
 }
 
-impl Phone {
+impl Call {
     /// A final response other than 2xx to the INVITE that makes a call, or none (408): whether the call goes on to
     /// somewhere else, or waits to be told where.
-    pub(super) fn redirected(&mut self, id: CallId, status: u16, headers: &Headers) -> bool {
-        let limit = match self.config.redirects {
+    pub(super) fn redirected(&mut self, cx: &mut Cx, status: u16, headers: &Headers) -> bool {
+        let limit = match cx.config.redirects {
             RedirectPolicy::Off => return false,
             RedirectPolicy::Ask => MAX_TARGETS,
             RedirectPolicy::Follow(limit) => usize::from(limit),
         };
-        let Some(call) = self.calls.get_mut(&id) else { return false };
-        let Some(invite) = call.invite.as_ref() else { return false };
+
+        let Some(invite) = self.invite.as_ref() else { return false };
         let first = Uri::parse(&invite.uri).map(|uri| uri.to_text()).unwrap_or_default();
         let secure = first.starts_with("sips:");
         // 305 names a proxy: which one this phone uses is not for others to say. 380 is about other services.
         let moves = matches!(status, 300..=302);
-        if call.redirects.is_none() && !moves {
+        if self.redirects.is_none() && !moves {
             return false;
         }
-        let redirects = call.redirects.get_or_insert_default();
+        let redirects = self.redirects.get_or_insert_default();
         if redirects.tried.is_empty() {
             redirects.tried.push(first);
         }
@@ -74,44 +75,43 @@ impl Phone {
         if redirects.targets.is_empty() || redirects.tried.len() > limit {
             return false;
         }
-        if self.config.redirects == RedirectPolicy::Ask {
+        if cx.config.redirects == RedirectPolicy::Ask {
             if !moves {
                 return false;
             }
             redirects.asked = Some(status);
             let targets = redirects.targets.clone();
-            self.event(Event::Redirected { call: id, targets });
+            cx.event(Event::Redirected { call: self.id, targets });
             return true;
         }
-        self.go_to(id, 0)
+        self.go_to(cx, 0)
     }
 
-    pub(super) fn take_redirect(&mut self, id: CallId, target: usize) -> Result<(), Error> {
+    pub(super) fn take_redirect(&mut self, cx: &mut Cx, target: usize) -> Result<(), Error> {
+        let inviting = self.phase == Phase::Inviting;
         let redirects = self
-            .calls
-            .get_mut(&id)
-            .filter(|call| call.phase == Phase::Inviting)
-            .and_then(|call| call.redirects.as_mut())
-            .filter(|redirects| redirects.asked.is_some() && target < redirects.targets.len());
+            .redirects
+            .as_mut()
+            .filter(|redirects| inviting && redirects.asked.is_some() && target < redirects.targets.len());
         let Some(redirects) = redirects else {
             return Err(Error::new(ErrorCode::InvalidState, "There is no such target"));
         };
         redirects.asked = None;
-        self.go_to(id, target);
+        self.go_to(cx, target);
         Ok(())
     }
 
-    pub(super) fn refuse_redirect(&mut self, id: CallId) {
-        let call = self.calls.get(&id).filter(|call| call.phase == Phase::Inviting);
-        if let Some(error) = call.and_then(|call| call.redirects.as_ref()?.unanswered()) {
-            self.fail_outgoing(id, error, EndedBy::Local);
+    pub(super) fn refuse_redirect(&mut self, cx: &mut Cx) {
+        if self.phase == Phase::Inviting
+            && let Some(error) = self.redirects.as_ref().and_then(|redirects| redirects.unanswered())
+        {
+            self.fail_outgoing(cx, error, EndedBy::Local);
         }
     }
 
     /// The INVITE goes to another address: the same To, From and Call-ID, a higher CSeq.
-    fn go_to(&mut self, id: CallId, target: usize) -> bool {
-        let Some(call) = self.calls.get_mut(&id) else { return false };
-        let (Some(redirects), Some(invite)) = (call.redirects.as_mut(), call.invite.as_mut()) else {
+    fn go_to(&mut self, cx: &mut Cx, target: usize) -> bool {
+        let (Some(redirects), Some(invite)) = (self.redirects.as_mut(), self.invite.as_mut()) else {
             return false;
         };
         if target >= redirects.targets.len() {
@@ -122,11 +122,11 @@ impl Phone {
         invite.uri = target;
         renew(invite);
         let invite = invite.clone();
-        call.forks.begin_anew();
-        call.invitation.redirect();
-        self.set_call_state(id, CallState::Connecting);
-        if let Err(error) = self.send_request(Owner::Invite(id), invite, Attempt::default()) {
-            self.fail_outgoing(id, error, EndedBy::Network);
+        self.forks.begin_anew();
+        self.invitation.redirect();
+        self.set_call_state(cx, CallState::Connecting);
+        if let Err(error) = self.send_request(cx, Owner::Invite(self.id), invite, Attempt::default()) {
+            self.fail_outgoing(cx, error, EndedBy::Network);
         }
         true
     }

@@ -1,6 +1,7 @@
 //! REFER and its NOTIFY (RFC 3515, RFC 5589), either way: the transferor, the transferee, and with `replaces` the target.
 
 use super::call::{Call, Phase};
+use super::context::{Ask, Cx};
 use super::transactions::{Owner, TxId};
 use super::transfer::{
     EXPIRES, Missing, News, Referral, Referrer, Transfer, refer_event, refer_sub_is_false,
@@ -45,18 +46,52 @@ impl Phone {
             }
         }
         if let Some(call) = self.calls.get_mut(&id) {
-            let transfer = Transfer::new(refer_to, other, holding.clone(), self.now);
+            let transfer = Transfer::new(refer_to, other, holding.clone(), self.cx.now);
             call.transfer = Some(Box::new(transfer));
         }
         for call in holding {
             // A call that cannot be held now can be transferred all the same.
-            if let Err(error) = self.hold_unasked(call) {
-                self.log(LogLevel::Warn, &["not held before the transfer: ", &error.message]);
-                self.on_hold_outcome(call);
+            if let Err(error) = self.command(call, |call, cx| call.hold_unasked(cx)) {
+                self.cx.log(LogLevel::Warn, &["not held before the transfer: ", &error.message]);
+                self.go_on_with_transfer(call);
             }
         }
-        self.refer_if_held(id);
+        self.with(id, |call, cx| call.refer_if_held(cx));
         Ok(())
+    }
+
+    /// `hold` of this call has come to its end, one way or the other.
+    pub(super) fn go_on_with_transfer(&mut self, id: CallId) {
+        let mut waiting = None;
+        for call in self.calls.values_mut() {
+            if call.transfer.as_mut().is_some_and(|transfer| transfer.held(id)) {
+                waiting = Some(call.id);
+            }
+        }
+        if let Some(waiting) = waiting {
+            self.with(waiting, |call, cx| call.refer_if_held(cx));
+        }
+    }
+
+    /// How the call fares that was made for a transfer of `old`.
+    pub(super) fn tell_referral(&mut self, old: CallId, new: CallId, status: u16) {
+        self.with(old, |call, cx| call.set_referral_status(cx, status));
+        match status {
+            100..=199 => {}
+            200..=299 => {
+                self.cx.event(Event::Replaced { old, new });
+                if let Some(referral) = self.calls.get_mut(&old).and_then(|call| call.referral.as_mut()) {
+                    referral.await_farewell(self.cx.now);
+                }
+            }
+            _ => {
+                let referral = self.calls.get_mut(&old).and_then(|call| call.referral.take());
+                // The two talk to each other again.
+                if referral.is_some_and(|referral| referral.is_put_on_hold()) {
+                    self.with(old, |call, cx| call.take_back_hold(cx));
+                }
+            }
+        }
     }
 
     /// The call, if it can take part in a transfer.
@@ -79,239 +114,6 @@ impl Phone {
             return Err(invalid("This call cannot be transferred now"));
         }
         Ok(call)
-    }
-
-    /// `hold` of this call has come to its end, one way or the other.
-    pub(super) fn on_hold_outcome(&mut self, id: CallId) {
-        let mut waiting = None;
-        for call in self.calls.values_mut() {
-            if call.transfer.as_mut().is_some_and(|transfer| transfer.held(id)) {
-                waiting = Some(call.id);
-            }
-        }
-        if let Some(id) = waiting {
-            self.refer_if_held(id);
-        }
-    }
-
-    fn refer_if_held(&mut self, id: CallId) {
-        let aor = self.config.uri.aor();
-        let contact = self.contact();
-        // A call that ends meanwhile takes its transfer with it.
-        let Some(call) = self.calls.get_mut(&id).filter(|call| call.phase == Phase::Confirmed) else {
-            return;
-        };
-        let Some(refer_to) = call.transfer.as_mut().and_then(|transfer| transfer.refer(self.now)) else {
-            return;
-        };
-        let Some(dialog) = call.dialog.as_mut() else { return };
-        let mut refer = dialog.request(Method::Refer, None);
-        refer.headers.push_all(&[
-            ("Contact", &contact),
-            ("Refer-To", refer_to),
-            ("Allow", super::ALLOW),
-            ("Supported", "replaces, norefersub"),
-            ("Accept", "message/sipfrag"),
-        ]);
-        if !call.hidden {
-            refer.headers.push("Referred-By", concat(&["<", &aor, ">"]));
-        }
-        if let Err(error) = self.send_request(Owner::Refer(id), refer, Attempt::default()) {
-            self.transfer_failed(id, None, error);
-        }
-    }
-
-    pub(super) fn on_refer_response(&mut self, id: CallId, response: &Response) {
-        let Some(transfer) = self.calls.get_mut(&id).and_then(|call| call.transfer.as_mut()) else { return };
-        let news = transfer.on_response(response);
-        self.on_transfer_news(id, news);
-    }
-
-    fn on_transfer_news(&mut self, id: CallId, news: News) {
-        match news {
-            News::None => {}
-            News::Going(state, status) => {
-                let transfer = self.calls.get_mut(&id).and_then(|call| call.transfer.as_mut());
-                if transfer.is_some_and(|transfer| transfer.tell(state)) {
-                    self.event(Event::Transfer(id, state, Some(status)));
-                }
-            }
-            News::Succeeded(status) => self.transfer_succeeded(id, status),
-            News::Failed(status, error) => self.transfer_failed(id, status, error),
-        }
-    }
-
-    pub(super) fn refer_failed(&mut self, id: CallId, error: Error) {
-        self.transfer_failed(id, None, error);
-    }
-
-    /// NOTIFY within a call's dialog: that of a REFER, implicit subscription (RFC 3515, section 2.4.4).
-    pub(super) fn on_refer_notify(&mut self, id: CallId, tx: TxId, request: &Request) {
-        let Some(event) = refer_event(request) else {
-            self.respond_with(tx, 489, None, &[("Allow-Events", "refer")], None);
-            return;
-        };
-        let transfer = self.calls.get_mut(&id).and_then(|call| call.transfer.as_mut());
-        let Some(news) = transfer.and_then(|transfer| transfer.on_notify(event, request)) else {
-            self.respond(tx, 481);
-            return;
-        };
-        self.respond(tx, 200);
-        self.on_transfer_news(id, news);
-    }
-
-    fn transfer_succeeded(&mut self, id: CallId, status: u16) {
-        let Some((other, departed)) = self.take_transfer_of(id) else { return };
-        self.event(Event::Transfer(id, TransferState::Accepted, Some(status)));
-        self.event(Event::TransferDone(id, Ok(())));
-        self.end_departed(id, departed);
-        // What the other side or the target has ended already is not up any more.
-        for call in core::iter::once(id).chain(other) {
-            self.end_with_bye(call, EndCause::Completed, EndedBy::Local, None);
-        }
-    }
-
-    /// The call goes on as it is, held; unless the other side has left.
-    fn transfer_failed(&mut self, id: CallId, status: Option<u16>, error: Error) {
-        let Some((_, departed)) = self.take_transfer_of(id) else { return };
-        self.event(Event::Transfer(id, TransferState::Failed, status));
-        self.event(Event::TransferDone(id, Err(error)));
-        self.end_departed(id, departed);
-    }
-
-    fn take_transfer_of(&mut self, id: CallId) -> Option<(Option<CallId>, bool)> {
-        let transfer = self.calls.get_mut(&id)?.transfer.take()?;
-        for (_, entry) in self.transactions.clients() {
-            if entry.owner == Owner::Refer(id) {
-                entry.owner = Owner::Nobody;
-            }
-        }
-        self.forget_questions_of(Owner::Refer(id));
-        Some((transfer.other(), transfer.has_departed()))
-    }
-
-    /// The other side hangs up a call that is being transferred. It leaves when the new call is up, and its report
-    /// of that may follow.
-    pub(super) fn depart(&mut self, id: CallId) {
-        let Some(call) = self.calls.get_mut(&id) else { return };
-        let Some(transfer) = call.transfer.as_mut() else { return };
-        transfer.depart(self.now);
-        call.phase = Phase::Terminating;
-        call.pending_ok = None;
-        self.media_order(id, MediaCommand::Close);
-    }
-
-    /// Nothing more is waited for.
-    pub(super) fn on_peer_left(&mut self, id: CallId) {
-        if self
-            .calls
-            .get(&id)
-            .and_then(|call| call.transfer.as_ref())
-            .is_some_and(|transfer| transfer.has_departed())
-        {
-            self.transfer_failed(id, None, departed());
-        }
-    }
-
-    fn end_departed(&mut self, id: CallId, departed: bool) {
-        if departed {
-            self.report_end(id, EndCause::Completed, None, EndedBy::Remote, None);
-            self.remove(id);
-        }
-    }
-
-    pub(super) fn on_transfer_timeout(&mut self, id: CallId) {
-        let Some(call) = self.calls.get_mut(&id) else { return };
-        if let Some(transfer) = call.transfer.as_mut() {
-            match transfer.give_up() {
-                Missing::Hold => self.refer_if_held(id),
-                Missing::LastNotify => self.on_peer_left(id),
-                Missing::Outcome => {
-                    let error =
-                        Error::new(ErrorCode::Timeout, "The outcome of the transfer was not reported");
-                    self.transfer_failed(id, None, error);
-                }
-            }
-        } else if let Some(referral) = call.referral.as_ref() {
-            if referral.call().is_some() {
-                self.end_with_bye(id, EndCause::Completed, EndedBy::Local, None);
-            } else {
-                self.end_referral(id, 480);
-            }
-        }
-    }
-
-    /// The call is over, and with it what depends on it; `dial_failed`: it has never been up.
-    pub(super) fn end_transfers(&mut self, id: CallId, status: Option<u16>, dial_failed: bool) {
-        self.transfer_failed(id, None, super::call_ended());
-        self.on_hold_outcome(id);
-        if dial_failed {
-            self.tell_referrer(id, status.filter(|status| *status >= 300).unwrap_or(487));
-        }
-        let Some(call) = self.calls.get_mut(&id) else { return };
-        let Some(referral) = call.referral.as_ref() else { return };
-        let Some(new) = referral.call() else {
-            self.end_referral(id, 487);
-            return;
-        };
-        let dialog = call.dialog.clone();
-        let Some(referral) = call.referral.take() else { return };
-        if let Some(referrer) = self.calls.get_mut(&new).and_then(|call| call.referrer.as_mut()) {
-            referrer.outlive(&referral, dialog);
-        }
-    }
-
-    // ---- as the transferee
-
-    pub(super) fn on_refer(&mut self, id: CallId, tx: TxId, request: &Request) {
-        let (uri, target) = match self.refer_target(id, request) {
-            Ok(target) => target,
-            Err(status) => {
-                self.respond_with(tx, status, Some(id), &[], None);
-                return;
-            }
-        };
-        let wanted = !refer_sub_is_false(&request.headers);
-        let contact = self.contact();
-        let headers = [("Contact", contact.as_str()), ("Refer-Sub", "false")];
-        let headers = if wanted { headers.get(..1).unwrap_or_default() } else { &headers };
-        self.respond_with(tx, 202, Some(id), headers, None);
-        let Some(call) = self.calls.get_mut(&id) else { return };
-        let referral = Referral::new(target.clone(), uri.header("Replaces"), request, wanted, self.now);
-        let referred_by = referral.referred_by().map(str::to_owned);
-        call.referral = Some(Box::new(referral));
-        // At once, before anything is known (RFC 3515, section 2.4.4).
-        self.notify_referrer(id);
-        self.event(Event::TransferRequested { call: id, target, referred_by });
-    }
-
-    /// Whom a REFER names, or why it is refused.
-    fn refer_target(&self, id: CallId, request: &Request) -> Result<(Uri, String), u16> {
-        let call = self.calls.get(&id).ok_or(481_u16)?;
-        if call.phase != Phase::Confirmed {
-            return Err(if call.is_up() { 491 } else { 481 });
-        }
-        if call.rest.is_some() {
-            return Err(403);
-        }
-        let mut lines = request.headers.get_all("Refer-To");
-        let (Some(line), None) = (lines.next(), lines.next()) else { return Err(400) };
-        let address = NameAddr::parse(line).map_err(|_| 400_u16)?;
-        let mut uri = Uri::parse(&address.uri).map_err(|error| match error {
-            UriError::Scheme => 416_u16,
-            _ => 400,
-        })?;
-        // Only calls are made for others.
-        if uri.params.get("method").is_some_and(|method| method != "INVITE") {
-            return Err(403);
-        }
-        if call.referral.is_some() || call.transfer.is_some() {
-            return Err(491);
-        }
-        uri.params.remove("method");
-        // Of the headers in the URI only Replaces is taken: the rest could be anything.
-        let target = Uri { headers: None, ..uri.clone() }.to_text();
-        Ok((uri, target))
     }
 
     pub(super) fn take_transfer(&mut self, id: CallId) -> Result<CallId, Error> {
@@ -337,121 +139,318 @@ impl Phone {
             call.referrer = Some(Box::new(Referrer::new(id)));
         }
         if !held {
-            match self.hold_unasked(id) {
+            match self.command(id, |call, cx| call.hold_unasked(cx)) {
                 Ok(()) => {
                     if let Some(referral) = self.calls.get_mut(&id).and_then(|call| call.referral.as_mut()) {
                         referral.set_put_on_hold(true);
                     }
                 }
                 Err(error) => {
-                    self.log(LogLevel::Warn, &["not held during the transfer: ", &error.message]);
+                    self.cx.log(LogLevel::Warn, &["not held during the transfer: ", &error.message]);
                 }
             }
         }
         Ok(new)
     }
+}
 
-    pub(super) fn refuse_transfer(&mut self, id: CallId) {
-        let pending = self.calls.get(&id).and_then(|call| call.referral.as_ref());
+impl Call {
+    fn refer_if_held(&mut self, cx: &mut Cx) {
+        let aor = cx.config.uri.aor();
+        let contact = cx.contact();
+        // A call that ends meanwhile takes its transfer with it.
+        if self.phase != Phase::Confirmed {
+            return;
+        }
+        let Some(refer_to) = self.transfer.as_mut().and_then(|transfer| transfer.refer(cx.now)) else {
+            return;
+        };
+        let Some(dialog) = self.dialog.as_mut() else { return };
+        let mut refer = dialog.request(Method::Refer, None);
+        refer.headers.push_all(&[
+            ("Contact", &contact),
+            ("Refer-To", refer_to),
+            ("Allow", super::ALLOW),
+            ("Supported", "replaces, norefersub"),
+            ("Accept", "message/sipfrag"),
+        ]);
+        if !self.hidden {
+            refer.headers.push("Referred-By", concat(&["<", &aor, ">"]));
+        }
+        if let Err(error) = self.send_request(cx, Owner::Refer(self.id), refer, Attempt::default()) {
+            self.transfer_failed(cx, None, error);
+        }
+    }
+
+    pub(super) fn on_refer_response(&mut self, cx: &mut Cx, response: &Response) {
+        let Some(transfer) = self.transfer.as_mut() else { return };
+        let news = transfer.on_response(response);
+        self.on_transfer_news(cx, news);
+    }
+
+    fn on_transfer_news(&mut self, cx: &mut Cx, news: News) {
+        match news {
+            News::None => {}
+            News::Going(state, status) => {
+                let transfer = self.transfer.as_mut();
+                if transfer.is_some_and(|transfer| transfer.tell(state)) {
+                    cx.event(Event::Transfer(self.id, state, Some(status)));
+                }
+            }
+            News::Succeeded(status) => self.transfer_succeeded(cx, status),
+            News::Failed(status, error) => self.transfer_failed(cx, status, error),
+        }
+    }
+
+    pub(super) fn refer_failed(&mut self, cx: &mut Cx, error: Error) {
+        self.transfer_failed(cx, None, error);
+    }
+
+    /// NOTIFY within a call's dialog: that of a REFER, implicit subscription (RFC 3515, section 2.4.4).
+    pub(super) fn on_refer_notify(&mut self, cx: &mut Cx, tx: TxId, request: &Request) {
+        let Some(event) = refer_event(request) else {
+            cx.respond_with(tx, 489, &[("Allow-Events", "refer")]);
+            return;
+        };
+        let transfer = self.transfer.as_mut();
+        let Some(news) = transfer.and_then(|transfer| transfer.on_notify(event, request)) else {
+            cx.respond(tx, 481);
+            return;
+        };
+        cx.respond(tx, 200);
+        self.on_transfer_news(cx, news);
+    }
+
+    fn transfer_succeeded(&mut self, cx: &mut Cx, status: u16) {
+        let Some((other, departed)) = self.take_transfer_of(cx) else { return };
+        cx.event(Event::Transfer(self.id, TransferState::Accepted, Some(status)));
+        cx.event(Event::TransferDone(self.id, Ok(())));
+        self.end_departed(cx, departed);
+        // What the other side or the target has ended already is not up any more.
+        self.end_with_bye(cx, EndCause::Completed, EndedBy::Local, None);
+        if let Some(other) = other {
+            cx.ask(self.id, Ask::HangUp(other));
+        }
+    }
+
+    /// The call goes on as it is, held; unless the other side has left.
+    fn transfer_failed(&mut self, cx: &mut Cx, status: Option<u16>, error: Error) {
+        let Some((_, departed)) = self.take_transfer_of(cx) else { return };
+        cx.event(Event::Transfer(self.id, TransferState::Failed, status));
+        cx.event(Event::TransferDone(self.id, Err(error)));
+        self.end_departed(cx, departed);
+    }
+
+    fn take_transfer_of(&mut self, cx: &mut Cx) -> Option<(Option<CallId>, bool)> {
+        let transfer = self.transfer.take()?;
+        for (_, entry) in cx.transactions.clients() {
+            if entry.owner == Owner::Refer(self.id) {
+                entry.owner = Owner::Nobody;
+            }
+        }
+        cx.forget_questions_of(Owner::Refer(self.id));
+        Some((transfer.other(), transfer.has_departed()))
+    }
+
+    /// The other side hangs up a call that is being transferred. It leaves when the new call is up, and its report
+    /// of that may follow.
+    pub(super) fn depart(&mut self, cx: &mut Cx) {
+        let Some(transfer) = self.transfer.as_mut() else { return };
+        transfer.depart(cx.now);
+        self.phase = Phase::Terminating;
+        self.pending_ok = None;
+        self.media_order(cx, MediaCommand::Close);
+    }
+
+    /// Nothing more is waited for.
+    pub(super) fn on_peer_left(&mut self, cx: &mut Cx) {
+        if self.transfer.as_ref().is_some_and(|transfer| transfer.has_departed()) {
+            self.transfer_failed(cx, None, departed());
+        }
+    }
+
+    fn end_departed(&mut self, cx: &mut Cx, departed: bool) {
+        if departed {
+            self.report_end(cx, EndCause::Completed, None, EndedBy::Remote, None);
+            self.remove(cx);
+        }
+    }
+
+    pub(super) fn on_transfer_timeout(&mut self, cx: &mut Cx) {
+        if let Some(transfer) = self.transfer.as_mut() {
+            match transfer.give_up() {
+                Missing::Hold => self.refer_if_held(cx),
+                Missing::LastNotify => self.on_peer_left(cx),
+                Missing::Outcome => {
+                    let error =
+                        Error::new(ErrorCode::Timeout, "The outcome of the transfer was not reported");
+                    self.transfer_failed(cx, None, error);
+                }
+            }
+        } else if let Some(referral) = self.referral.as_ref() {
+            if referral.call().is_some() {
+                self.end_with_bye(cx, EndCause::Completed, EndedBy::Local, None);
+            } else {
+                self.end_referral(cx, 480);
+            }
+        }
+    }
+
+    /// The call is over, and with it what depends on it; `dial_failed`: it has never been up.
+    pub(super) fn end_transfers(&mut self, cx: &mut Cx, status: Option<u16>, dial_failed: bool) {
+        self.transfer_failed(cx, None, super::call_ended());
+        cx.ask(self.id, Ask::GoOnWithTransfer);
+        if dial_failed {
+            self.tell_referrer(cx, status.filter(|status| *status >= 300).unwrap_or(487));
+        }
+
+        let Some(referral) = self.referral.as_ref() else { return };
+        let Some(new) = referral.call() else {
+            self.end_referral(cx, 487);
+            return;
+        };
+        let dialog = self.dialog.clone();
+        let Some(referral) = self.referral.take() else { return };
+        cx.ask(self.id, Ask::OutliveReferral { new, referral, dialog });
+    }
+
+    // ---- as the transferee
+
+    pub(super) fn on_refer(&mut self, cx: &mut Cx, tx: TxId, request: &Request) {
+        let (uri, target) = match self.refer_target(request) {
+            Ok(target) => target,
+            Err(status) => {
+                self.respond_with(cx, tx, status, &[], None);
+                return;
+            }
+        };
+        let wanted = !refer_sub_is_false(&request.headers);
+        let contact = cx.contact();
+        let headers = [("Contact", contact.as_str()), ("Refer-Sub", "false")];
+        let headers = if wanted { headers.get(..1).unwrap_or_default() } else { &headers };
+        self.respond_with(cx, tx, 202, headers, None);
+
+        let referral = Referral::new(target.clone(), uri.header("Replaces"), request, wanted, cx.now);
+        let referred_by = referral.referred_by().map(str::to_owned);
+        self.referral = Some(Box::new(referral));
+        // At once, before anything is known (RFC 3515, section 2.4.4).
+        self.notify_referrer(cx);
+        cx.event(Event::TransferRequested { call: self.id, target, referred_by });
+    }
+
+    /// Whom a REFER names, or why it is refused.
+    fn refer_target(&self, request: &Request) -> Result<(Uri, String), u16> {
+        if self.phase != Phase::Confirmed {
+            return Err(if self.is_up() { 491 } else { 481 });
+        }
+        if self.rest.is_some() {
+            return Err(403);
+        }
+        let mut lines = request.headers.get_all("Refer-To");
+        let (Some(line), None) = (lines.next(), lines.next()) else { return Err(400) };
+        let address = NameAddr::parse(line).map_err(|_| 400_u16)?;
+        let mut uri = Uri::parse(&address.uri).map_err(|error| match error {
+            UriError::Scheme => 416_u16,
+            _ => 400,
+        })?;
+        // Only calls are made for others.
+        if uri.params.get("method").is_some_and(|method| method != "INVITE") {
+            return Err(403);
+        }
+        if self.referral.is_some() || self.transfer.is_some() {
+            return Err(491);
+        }
+        uri.params.remove("method");
+        // Of the headers in the URI only Replaces is taken: the rest could be anything.
+        let target = Uri { headers: None, ..uri.clone() }.to_text();
+        Ok((uri, target))
+    }
+
+    pub(super) fn refuse_transfer(&mut self, cx: &mut Cx) {
+        let pending = self.referral.as_ref();
         if pending.is_some_and(|referral| referral.call().is_none()) {
-            self.end_referral(id, 603);
+            self.end_referral(cx, 603);
         }
     }
 
     /// Nothing comes of it.
-    fn end_referral(&mut self, id: CallId, status: u16) {
-        self.set_referral_status(id, status);
-        if let Some(call) = self.calls.get_mut(&id) {
-            call.referral = None;
-        }
+    fn end_referral(&mut self, cx: &mut Cx, status: u16) {
+        self.set_referral_status(cx, status);
+        self.referral = None;
     }
 
-    fn set_referral_status(&mut self, id: CallId, status: u16) {
-        let Some(referral) = self.calls.get_mut(&id).and_then(|call| call.referral.as_mut()) else { return };
+    fn set_referral_status(&mut self, cx: &mut Cx, status: u16) {
+        let Some(referral) = self.referral.as_mut() else { return };
         if referral.set_status(status) {
-            self.notify_referrer(id);
+            self.notify_referrer(cx);
         }
     }
 
     /// The call that was made for somebody has come further.
-    pub(super) fn tell_referrer(&mut self, id: CallId, status: u16) {
-        let contact = self.contact();
-        let Some(call) = self.calls.get_mut(&id) else { return };
-        let Some(referrer) = call.referrer.as_mut() else { return };
+    pub(super) fn tell_referrer(&mut self, cx: &mut Cx, status: u16) {
+        let contact = cx.contact();
+
+        let Some(referrer) = self.referrer.as_mut() else { return };
         let (old, notify) = (referrer.call(), referrer.notify(status, &contact));
         if status >= 200 {
-            call.referrer = None;
+            self.referrer = None;
         }
         if let Some(notify) = notify {
-            self.send_notify(Owner::Nobody, notify);
+            cx.send_notify(Owner::Nobody, notify);
         }
         let Some(old) = old else { return };
-        self.set_referral_status(old, status);
-        match status {
-            100..=199 => {}
-            200..=299 => {
-                self.event(Event::Replaced { old, new: id });
-                if let Some(referral) = self.calls.get_mut(&old).and_then(|call| call.referral.as_mut()) {
-                    referral.await_farewell(self.now);
-                }
-            }
-            _ => {
-                let referral = self.calls.get_mut(&old).and_then(|call| call.referral.take());
-                // The two talk to each other again.
-                if referral.is_some_and(|referral| referral.is_put_on_hold()) {
-                    self.take_back_hold(old);
-                }
-            }
-        }
+        cx.ask(self.id, Ask::TellReferral { old, status });
     }
 
     /// Tells the transferor how it stands.
-    fn notify_referrer(&mut self, id: CallId) {
-        let contact = self.contact();
-        let Some(call) = self.calls.get_mut(&id) else { return };
-        let (Some(referral), Some(dialog)) = (&call.referral, call.dialog.as_mut()) else { return };
+    fn notify_referrer(&mut self, cx: &mut Cx) {
+        let contact = cx.contact();
+
+        let (Some(referral), Some(dialog)) = (&self.referral, self.dialog.as_mut()) else { return };
         if let Some(request) = referral.notify(dialog, &contact) {
-            self.send_notify(Owner::ReferNotify(id), request);
+            cx.send_notify(Owner::ReferNotify(self.id), request);
         }
     }
 
-    fn send_notify(&mut self, owner: Owner, request: Request) {
-        if let Err(error) = self.send_request(owner, request, Attempt::default()) {
-            self.log(LogLevel::Warn, &["NOTIFY could not be sent: ", &error.message]);
-        }
-    }
-
-    pub(super) fn on_refer_notify_response(&mut self, id: CallId, response: &Response) {
+    pub(super) fn on_refer_notify_response(&mut self, response: &Response) {
         // The subscription is gone (RFC 6665, section 4.2.2); the call is not.
         if response.status >= 300 {
-            self.refer_notify_failed(id);
+            self.refer_notify_failed();
         }
     }
 
-    pub(super) fn refer_notify_failed(&mut self, id: CallId) {
-        if let Some(referral) = self.calls.get_mut(&id).and_then(|call| call.referral.as_mut()) {
+    pub(super) fn refer_notify_failed(&mut self) {
+        if let Some(referral) = self.referral.as_mut() {
             referral.unsubscribe();
         }
     }
 
     /// The transferor refreshes or ends its implicit subscription (RFC 3515, section 2.4.4).
-    pub(super) fn on_refer_subscribe(&mut self, id: CallId, tx: TxId, request: &Request) {
+    pub(super) fn on_refer_subscribe(&mut self, cx: &mut Cx, tx: TxId, request: &Request) {
         let Some(event) = refer_event(request) else {
-            self.respond_with(tx, 489, None, &[("Allow-Events", "refer")], None);
+            cx.respond_with(tx, 489, &[("Allow-Events", "refer")]);
             return;
         };
-        let referral = self.calls.get(&id).and_then(|call| call.referral.as_ref());
+        let referral = self.referral.as_ref();
         if !referral.is_some_and(|referral| referral.is_subscribed(event)) {
-            self.respond(tx, 481);
+            cx.respond(tx, 481);
             return;
         }
         let ends = request.headers.number("Expires") == Some(0);
         let expires = if ends { "0" } else { EXPIRES };
-        let contact = self.contact();
-        self.respond_with(tx, 200, Some(id), &[("Contact", &contact), ("Expires", expires)], None);
-        self.notify_referrer(id);
+        let contact = cx.contact();
+        self.respond_with(cx, tx, 200, &[("Contact", &contact), ("Expires", expires)], None);
+        self.notify_referrer(cx);
         if ends {
-            self.refer_notify_failed(id);
+            self.refer_notify_failed();
+        }
+    }
+}
+
+impl Cx {
+    fn send_notify(&mut self, owner: Owner, request: Request) {
+        if let Err(error) = self.send_request(owner, request, Attempt::default()) {
+            self.log(LogLevel::Warn, &["NOTIFY could not be sent: ", &error.message]);
         }
     }
 }

@@ -1,9 +1,10 @@
 //! Reliable provisional responses and PRACK, on both sides (RFC 3262).
 
 use super::call::{Call, Job, Phase};
+use super::context::Cx;
 use super::description::{describes, sdp_text};
 use super::transactions::{Owner, TxId};
-use super::{CallId, CallTimer, EndCause, EndedBy, LogLevel, Phone, TimerKey};
+use super::{CallId, CallTimer, EndCause, EndedBy, LogLevel};
 use crate::error::{Error, ErrorCode};
 use crate::sip::auth::Attempt;
 use crate::sip::header::{next_word, parse_u32};
@@ -67,24 +68,24 @@ impl Call {
     }
 }
 
-impl Phone {
+impl Call {
     // ---- as the caller
 
     /// Sends the PRACK of a reliable 1xx. `false`: the response is a repetition, or one before it is missing, and
     /// is to be ignored (RFC 3262, section 4).
-    pub(super) fn acknowledge_provisional(&mut self, id: CallId, tag: &str, response: &Response) -> bool {
+    pub(super) fn acknowledge_provisional(&mut self, cx: &mut Cx, tag: &str, response: &Response) -> bool {
         if !response.headers.contains_token("Require", "100rel") {
             return true;
         }
         let Some(rseq) = response.headers.number("RSeq").filter(|rseq| *rseq > 0) else { return true };
         let Some(invite) = response.headers.seq() else { return true };
-        let Some(call) = self.calls.get_mut(&id) else { return true };
-        let Some(dialog) = call.forks.acknowledge_provisional(tag, rseq) else { return false };
+
+        let Some(dialog) = self.forks.acknowledge_provisional(tag, rseq) else { return false };
         let Some(dialog) = dialog else { return true };
         let mut prack = dialog.request(Method::Prack, None);
         prack.headers.push("RAck", concat(&[&digits(rseq), " ", &digits(invite), " INVITE"]));
-        if let Err(error) = self.send_request(Owner::Prack(id), prack, Attempt::default()) {
-            self.log(LogLevel::Warn, &["PRACK could not be sent: ", &error.message]);
+        if let Err(error) = self.send_request(cx, Owner::Prack(self.id), prack, Attempt::default()) {
+            cx.log(LogLevel::Warn, &["PRACK could not be sent: ", &error.message]);
         }
         true
     }
@@ -93,11 +94,11 @@ impl Phone {
 
     /// A 1xx but 100 of an incoming call: sent reliably where the caller demands it, and where it holds an answer and
     /// the caller can (RFC 3262, section 3).
-    pub(super) fn respond_provisional(&mut self, id: CallId, tx: TxId, status: u16, sdp: Option<String>) {
-        let wish = self.config.reliable_provisional;
-        let first = crate::entropy::below(&mut *self.entropy, 1 << 30);
-        let Some(call) = self.calls.get_mut(&id) else { return };
-        let (required, supported, seq) = match &call.invite {
+    pub(super) fn respond_provisional(&mut self, cx: &mut Cx, tx: TxId, status: u16, sdp: Option<String>) {
+        let wish = cx.config.reliable_provisional;
+        let first = crate::entropy::below(&mut *cx.entropy, 1 << 30);
+
+        let (required, supported, seq) = match &self.invite {
             Some(invite) => (
                 invite.headers.contains_token("Require", "100rel"),
                 invite.headers.contains_token("Supported", "100rel"),
@@ -107,18 +108,18 @@ impl Phone {
         };
         let offered = wish && supported && sdp.is_some();
         if !required && !offered {
-            self.respond_in_dialog(id, tx, status, sdp);
+            self.respond_in_dialog(cx, tx, status, sdp);
             return;
         }
-        if sdp.is_none() && self.is_late_offer(id) && !self.is_answered_reliably(id) {
+        if sdp.is_none() && self.is_late_offer() && !self.is_answered_reliably() {
             // The first that is reliable would have to hold our offer (RFC 3262, section 5), and with it goes the
             // microphone: not before somebody wants to answer.
-            self.respond(tx, 100);
+            cx.respond(tx, 100);
             return;
         }
-        let Some(call) = self.calls.get_mut(&id) else { return };
+
         let first = u32::try_from(first).unwrap_or(0).saturating_add(1);
-        let reliable = call
+        let reliable = self
             .reliable
             .get_or_insert_with(|| Box::new(Reliable { rseq: first, seq, ..Reliable::default() }));
         // Not before the one before it has been acknowledged.
@@ -126,29 +127,29 @@ impl Phone {
             reliable.next = Some((status, sdp));
             return;
         }
-        self.send_reliably(id, tx, status, sdp);
+        self.send_reliably(cx, tx, status, sdp);
     }
 
-    fn send_reliably(&mut self, id: CallId, tx: TxId, status: u16, sdp: Option<String>) {
-        let contact = self.contact();
-        let Some(reliable) = self.calls.get_mut(&id).and_then(|call| call.reliable.as_mut()) else { return };
+    fn send_reliably(&mut self, cx: &mut Cx, tx: TxId, status: u16, sdp: Option<String>) {
+        let contact = cx.contact();
+        let Some(reliable) = self.reliable.as_mut() else { return };
         reliable.rseq = reliable.rseq.saturating_add(1);
         let rseq = digits(reliable.rseq);
-        let offers = sdp.is_some() && self.is_late_offer(id) && !self.is_answered_reliably(id);
+        let offers = sdp.is_some() && self.is_late_offer() && !self.is_answered_reliably();
         let answers = sdp.is_some() && !offers;
         let headers =
             [("Contact", contact.as_str()), ("Allow", super::ALLOW), ("Require", "100rel"), ("RSeq", &rseq)];
-        let text = self.respond_with(tx, status, Some(id), &headers, sdp);
-        let pending = Pending { text, interval: T1, until: self.now + T64, answers, offers };
-        if let Some(reliable) = self.calls.get_mut(&id).and_then(|call| call.reliable.as_mut()) {
+        let text = self.respond_with(cx, tx, status, &headers, sdp);
+        let pending = Pending { text, interval: T1, until: cx.now + T64, answers, offers };
+        if let Some(reliable) = self.reliable.as_mut() {
             reliable.pending = Some(pending);
-            self.timers.set(TimerKey::Call(id, CallTimer::Reliable1xx), self.now + T1);
+            self.timers.set(CallTimer::Reliable1xx, cx.now + T1);
         }
     }
 
     /// Whether the 200 has to wait for a PRACK, since the answer may not have come there yet (RFC 3262, section 3).
-    pub(super) fn ok_waits(&mut self, id: CallId, sdp: &str, offered: bool) -> bool {
-        let Some(reliable) = self.calls.get_mut(&id).and_then(|call| call.reliable.as_mut()) else {
+    pub(super) fn ok_waits(&mut self, sdp: &str, offered: bool) -> bool {
+        let Some(reliable) = self.reliable.as_mut() else {
             return false;
         };
         let waits = reliable.pending.as_ref().is_some_and(|pending| pending.answers || pending.offers);
@@ -159,75 +160,96 @@ impl Phone {
     }
 
     /// The INVITE has no offer: ours is in the 200, or in a reliable 1xx.
-    pub(super) fn is_late_offer(&self, id: CallId) -> bool {
-        self.calls.get(&id).and_then(|call| call.invite.as_ref()).is_some_and(|invite| !describes(invite))
+    pub(super) fn is_late_offer(&self) -> bool {
+        self.invite.as_ref().is_some_and(|invite| !describes(invite))
     }
 
     /// Whether a 1xx can hold an offer: only a reliable one may (RFC 3262, section 5).
-    pub(super) fn takes_reliable(&self, id: CallId) -> bool {
-        let invite = self.calls.get(&id).and_then(|call| call.invite.as_ref());
+    pub(super) fn takes_reliable(&self, cx: &mut Cx) -> bool {
+        let invite = self.invite.as_ref();
         invite.is_some_and(|invite| {
             invite.headers.contains_token("Require", "100rel")
-                || (self.config.reliable_provisional && invite.headers.contains_token("Supported", "100rel"))
+                || (cx.config.reliable_provisional && invite.headers.contains_token("Supported", "100rel"))
         })
     }
 
     /// The answer has been acknowledged already: the 200 does not repeat it (RFC 3262, section 5).
-    pub(super) fn is_answered_reliably(&self, id: CallId) -> bool {
-        self.calls.get(&id).and_then(|call| call.reliable.as_ref()).is_some_and(|reliable| reliable.answered)
+    pub(super) fn is_answered_reliably(&self) -> bool {
+        self.reliable.as_ref().is_some_and(|reliable| reliable.answered)
     }
 
-    pub(super) fn on_prack(&mut self, id: CallId, tx: TxId, request: &Request) {
+    pub(super) fn on_prack(&mut self, cx: &mut Cx, tx: TxId, request: &Request) {
         let rack = request.headers.get("RAck").unwrap_or_default();
         let (rseq, rest) = next_word(rack);
         let (seq, rest) = next_word(rest);
         let (method, _) = next_word(rest);
         let (rseq, seq) = (parse_u32(rseq), parse_u32(seq));
-        let over = self.calls.get(&id).is_none_or(|call| call.phase == Phase::Terminating);
-        let Some(call) = self.calls.get_mut(&id).filter(|_| !over) else {
-            self.respond(tx, 481);
+        let over = self.phase == Phase::Terminating;
+        if over {
+            cx.respond(tx, 481);
             return;
-        };
-        let invite_tx = call.invite_tx;
-        let acknowledged = call
+        }
+        let invite_tx = self.invite_tx;
+        let acknowledged = self
             .reliable
             .as_mut()
             .filter(|reliable| rseq == Some(reliable.rseq) && seq == Some(reliable.seq) && method == "INVITE")
             .and_then(|reliable| reliable.pending.take().map(|pending| (reliable, pending)));
         let Some((reliable, pending)) = acknowledged else {
-            self.respond(tx, 481);
+            cx.respond(tx, 481);
             return;
         };
         let settled = reliable.answered;
         reliable.answered |= pending.answers || pending.offers;
         let (next, ok) = (reliable.next.take(), reliable.ok.take());
-        self.timers.clear(TimerKey::Call(id, CallTimer::Reliable1xx));
+        self.timers.clear(CallTimer::Reliable1xx);
         if pending.offers {
-            self.respond_with(tx, 200, Some(id), &[], None);
-            match self.judge_answer(id, sdp_text(&request.headers, &request.body)) {
-                Ok(answer) => self.answer_job(id, Job::PrackAnswer, answer),
+            self.respond_with(cx, tx, 200, &[], None);
+            match self.judge_answer(cx, sdp_text(&request.headers, &request.body)) {
+                Ok(answer) => self.answer_job(cx, Job::PrackAnswer, answer),
                 Err(error) => {
-                    self.refuse(id, 488, EndCause::Failed(error), EndedBy::Network);
+                    self.refuse(cx, 488, EndCause::Failed(error), EndedBy::Network);
                     return;
                 }
             }
         } else if !describes(request) {
-            self.respond_with(tx, 200, Some(id), &[], None);
-        } else if (settled || pending.answers)
-            && self.calls.get(&id).is_some_and(|call| call.takes_early_offer(""))
-        {
-            self.take_offer(id, tx, request, request.headers.seq().unwrap_or(0));
+            self.respond_with(cx, tx, 200, &[], None);
+        } else if (settled || pending.answers) && self.takes_early_offer("") {
+            self.take_offer(cx, tx, request, request.headers.seq().unwrap_or(0));
         } else {
             // It is not agreed to: the call goes on with what has been agreed.
-            self.respond_with(tx, 488, Some(id), &[], None);
+            self.respond_with(cx, tx, 488, &[], None);
         }
         match (ok, next, invite_tx) {
-            (Some((sdp, offered)), ..) => self.send_ok(id, sdp, offered),
-            (None, Some((status, sdp)), Some(invite)) => self.send_reliably(id, invite, status, sdp),
+            (Some((sdp, offered)), ..) => self.send_ok(cx, sdp, offered),
+            (None, Some((status, sdp)), Some(invite)) => self.send_reliably(cx, invite, status, sdp),
             _ => {}
         }
     }
 
+    /// Sent again, each time after twice as long, until the caller has acknowledged it or is given up.
+    pub(super) fn on_reliable_timer(&mut self, cx: &mut Cx) {
+        let now = cx.now;
+        let pending = self.reliable.as_mut().and_then(|reliable| reliable.pending.as_mut());
+        let Some(pending) = pending else { return };
+        if cx.flow.is_interrupted() {
+            // Its PRACK could not have come.
+            pending.until = now + T64;
+        }
+        if now >= pending.until {
+            let error = Error::new(ErrorCode::Timeout, "The caller did not acknowledge the ringing");
+            self.refuse(cx, 504, EndCause::Failed(error), EndedBy::Network);
+            return;
+        }
+        pending.interval = pending.interval.saturating_mul(2);
+        let next = (now + pending.interval).min(pending.until);
+        let text = pending.text.clone();
+        self.timers.set(CallTimer::Reliable1xx, next);
+        cx.transmit(text, false);
+    }
+}
+
+impl Cx {
     /// Whatever it is, the final response to the INVITE decides.
     pub(super) fn on_prack_response(&mut self, _id: CallId, response: &Response) {
         if response.status >= 300 {
@@ -237,26 +259,5 @@ impl Phone {
 
     pub(super) fn prack_failed(&mut self, _id: CallId, error: Error) {
         self.log(LogLevel::Warn, &["PRACK failed: ", &error.message]);
-    }
-
-    /// Sent again, each time after twice as long, until the caller has acknowledged it or is given up.
-    pub(super) fn on_reliable_timer(&mut self, id: CallId) {
-        let now = self.now;
-        let pending = self.calls.get_mut(&id).and_then(|call| call.reliable.as_mut()?.pending.as_mut());
-        let Some(pending) = pending else { return };
-        if self.flow.is_interrupted() {
-            // Its PRACK could not have come.
-            pending.until = now + T64;
-        }
-        if now >= pending.until {
-            let error = Error::new(ErrorCode::Timeout, "The caller did not acknowledge the ringing");
-            self.refuse(id, 504, EndCause::Failed(error), EndedBy::Network);
-            return;
-        }
-        pending.interval = pending.interval.saturating_mul(2);
-        let next = (now + pending.interval).min(pending.until);
-        let text = pending.text.clone();
-        self.timers.set(TimerKey::Call(id, CallTimer::Reliable1xx), next);
-        self.transmit(text, false);
     }
 }

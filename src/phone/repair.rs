@@ -1,38 +1,16 @@
 //! Carries out what `recovery` decides for a call whose signalling or media path is lost.
 
-use super::call::Phase;
+use super::call::{Call, Phase};
+use super::context::Cx;
 use super::recovery::{Failure, Graces, Signalling, Step, TOGETHER, Verdict};
-use super::{CallId, CallState, EndCause, EndedBy, LogLevel, MediaState, Phone};
+use super::{CallState, EndCause, EndedBy, LogLevel, MediaState, Phone};
 use crate::error::{Error, ErrorCode};
 
 impl Phone {
-    // ---- events
-
-    /// The call is answered: starts the deadline of its media path.
-    pub(super) fn await_media(&mut self, id: CallId) {
-        if let Some(call) = self.calls.get_mut(&id) {
-            call.recovery.await_path(self.now);
-        }
-    }
-
-    pub(super) fn on_media_state(&mut self, id: CallId, state: MediaState) {
-        let call = self.calls.get_mut(&id);
-        let Some(call) = call.filter(|call| !matches!(call.phase, Phase::Terminating | Phase::Outcome))
-        else {
-            return;
-        };
-        if call.recovery.on_media(state, self.now) {
-            if call.recovery.is_disturbed() {
-                self.ask_for_life();
-            }
-            self.recover(id);
-        }
-    }
-
     /// The connection is lost, for all answered calls.
     pub(super) fn signalling_lost(&mut self) {
         for id in self.live_calls() {
-            self.set_signalling(id, Signalling::Lost);
+            self.with(id, |call, cx| call.set_signalling(cx, Signalling::Lost));
         }
     }
 
@@ -40,7 +18,7 @@ impl Phone {
     pub(super) fn signalling_back(&mut self) {
         for id in self.live_calls() {
             if self.calls.get(&id).is_some_and(|call| call.recovery.is_lost()) {
-                self.set_signalling(id, Signalling::Moved);
+                self.with(id, |call, cx| call.set_signalling(cx, Signalling::Moved));
             }
         }
     }
@@ -48,7 +26,7 @@ impl Phone {
     /// A planned move: another connection has replaced a working one.
     pub(super) fn signalling_moved(&mut self) {
         for id in self.live_calls() {
-            self.set_signalling(id, Signalling::Moved);
+            self.with(id, |call, cx| call.set_signalling(cx, Signalling::Moved));
         }
     }
 
@@ -56,41 +34,60 @@ impl Phone {
     pub(super) fn media_doubted(&mut self) {
         for id in self.live_calls() {
             if self.calls.get(&id).is_some_and(|call| call.recovery.is_disturbed()) {
-                self.on_recovery_timer(id);
+                self.with(id, |call, cx| call.on_recovery_timer(cx));
             }
         }
     }
+}
 
-    fn set_signalling(&mut self, id: CallId, signalling: Signalling) {
-        let network_changed = self.flow.liveness.network_changed_within(TOGETHER, self.now);
-        let call = self.calls.get_mut(&id);
-        if let Some(call) = call.filter(|call| call.needs_connection() && call.is_up()) {
-            call.recovery.set_signalling(signalling, network_changed, self.now);
-            self.recover(id);
+impl Call {
+    // ---- events
+
+    /// The call is answered: starts the deadline of its media path.
+    pub(super) fn await_media(&mut self, cx: &mut Cx) {
+        self.recovery.await_path(cx.now);
+    }
+
+    pub(super) fn on_media_state(&mut self, cx: &mut Cx, state: MediaState) {
+        if matches!(self.phase, Phase::Terminating | Phase::Outcome) {
+            return;
+        }
+        if self.recovery.on_media(state, cx.now) {
+            if self.recovery.is_disturbed() {
+                cx.ask_for_life();
+            }
+            self.recover(cx);
+        }
+    }
+
+    fn set_signalling(&mut self, cx: &mut Cx, signalling: Signalling) {
+        let network_changed = cx.flow.liveness.network_changed_within(TOGETHER, cx.now);
+        if self.needs_connection() && self.is_up() {
+            self.recovery.set_signalling(signalling, network_changed, cx.now);
+            self.recover(cx);
         }
     }
 
     /// The peer has responded in the dialog, so it knows our Contact.
-    pub(super) fn reached(&mut self, id: CallId) {
-        if self.calls.get_mut(&id).is_some_and(|call| call.recovery.reach(self.now)) {
-            self.recover(id);
+    pub(super) fn reached(&mut self, cx: &mut Cx) {
+        if self.recovery.reach(cx.now) {
+            self.recover(cx);
         }
     }
 
     /// The peer has answered our offer.
-    pub(super) fn recovery_agreed(&mut self, id: CallId, restart: bool) {
-        if restart && self.calls.get_mut(&id).is_some_and(|call| call.recovery.restarted(self.now)) {
-            self.recover(id);
+    pub(super) fn recovery_agreed(&mut self, cx: &mut Cx, restart: bool) {
+        if restart && self.recovery.restarted(cx.now) {
+            self.recover(cx);
         }
     }
 
     /// A request got no response, or was refused: recovery tries again later. `false`: it was not for recovery.
-    pub(super) fn recovery_failed(&mut self, id: CallId, restart: bool, error: &Error) -> bool {
-        let Some(call) = self.calls.get_mut(&id) else { return false };
-        match call.recovery.fail(restart, error.sip_status, self.now, &mut *self.entropy) {
+    pub(super) fn recovery_failed(&mut self, cx: &mut Cx, restart: bool, error: &Error) -> bool {
+        match self.recovery.fail(restart, error.sip_status, cx.now, &mut *cx.entropy) {
             Failure::Other => false,
             Failure::Reached => {
-                self.reached(id);
+                self.reached(cx);
                 false
             }
             Failure::Retried => true,
@@ -99,77 +96,74 @@ impl Phone {
 
     // ---- actions
 
-    pub(super) fn recover(&mut self, id: CallId) {
-        let graces = Graces { signalling: self.config.signalling_grace, media: self.config.media_grace };
-        let Some(call) = self.calls.get_mut(&id).filter(|call| call.phase == Phase::Confirmed) else {
+    pub(super) fn recover(&mut self, cx: &mut Cx) {
+        let graces = Graces { signalling: cx.config.signalling_grace, media: cx.config.media_grace };
+        if self.phase != Phase::Confirmed {
             return;
-        };
-        let state = call.state;
-        let plan = call.recovery.plan(graces, self.now);
+        }
+        let state = self.state;
+        let plan = self.recovery.plan(graces, cx.now);
         if plan.ill && state == CallState::Active {
-            self.set_call_state(id, CallState::Reconnecting);
+            self.set_call_state(cx, CallState::Reconnecting);
         }
         match plan.step {
             Step::Rest => {
                 if state == CallState::Reconnecting {
-                    self.set_call_state(id, CallState::Active);
+                    self.set_call_state(cx, CallState::Active);
                 }
-                self.continue_offer(id);
+                self.continue_offer(cx);
             }
-            Step::Tell => self.on_session_refresh(id),
-            Step::Restart => self.continue_offer(id),
+            Step::Tell => self.on_session_refresh(cx),
+            Step::Restart => self.continue_offer(cx),
             Step::Wait => {}
         }
     }
 
-    pub(super) fn on_recovery_timer(&mut self, id: CallId) {
-        if let Some(call) = self.calls.get_mut(&id) {
-            call.recovery.stop_waiting();
-        }
-        self.recover(id);
+    pub(super) fn on_recovery_timer(&mut self, cx: &mut Cx) {
+        self.recovery.stop_waiting();
+        self.recover(cx);
     }
 
     /// ICE has a path, but the peer does not make the new DTLS association. A call with Replaces takes over if the peer
     /// supports that; otherwise the grace runs on.
-    pub(super) fn on_association_timer(&mut self, id: CallId) {
-        if self.calls.get(&id).is_some_and(|call| call.recovery.is_ill()) {
-            self.replace_association(id);
+    pub(super) fn on_association_timer(&mut self, cx: &mut Cx) {
+        if self.recovery.is_ill() {
+            self.replace_association(cx);
         }
     }
 
-    pub(super) fn on_grace_timer(&mut self, id: CallId) {
-        let Some(call) = self.calls.get_mut(&id).filter(|call| call.phase == Phase::Confirmed) else {
+    pub(super) fn on_grace_timer(&mut self, cx: &mut Cx) {
+        if self.phase != Phase::Confirmed {
             return;
-        };
-        match call.recovery.judge(self.now) {
+        }
+        match self.recovery.judge(cx.now) {
             Verdict::None => {}
-            Verdict::End => self.end_unrecovered(id),
+            Verdict::End => self.end_unrecovered(cx),
             Verdict::GoOn => {
-                self.log(LogLevel::Warn, &["the other side does not answer where it is told of the new way"]);
-                self.recover(id);
+                cx.log(LogLevel::Warn, &["the other side does not answer where it is told of the new way"]);
+                self.recover(cx);
             }
         }
     }
 
     /// The first media path has not come up in time.
-    pub(super) fn on_ice_timeout(&mut self, id: CallId) {
-        let Some(call) = self.calls.get_mut(&id) else { return };
-        let call_waits = matches!(call.phase, Phase::Accepted | Phase::Applying);
-        if call.recovery.is_unreached() && call.phase == Phase::Confirmed {
-            call.recovery.excuse_path(self.now);
-            self.recover(id);
+    pub(super) fn on_ice_timeout(&mut self, cx: &mut Cx) {
+        let call_waits = matches!(self.phase, Phase::Accepted | Phase::Applying);
+        if self.recovery.is_unreached() && self.phase == Phase::Confirmed {
+            self.recovery.excuse_path(cx.now);
+            self.recover(cx);
             return;
         }
-        if self.flow.is_interrupted() && call_waits {
+        if cx.flow.is_interrupted() && call_waits {
             // Our 2xx has not left yet, or its ACK could not arrive: the peer cannot have started its media.
-            self.await_media(id);
+            self.await_media(cx);
             return;
         }
-        self.end_unrecovered(id);
+        self.end_unrecovered(cx);
     }
 
-    fn end_unrecovered(&mut self, id: CallId) {
-        let lost = self.calls.get(&id).is_some_and(|call| call.recovery.is_unreached());
+    fn end_unrecovered(&mut self, cx: &mut Cx) {
+        let lost = self.recovery.is_unreached();
         let (code, message, reason) = if lost {
             (
                 ErrorCode::Transport,
@@ -179,6 +173,6 @@ impl Phone {
         } else {
             (ErrorCode::IceFailed, "No media path to the other side was found", "SIP;cause=408;text=\"ICE\"")
         };
-        self.end_with_bye(id, EndCause::Failed(Error::new(code, message)), EndedBy::Network, Some(reason));
+        self.end_with_bye(cx, EndCause::Failed(Error::new(code, message)), EndedBy::Network, Some(reason));
     }
 }

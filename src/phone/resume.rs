@@ -9,6 +9,7 @@
 //! written down ahead of what was used, and a gap in it does no harm (RFC 3261, section 12.2.2).
 
 use super::call::{Call, Phase};
+use super::context::{Ask, Cx};
 use super::{
     CallId, CallNote, CallState, ConnectionState, DialRequest, Direction, EndedBy, Event, Identity, LogLevel,
     MediaCommand, Phone,
@@ -84,17 +85,17 @@ impl Phone {
     // ---- the record
 
     pub(super) fn write_record(&self, notes: &dyn Fn(CallId) -> CallNote) -> Option<String> {
-        if self.flow.closing {
+        if self.cx.flow.closing {
             return None;
         }
         let mut record = Lines { text: concat(&[VERSION, "\n"]), good: true };
-        record.push("aor", &self.config.uri.aor());
-        record.push("instance", &self.registration.instance);
-        record.push("user", &self.contact_user);
-        record.push("host", &self.host);
+        record.push("aor", &self.cx.config.uri.aor());
+        record.push("instance", &self.cx.registration.instance);
+        record.push("user", &self.cx.contact_user);
+        record.push("host", &self.cx.host);
         let mut any = false;
         for call in self.calls.values() {
-            let Some(lines) = self.write_call(call, notes(call.id)) else { continue };
+            let Some(lines) = self.cx.write_call(call, notes(call.id)) else { continue };
             if record.text.len() + lines.len() <= MAX_RECORD {
                 record.text.push_str(&lines);
                 any = true;
@@ -103,6 +104,156 @@ impl Phone {
         (any && record.good).then_some(record.text)
     }
 
+    // ---- taking it up
+
+    pub(super) fn take_record(&mut self, text: &str, age: Duration) -> Result<usize, Error> {
+        if self.cx.flow.connection() != ConnectionState::Disconnected || !self.calls.is_empty() {
+            return Err(Error::new(
+                ErrorCode::InvalidState,
+                "Calls can be taken up before connect(), and by a phone without calls",
+            ));
+        }
+        // The other side has given up meanwhile.
+        if age > self.cx.config.signalling_grace {
+            return Err(refused("The record of the calls is too old"));
+        }
+        let record = Record::read(text).ok_or_else(|| refused("The record of the calls is damaged"))?;
+        if record.aor != self.cx.config.uri.aor() {
+            return Err(refused("The record of the calls belongs to another account"));
+        }
+        let mut calls = record.calls;
+        calls.truncate(self.cx.config.max_calls);
+        // Where others look for this phone, the registrar and the other sides of the calls.
+        self.cx.registration.instance = record.instance;
+        self.cx.contact_user = record.user;
+        self.cx.host = record.host;
+        // From now on the connection is one that was lost: it is looked for until the grace is over.
+        self.cx.flow.established = true;
+        let count = calls.len();
+        for mut call in calls {
+            let id = self.cx.new_call_id();
+            call.id = id;
+            call.recovery = super::recovery::Recovery::resumed(self.cx.now);
+            self.calls.insert(id, call);
+            self.cx.event(Event::CallState(id, CallState::Reconnecting));
+            self.with(id, |call, cx| call.recover(cx));
+        }
+        Ok(count)
+    }
+
+    // ---- another call in its place
+
+    /// See [`Call::replace_resumed`] and [`Call::replace_association`].
+    pub(super) fn make_replacement(&mut self, id: CallId, target: String, replaces: &str) {
+        let Some(call) = self.calls.get(&id) else { return };
+        let (note, held) = (call.note, call.offers.local_hold());
+        let display_name = call.remote_display_name.clone();
+        let dial = DialRequest { target, display_name, continues: Some(id), ..DialRequest::default() };
+        match self.start_dial(dial, &[("Replaces", replaces), ("Require", "replaces")]) {
+            Ok(new) => {
+                self.with(new, |call, cx| {
+                    call.replaces = Some(id);
+                    call.note = note;
+                    if held {
+                        call.media_order(cx, MediaCommand::Flow(MediaDirection::Inactive));
+                    }
+                });
+                self.with(id, |call, _| call.resumed = false);
+            }
+            Err(error) => {
+                self.cx.log(LogLevel::Warn, &["no call could be made in its place: ", &error.message]);
+                self.with(id, |call, cx| call.replacement_failed(cx));
+            }
+        }
+    }
+
+    /// One of the two is over: the call whose dialog is lost, or the one that was to take its place.
+    pub(super) fn end_replacement(&mut self, id: CallId, replaced: Option<CallId>, by: EndedBy) {
+        if let Some(old) = replaced {
+            self.with(old, |call, cx| call.replacement_failed(cx));
+        }
+        let new = self.calls.values_mut().find(|call| {
+            call.replaces == Some(id) && call.direction == Direction::Outgoing && call.end_reason.is_none()
+        });
+        let Some(new) = new else { return };
+        new.replaces = None;
+        let (new, phase) = (new.id, new.phase);
+        if phase != Phase::Applying || by == EndedBy::Local {
+            self.with(new, |call, cx| call.hang_up(cx, None, 480));
+            return;
+        }
+        // The other side has answered the new call, and ends this one before the answer is set.
+        self.cx.event(Event::Replaced { old: id, new });
+        if self.calls.get(&id).is_some_and(|call| call.offers.local_hold()) {
+            self.with(new, |call, cx| call.request_hold(cx, true));
+        }
+    }
+
+    /// The page was gone when the 2xx to a re-INVITE came, if one came: without an ACK the other side would end the
+    /// call (RFC 3261, section 13.3.1.4). To another one an ACK says nothing.
+    pub(super) fn acknowledge_for_before(&mut self) {
+        for id in self.live_calls() {
+            let via = self.cx.via();
+            let Some(call) = self.calls.get_mut(&id) else { continue };
+            let (Some(seq), Some(dialog)) = (call.unacknowledged.take(), call.dialog.as_mut()) else {
+                continue;
+            };
+            let mut ack = dialog.request(Method::Ack, Some(seq));
+            ack.headers.push_front("Via", via);
+            if let Ok(text) = ack.to_text() {
+                self.cx.transmit(text, true);
+            }
+        }
+    }
+}
+
+impl Call {
+    /// The dialog that we have taken up is not known where the request came to (481). The other side itself may still
+    /// be in it: then a new call takes its place (RFC 3891), if it can. Nobody else is rung by that. `false`: that is
+    /// no way.
+    pub(super) fn replace_resumed(&mut self, cx: &mut Cx, error: Error) -> bool {
+        if !self.resumed {
+            return false;
+        }
+        let Some((target, replaces)) = super::refer::place_of(self) else { return false };
+        self.replace_by_new_call(cx, &target, replaces, error)
+    }
+
+    /// The other side is in the dialog and keeps to the DTLS association that it had, as Asterisk does, whatever we
+    /// offer: none will come about. A new call takes the place of this one, by the address of record: a server that
+    /// speaks for others knows nobody by its own Contact. `false`: that is no way.
+    pub(super) fn replace_association(&mut self, cx: &mut Cx) -> bool {
+        if self.phase != Phase::Confirmed {
+            return false;
+        }
+        let Some((contact, replaces)) = super::refer::place_of(self) else { return false };
+        let address = Uri::parse(&self.remote_uri).ok().filter(|uri| !uri.host.ends_with(".invalid"));
+        let error = Error::new(ErrorCode::IceFailed, "The other side makes no new connection for its media");
+        self.replace_by_new_call(cx, &address.unwrap_or(contact), replaces, error)
+    }
+
+    fn replace_by_new_call(&mut self, cx: &mut Cx, target: &Uri, replaces: String, error: Error) -> bool {
+        if !self.replaceable || self.lost_dialog.is_some() {
+            return false;
+        }
+        self.offers.withdraw();
+        self.lost_dialog = Some(error);
+        cx.ask(self.id, Ask::MakeReplacement { target: target.to_text(), replaces });
+        true
+    }
+
+    /// The call that was to take its place has come to nothing, or could not be made.
+    fn replacement_failed(&mut self, cx: &mut Cx) {
+        match self.lost_dialog.take() {
+            Some(error) if error.sip_status.is_some() => self.dialog_gone(cx, error),
+            // The dialog is there: what can be mended of the media is tried until the grace is over.
+            Some(_) => self.recover(cx),
+            None => {}
+        }
+    }
+}
+
+impl Cx {
     /// A call that can be taken up: answered on both sides, and this phone's own.
     pub(super) fn write_call(&self, call: &Call, note: CallNote) -> Option<String> {
         if call.phase != Phase::Confirmed || call.rest.is_some() {
@@ -154,145 +305,6 @@ impl Phone {
         let seconds = digits(note.started_at / 1000);
         lines.push("started", &concat(&[&seconds, ".", &digits(note.started_at % 1000)]));
         lines.good.then_some(lines.text)
-    }
-
-    // ---- taking it up
-
-    pub(super) fn take_record(&mut self, text: &str, age: Duration) -> Result<usize, Error> {
-        if self.flow.connection() != ConnectionState::Disconnected || !self.calls.is_empty() {
-            return Err(Error::new(
-                ErrorCode::InvalidState,
-                "Calls can be taken up before connect(), and by a phone without calls",
-            ));
-        }
-        // The other side has given up meanwhile.
-        if age > self.config.signalling_grace {
-            return Err(refused("The record of the calls is too old"));
-        }
-        let record = Record::read(text).ok_or_else(|| refused("The record of the calls is damaged"))?;
-        if record.aor != self.config.uri.aor() {
-            return Err(refused("The record of the calls belongs to another account"));
-        }
-        let mut calls = record.calls;
-        calls.truncate(self.config.max_calls);
-        // Where others look for this phone, the registrar and the other sides of the calls.
-        self.registration.instance = record.instance;
-        self.contact_user = record.user;
-        self.host = record.host;
-        // From now on the connection is one that was lost: it is looked for until the grace is over.
-        self.flow.established = true;
-        let count = calls.len();
-        for mut call in calls {
-            let id = self.new_call_id();
-            call.id = id;
-            call.recovery = super::recovery::Recovery::resumed(self.now);
-            self.calls.insert(id, call);
-            self.event(Event::CallState(id, CallState::Reconnecting));
-            self.recover(id);
-        }
-        Ok(count)
-    }
-
-    /// The page was gone when the 2xx to a re-INVITE came, if one came: without an ACK the other side would end the
-    /// call (RFC 3261, section 13.3.1.4). To another one an ACK says nothing.
-    pub(super) fn acknowledge_for_before(&mut self) {
-        for id in self.live_calls() {
-            let via = self.via();
-            let Some(call) = self.calls.get_mut(&id) else { continue };
-            let (Some(seq), Some(dialog)) = (call.unacknowledged.take(), call.dialog.as_mut()) else {
-                continue;
-            };
-            let mut ack = dialog.request(Method::Ack, Some(seq));
-            ack.headers.push_front("Via", via);
-            if let Ok(text) = ack.to_text() {
-                self.transmit(text, true);
-            }
-        }
-    }
-
-    /// The dialog that we have taken up is not known where the request came to (481). The other side itself may still
-    /// be in it: then a new call takes its place (RFC 3891), if it can. Nobody else is rung by that. `false`: that is
-    /// no way.
-    pub(super) fn replace_resumed(&mut self, id: CallId, error: &Error) -> bool {
-        let Some(call) = self.calls.get(&id).filter(|call| call.resumed) else { return false };
-        let Some((target, replaces)) = super::refer::place_of(call) else { return false };
-        self.replace_by_new_call(id, target, &replaces, error)
-    }
-
-    /// The other side is in the dialog and keeps to the DTLS association that it had, as Asterisk does, whatever we
-    /// offer: none will come about. A new call takes the place of this one, by the address of record: a server that
-    /// speaks for others knows nobody by its own Contact. `false`: that is no way.
-    pub(super) fn replace_association(&mut self, id: CallId) -> bool {
-        let Some(call) = self.calls.get(&id).filter(|call| call.phase == Phase::Confirmed) else {
-            return false;
-        };
-        let Some((contact, replaces)) = super::refer::place_of(call) else { return false };
-        let address = Uri::parse(&call.remote_uri).ok().filter(|uri| !uri.host.ends_with(".invalid"));
-        let error = Error::new(ErrorCode::IceFailed, "The other side makes no new connection for its media");
-        self.replace_by_new_call(id, address.unwrap_or(contact), &replaces, &error)
-    }
-
-    fn replace_by_new_call(&mut self, id: CallId, target: Uri, replaces: &str, error: &Error) -> bool {
-        let call = self.calls.get(&id).filter(|call| call.replaceable && call.lost_dialog.is_none());
-        let Some(call) = call else { return false };
-        let display_name = call.remote_display_name.clone();
-        let note = call.note;
-        let held = call.offers.local_hold();
-        let dial = DialRequest {
-            target: target.to_text(),
-            display_name,
-            continues: Some(id),
-            ..DialRequest::default()
-        };
-        match self.start_dial(dial, &[("Replaces", replaces), ("Require", "replaces")]) {
-            Ok(new) => {
-                if let Some(call) = self.calls.get_mut(&new) {
-                    call.replaces = Some(id);
-                    call.note = note;
-                }
-                if held {
-                    self.media_order(new, MediaCommand::Flow(MediaDirection::Inactive));
-                }
-                if let Some(call) = self.calls.get_mut(&id) {
-                    call.resumed = false;
-                    call.offers.withdraw();
-                    call.lost_dialog = Some(error.clone());
-                }
-                true
-            }
-            Err(error) => {
-                self.log(LogLevel::Warn, &["no call could be made in its place: ", &error.message]);
-                false
-            }
-        }
-    }
-
-    /// One of the two is over: the call whose dialog is lost, or the one that was to take its place.
-    pub(super) fn replacement_over(&mut self, id: CallId, by: EndedBy) {
-        let partner = self.calls.get_mut(&id).and_then(|call| call.replaces.take());
-        let lost = partner.and_then(|old| self.calls.get_mut(&old)).and_then(|old| old.lost_dialog.take());
-        match (partner, lost) {
-            (Some(old), Some(error)) if error.sip_status.is_some() => self.dialog_gone(old, error),
-            // The dialog is there: what can be mended of the media is tried until the grace is over.
-            (Some(old), Some(_)) => self.recover(old),
-            _ => {}
-        }
-        let new = self.calls.values().find(|call| {
-            call.replaces == Some(id) && call.direction == Direction::Outgoing && call.end_reason.is_none()
-        });
-        let Some((new, phase)) = new.map(|call| (call.id, call.phase)) else { return };
-        if let Some(call) = self.calls.get_mut(&new) {
-            call.replaces = None;
-        }
-        if phase != Phase::Applying || by == EndedBy::Local {
-            self.hang_up(new, None, 480);
-            return;
-        }
-        // The other side has answered the new call, and ends this one before the answer is set.
-        self.event(Event::Replaced { old: id, new });
-        if self.calls.get(&id).is_some_and(|call| call.offers.local_hold()) {
-            self.request_hold(new, true);
-        }
     }
 }
 

@@ -4,11 +4,12 @@
 //! When a proxy forks the SUBSCRIBE, the NOTIFYs of all other forks get 481, which ends them at the notifiers
 //! (section 4.1.4): one lamp must not show two states in turn.
 
+use super::context::Cx;
 use super::messaging::{MAX_BODY, is_media_type};
 use super::publication::DEFAULT_EXPIRES;
 use super::registration::refused;
 use super::transactions::{Owner, TxId};
-use super::{Event, Phone, RegistrationState, SubscribeRequest, SubscriptionId, SubscriptionState, TimerKey};
+use super::{Event, RegistrationState, SubscribeRequest, SubscriptionId, SubscriptionState, TimerKey};
 use crate::entropy::below;
 use crate::error::{Error, ErrorCode};
 use crate::sip::auth::Attempt;
@@ -73,7 +74,7 @@ pub(super) struct Subscription {
     interrupted: bool,
 }
 
-impl Phone {
+impl Cx {
     pub(super) fn start_subscription(&mut self, request: SubscribeRequest) -> Result<SubscriptionId, Error> {
         let target = self.request_target(&request.target)?;
         if !is_token(&request.event) {

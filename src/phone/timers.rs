@@ -125,6 +125,12 @@ impl<K: Ord + Copy> Timers<K> {
         self.0.remove(&key);
     }
 
+    pub(super) fn clear_all(&mut self, keys: &[K]) {
+        for key in keys {
+            self.clear(*key);
+        }
+    }
+
     pub(super) const fn len(&self) -> usize {
         self.0.len()
     }

@@ -2,6 +2,7 @@
 //! that a muted microphone stays muted and no microphone opens that was not open, whatever happens to the call.
 
 use super::call::Call;
+use super::context::Cx;
 use super::{CallId, MediaCommand, Phone, Wish};
 use crate::error::Error;
 
@@ -58,37 +59,17 @@ impl Phone {
                 let seq = call.media_seq;
                 if call.media_open {
                     let (call, command) = (call.id, MediaCommand::Wish(wish));
-                    self.out.push(super::Output::Media { call, seq, command });
+                    self.cx.out.push(super::Output::Media { call, seq, command });
                 }
             }
         }
         Ok(())
     }
 
-    /// Whether the call has a microphone: said before its media begin, and counts then.
-    pub(super) fn choose_microphone(&mut self, id: CallId, listens_only: bool) {
-        if let Some(call) = self.calls.get_mut(&id).filter(|call| !call.media_open) {
-            call.wish.listens_only = listens_only;
-            call.wish_said = true;
-        }
-    }
-
-    /// The media of a call begin: with what is wished of it.
-    pub(super) fn wish_of_new_media(&mut self, id: CallId) {
-        let listens_only = self.config.listens_only;
-        let Some(call) = self.calls.get_mut(&id).filter(|call| !call.media_open) else { return };
-        call.media_open = true;
-        if !core::mem::replace(&mut call.wish_said, true) {
-            call.wish.listens_only = listens_only;
-        }
-        let wish = call.wish;
-        self.media_order(id, MediaCommand::Wish(wish));
-    }
-
     /// One call at a time plays in the application's element: the one that may be heard, and of several the last that
     /// came to be. The others play in one of their own.
     pub(super) fn share_element(&mut self) {
-        let mut turn = self.last_heard;
+        let mut turn = self.cx.last_heard;
         for call in self.calls.values_mut() {
             if !call.may_be_heard() {
                 call.heard = None;
@@ -97,11 +78,37 @@ impl Phone {
                 call.heard = Some(turn);
             }
         }
-        self.last_heard = turn;
+        self.cx.last_heard = turn;
         let heard = self.calls.values().filter(|call| call.heard.is_some());
         let Some(owner) = heard.max_by_key(|call| call.heard).map(|call| call.id) else { return };
-        let Some(former) = self.has_element.replace(owner).filter(|former| *former != owner) else { return };
-        self.media_order(former, MediaCommand::Element(false));
-        self.media_order(owner, MediaCommand::Element(true));
+        let Some(former) = self.cx.has_element.replace(owner).filter(|former| *former != owner) else {
+            return;
+        };
+        self.with(former, |call, cx| call.media_order(cx, MediaCommand::Element(false)));
+        self.with(owner, |call, cx| call.media_order(cx, MediaCommand::Element(true)));
+    }
+}
+
+impl Call {
+    /// Whether the call has a microphone: said before its media begin, and counts then.
+    pub(super) fn choose_microphone(&mut self, listens_only: bool) {
+        if !self.media_open {
+            self.wish.listens_only = listens_only;
+            self.wish_said = true;
+        }
+    }
+
+    /// The media of a call begin: with what is wished of it.
+    pub(super) fn wish_of_new_media(&mut self, cx: &mut Cx) {
+        let listens_only = cx.config.listens_only;
+        if self.media_open {
+            return;
+        }
+        self.media_open = true;
+        if !core::mem::replace(&mut self.wish_said, true) {
+            self.wish.listens_only = listens_only;
+        }
+        let wish = self.wish;
+        self.media_order(cx, MediaCommand::Wish(wish));
     }
 }

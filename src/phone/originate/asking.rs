@@ -1,8 +1,9 @@
 //! What is asked of the proxy, and what its answers mean for the call.
 
-use super::super::call::Phase;
+use super::super::call::{Call, Phase};
+use super::super::context::Cx;
 use super::super::{
-    AnswerBy, CallId, CallTimer, DialStage, EndCause, EndedBy, Event, Output, Phone, ProxyId, TimerKey,
+    AnswerBy, CallTimer, DialStage, EndCause, EndedBy, Event, Output, Phone, ProxyId, TimerKey,
 };
 use super::{GRACE, RING_TIMEOUT, number};
 use crate::dial::originate::{News, Order, Purpose, Step};
@@ -14,64 +15,13 @@ use crate::time::Duration;
 const PROXY_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Phone {
-    pub(super) fn carry_out(&mut self, id: CallId, orders: Vec<Order>) {
-        for order in orders {
-            if order.after.is_zero() {
-                self.ask_proxy(id, order);
-            } else {
-                let at = self.now + order.after;
-                if let Some(rest) = self.rest(id) {
-                    rest.pauses.push((at, order));
-                }
-            }
-        }
-        self.set_pause_timer(id);
-    }
-
-    pub(super) fn set_pause_timer(&mut self, id: CallId) {
-        let key = TimerKey::Call(id, CallTimer::ProxyPause);
-        match self.rest(id).and_then(|rest| rest.pauses.iter().map(|(at, _)| *at).min()) {
-            Some(at) => self.timers.set(key, at),
-            None => self.timers.clear(key),
-        }
-    }
-
-    pub(in crate::phone) fn on_proxy_pause(&mut self, id: CallId) {
-        let now = self.now;
-        let Some(rest) = self.rest(id) else { return };
-        let mut due = Vec::new();
-        rest.pauses.retain(|(at, order)| {
-            let is_due = *at <= now;
-            if is_due {
-                due.push(Order { after: Duration::ZERO, ..order.clone() });
-            }
-            !is_due
-        });
-        self.carry_out(id, due);
-    }
-
-    pub(super) fn ask_proxy(&mut self, id: CallId, order: Order) {
-        self.last_proxy = self.last_proxy.wrapping_add(1);
-        let request = ProxyId(self.last_proxy);
-        let Some(rest) = self.rest(id) else { return };
-        rest.requests.push((request, order.purpose));
-        let wait = match &order.command {
-            ProxyCommand::Poll { wait, .. } => *wait,
-            _ => Duration::ZERO,
-        };
-        // A page that is left while a call is being given up must not keep the far end ringing.
-        let keepalive = rest.leaving || order.purpose == Purpose::Cancel;
-        self.timers.set(TimerKey::Proxy(request), self.now + wait + PROXY_TIMEOUT);
-        self.out.push(Output::Proxy { id: request, command: order.command, keepalive });
-    }
-
     pub(in crate::phone) fn on_proxy_timeout(&mut self, request: ProxyId) {
-        self.out.push(Output::AbortProxy(request));
+        self.cx.out.push(Output::AbortProxy(request));
         self.on_proxy(request, &Err(ProxyFailure::Timeout));
     }
 
     pub(in crate::phone) fn on_proxy(&mut self, request: ProxyId, answer: &Result<ProxyReply, ProxyFailure>) {
-        self.timers.clear(TimerKey::Proxy(request));
+        self.cx.timers.clear(TimerKey::Proxy(request));
         let found = self.calls.values_mut().find_map(|call| {
             let rest = call.rest.as_mut()?;
             let (_, purpose) = rest.requests.extract_if(.., |(id, _)| *id == request).next()?;
@@ -82,36 +32,88 @@ impl Phone {
             rest.state = Some(call.state.clone());
         }
         let Step { orders, news } = rest.originate.on_answer(purpose, answer);
-        self.carry_out(id, orders);
+        self.with(id, |call, cx| call.carry_out(cx, orders));
         for news in news {
-            self.on_news(id, news);
+            self.with(id, |call, cx| call.on_news(cx, news));
         }
         self.judge_unmatched();
     }
+}
 
-    pub(super) fn on_news(&mut self, id: CallId, news: News) {
-        let over = self.calls.get(&id).is_none_or(|call| call.phase == Phase::Terminating);
+impl Call {
+    pub(super) fn carry_out(&mut self, cx: &mut Cx, orders: Vec<Order>) {
+        for order in orders {
+            if order.after.is_zero() {
+                self.ask_proxy(cx, order);
+            } else {
+                let at = cx.now + order.after;
+                if let Some(rest) = self.rest.as_deref_mut() {
+                    rest.pauses.push((at, order));
+                }
+            }
+        }
+        self.set_pause_timer();
+    }
+
+    pub(super) fn set_pause_timer(&mut self) {
+        match self.rest.as_deref_mut().and_then(|rest| rest.pauses.iter().map(|(at, _)| *at).min()) {
+            Some(at) => self.timers.set(CallTimer::ProxyPause, at),
+            None => self.timers.clear(CallTimer::ProxyPause),
+        }
+    }
+
+    pub(in crate::phone) fn on_proxy_pause(&mut self, cx: &mut Cx) {
+        let now = cx.now;
+        let Some(rest) = self.rest.as_deref_mut() else { return };
+        let mut due = Vec::new();
+        rest.pauses.retain(|(at, order)| {
+            let is_due = *at <= now;
+            if is_due {
+                due.push(Order { after: Duration::ZERO, ..order.clone() });
+            }
+            !is_due
+        });
+        self.carry_out(cx, due);
+    }
+
+    pub(super) fn ask_proxy(&mut self, cx: &mut Cx, order: Order) {
+        cx.last_proxy = cx.last_proxy.wrapping_add(1);
+        let request = ProxyId(cx.last_proxy);
+        let Some(rest) = self.rest.as_deref_mut() else { return };
+        rest.requests.push((request, order.purpose));
+        let wait = match &order.command {
+            ProxyCommand::Poll { wait, .. } => *wait,
+            _ => Duration::ZERO,
+        };
+        // A page that is left while a call is being given up must not keep the far end ringing.
+        let keepalive = rest.leaving || order.purpose == Purpose::Cancel;
+        cx.timers.set(TimerKey::Proxy(request), cx.now + wait + PROXY_TIMEOUT);
+        cx.out.push(Output::Proxy { id: request, command: order.command, keepalive });
+    }
+
+    pub(super) fn on_news(&mut self, cx: &mut Cx, news: News) {
+        let over = self.phase == Phase::Terminating;
         match news {
             News::Config(config) => {
-                if let Some(rest) = self.rest(id).filter(|rest| rest.expected.is_none()) {
+                if let Some(rest) = self.rest.as_deref_mut().filter(|rest| rest.expected.is_none()) {
                     rest.expected = config.expected(rest.originate.caller_id());
                 }
             }
-            News::Accepted(accepted) => self.on_accepted(id, accepted, over),
-            News::Confirmed if !over => self.on_confirmed(id),
-            News::Ended(error) if !over => self.on_ended_at_proxy(id, error),
-            News::Failed(error) if !over => self.abandon(id, EndCause::Failed(error.clone()), error),
-            News::Lost if !over => self.on_lost(id),
+            News::Accepted(accepted) => self.on_accepted(cx, accepted, over),
+            News::Confirmed if !over => self.on_confirmed(cx),
+            News::Ended(error) if !over => self.on_ended_at_proxy(cx, error),
+            News::Failed(error) if !over => self.abandon(cx, EndCause::Failed(error.clone()), error),
+            News::Lost if !over => self.on_lost(cx),
             News::Confirmed | News::Ended(_) | News::Failed(_) | News::Lost => {}
         }
     }
 
-    pub(super) fn on_accepted(&mut self, id: CallId, accepted: ProxyCall, over: bool) {
-        let now = self.now;
-        let own = self.own_number();
-        let Some(call) = self.calls.get_mut(&id) else { return };
-        let phase = call.phase;
-        let Some(rest) = call.rest.as_mut() else { return };
+    pub(super) fn on_accepted(&mut self, cx: &mut Cx, accepted: ProxyCall, over: bool) {
+        let now = cx.now;
+        let own = cx.own_number();
+
+        let phase = self.phase;
+        let Some(rest) = self.rest.as_mut() else { return };
         if let Some(expected) = accepted.expect {
             rest.expected = Some(expected);
         }
@@ -120,7 +122,7 @@ impl Phone {
         let until = now + accepted.ring_timeout.unwrap_or(RING_TIMEOUT) + GRACE;
         if over {
             if rest.lingers && !accepted.ended {
-                self.timers.set(TimerKey::Call(id, CallTimer::Tombstone), until);
+                self.timers.set(CallTimer::Tombstone, until);
             }
             return;
         }
@@ -128,42 +130,41 @@ impl Phone {
         if rest.answer == AnswerBy::Elsewhere {
             let orders = rest.originate.claim(None);
             let until = until + rest.confirm_timeout;
-            self.timers.set(TimerKey::Call(id, CallTimer::Bridge), until);
-            self.event(Event::Stage(id, DialStage::RingingClient));
-            self.carry_out(id, orders);
+            self.timers.set(CallTimer::Bridge, until);
+            cx.event(Event::Stage(self.id, DialStage::RingingClient));
+            self.carry_out(cx, orders);
             return;
         }
         if rest.expected.as_ref().is_some_and(|expected| number(&expected.to) != own) {
             let error = Error::new(ErrorCode::ProxyError, "The proxy has called another phone")
                 .with_hint("Let `uri` be the number that the proxy has for this session.");
-            self.abandon(id, EndCause::Failed(error.clone()), error);
+            self.abandon(cx, EndCause::Failed(error.clone()), error);
             return;
         }
         if phase == Phase::Originating {
-            self.timers.set(TimerKey::Call(id, CallTimer::Bridge), until);
-            self.event(Event::Stage(id, DialStage::RingingClient));
+            self.timers.set(CallTimer::Bridge, until);
+            cx.event(Event::Stage(self.id, DialStage::RingingClient));
         }
     }
 
     /// The dial comes to nothing, wherever it stands.
-    pub(super) fn abandon(&mut self, id: CallId, cause: EndCause, error: Error) {
-        let Some(call) = self.calls.get_mut(&id) else { return };
-        match call.phase {
+    pub(super) fn abandon(&mut self, cx: &mut Cx, cause: EndCause, error: Error) {
+        match self.phase {
             Phase::Answering => {
-                let tx = call.invite_tx.take();
+                let tx = self.invite_tx.take();
                 if let Some(tx) = tx {
-                    self.respond_in_dialog(id, tx, 603, None);
+                    self.respond_in_dialog(cx, tx, 603, None);
                 }
-                self.end_rest(id, cause, EndedBy::Local, error);
+                self.end_rest(cx, cause, EndedBy::Local, error);
             }
-            Phase::Accepted | Phase::Confirmed => self.end_with_bye(id, cause, EndedBy::Local, None),
+            Phase::Accepted | Phase::Confirmed => self.end_with_bye(cx, cause, EndedBy::Local, None),
             Phase::Terminating => {}
-            _ => self.end_rest(id, cause, EndedBy::Local, error),
+            _ => self.end_rest(cx, cause, EndedBy::Local, error),
         }
     }
 
-    pub(super) fn end_rest(&mut self, id: CallId, cause: EndCause, by: EndedBy, error: Error) {
-        self.report_end(id, cause, None, by, Some(error));
-        self.remove(id);
+    pub(super) fn end_rest(&mut self, cx: &mut Cx, cause: EndCause, by: EndedBy, error: Error) {
+        self.report_end(cx, cause, None, by, Some(error));
+        self.remove(cx);
     }
 }

@@ -1,8 +1,9 @@
 //! How a call by REST ends, whoever ends it, and what stays of it afterwards.
 
-use super::super::call::Phase;
+use super::super::call::{Call, Phase};
+use super::super::context::{Ask, Cx};
 use super::super::{
-    AnswerBy, CallId, CallTimer, EndCause, EndedBy, LogLevel, MediaCommand, Output, Phone, ProxyId, TimerKey,
+    AnswerBy, CallTimer, EndCause, EndedBy, LogLevel, MediaCommand, Output, ProxyId, TimerKey,
 };
 use super::{GRACE, RING_TIMEOUT, unverified};
 use crate::dial::originate::{Order, Purpose};
@@ -12,19 +13,18 @@ use crate::time::Duration;
 /// From the provider's BYE until the call ends here: within that the proxy mostly knows how the far leg ended.
 const OUTCOME_TIMEOUT: Duration = Duration::from_secs(2);
 
-impl Phone {
+impl Call {
     /// The proxy tells no more of a confirmed call. The end of one that is answered here is seen here.
-    pub(super) fn on_lost(&mut self, id: CallId) {
-        if self.rest(id).is_some_and(|rest| rest.answer == AnswerBy::Elsewhere) {
+    pub(super) fn on_lost(&mut self, cx: &mut Cx) {
+        if self.rest.as_deref_mut().is_some_and(|rest| rest.answer == AnswerBy::Elsewhere) {
             let error = Error::new(ErrorCode::ProxyError, "The proxy has forgotten the call");
-            self.end_rest(id, EndCause::Failed(error.clone()), EndedBy::Network, error);
+            self.end_rest(cx, EndCause::Failed(error.clone()), EndedBy::Network, error);
         }
     }
 
-    pub(super) fn on_ended_at_proxy(&mut self, id: CallId, error: Option<Error>) {
-        let Some(call) = self.calls.get(&id) else { return };
-        let open = call.rest.as_ref().is_some_and(|rest| rest.open);
-        let phase = call.phase;
+    pub(super) fn on_ended_at_proxy(&mut self, cx: &mut Cx, error: Option<Error>) {
+        let open = self.rest.as_ref().is_some_and(|rest| rest.open);
+        let phase = self.phase;
         let error = match error {
             None if open => None,
             // It can't have been completed before it was confirmed.
@@ -45,34 +45,34 @@ impl Phone {
             Some(error) => EndCause::Failed(error.clone()),
         };
         match phase {
-            Phase::Accepted | Phase::Confirmed => self.end_with_bye(id, cause, EndedBy::Remote, None),
+            Phase::Accepted | Phase::Confirmed => self.end_with_bye(cx, cause, EndedBy::Remote, None),
             Phase::Outcome => {
-                self.end_rest(id, cause, EndedBy::Remote, error.unwrap_or_else(super::super::call_ended))
+                self.end_rest(cx, cause, EndedBy::Remote, error.unwrap_or_else(super::super::call_ended))
             }
             Phase::Originating if open => {
-                self.end_rest(id, cause, EndedBy::Remote, error.unwrap_or_else(super::super::call_ended));
+                self.end_rest(cx, cause, EndedBy::Remote, error.unwrap_or_else(super::super::call_ended));
             }
-            _ => self.abandon(id, cause, error.unwrap_or_else(super::super::call_ended)),
+            _ => self.abandon(cx, cause, error.unwrap_or_else(super::super::call_ended)),
         }
     }
 
     /// The provider has hung up. The audio is over, and how the far leg ended is yet to be heard.
-    pub(in crate::phone) fn bridge_over(&mut self, id: CallId) {
-        self.stop_awaiting_ack(id);
-        self.clear_call_timers(id, &[CallTimer::Confirm, CallTimer::MaxDuration]);
-        self.media_order(id, MediaCommand::Close);
-        let now = self.now;
-        let Some(call) = self.calls.get_mut(&id) else { return };
-        call.recovery.forget_path();
-        call.job = None;
-        call.phase = Phase::Outcome;
-        self.timers.set(TimerKey::Call(id, CallTimer::Outcome), now + OUTCOME_TIMEOUT);
+    pub(in crate::phone) fn bridge_over(&mut self, cx: &mut Cx) {
+        self.stop_awaiting_ack();
+        self.timers.clear_all(&[CallTimer::Confirm, CallTimer::MaxDuration]);
+        self.media_order(cx, MediaCommand::Close);
+        let now = cx.now;
+
+        self.recovery.forget_path();
+        self.job = None;
+        self.phase = Phase::Outcome;
+        self.timers.set(CallTimer::Outcome, now + OUTCOME_TIMEOUT);
         // A question that was put off is asked now.
-        self.hurry(id);
+        self.hurry(cx);
     }
 
-    pub(in crate::phone) fn on_outcome_timeout(&mut self, id: CallId) {
-        let Some(rest) = self.rest(id) else { return };
+    pub(in crate::phone) fn on_outcome_timeout(&mut self, cx: &mut Cx) {
+        let Some(rest) = self.rest.as_deref_mut() else { return };
         let (cause, error) = if rest.open {
             (EndCause::Completed, super::super::call_ended())
         } else {
@@ -83,15 +83,14 @@ impl Phone {
             };
             (EndCause::Failed(error.clone()), error)
         };
-        self.end_rest(id, cause, EndedBy::Remote, error);
+        self.end_rest(cx, cause, EndedBy::Remote, error);
     }
 
-    pub(in crate::phone) fn on_bridge_timeout(&mut self, id: CallId) {
-        let Some(call) = self.calls.get(&id) else { return };
-        let Some(rest) = call.rest.as_ref() else { return };
+    pub(in crate::phone) fn on_bridge_timeout(&mut self, cx: &mut Cx) {
+        let Some(rest) = self.rest.as_ref() else { return };
         let (code, message) = if !rest.armed {
             (ErrorCode::Timeout, "The browser did not say whether another tab is dialling")
-        } else if call.phase == Phase::Answering {
+        } else if self.phase == Phase::Answering {
             (ErrorCode::MediaUnavailable, "The provider's call could not be answered in time")
         } else if rest.state.is_none() {
             (ErrorCode::ProxyUnreachable, "The call proxy did not answer in time")
@@ -101,64 +100,61 @@ impl Phone {
             (ErrorCode::BridgeMissing, "The provider did not call this phone")
         };
         let error = Error::new(code, message);
-        self.abandon(id, EndCause::Failed(error.clone()), error);
+        self.abandon(cx, EndCause::Failed(error.clone()), error);
     }
 
-    pub(in crate::phone) fn on_confirm_timeout(&mut self, id: CallId) {
+    pub(in crate::phone) fn on_confirm_timeout(&mut self, cx: &mut Cx) {
         let error = unverified("The call could not be verified");
-        self.abandon(id, EndCause::Failed(error.clone()), error);
+        self.abandon(cx, EndCause::Failed(error.clone()), error);
     }
 
-    pub(in crate::phone) fn on_max_duration(&mut self, id: CallId) {
-        self.log(LogLevel::Warn, &["the call has reached its longest time"]);
-        self.hang_up_rest(id, None);
+    pub(in crate::phone) fn on_max_duration(&mut self, cx: &mut Cx) {
+        cx.log(LogLevel::Warn, &["the call has reached its longest time"]);
+        self.hang_up_rest(cx, None);
     }
 
     /// The user, the application or a deadline ends it.
-    pub(in crate::phone) fn hang_up_rest(&mut self, id: CallId, cause: Option<Error>) {
-        let open = self.rest(id).is_some_and(|rest| rest.open);
+    pub(in crate::phone) fn hang_up_rest(&mut self, cx: &mut Cx, cause: Option<Error>) {
+        let open = self.rest.as_deref_mut().is_some_and(|rest| rest.open);
         let end = match &cause {
             Some(error) if error.code != ErrorCode::Aborted => EndCause::Failed(error.clone()),
             _ if open => EndCause::Completed,
             _ => EndCause::Cancelled,
         };
         let error = cause.unwrap_or_else(|| Error::new(ErrorCode::Aborted, "The call was cancelled"));
-        self.abandon(id, end, error);
+        self.abandon(cx, end, error);
     }
 
     /// The page is going. A call by REST ends with every page, for its far end is paid for.
-    pub(in crate::phone) fn leave_rest(&mut self, id: CallId) {
-        let Some(rest) = self.rest(id) else { return };
+    pub(in crate::phone) fn leave_rest(&mut self, cx: &mut Cx) {
+        let Some(rest) = self.rest.as_deref_mut() else { return };
         rest.leaving = true;
-        self.hang_up_rest(id, None);
+        self.hang_up_rest(cx, None);
         // What waits for another attempt has no other time.
-        self.hurry(id);
+        self.hurry(cx);
     }
 
     /// Asks now what was to be asked later.
-    pub(super) fn hurry(&mut self, id: CallId) {
-        let Some(rest) = self.rest(id) else { return };
+    pub(super) fn hurry(&mut self, cx: &mut Cx) {
+        let Some(rest) = self.rest.as_deref_mut() else { return };
         let orders = core::mem::take(&mut rest.pauses);
         let orders = orders.into_iter().map(|(_, order)| Order { after: Duration::ZERO, ..order }).collect();
-        self.carry_out(id, orders);
+        self.carry_out(cx, orders);
     }
 
     /// Called once, when a call by REST has ended for the application: the proxy is told, and the record stays for as
     /// long as the provider may still call for it.
-    pub(in crate::phone) fn rest_ended(&mut self, id: CallId) {
-        self.clear_call_timers(
-            id,
-            &[
-                CallTimer::Bridge,
-                CallTimer::Confirm,
-                CallTimer::Outcome,
-                CallTimer::MaxDuration,
-                CallTimer::ProxyPause,
-            ],
-        );
-        let Some(call) = self.calls.get_mut(&id) else { return };
-        let bridged = call.dialog.is_some();
-        let Some(rest) = call.rest.as_mut() else { return };
+    pub(in crate::phone) fn rest_ended(&mut self, cx: &mut Cx) {
+        self.timers.clear_all(&[
+            CallTimer::Bridge,
+            CallTimer::Confirm,
+            CallTimer::Outcome,
+            CallTimer::MaxDuration,
+            CallTimer::ProxyPause,
+        ]);
+
+        let bridged = self.dialog.is_some();
+        let Some(rest) = self.rest.as_mut() else { return };
         let mut cancels = core::mem::take(&mut rest.pauses);
         cancels.retain(|(_, order)| order.purpose == Purpose::Cancel);
         let cancels = cancels.into_iter().map(|(_, order)| order);
@@ -179,37 +175,37 @@ impl Phone {
         let window = rest.window;
         let lock = (rest.answer == AnswerBy::ThisPhone && !rest.open).then_some(rest.lock);
         for request in dropped {
-            self.timers.clear(TimerKey::Proxy(request));
-            self.out.push(Output::AbortProxy(request));
+            cx.timers.clear(TimerKey::Proxy(request));
+            cx.out.push(Output::AbortProxy(request));
         }
         if let Some(lock) = lock {
-            self.out.push(Output::Unlock(lock));
+            cx.out.push(Output::Unlock(lock));
         }
         if lingers {
-            let at = window.max(self.now + RING_TIMEOUT + GRACE);
-            self.timers.set(TimerKey::Call(id, CallTimer::Tombstone), at);
+            let at = window.max(cx.now + RING_TIMEOUT + GRACE);
+            self.timers.set(CallTimer::Tombstone, at);
         }
-        self.carry_out(id, orders);
+        self.carry_out(cx, orders);
     }
 
     /// Whether the record of an ended call is still needed.
-    pub(in crate::phone) fn lingers(&self, id: CallId) -> bool {
-        self.calls.get(&id).and_then(|call| call.rest.as_ref()).is_some_and(|rest| rest.lingers)
+    pub(in crate::phone) fn lingers(&self) -> bool {
+        self.rest.as_ref().is_some_and(|rest| rest.lingers)
     }
 
-    pub(in crate::phone) fn on_tombstone(&mut self, id: CallId) {
-        let Some(rest) = self.rest(id) else { return };
+    pub(in crate::phone) fn on_tombstone(&mut self, cx: &mut Cx) {
+        let Some(rest) = self.rest.as_deref_mut() else { return };
         rest.lingers = false;
         rest.pauses.clear();
         for (request, _) in core::mem::take(&mut rest.requests) {
-            self.timers.clear(TimerKey::Proxy(request));
-            self.out.push(Output::AbortProxy(request));
+            cx.timers.clear(TimerKey::Proxy(request));
+            cx.out.push(Output::AbortProxy(request));
         }
-        self.timers.clear(TimerKey::Call(id, CallTimer::ProxyPause));
+        self.timers.clear(CallTimer::ProxyPause);
         // The BYE may still wait for the ACK; whoever sends it lays the record to rest.
-        if self.calls.get(&id).is_some_and(|call| call.pending_ok.is_none()) {
-            self.remove(id);
+        if self.pending_ok.is_none() {
+            self.remove(cx);
         }
-        self.judge_unmatched();
+        cx.ask(self.id, Ask::JudgeUnmatched);
     }
 }

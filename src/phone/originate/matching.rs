@@ -1,6 +1,7 @@
 //! Which INVITE is the provider's: the one that the armed slot waits for, or one that only looks like it.
 
 use super::super::call::Phase;
+use super::super::context::Cx;
 use super::super::transactions::TxId;
 use super::super::{AnswerBy, CallId, EndCause, LogLevel, Phone, TimerKey};
 use super::{RestCall, number};
@@ -31,15 +32,11 @@ enum Verdict {
 }
 
 impl Phone {
-    pub(super) fn own_number(&self) -> String {
-        number(self.config.uri.user.as_deref().unwrap_or_default())
-    }
-
     fn verdict(&self, request: &Request) -> Verdict {
         let user = |uri: &str| Uri::parse(uri).ok().and_then(|uri| uri.user).unwrap_or_default();
         let from = request.headers.from().map(|from| number(&user(&from.uri))).unwrap_or_default();
         let to = request.headers.to().map(|to| number(&user(&to.uri))).unwrap_or_default();
-        if from.is_empty() || to.is_empty() || to != self.own_number() {
+        if from.is_empty() || to.is_empty() || to != self.cx.own_number() {
             return Verdict::Stranger;
         }
         let mut unknown = false;
@@ -66,7 +63,7 @@ impl Phone {
                 late |= rest.lingers;
                 // Its call has not come: it may be this one.
                 due |= rest.lingers && call.dialog.is_none();
-            } else if !rest.open || self.now <= rest.window {
+            } else if !rest.open || self.cx.now <= rest.window {
                 return Verdict::Second;
             }
         }
@@ -86,53 +83,80 @@ impl Phone {
 
     /// Deals with an INVITE that concerns a dial by REST; `false` for any other.
     pub(in crate::phone) fn take_bridge(&mut self, tx: TxId, request: &Request) -> bool {
-        if self.flow.closing {
+        if self.cx.flow.closing {
             return false;
         }
         match self.verdict(request) {
             Verdict::Stranger => return false,
-            Verdict::Unknown if self.unmatched.len() >= MAX_UNMATCHED => self.respond(tx, 486),
+            Verdict::Unknown if self.cx.unmatched.len() >= MAX_UNMATCHED => self.cx.respond(tx, 486),
             Verdict::Unknown => {
-                self.respond(tx, 100);
-                self.unmatched.push((tx, request.clone()));
-                if !self.timers.is_set(TimerKey::Unmatched) {
-                    self.timers.set(TimerKey::Unmatched, self.now + MATCH_TIMEOUT);
+                self.cx.respond(tx, 100);
+                self.cx.unmatched.push((tx, request.clone()));
+                if !self.cx.timers.is_set(TimerKey::Unmatched) {
+                    self.cx.timers.set(TimerKey::Unmatched, self.cx.now + MATCH_TIMEOUT);
                 }
             }
-            Verdict::Bridge(id) => self.answer_bridge(id, tx, request),
+            Verdict::Bridge(id) => match self.refusal(request) {
+                // The provider tells the proxy that this phone cannot be reached.
+                Some(refusal) => self.cx.respond_refusal(tx, refusal),
+                None => self.with(id, |call, cx| call.answer_bridge(cx, tx, request)),
+            },
             Verdict::Second => {
-                self.respond_refusal(tx, self.refusal(request).unwrap_or((486, None)));
-                self.log(LogLevel::Warn, &["a second call looks like the provider's"]);
+                self.cx.respond_refusal(tx, self.refusal(request).unwrap_or((486, None)));
+                self.cx.log(LogLevel::Warn, &["a second call looks like the provider's"]);
             }
             Verdict::Occupied(id) => {
-                self.respond(tx, 486);
+                self.cx.respond(tx, 486);
                 let error = occupied();
-                self.abandon(id, EndCause::Failed(error.clone()), error);
+                self.with(id, |call, cx| call.abandon(cx, EndCause::Failed(error.clone()), error));
             }
-            Verdict::Late => self.respond(tx, 603),
+            Verdict::Late => self.cx.respond(tx, 603),
         }
         true
     }
 
     /// Looks again at the calls that could not be told.
-    pub(super) fn judge_unmatched(&mut self) {
-        for (tx, request) in core::mem::take(&mut self.unmatched) {
+    pub(in crate::phone) fn judge_unmatched(&mut self) {
+        for (tx, request) in core::mem::take(&mut self.cx.unmatched) {
             if matches!(self.verdict(&request), Verdict::Unknown) {
-                self.unmatched.push((tx, request));
+                self.cx.unmatched.push((tx, request));
             } else {
                 self.on_invite(tx, &request);
             }
         }
-        if self.unmatched.is_empty() {
-            self.timers.clear(TimerKey::Unmatched);
+        if self.cx.unmatched.is_empty() {
+            self.cx.timers.clear(TimerKey::Unmatched);
         }
     }
 
     /// It was waited for long enough: they ring, and nobody but the user answers them.
     pub(in crate::phone) fn on_unmatched_timeout(&mut self) {
-        for (tx, request) in core::mem::take(&mut self.unmatched) {
+        for (tx, request) in core::mem::take(&mut self.cx.unmatched) {
             self.ring(tx, &request);
         }
+    }
+
+    /// Another call is being answered by hand. That this phone has answered one call only is part of the proof, and
+    /// its user can't have two.
+    pub(in crate::phone) fn yield_to(&mut self, other: CallId) {
+        for id in self.live_calls() {
+            if id == other {
+                continue;
+            }
+            self.with(id, |call, cx| {
+                let unproved = |rest: &RestCall| !rest.open && rest.answer == AnswerBy::ThisPhone;
+                if call.rest.as_ref().is_some_and(|rest| unproved(rest)) {
+                    let error = occupied();
+                    call.abandon(cx, EndCause::Failed(error.clone()), error);
+                }
+            });
+        }
+    }
+}
+
+impl Cx {
+    pub(super) fn own_number(&self) -> String {
+        number(self.config.uri.user.as_deref().unwrap_or_default())
     }
 
     /// The phone is about to disconnect.
@@ -141,18 +165,6 @@ impl Phone {
             self.respond(tx, 480);
         }
         self.timers.clear(TimerKey::Unmatched);
-    }
-
-    /// Another call is being answered by hand. That this phone has answered one call only is part of the proof, and
-    /// its user can't have two.
-    pub(in crate::phone) fn yield_to(&mut self, other: CallId) {
-        for id in self.live_calls() {
-            let unproved = |rest: &RestCall| !rest.open && rest.answer == AnswerBy::ThisPhone;
-            if id != other && self.rest(id).is_some_and(|rest| unproved(rest)) {
-                let error = occupied();
-                self.abandon(id, EndCause::Failed(error.clone()), error);
-            }
-        }
     }
 
     /// The caller gave up while it could not be told.

@@ -1,0 +1,523 @@
+//! What a part of the phone may touch: the one door to the outside, and to what all parts share.
+//!
+//! A call gets a `&mut Cx` with each thing that it is told, and knows no other call. What it wants of another one it asks
+//! of the phone ([`Ask`]), which does it as soon as the call has returned.
+
+use super::authentication::any_answer_will_do;
+use super::flow::Flow;
+use super::registration::Registration;
+use super::sorted_map::SortedMap;
+use super::timers::{TimerKey, Timers};
+use super::transactions::{Owner, Transactions, TxId};
+use super::transfer::Referral;
+use super::{
+    ALLOW, CallId, CredentialsId, EARLY_TERMINATED, EndedBy, Event, LogLevel, Output, PhoneConfig, SDP,
+    SUPPORTED, SubscriptionId, description, list, outage, subscription,
+};
+use crate::entropy::{Entropy, token};
+use crate::error::{Error, ErrorCode};
+use crate::sip::auth::{Attempt, Authenticator};
+use crate::sip::dialog::Dialog;
+use crate::sip::header::name_addr;
+use crate::sip::message::{Method, Request, Response, check_extra_header, long_name, redact_with};
+use crate::sip::transaction::{Client, ClientState, ServerState};
+use crate::sip::uri::{Uri, UriError};
+use crate::text::concat;
+use crate::time::Instant;
+
+/// URLs with their priorities and weights.
+pub(super) type Servers = (Vec<String>, Vec<(u32, u32)>);
+
+/// A challenged request that waits for the application's credentials.
+#[derive(Debug)]
+pub(super) struct Question {
+    pub(super) owner: Owner,
+    pub(super) request: Request,
+    pub(super) attempt: Attempt,
+    pub(super) until: Instant,
+}
+
+/// What a call asks of the phone.
+#[derive(Debug)]
+pub(super) enum Ask {
+    /// Its hold has changed: the call that is taking its place follows.
+    FollowHold,
+    /// A hold of it has ended, one way or the other: a transfer may have waited for it.
+    GoOnWithTransfer,
+    /// End this call, whose transfer has succeeded.
+    HangUp(CallId),
+    /// Take the place of this call; `asked`: the user has answered, and a hold is not passed on.
+    TakePlace { old: CallId, asked: bool },
+    /// It was made for this one, whose other side has asked for a transfer: how it fares.
+    TellReferral { old: CallId, status: u16 },
+    /// It is over, and the call that was made for it goes on reporting.
+    OutliveReferral { new: CallId, referral: Box<Referral>, dialog: Option<Dialog> },
+    /// A new call is to take its place.
+    MakeReplacement { target: String, replaces: String },
+    /// It is over: `replaced` is the call whose place it was to take.
+    EndReplacement { replaced: Option<CallId>, by: EndedBy },
+    /// It is answered: no other call by REST is still to be confirmed.
+    YieldToIt,
+    /// It is to answer itself, unless the user has another call meanwhile.
+    AnswerItself,
+    /// It waits no more for the provider's call: those that might have been its are judged anew.
+    JudgeUnmatched,
+}
+
+/// What was asked, by which call.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) call: CallId,
+    pub(super) what: Ask,
+    /// How many outputs came before it: what is done comes out in this place.
+    pub(super) at: usize,
+}
+
+/// Who answers a request.
+pub(super) struct Responder<'a> {
+    /// The To-tag, where the request has none.
+    pub(super) tag: &'a str,
+    /// The header that says that the call answers itself (RFC 5373).
+    pub(super) mode: Option<&'static str>,
+    /// The other side is not to learn who we are (RFC 3323).
+    pub(super) hidden: bool,
+}
+
+/// All that is not a call.
+pub(super) struct Cx {
+    pub(super) config: PhoneConfig,
+    /// `servers`, `uri` and `register` that wait for the end of the connection.
+    pub(super) next_account: Option<(Servers, Uri, bool)>,
+    pub(super) entropy: Box<dyn Entropy>,
+    pub(super) now: Instant,
+    pub(super) out: Vec<Output>,
+    pub(super) timers: Timers<TimerKey>,
+    pub(super) flow: Flow,
+    pub(super) registration: Registration,
+    pub(super) transactions: Transactions,
+    pub(super) authenticator: Authenticator,
+    /// What calls have asked of the phone.
+    pub(super) asked: Vec<Asked>,
+    /// Calls that are to be forgotten before the next input.
+    pub(super) to_remove: Vec<CallId>,
+    pub(super) last_call: u32,
+    pub(super) questions: SortedMap<CredentialsId, Question>,
+    pub(super) last_question: u32,
+    pub(super) last_proxy: u32,
+    pub(super) last_lock: u32,
+    pub(super) last_request: u32,
+    /// The call that plays in the application's element.
+    pub(super) has_element: Option<CallId>,
+    pub(super) last_heard: u32,
+    pub(super) subscriptions: SortedMap<SubscriptionId, Box<subscription::Subscription>>,
+    pub(super) last_subscription: u32,
+    /// INVITEs of which it is not known yet whether they are the provider's for a dial by REST.
+    pub(super) unmatched: Vec<(TxId, Request)>,
+    pub(super) answered: Vec<outage::Answered>,
+    /// Headers of the application, whose values are not for the log.
+    pub(super) secret_headers: Vec<String>,
+    /// User part of our Contact: unguessable, so that only the registrar can address this phone directly.
+    pub(super) contact_user: String,
+    /// Host of Via and Contact: a browser has no address (RFC 7118, section 5).
+    pub(super) host: String,
+    pub(super) via_transport: &'static str,
+}
+
+impl Cx {
+    #[must_use]
+    pub(super) fn new(config: PhoneConfig, mut entropy: Box<dyn Entropy>) -> Self {
+        let contact_user = token(&mut *entropy, 12);
+        let host = token(&mut *entropy, 12) + ".invalid";
+        Self {
+            config,
+            next_account: None,
+            entropy,
+            now: Instant::ZERO,
+            out: Vec::new(),
+            timers: Timers::new(),
+            flow: Flow::new(),
+            registration: Registration::new(),
+            transactions: Transactions::default(),
+            authenticator: Authenticator::new(),
+            asked: Vec::new(),
+            to_remove: Vec::new(),
+            last_call: 0,
+            questions: SortedMap::new(),
+            last_question: 0,
+            last_proxy: 0,
+            last_lock: 0,
+            last_request: 0,
+            has_element: None,
+            last_heard: 0,
+            subscriptions: SortedMap::new(),
+            last_subscription: 0,
+            unmatched: Vec::new(),
+            answered: Vec::new(),
+            secret_headers: Vec::new(),
+            contact_user,
+            host,
+            via_transport: "WSS",
+        }
+    }
+
+    /// See [`Ask`].
+    pub(super) fn ask(&mut self, call: CallId, what: Ask) {
+        self.asked.push(Asked { call, what, at: self.out.len() });
+    }
+
+    #[inline(never)]
+    pub(super) fn event(&mut self, event: Event) {
+        self.out.push(Output::Event(event));
+    }
+
+    #[inline(never)]
+    pub(super) fn log(&mut self, level: LogLevel, parts: &[&str]) {
+        if self.config.trace || matches!(level, LogLevel::Warn | LogLevel::Error) {
+            self.event(Event::Log(level, concat(parts)));
+        }
+    }
+
+    pub(super) fn trace(&mut self, direction: &str, text: &str) {
+        if self.config.trace {
+            self.log(LogLevel::Debug, &[direction, "\n", &redact_with(text, &self.secret_headers)]);
+        }
+    }
+
+    /// Checks the headers of the application; their values may be tokens, so that none is written to the log.
+    pub(super) fn take_headers(&mut self, headers: &[(String, String)]) -> Result<(), Error> {
+        for (name, value) in headers {
+            check_extra_header(name, value)
+                .map_err(|problem| Error::invalid_config("extraHeaders", problem))?;
+            let name = long_name(name);
+            let known = self.secret_headers.iter().any(|known| known.eq_ignore_ascii_case(name));
+            if !known {
+                self.secret_headers.push(name.to_owned());
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn new_call_id(&mut self) -> CallId {
+        self.last_call = self.last_call.wrapping_add(1);
+        CallId(self.last_call)
+    }
+
+    /// Whether one more request can be taken, from within a call or not.
+    pub(super) fn make_room(&mut self, in_call: bool) -> bool {
+        while self.transactions.is_full(in_call) {
+            let Some(accepted) = self.transactions.oldest_accepted() else { return false };
+            self.timers.clear(TimerKey::Server(accepted));
+            self.transactions.remove_server(accepted);
+        }
+        true
+    }
+
+    // ---- requests out
+
+    /// Sends a request that belongs to no call: Via, User-Agent, the Route outside dialogs and, where a challenge is
+    /// known, its answer are added.
+    pub(super) fn send_request(
+        &mut self,
+        owner: Owner,
+        request: Request,
+        attempt: Attempt,
+    ) -> Result<TxId, Error> {
+        self.send_as(owner, request, attempt, false)
+    }
+
+    /// Sends a request. `challenged`: a server has asked for credentials within its dialog.
+    pub(super) fn send_as(
+        &mut self,
+        owner: Owner,
+        mut request: Request,
+        attempt: Attempt,
+        challenged: bool,
+    ) -> Result<TxId, Error> {
+        if !matches!(request.method, Method::Register | Method::Ack | Method::Cancel)
+            && request.headers.to_tag().is_none()
+            && request.headers.get("Route").is_none()
+        {
+            self.route_headers(&mut request);
+        }
+        if request.headers.get("Privacy").is_some() && request.headers.get("Contact").is_some() {
+            request.headers.set("Contact", self.contact_as(true));
+        }
+        // Within a dialog a request goes to the other end of it, and an answer to a challenge lets a password be guessed: none
+        // goes there before a server has asked for it in this dialog. RFC 3261, section 22.2, would have it each time.
+        let asked_for = challenged || request.headers.to_tag().is_none();
+        let credentials = self.config.credentials.kept();
+        if !credentials.is_empty()
+            && asked_for
+            && !matches!(request.method, Method::Ack | Method::Cancel)
+            && !any_answer_will_do(owner)
+        {
+            let user = self.config.uri.user.as_deref().unwrap_or_default();
+            let scope = Self::scope(owner);
+            let secure = self.flow.secure;
+            self.authenticator.authorize(scope, &mut request, user, credentials, secure, &mut *self.entropy);
+        }
+        self.send_prepared(owner, request, attempt)
+    }
+
+    pub(super) fn send_prepared(
+        &mut self,
+        owner: Owner,
+        mut request: Request,
+        attempt: Attempt,
+    ) -> Result<TxId, Error> {
+        // CANCEL comes with the Via of its INVITE.
+        if request.method != Method::Cancel {
+            let via = self.via();
+            request.headers.push_front("Via", via);
+            request.headers.set("User-Agent", self.config.user_agent.clone());
+        }
+        let text = request.to_text().map_err(|error| {
+            Error::new(ErrorCode::InvalidConfig, concat(&["The request cannot be sent: ", &error.text()]))
+        })?;
+        // What waits in this dialog has lower numbers, and goes first (RFC 3261, section 12.2.2).
+        let follows = !matches!(request.method, Method::Ack | Method::Cancel | Method::Bye)
+            && self.transactions.waits_in(&request.headers);
+        let socket = self.flow.open_socket().filter(|_| !follows);
+        let waits = socket.is_none() && (follows || self.flow.keeps(&request.method));
+        if !waits && !self.transmit(text, false) {
+            return Err(Error::new(ErrorCode::Transport, "There is no connection to the SIP server"));
+        }
+        let mut tx = Client::new(request, self.now);
+        let first = match owner {
+            Owner::Register => !self.flow.settled,
+            Owner::Invite(_) => !self.flow.heard,
+            _ => false,
+        };
+        if waits {
+            // Its time runs from when it is sent.
+            tx.deadline = None;
+        } else if first {
+            tx.deadline = Some(self.now + self.first_response());
+        }
+        let deadline = tx.deadline;
+        let id = self.transactions.add_client(owner, tx, attempt, socket);
+        if let Some(entry) = self.transactions.client(id) {
+            entry.first = first && !waits;
+        }
+        if let Some(at) = deadline {
+            self.timers.set(TimerKey::Client(id), at);
+        }
+        Ok(id)
+    }
+
+    pub(super) fn via(&mut self) -> String {
+        let branch = token(&mut *self.entropy, 16);
+        concat(&["SIP/2.0/", self.via_transport, " ", &self.host, ";branch=z9hG4bK", &branch])
+    }
+
+    pub(super) fn contact_uri(&self) -> String {
+        concat(&[&self.config.uri.scheme, ":", &self.contact_user, "@", &self.host, ";transport=ws"])
+    }
+
+    /// The extensions that the other side is told of. `timer` where we want none too: those of the other side are kept
+    /// to, and a server that requires them is told that we can (RFC 4028, section 7.1).
+    pub(super) fn supported(&self) -> String {
+        self.supported_with(self.config.reliable_provisional)
+    }
+
+    pub(super) fn supported_with(&self, reliable: bool) -> String {
+        let mut tags = SUPPORTED.to_vec();
+        tags.retain(|tag| reliable || *tag != "100rel");
+        tags.push(EARLY_TERMINATED);
+        list(&tags)
+    }
+
+    /// Our address in From and To, without a tag.
+    pub(super) fn own_address(&self) -> String {
+        let name = self.config.display_name.as_deref().filter(|name| !name.is_empty());
+        name_addr(name, &self.config.uri.aor())
+    }
+
+    pub(super) fn tidy_client(&mut self, id: TxId) {
+        let Some(entry) = self.transactions.client(id) else { return };
+        match entry.tx.deadline {
+            Some(at) => self.timers.set(TimerKey::Client(id), at),
+            None => self.timers.clear(TimerKey::Client(id)),
+        }
+        if entry.tx.state == ClientState::Terminated {
+            self.remove_client(id);
+        }
+    }
+
+    pub(super) fn remove_client(&mut self, id: TxId) {
+        self.timers.clear(TimerKey::Client(id));
+        self.transactions.remove_client(id);
+    }
+
+    pub(super) fn forget_clients_of(&mut self, owner: Owner) {
+        let ids: Vec<TxId> =
+            self.transactions.clients().filter(|(_, entry)| entry.owner == owner).map(|(id, _)| id).collect();
+        for id in ids {
+            self.remove_client(id);
+        }
+        self.forget_questions_of(owner);
+    }
+
+    /// Returns how many there were.
+    pub(super) fn forget_questions_of(&mut self, owner: Owner) -> usize {
+        let before = self.questions.len();
+        self.questions.retain(|question| question.owner != owner);
+        self.time_questions();
+        before - self.questions.len()
+    }
+
+    /// Forgets all transactions and their timers.
+    pub(super) fn abandon_transactions(&mut self) {
+        self.end_subscriptions(true);
+        let mut owners: Vec<Owner> = self.questions.values().map(|question| question.owner).collect();
+        owners.extend(self.transactions.clients().map(|(_, entry)| entry.owner));
+        for owner in owners {
+            if let Owner::Request(id) = owner {
+                let error = Error::new(ErrorCode::Aborted, "Disconnected");
+                self.event(Event::RequestDone(id, Err(error)));
+            }
+        }
+        let ids: Vec<TxId> = self.transactions.clients().map(|(id, _)| id).collect();
+        for id in ids {
+            self.remove_client(id);
+        }
+        while let Some(key) = self.timers.find(|key| matches!(key, TimerKey::Server(_))) {
+            self.timers.clear(key);
+        }
+        self.transactions.clear();
+        self.unmatched.clear();
+        self.answered.clear();
+        self.timers.clear(TimerKey::Unmatched);
+        self.questions = SortedMap::new();
+        self.time_questions();
+    }
+
+    // ---- responses out
+
+    pub(super) fn respond(&mut self, tx: TxId, status: u16) {
+        self.respond_with(tx, status, &[]);
+    }
+
+    /// Answers a request that belongs to no call, with these headers.
+    pub(super) fn respond_with(&mut self, tx: TxId, status: u16, headers: &[(&str, &str)]) {
+        let tag = token(&mut *self.entropy, 12);
+        self.respond_as(tx, status, &Responder { tag: &tag, mode: None, hidden: false }, headers, None);
+    }
+
+    /// Sends a response with these headers and this body. Returns its text, empty where it could not be sent.
+    pub(super) fn respond_as(
+        &mut self,
+        tx: TxId,
+        status: u16,
+        by: &Responder<'_>,
+        headers: &[(&str, &str)],
+        sdp: Option<String>,
+    ) -> String {
+        let now = self.now;
+        let supported = self.supported();
+        let private = by.hidden.then(|| self.contact_as(true));
+        let Some(entry) = self.transactions.server(tx) else { return String::new() };
+        let request = &entry.tx.request;
+        let answers = status == 200 && request.method == Method::Invite && request.headers.to_tag().is_none();
+        let mut response = request.response(status, None);
+        if let Some(mode) = by.mode.filter(|_| answers) {
+            response.headers.push(mode, "Auto");
+        }
+        response.headers.push_all(headers);
+        // RFC 3261, sections 11.2 and 13.3.1.4, RFC 3311, section 5.2.
+        let tells = matches!(entry.tx.request.method, Method::Invite | Method::Update | Method::Options);
+        if tells && (200..300).contains(&status) {
+            response.headers.push("Supported", supported);
+        }
+        if let Some(contact) = private {
+            response.headers.push("Privacy", "id");
+            if response.headers.get("Contact").is_some() {
+                response.headers.set("Contact", contact);
+            }
+        }
+        if let Some(sdp) = sdp {
+            response.headers.push("Content-Type", SDP);
+            response.body = sdp.into_bytes();
+        }
+        // RFC 3261, section 8.2.6.2: every response but 100 has a To-tag.
+        if status > 100 {
+            response.set_to_tag(by.tag);
+        }
+        let Ok(text) = response.to_text() else {
+            // Too long to be answered: the transaction would wait for ever.
+            self.timers.clear(TimerKey::Server(tx));
+            self.transactions.remove_server(tx);
+            return String::new();
+        };
+        if !entry.tx.respond(status, &text, now) {
+            return String::new();
+        }
+        self.tidy_server(tx);
+        self.remember_answer(&response);
+        self.transmit(text.clone(), true);
+        text
+    }
+
+    /// Without a transaction (RFC 3261, section 8.2.7).
+    pub(super) fn send_untracked(&mut self, mut response: Response) {
+        response.set_to_tag(&token(&mut *self.entropy, 12));
+        if let Ok(text) = response.to_text() {
+            self.transmit(text, false);
+        }
+    }
+
+    /// One that is not for this phone (405), or of which nobody here has heard (RFC 3261, section 21.5.2).
+    pub(super) fn method_not_allowed(&mut self, tx: TxId, method: &Method) {
+        let status = if matches!(method, Method::Other(_)) { 501 } else { 405 };
+        self.respond_with(tx, status, &[("Allow", ALLOW)]);
+    }
+
+    /// What this phone can do (RFC 3261, section 11.2).
+    pub(super) fn respond_to_options(&mut self, tx: TxId) {
+        self.respond_with(tx, 200, &[("Allow", ALLOW), ("Accept", description::ACCEPT)]);
+    }
+
+    pub(super) fn respond_refusal(
+        &mut self,
+        tx: TxId,
+        (status, header): (u16, Option<(&'static str, String)>),
+    ) {
+        let header = header.as_ref().map(|(name, value)| (*name, value.as_str()));
+        self.respond_with(tx, status, header.as_slice());
+    }
+
+    /// What cannot be done for any request: an extension that we lack (420), a URI that is not SIP (416) or none at all
+    /// (400; RFC 5118, section 4.2).
+    pub(super) fn unsupported(&self, request: &Request) -> Option<(u16, Option<(&'static str, String)>)> {
+        match Uri::parse(&request.uri) {
+            Ok(_) => {}
+            Err(UriError::Scheme) => return Some((416, None)),
+            Err(_) => return Some((400, None)),
+        }
+        let mut required = request.headers.values("Require");
+        required.retain(|tag| !SUPPORTED.iter().any(|known| known.eq_ignore_ascii_case(tag)));
+        if !required.is_empty() {
+            return Some((420, Some(("Unsupported", list(&required)))));
+        }
+        None
+    }
+
+    pub(super) fn tidy_server(&mut self, id: TxId) {
+        let Some(entry) = self.transactions.server(id) else { return };
+        match entry.tx.deadline {
+            Some(at) => self.timers.set(TimerKey::Server(id), at),
+            None => self.timers.clear(TimerKey::Server(id)),
+        }
+        if entry.tx.state == ServerState::Terminated {
+            self.transactions.remove_server(id);
+        }
+    }
+
+    pub(super) fn on_server_timer(&mut self, id: TxId) {
+        let now = self.now;
+        if let Some(entry) = self.transactions.server(id) {
+            entry.tx.on_timeout(now);
+        }
+        self.tidy_server(id);
+    }
+}
