@@ -5,9 +5,10 @@
 //! anyone can forge unless the server checks it.
 
 use super::call::{Call, Phase};
+use super::calls::Calls;
 use super::context::Cx;
 use super::identity::{asserted, from_uri, matches};
-use super::{CallId, CallTimer, Phone};
+use super::{CallTimer, Phone};
 use crate::sip::header::{NameAddr, Params, parse_u32, split_before};
 use crate::sip::message::{Headers, Request};
 use crate::text::first_place;
@@ -55,24 +56,17 @@ fn wish(headers: &Headers) -> Option<Wish> {
     None
 }
 
-impl Phone {
-    /// The user has another call that is more than a ringing one.
-    pub(super) fn is_occupied(&self, but: Option<CallId>) -> bool {
-        self.calls.values().any(|call| {
-            Some(call.id) != but
-                && call.end_reason.is_none()
-                && !matches!(call.phase, Phase::Alerting | Phase::Terminating)
-        })
-    }
+impl Phone {}
 
+impl Calls {
     /// The status for a call that is to be answered at once or not at all, and cannot be (RFC 5373, section 4.3.2).
-    pub(super) fn auto_answer_refusal(&self, request: &Request) -> Option<u16> {
+    pub(super) fn auto_answer_refusal(&self, cx: &Cx, request: &Request) -> Option<u16> {
         if !wish(&request.headers)?.required {
             return None;
         }
-        if !self.cx.may_auto_answer(&request.headers) {
+        if !cx.may_auto_answer(&request.headers) {
             Some(403)
-        } else if self.is_occupied(None) {
+        } else if self.occupy_the_user(None) {
             Some(486)
         } else {
             None

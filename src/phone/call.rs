@@ -273,6 +273,11 @@ impl Call {
         })
     }
 
+    /// Not over, for the application or for the protocol.
+    pub(super) fn is_live(&self) -> bool {
+        self.phase != Phase::Terminating && self.end_reason.is_none()
+    }
+
     /// Answered, and not over.
     pub(super) const fn is_up(&self) -> bool {
         matches!(self.phase, Phase::Applying | Phase::Accepted | Phase::Confirmed)

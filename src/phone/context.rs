@@ -12,7 +12,7 @@ use super::transactions::{Owner, Transactions, TxId};
 use super::transfer::Referral;
 use super::{
     ALLOW, CallId, CredentialsId, EARLY_TERMINATED, EndedBy, Event, LogLevel, Output, PhoneConfig, SDP,
-    SUPPORTED, SubscriptionId, description, list, outage, subscription,
+    SUPPORTED, SocketId, SubscriptionId, description, list, outage, subscription,
 };
 use crate::entropy::{Entropy, token};
 use crate::error::{Error, ErrorCode};
@@ -64,11 +64,49 @@ pub(super) enum Ask {
     JudgeUnmatched,
 }
 
-/// What was asked, by which call.
+/// What the connection tells the phone: it knows no call.
+#[derive(Debug)]
+pub(super) enum LineEvent {
+    /// The phone can make and receive calls, over another connection than before.
+    Up,
+    /// The open connection is lost.
+    Lost,
+    /// What was sent over this socket has no answer.
+    Interrupted { socket: SocketId, error: Error },
+    /// What has waited for a connection may go out over this one.
+    Send(Waiting),
+    /// The page was suspended: the other sides of the calls may have gone.
+    ResumeCalls,
+    /// The network may have changed: disturbed media paths count as broken.
+    MediaDoubted,
+    /// The first `connect` has failed for good.
+    GaveUp(Error),
+    /// `disconnect` has come to its end.
+    Over,
+}
+
+/// Which of the requests that have waited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Waiting {
+    /// Those that need no registration.
+    Unregistered,
+    /// INVITEs, before a disconnect: calls that were given up get their CANCEL.
+    Invites,
+    /// All.
+    All,
+}
+
+/// What the phone is asked for or told.
+#[derive(Debug)]
+pub(super) enum What {
+    Call(CallId, Ask),
+    Line(LineEvent),
+}
+
+/// The same, in its place.
 #[derive(Debug)]
 pub(super) struct Asked {
-    pub(super) call: CallId,
-    pub(super) what: Ask,
+    pub(super) what: What,
     /// How many outputs came before it: what is done comes out in this place.
     pub(super) at: usize,
 }
@@ -96,7 +134,9 @@ pub(super) struct Cx {
     pub(super) registration: Registration,
     pub(super) transactions: Transactions,
     pub(super) authenticator: Authenticator,
-    /// What calls have asked of the phone.
+    /// A call is going on: kept true by `Phone::line`.
+    pub(super) in_call: bool,
+    /// What calls have asked of the phone, and what the connection has told it.
     pub(super) asked: Vec<Asked>,
     /// Calls that are to be forgotten before the next input.
     pub(super) to_remove: Vec<CallId>,
@@ -139,6 +179,7 @@ impl Cx {
             registration: Registration::new(),
             transactions: Transactions::default(),
             authenticator: Authenticator::new(),
+            in_call: false,
             asked: Vec::new(),
             to_remove: Vec::new(),
             last_call: 0,
@@ -162,7 +203,12 @@ impl Cx {
 
     /// See [`Ask`].
     pub(super) fn ask(&mut self, call: CallId, what: Ask) {
-        self.asked.push(Asked { call, what, at: self.out.len() });
+        self.asked.push(Asked { what: What::Call(call, what), at: self.out.len() });
+    }
+
+    /// See [`LineEvent`].
+    pub(super) fn tell(&mut self, event: LineEvent) {
+        self.asked.push(Asked { what: What::Line(event), at: self.out.len() });
     }
 
     #[inline(never)]

@@ -4,13 +4,10 @@
 //! When the network has changed, or the preferred server is back, the phone opens and registers a new connection beside
 //! the old one, and closes the old one only then.
 
-use super::context::Cx;
+use super::context::{Cx, LineEvent, Waiting};
 use super::liveness::Liveness;
 use super::transactions::Owner;
-use super::{
-    CallId, CallNote, ConnectionState, Event, LocalNetwork, LogLevel, Output, PageKept, Phone, SocketId,
-    TimerKey,
-};
+use super::{ConnectionState, Event, LocalNetwork, LogLevel, Output, Phone, SocketId, TimerKey};
 use crate::entropy::below;
 use crate::error::{Error, ErrorCode};
 use crate::sip::message::Method;
@@ -45,8 +42,6 @@ const BACKOFF_BASE: Duration = Duration::from_secs(1);
 const BACKOFF_CAP: Duration = Duration::from_secs(8);
 /// Shorter in a call: only few phones are in one at a time.
 const BACKOFF_CAP_IN_CALL: Duration = Duration::from_secs(1);
-/// Time of `disconnect` for the responses to BYE and REGISTER.
-const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Limit of the messages that wait for the next socket. A phone with all its calls up has fewer.
 const MAX_QUEUE: usize = 64;
 /// A connection lost this soon after the last loss counts as a failed attempt: a proxy in front of a dead server accepts
@@ -142,6 +137,16 @@ pub(super) struct Flow {
 }
 
 impl Flow {
+    /// The connection before the open one is still there.
+    pub(super) const fn has_previous(&self) -> bool {
+        self.previous.is_some()
+    }
+
+    /// As before the first connect; the numbers of the sockets go on.
+    pub(super) fn anew(&self) -> Self {
+        Self { last_socket: self.last_socket, ..Self::new() }
+    }
+
     pub(super) const fn new() -> Self {
         Self {
             state: FlowState::Idle,
@@ -209,48 +214,51 @@ impl Flow {
     }
 }
 
-impl Phone {
+impl Phone {}
+
+impl Cx {
     /// Moves to a server that is not overloaded, if there is one and no call. `false`: nothing changed.
     pub(super) fn leave_busy_server(&mut self, error: &Error) -> bool {
-        self.live_calls().is_empty() && self.leave_for_free_server(error)
+        !self.in_call && self.leave_for_free_server(error)
     }
 
     pub(super) fn leave_for_free_server(&mut self, error: &Error) -> bool {
-        let Some(socket) = self.cx.flow.open_socket() else { return false };
-        if !self.cx.flow.established || self.cx.flow.closing || !self.cx.has_free_server() {
+        let Some(socket) = self.flow.open_socket() else { return false };
+        if !self.flow.established || self.flow.closing || !self.has_free_server() {
             return false;
         }
-        self.cx.drop_socket();
-        self.cx.flow.tried = 0;
+        self.drop_socket();
+        self.flow.tried = 0;
         self.attempt_failed(error.clone());
-        self.cx.registration_interrupted();
-        self.everything_interrupted(socket, error);
+        self.registration_interrupted();
+        self.everything_interrupted(socket, error.clone());
         true
     }
 
     pub(super) fn on_socket_opened(&mut self, socket: SocketId) {
-        match self.cx.flow.next {
-            Some(next) if next.socket == socket => self.cx.change_over(next),
-            _ if self.cx.flow.state == FlowState::Opening(socket) => {
-                self.cx.flow.took = (self.cx.now - self.cx.flow.began).min(MAX_TOOK);
-                self.cx.set_flow(FlowState::Open(socket), None);
+        match self.flow.next {
+            Some(next) if next.socket == socket => self.change_over(next),
+            _ if self.flow.state == FlowState::Opening(socket) => {
+                self.flow.took = (self.now - self.flow.began).min(MAX_TOOK);
+                self.set_flow(FlowState::Open(socket), None);
             }
             _ => {
-                if !self.cx.adopt_spare(socket) {
+                if !self.adopt_spare(socket) {
                     return;
                 }
             }
         }
-        self.cx.drop_spare();
-        self.cx.timers.clear_all(&[TimerKey::Connect, TimerKey::Reconnect]);
-        self.cx.flow.settled = false;
-        self.cx.flow.heard = false;
-        self.cx.schedule_keep_alive();
-        self.say_what_waits();
-        if self.cx.flow.closing {
-            self.say_goodbye(socket);
+        self.drop_spare();
+        self.timers.clear_all(&[TimerKey::Connect, TimerKey::Reconnect]);
+        self.flow.settled = false;
+        self.flow.heard = false;
+        self.schedule_keep_alive();
+        self.flush_queue(socket);
+        self.tell(LineEvent::Send(Waiting::Unregistered));
+        if self.flow.closing {
+            self.tell(LineEvent::Send(Waiting::Invites));
             self.start_unregistering();
-        } else if self.cx.config.register {
+        } else if self.config.register {
             self.start_registering();
         } else {
             self.connected();
@@ -259,134 +267,101 @@ impl Phone {
 
     /// The phone can make and receive calls.
     pub(super) fn connected(&mut self) {
-        self.cx.flow.established = true;
-        self.cx.flow.silent = 0;
-        if !core::mem::replace(&mut self.cx.flow.settled, true) {
-            self.resume_transactions();
-            self.acknowledge_for_before();
-            if self.cx.flow.previous.is_some() {
-                self.cx.refresh_subscriptions();
-                self.signalling_moved();
-            } else {
-                self.resume_calls();
-                self.cx.resume_subscriptions();
-                self.signalling_back();
-            }
-            self.offers_after_reconnect();
-            self.close_previous();
-            self.cx.meet_server();
-            self.cx.plan_return();
+        self.flow.established = true;
+        self.flow.silent = 0;
+        if !core::mem::replace(&mut self.flow.settled, true) {
+            self.tell(LineEvent::Up);
         }
-        if core::mem::take(&mut self.cx.flow.connect_pending) {
-            self.cx.event(Event::ConnectDone(Ok(())));
+        if core::mem::take(&mut self.flow.connect_pending) {
+            self.event(Event::ConnectDone(Ok(())));
         }
     }
 
     pub(super) fn on_socket_closed(&mut self, socket: SocketId) {
-        if self.cx.flow.next.is_some_and(|next| next.socket == socket) {
-            self.cx.move_failed();
-            if self.cx.flow.liveness.is_doubted() {
+        if self.flow.next.is_some_and(|next| next.socket == socket) {
+            self.move_failed();
+            if self.flow.liveness.is_doubted() {
                 // Browsers tell of a network that has an address before it has a route.
-                self.cx.timers.set(TimerKey::Move, self.cx.now + MOVE_AGAIN);
+                self.timers.set(TimerKey::Move, self.now + MOVE_AGAIN);
             }
-        } else if self.cx.flow.previous.is_some_and(|previous| previous.socket == socket) {
-            self.cx.flow.previous = None;
+        } else if self.flow.previous.is_some_and(|previous| previous.socket == socket) {
+            self.flow.previous = None;
             self.previous_is_over(socket);
-        } else if self.cx.flow.state == FlowState::Opening(socket) {
-            let error = self.cx.not_opened("The SIP server could not be reached");
+        } else if self.flow.state == FlowState::Opening(socket) {
+            let error = self.not_opened("The SIP server could not be reached");
             self.attempt_failed(error);
-        } else if self.cx.flow.state == FlowState::Open(socket) {
-            let lived = self.cx.now - self.cx.flow.began;
-            self.cx.flow.liveness.ended(self.cx.now, self.cx.flow.took, lived);
+        } else if self.flow.state == FlowState::Open(socket) {
+            let lived = self.now - self.flow.began;
+            self.flow.liveness.ended(self.now, self.flow.took, lived);
             self.connection_lost("The connection was lost");
-        } else if self.cx.flow.spare.is_some_and(|spare| spare.socket == socket) {
-            self.cx.flow.spare = None;
+        } else if self.flow.spare.is_some_and(|spare| spare.socket == socket) {
+            self.flow.spare = None;
         }
     }
 
     /// The first request over the socket got no response. All requests move to the next one.
     pub(super) fn leave_unanswered(&mut self) {
-        let Some(socket) = self.cx.flow.open_socket() else { return };
-        self.cx.flow.silent = self.cx.flow.silent.saturating_add(1);
+        let Some(socket) = self.flow.open_socket() else { return };
+        self.flow.silent = self.flow.silent.saturating_add(1);
         let error = Error::new(ErrorCode::Timeout, "The server did not answer");
         if !self.go_back(&error) {
-            self.cx.out.push(Output::CloseSocket(socket));
+            self.out.push(Output::CloseSocket(socket));
             self.connection_lost_by(error);
         }
     }
 
     pub(super) fn on_connect_timeout(&mut self) {
-        let error = self.cx.not_opened("The SIP server did not answer in time");
-        self.cx.pass_over(self.cx.patience());
+        let error = self.not_opened("The SIP server did not answer in time");
+        self.pass_over(self.patience());
         self.attempt_failed(error);
     }
 
     /// This server failed: tries the next one, or ends the round.
     pub(super) fn attempt_failed(&mut self, error: Error) {
-        self.cx.timers.clear_all(&[TimerKey::Connect, TimerKey::KeepAlive, TimerKey::Pong, TimerKey::Return]);
-        self.cx.flow.settled = false;
-        if self.cx.flow.closing {
-            self.finish_disconnect();
+        self.timers.clear_all(&[TimerKey::Connect, TimerKey::KeepAlive, TimerKey::Pong, TimerKey::Return]);
+        self.flow.settled = false;
+        if self.flow.closing {
+            self.tell(LineEvent::Over);
             return;
         }
-        self.cx.flow.server = self.cx.flow.server.wrapping_add(1);
-        if self.cx.flow.tried < self.cx.config.servers.len() {
-            self.cx.open_next(Some(error));
+        self.flow.server = self.flow.server.wrapping_add(1);
+        if self.flow.tried < self.config.servers.len() {
+            self.open_next(Some(error));
             return;
         }
-        if !self.cx.flow.established
-            && let Some(spare) = self.cx.take_spare()
+        if !self.flow.established
+            && let Some(spare) = self.take_spare()
         {
             // Every server has been tried: this socket is the best chance.
-            self.cx.flow.state = FlowState::Opening(spare.socket);
-            self.cx.timers.set(TimerKey::Connect, spare.began + self.cx.patience());
+            self.flow.state = FlowState::Opening(spare.socket);
+            self.timers.set(TimerKey::Connect, spare.began + self.patience());
             return;
         }
-        self.cx.begin_round();
-        if !self.cx.flow.established {
-            if error.code == ErrorCode::Timeout && self.cx.flow.silent < MAX_SILENT {
-                self.cx.open_next(Some(error));
+        self.begin_round();
+        if !self.flow.established {
+            if error.code == ErrorCode::Timeout && self.flow.silent < MAX_SILENT {
+                self.open_next(Some(error));
             } else {
-                self.give_up(error);
+                self.tell(LineEvent::GaveUp(error));
             }
             return;
         }
-        if core::mem::take(&mut self.cx.flow.connect_pending) {
-            self.cx.event(Event::ConnectDone(Err(error.clone())));
+        if core::mem::take(&mut self.flow.connect_pending) {
+            self.event(Event::ConnectDone(Err(error.clone())));
         }
-        let cap = if self.in_call() { BACKOFF_CAP_IN_CALL } else { BACKOFF_CAP };
+        let cap = if self.in_call { BACKOFF_CAP_IN_CALL } else { BACKOFF_CAP };
         // The first limit applies twice: most restarts are short.
-        let shift = self.cx.flow.rounds.saturating_sub(1).min(8);
-        self.cx.flow.rounds = self.cx.flow.rounds.saturating_add(1);
+        let shift = self.flow.rounds.saturating_sub(1).min(8);
+        self.flow.rounds = self.flow.rounds.saturating_add(1);
         let limit = cap.min(BACKOFF_BASE.saturating_mul(1 << shift));
-        let delay = below(&mut *self.cx.entropy, u64::from(limit.as_millis()));
-        let mut at = self.cx.now + Duration::from_millis(delay);
-        if !self.cx.has_free_server() {
-            let free =
-                self.cx.flow.busy.iter().map(|(_, until)| *until).filter(|until| *until > self.cx.now).min();
+        let delay = below(&mut *self.entropy, u64::from(limit.as_millis()));
+        let mut at = self.now + Duration::from_millis(delay);
+        if !self.has_free_server() {
+            let free = self.flow.busy.iter().map(|(_, until)| *until).filter(|until| *until > self.now).min();
             at = at.max(free.unwrap_or(at));
         }
-        self.cx.timers.set(TimerKey::Reconnect, at);
-        self.cx.set_flow(FlowState::Waiting, Some(error));
-    }
-
-    pub(super) fn in_call(&self) -> bool {
-        !self.live_calls().is_empty()
-    }
-
-    /// The first `connect` has failed for good.
-    pub(super) fn give_up(&mut self, error: Error) {
-        self.cx.drop_socket();
-        self.cx.timers.clear_all(&[TimerKey::KeepAlive, TimerKey::Pong, TimerKey::Register]);
-        let before = self.cx.flow.connection();
-        // The closed socket must carry nothing more.
-        self.cx.flow.state = FlowState::Idle;
-        self.end_all_calls(&error);
-        self.cx.abandon_transactions();
-        self.cx.report_connection(before, Some(error.clone()));
-        if core::mem::take(&mut self.cx.flow.connect_pending) {
-            self.cx.event(Event::ConnectDone(Err(error)));
-        }
+        self.timers.set(TimerKey::Reconnect, at);
+        self.set_flow(FlowState::Waiting, Some(error));
     }
 
     /// The open socket is lost, or dead.
@@ -395,95 +370,89 @@ impl Phone {
     }
 
     fn connection_lost_by(&mut self, error: Error) {
-        let Some(socket) = self.cx.flow.open_socket() else { return };
-        self.cx.log(LogLevel::Warn, &[&error.message]);
-        if self.cx.flow.closing {
-            self.finish_disconnect();
+        let Some(socket) = self.flow.open_socket() else { return };
+        self.log(LogLevel::Warn, &[&error.message]);
+        if self.flow.closing {
+            self.tell(LineEvent::Over);
             return;
         }
-        if !self.cx.flow.settled && self.cx.flow.previous.is_some() {
+        if !self.flow.settled && self.flow.previous.is_some() {
             self.go_back(&error);
             return;
         }
-        self.cx.timers.clear_all(&[
-            TimerKey::KeepAlive,
-            TimerKey::Pong,
-            TimerKey::Register,
-            TimerKey::Return,
-        ]);
-        if !self.cx.flow.established {
-            self.cx.registration_interrupted();
+        self.timers.clear_all(&[TimerKey::KeepAlive, TimerKey::Pong, TimerKey::Register, TimerKey::Return]);
+        if !self.flow.established {
+            self.registration_interrupted();
             self.attempt_failed(error.clone());
-            self.everything_interrupted(socket, &error);
+            self.everything_interrupted(socket, error);
             return;
         }
-        self.cx.flow.settled = false;
-        let previous = self.cx.flow.previous.take();
+        self.flow.settled = false;
+        let previous = self.flow.previous.take();
         if let Some(previous) = previous {
-            self.cx.out.push(Output::CloseSocket(previous.socket));
+            self.out.push(Output::CloseSocket(previous.socket));
         }
-        self.cx.timers.clear_all(&[TimerKey::Move, TimerKey::Previous]);
-        let last = self.cx.flow.lost.replace(self.cx.now);
-        if let Some(next) = self.cx.flow.next.take() {
+        self.timers.clear_all(&[TimerKey::Move, TimerKey::Previous]);
+        let last = self.flow.lost.replace(self.now);
+        if let Some(next) = self.flow.next.take() {
             // The next socket is opening already.
-            self.cx.flow.server = next.server;
-            self.cx.flow.tried = 1;
-            self.cx.flow.began = self.cx.now;
-            self.cx.use_server();
-            self.cx.timers.set(TimerKey::Connect, self.cx.now + CONNECT_TIMEOUT);
-            self.cx.set_flow(FlowState::Opening(next.socket), Some(error.clone()));
-        } else if last.is_some_and(|last| self.cx.now - last < FLAPPING) {
+            self.flow.server = next.server;
+            self.flow.tried = 1;
+            self.flow.began = self.now;
+            self.use_server();
+            self.timers.set(TimerKey::Connect, self.now + CONNECT_TIMEOUT);
+            self.set_flow(FlowState::Opening(next.socket), Some(error.clone()));
+        } else if last.is_some_and(|last| self.now - last < FLAPPING) {
             self.attempt_failed(error.clone());
         } else {
             // First at once, at the same server: most losses are short.
-            self.cx.flow.tried = 0;
-            self.cx.flow.rounds = 0;
-            self.cx.open_next(Some(error.clone()));
+            self.flow.tried = 0;
+            self.flow.rounds = 0;
+            self.open_next(Some(error.clone()));
         }
-        self.cx.registration_interrupted();
-        self.signalling_lost();
+        self.registration_interrupted();
+        self.tell(LineEvent::Lost);
         // Only now, so that nothing that follows goes over the lost socket.
         if let Some(previous) = previous {
-            self.requests_interrupted(previous.socket, &error);
+            self.tell(LineEvent::Interrupted { socket: previous.socket, error: error.clone() });
         }
-        self.everything_interrupted(socket, &error);
+        self.everything_interrupted(socket, error);
     }
 
     /// Closes the socket, and opens another.
     pub(super) fn leave_connection(&mut self, message: &'static str) {
-        if let Some(socket) = self.cx.flow.open_socket() {
-            self.cx.out.push(Output::CloseSocket(socket));
+        if let Some(socket) = self.flow.open_socket() {
+            self.out.push(Output::CloseSocket(socket));
             self.connection_lost(message);
         }
     }
 
     /// The new connection is useless: returns to the previous one, if that is still open.
     pub(super) fn go_back(&mut self, error: &Error) -> bool {
-        let Some(socket) = self.cx.flow.open_socket().filter(|_| !self.cx.flow.settled) else { return false };
-        let Some(previous) = self.cx.flow.previous.take() else { return false };
-        self.cx.out.push(Output::CloseSocket(socket));
-        self.cx.flow.server = previous.server;
-        self.cx.flow.state = FlowState::Open(previous.socket);
-        self.cx.flow.settled = true;
-        self.cx.use_server();
-        self.cx.timers.clear_all(&[TimerKey::Previous, TimerKey::Pong]);
-        self.requests_interrupted(socket, error);
-        self.cx.schedule_keep_alive();
-        self.resume_transactions();
-        if self.cx.config.register {
+        let Some(socket) = self.flow.open_socket().filter(|_| !self.flow.settled) else { return false };
+        let Some(previous) = self.flow.previous.take() else { return false };
+        self.out.push(Output::CloseSocket(socket));
+        self.flow.server = previous.server;
+        self.flow.state = FlowState::Open(previous.socket);
+        self.flow.settled = true;
+        self.use_server();
+        self.timers.clear_all(&[TimerKey::Previous, TimerKey::Pong]);
+        self.tell(LineEvent::Interrupted { socket, error: error.clone() });
+        self.schedule_keep_alive();
+        self.tell(LineEvent::Send(Waiting::All));
+        if self.config.register {
             // The registrar may have the binding of either.
-            self.cx.forget_clients_of(Owner::Register);
+            self.forget_clients_of(Owner::Register);
             self.start_registering();
         }
-        self.cx.plan_return();
+        self.plan_return();
         true
     }
 
     /// Closes the previous socket once all requests over it are answered.
     pub(super) fn close_previous(&mut self) {
-        let Some(previous) = self.cx.flow.previous.filter(|_| self.cx.flow.settled) else { return };
+        let Some(previous) = self.flow.previous.filter(|_| self.flow.settled) else { return };
         let waits = self
-            .cx
             .transactions
             .clients()
             .any(|(_, entry)| entry.tx.is_open() && entry.socket == Some(previous.socket));
@@ -497,142 +466,35 @@ impl Phone {
         if self.go_back(&error) {
             return;
         }
-        if let Some(previous) = self.cx.flow.previous.take() {
-            self.cx.out.push(Output::CloseSocket(previous.socket));
+        if let Some(previous) = self.flow.previous.take() {
+            self.out.push(Output::CloseSocket(previous.socket));
             self.previous_is_over(previous.socket);
         }
     }
 
     fn previous_is_over(&mut self, socket: SocketId) {
-        self.cx.timers.clear(TimerKey::Previous);
+        self.timers.clear(TimerKey::Previous);
         let error = Error::new(ErrorCode::Transport, "The connection was lost");
-        self.requests_interrupted(socket, &error);
-        if self.cx.flow.settled {
-            self.resume_transactions();
+        self.tell(LineEvent::Interrupted { socket, error });
+        if self.flow.settled {
+            self.tell(LineEvent::Send(Waiting::All));
         }
     }
 
     pub(super) fn on_return_timer(&mut self) {
-        let busy = self.cx.transactions.clients().any(|(_, entry)| entry.tx.is_open());
-        if busy || self.in_call() {
-            self.cx.timers.set(TimerKey::Return, self.cx.now + RETURN_LATER);
+        let busy = self.transactions.clients().any(|(_, entry)| entry.tx.is_open());
+        if busy || self.in_call {
+            self.timers.set(TimerKey::Return, self.now + RETURN_LATER);
             return;
         }
-        self.cx.flow.returns = self.cx.flow.returns.saturating_add(1);
-        let best = (0..self.cx.config.servers.len()).map(|server| self.cx.priority(server)).min();
-        let order = self.cx.flow.order.clone();
-        let place = order
-            .iter()
-            .position(|server| Some(self.cx.priority(*server)) == best && !self.cx.is_busy(*server));
+        self.flow.returns = self.flow.returns.saturating_add(1);
+        let best = (0..self.config.servers.len()).map(|server| self.priority(server)).min();
+        let order = self.flow.order.clone();
+        let place =
+            order.iter().position(|server| Some(self.priority(*server)) == best && !self.is_busy(*server));
         match place {
-            Some(place) => self.cx.begin_move_to(place, false),
-            None => self.cx.plan_return(),
-        }
-    }
-
-    // ---- the end
-
-    pub(super) fn start_disconnecting(&mut self) {
-        if self.cx.flow.state == FlowState::Idle {
-            // Calls that are answered elsewhere need no connection.
-            for id in self.live_calls() {
-                self.with(id, |call, cx| call.hangup_for_disconnect(cx));
-            }
-            self.cx.event(Event::DisconnectDone);
-            return;
-        }
-        // Also a connect that waits for an earlier disconnect: the last command counts.
-        if core::mem::take(&mut self.cx.flow.connect_pending) {
-            self.cx.event(Event::ConnectDone(Err(Error::new(ErrorCode::Aborted, "Disconnected"))));
-        }
-        if self.cx.flow.closing {
-            return;
-        }
-        self.cx.flow.closing = true;
-        self.cx.refuse_unmatched();
-        for id in self.live_calls() {
-            self.with(id, |call, cx| call.hangup_for_disconnect(cx));
-        }
-        self.cx.timers.clear_all(&[TimerKey::Register, TimerKey::Reconnect]);
-        self.cx.end_subscriptions(false);
-        self.cx.timers.set(TimerKey::Disconnect, self.cx.now + DISCONNECT_TIMEOUT);
-        if self.cx.flow.open_socket().is_some() {
-            self.start_unregistering();
-        } else if self.cx.flow.state == FlowState::Waiting && self.cx.has_goodbyes() {
-            self.cx.begin_anew();
-        }
-        self.check_disconnected();
-    }
-
-    /// The page is going: whatever is not sent now is never sent.
-    pub(super) fn on_page_hide(&mut self, kept: PageKept) {
-        let stays = kept == PageKept::Page || !self.cx.config.hangup_on_unload;
-        let mut handed_on = false;
-        let ids: Vec<CallId> = self.calls.keys().copied().collect();
-        for id in ids {
-            let Some(call) = self.calls.get(&id) else { continue };
-            if call.rest.is_some() {
-                self.with(id, |call, cx| call.leave_rest(cx));
-            } else if stays {
-                continue;
-            } else if kept == PageKept::Calls && self.cx.write_call(call, CallNote::default()).is_some() {
-                handed_on = true;
-                continue;
-            } else if call.end_reason.is_none() {
-                self.with(id, |call, cx| call.hangup_for_disconnect(cx));
-            }
-            self.with(id, |call, cx| call.hurry_goodbye(cx));
-        }
-        if !stays && !handed_on && self.cx.flow.state != FlowState::Idle {
-            self.start_disconnecting();
-        }
-    }
-
-    /// Finishes the disconnect once nothing is outstanding.
-    pub(super) fn check_disconnected(&mut self) {
-        if !self.cx.flow.closing {
-            return;
-        }
-        let waiting = match self.cx.flow.state {
-            FlowState::Open(_) => {
-                self.cx.transactions.clients().any(|(_, entry)| entry.tx.is_open())
-                    || !self.cx.questions.is_empty()
-                    // A BYE that waits for the caller's ACK.
-                    || self.calls.values().any(|call| call.pending_ok.is_some())
-            }
-            _ => self.cx.has_goodbyes(),
-        };
-        if !waiting {
-            self.finish_disconnect();
-        }
-    }
-
-    pub(super) fn finish_disconnect(&mut self) {
-        self.cx.drop_socket();
-        let again = self.cx.flow.connect_pending;
-        let last_socket = self.cx.flow.last_socket;
-        let error = Error::new(ErrorCode::Aborted, "Disconnected");
-        self.end_all_calls(&error);
-        self.cx.abandon_transactions();
-        self.cx.timers.clear_all(&[
-            TimerKey::Connect,
-            TimerKey::KeepAlive,
-            TimerKey::Pong,
-            TimerKey::Reconnect,
-            TimerKey::Register,
-            TimerKey::Disconnect,
-            TimerKey::Outage,
-            TimerKey::Return,
-        ]);
-        let before = self.cx.flow.connection();
-        self.cx.flow = Flow { last_socket, ..Flow::new() };
-        self.cx.report_connection(before, None);
-        self.cx.registration_interrupted();
-        self.cx.registration.forget_binding();
-        self.cx.event(Event::DisconnectDone);
-        if again {
-            self.cx.flow.connect_pending = true;
-            self.cx.start_connecting();
+            Some(place) => self.begin_move_to(place, false),
+            None => self.plan_return(),
         }
     }
 }
@@ -666,7 +528,7 @@ impl Cx {
         self.report_connection(before, error);
     }
 
-    fn report_connection(&mut self, before: ConnectionState, error: Option<Error>) {
+    pub(super) fn report_connection(&mut self, before: ConnectionState, error: Option<Error>) {
         let after = self.flow.connection();
         if before != after {
             self.event(Event::Connection(after, error));
@@ -936,7 +798,7 @@ impl Cx {
     }
 
     /// Plans the return from a lesser server to the preferred one.
-    fn plan_return(&mut self) {
+    pub(super) fn plan_return(&mut self) {
         let best = (0..self.config.servers.len()).map(|server| self.priority(server)).min();
         let here = self.flow.server().map(|server| self.priority(server));
         if here == best || !self.flow.settled {
@@ -984,7 +846,7 @@ impl Cx {
     }
 
     /// Without a socket: whether a binding, a message or a request would be left behind.
-    fn has_goodbyes(&mut self) -> bool {
+    pub(super) fn has_goodbyes(&mut self) -> bool {
         self.flow.is_interrupted()
             && (self.registration.is_bound()
                 || !self.flow.queue.is_empty()

@@ -5,7 +5,7 @@
 
 use super::call::{Call, ReasonHeader};
 use super::context::Cx;
-use super::{CallId, Direction, Event, Identity, Phone};
+use super::{Direction, Event, Identity};
 use crate::sip::header::{NameAddr, Reason};
 use crate::sip::message::{Headers, Request, check_extra_header};
 use crate::sip::uri::Uri;
@@ -33,14 +33,12 @@ const NOT_SHOWN: [&str; 9] = [
     "Reason",
 ];
 
-impl Phone {
-    /// The headers of a received INVITE that are neither the protocol's nor about somebody's identity: those that the
-    /// caller's application, or its PBX, has put in. 32 at most, of 2048 bytes at most each.
-    #[must_use]
-    pub fn received_headers(&self, id: CallId) -> Vec<(String, String)> {
-        let call =
-            self.calls.get(&id).filter(|call| call.direction == Direction::Incoming && call.rest.is_none());
-        let Some(invite) = call.and_then(|call| call.invite.as_ref()) else { return Vec::new() };
+impl Call {
+    /// See [`super::Phone::received_headers`].
+    pub(super) fn received_headers(&self) -> Vec<(String, String)> {
+        let invite =
+            self.invite.as_ref().filter(|_| self.direction == Direction::Incoming && self.rest.is_none());
+        let Some(invite) = invite else { return Vec::new() };
         let mut shown: Vec<(String, String)> = Vec::new();
         for (name, value) in invite.headers.iter() {
             let hidden = NOT_SHOWN.iter().any(|hidden| hidden.eq_ignore_ascii_case(name));
@@ -58,9 +56,7 @@ impl Phone {
         }
         shown
     }
-}
 
-impl Call {
     /// Why the other side ends the call, in its own words (RFC 3326).
     pub(super) fn learn_reason(&mut self, headers: &Headers) {
         if self.is_gated() {

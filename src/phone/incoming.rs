@@ -2,11 +2,12 @@
 
 use super::awaited_ack::AwaitedAck;
 use super::call::{Call, Job, Phase};
+use super::calls::Calls;
 use super::context::{Ask, Cx};
 use super::description::{read_offer, sdp_text};
 use super::transactions::TxId;
 use super::{
-    CallState, CallTimer, Direction, EndCause, EndedBy, Event, MediaCommand, MediaError, Phone, session_timer,
+    CallState, CallTimer, Direction, EndCause, EndedBy, Event, MediaCommand, MediaError, session_timer,
 };
 use crate::entropy::token;
 use crate::error::{Error, ErrorCode};
@@ -15,99 +16,26 @@ use crate::sip::header::Reason;
 use crate::sip::message::Request;
 use crate::sip::sdp::Agreed;
 
-impl Phone {
-    /// An INVITE outside a dialog.
-    pub(super) fn on_invite(&mut self, tx: TxId, request: &Request) {
-        if !self.adopt_retransmitted_invite(tx, request) && !self.take_bridge(tx, request) {
-            self.ring(tx, request);
-        }
-    }
-
-    /// A call that the user is to hear of.
-    pub(super) fn ring(&mut self, tx: TxId, request: &Request) {
-        if let Some(refusal) = self.refusal(request) {
-            self.cx.respond_refusal(tx, refusal);
-            return;
-        }
-        let replaces = match self.replaced_call(request) {
-            Ok(replaces) => replaces,
-            Err(status) => {
-                self.cx.respond(tx, status);
-                return;
-            }
-        };
-        if replaces.is_none() && self.live_calls().len() >= self.cx.config.max_calls {
-            self.cx.respond(tx, 486);
-            return;
-        }
-        let at_once =
-            replaces.filter(|old| self.with(*old, |call, cx| call.may_replace(cx, &request.headers)));
-        if let Some(status) = self.auto_answer_refusal(request).filter(|_| at_once.is_none()) {
-            self.cx.respond(tx, status);
-            return;
-        }
-        let id = self.cx.new_call_id();
-        let tag = token(&mut *self.cx.entropy, 12);
-        let Some(mut dialog) = Dialog::from_request(request, &tag) else {
-            // No usable Contact (RFC 3261, section 8.1.1.8 demands one).
-            self.cx.respond(tx, 400);
-            return;
-        };
-        let mut call = Call::new(id, Direction::Incoming, Phase::Alerting);
-        call.sip_call_id.clone_from(&dialog.call_id);
-        call.local_tag = tag;
-        call.hidden = self.cx.config.anonymous;
-        dialog.private = call.hidden;
-        if let Some(from) = request.headers.from() {
-            call.remote_uri = from.uri;
-            call.remote_display_name = from.display_name;
-        }
-        call.invite = Some(request.clone());
-        call.invite_tx = Some(tx);
-        call.dialog = Some(dialog);
-        call.replaces = replaces;
-        if let Some(former) = replaces.and_then(|former| self.calls.get(&former)) {
-            former.go_on_as(&mut call);
-        }
-        call.came_over = self.cx.flow.heard_over;
-        call.replaceable = request.headers.contains_token("Supported", "replaces");
-        if let Some(entry) = self.cx.transactions.server(tx) {
-            entry.call = Some(id);
-        }
-        call.learn_identity(&mut self.cx, &request.headers);
-        call.private |= super::identity::is_withheld(&request.headers);
-        self.cx.event(Event::CallState(id, CallState::New));
-        // The caller's CANCEL may get lost with a socket.
-        call.timers.set(CallTimer::Ring, self.cx.now + super::RING_TIMEOUT);
-        self.calls.insert(id, call);
-        if let Some(old) = at_once {
-            self.answer_in_place_of(old, id);
-            return;
-        }
-        let occupied = self.is_occupied(Some(id));
-        self.with(id, |call, cx| {
-            call.plan_auto_answer(cx, request, occupied);
-            call.respond_provisional(cx, tx, 180, None);
-            call.set_call_state(cx, CallState::Ringing);
-        });
-        self.cx.event(Event::Incoming(id));
-    }
-
+impl Calls {
     /// Why an INVITE cannot ring here, if so: status and a header that explains.
-    pub(super) fn refusal(&self, request: &Request) -> Option<(u16, Option<(&'static str, String)>)> {
-        if let Some(refusal) = self.cx.unsupported(request).or_else(|| session_timer::too_small(request)) {
+    pub(super) fn refusal(
+        &self,
+        cx: &Cx,
+        request: &Request,
+    ) -> Option<(u16, Option<(&'static str, String)>)> {
+        if let Some(refusal) = cx.unsupported(request).or_else(|| session_timer::too_small(request)) {
             return Some(refusal);
         }
         // Before it rings: nobody answers a call that comes to nothing.
         if let Err(flaw) = read_offer(request, &Agreed::default()) {
-            return Some(self.cx.refusal_of(flaw));
+            return Some(cx.refusal_of(flaw));
         }
-        if self.cx.flow.closing {
+        if cx.flow.closing {
             return Some((480, None));
         }
         // The same request over another path (RFC 3261, section 8.2.2.2).
         let from_tag = request.headers.from_tag();
-        let merged = self.calls.values().any(|call| {
+        let merged = self.iter().any(|call| {
             (call.direction == Direction::Incoming || call.rest.is_some())
                 && Some(call.sip_call_id.as_str()) == request.headers.call_id()
                 && call.invite.as_ref().is_some_and(|invite| {
@@ -123,6 +51,49 @@ impl Phone {
 }
 
 impl Call {
+    /// A call that comes in with this INVITE, and takes the place of `former`; the application has only heard that it is
+    /// there. `None`: no dialog can be made of it.
+    pub(super) fn ring(cx: &mut Cx, tx: TxId, request: &Request, former: Option<&Self>) -> Option<Box<Self>> {
+        let id = cx.new_call_id();
+        let tag = token(&mut *cx.entropy, 12);
+        let mut dialog = Dialog::from_request(request, &tag)?;
+        let mut call = Self::new(id, Direction::Incoming, Phase::Alerting);
+        call.sip_call_id.clone_from(&dialog.call_id);
+        call.local_tag = tag;
+        call.hidden = cx.config.anonymous;
+        dialog.private = call.hidden;
+        if let Some(from) = request.headers.from() {
+            call.remote_uri = from.uri;
+            call.remote_display_name = from.display_name;
+        }
+        call.invite = Some(request.clone());
+        call.invite_tx = Some(tx);
+        call.dialog = Some(dialog);
+        if let Some(former) = former {
+            call.replaces = Some(former.id);
+            former.go_on_as(&mut call);
+        }
+        call.came_over = cx.flow.heard_over;
+        call.replaceable = request.headers.contains_token("Supported", "replaces");
+        if let Some(entry) = cx.transactions.server(tx) {
+            entry.call = Some(id);
+        }
+        call.learn_identity(cx, &request.headers);
+        call.private |= super::identity::is_withheld(&request.headers);
+        cx.event(Event::CallState(id, CallState::New));
+        // The caller's CANCEL may get lost with a socket.
+        call.timers.set(CallTimer::Ring, cx.now + super::RING_TIMEOUT);
+        Some(call)
+    }
+
+    /// It rings.
+    pub(super) fn present(&mut self, cx: &mut Cx, tx: TxId, request: &Request, occupied: bool) {
+        self.plan_auto_answer(cx, request, occupied);
+        self.respond_provisional(cx, tx, 180, None);
+        self.set_call_state(cx, CallState::Ringing);
+        cx.event(Event::Incoming(self.id));
+    }
+
     pub(super) fn start_answer(&mut self, cx: &mut Cx) -> Result<(), Error> {
         if self.join_answer(cx) {
             return Ok(());

@@ -13,10 +13,10 @@
 //! | after a hint of the browser | 0 s + 2 s |
 //! | after the audio of a call has stopped | 0 s + 1.5 s |
 
-use super::context::Cx;
+use super::context::{Cx, LineEvent};
 use super::flow::FlowState;
 use super::transactions::Owner;
-use super::{Hint, Output, Phone, SocketId, TimerKey};
+use super::{Hint, Output, SocketId, TimerKey};
 use crate::entropy::below;
 use crate::sip::auth::Attempt;
 use crate::sip::message::Method;
@@ -37,11 +37,6 @@ const ANSWER_TO_HINT: Duration = Duration::from_secs(2);
 const ANSWER_IN_SILENCE: Duration = Duration::from_millis(1500);
 /// Hints come in swarms; only one in this time counts.
 const HINTS_APART: Duration = Duration::from_secs(1);
-
-/// A timer this late means that the page was suspended.
-const LATE: Duration = Duration::from_secs(10);
-/// Up to this it may have been throttled only: browsers wake long hidden tabs once a minute.
-const ASLEEP: Duration = Duration::from_secs(70);
 
 /// Which keep-alive a server answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -148,35 +143,35 @@ impl Liveness {
     }
 }
 
-impl Phone {
+impl Cx {
     /// A call has begun, or the last one is over.
     pub(super) fn pace_keep_alive(&mut self) {
-        let in_call = self.in_call();
-        if core::mem::replace(&mut self.cx.flow.liveness.in_call, in_call) != in_call
-            && self.cx.timers.is_set(TimerKey::KeepAlive)
+        let in_call = self.in_call;
+        if core::mem::replace(&mut self.flow.liveness.in_call, in_call) != in_call
+            && self.timers.is_set(TimerKey::KeepAlive)
         {
-            self.cx.schedule_keep_alive();
+            self.schedule_keep_alive();
         }
     }
 
     pub(super) fn on_pong_timeout(&mut self) {
-        let live = &self.cx.flow.liveness;
+        let live = &self.flow.liveness;
         let (answers, expected, rest) = (live.answers, live.expected(), live.rest);
         // A server that is known to answer OPTIONS gets nothing else.
-        if expected != Answers::Options && answers != Answers::Nothing && self.cx.ask_life(OPTIONS) {
-            self.cx.timers.set(TimerKey::Pong, self.cx.now + rest);
+        if expected != Answers::Options && answers != Answers::Nothing && self.ask_life(OPTIONS) {
+            self.timers.set(TimerKey::Pong, self.now + rest);
             return;
         }
-        self.cx.forget_clients_of(Owner::Ping);
+        self.forget_clients_of(Owner::Ping);
         if answers == Answers::Nothing {
             return;
         }
-        self.cx.flow.liveness.asked = 0;
+        self.flow.liveness.asked = 0;
         if answers == Answers::Unknown {
             // The previous connection had answers, this one has none: it is left for that, but the next one is not.
-            self.cx.flow.liveness.before = Answers::Unknown;
+            self.flow.liveness.before = Answers::Unknown;
             if expected == Answers::Unknown {
-                self.cx.flow.liveness.answers = Answers::Nothing;
+                self.flow.liveness.answers = Answers::Nothing;
                 return;
             }
         }
@@ -186,87 +181,59 @@ impl Phone {
     /// A request got no response in 32 s. If nothing else was received either, the socket is dead. With a server that
     /// answers no keep-alive this is the only sign.
     pub(super) fn leave_silent_server(&mut self) {
-        let silent = self.cx.now - self.cx.flow.liveness.heard >= T64;
-        if silent && self.cx.flow.established && !self.cx.flow.closing {
+        let silent = self.now - self.flow.liveness.heard >= T64;
+        if silent && self.flow.established && !self.flow.closing {
             self.leave_connection("The server no longer answers");
         }
-    }
-
-    // ---- suspension
-
-    /// Detects a late timer: the page was frozen, or the machine asleep. Awaited messages had no time to arrive, so their
-    /// deadlines are put off by as much; due actions happen at once.
-    pub(super) fn notice_sleep(&mut self) {
-        let Some((due, _)) = self.next_deadline() else { return };
-        let late = self.cx.now - due;
-        if late < LATE {
-            return;
-        }
-        let passes = |key: &TimerKey| {
-            matches!(
-                key,
-                TimerKey::KeepAlive
-                    | TimerKey::Reconnect
-                    | TimerKey::Return
-                    | TimerKey::Register
-                    | TimerKey::Binding
-                    | TimerKey::Subscription(_)
-            )
-        };
-        self.cx.timers.put_off(late, |key| !passes(key));
-        for call in self.calls.values_mut() {
-            call.put_off(late);
-        }
-        self.on_hint(if late < ASLEEP { Hint::Visible } else { Hint::Woken });
     }
 
     // ---- hints
 
     pub(super) fn on_hint(&mut self, hint: Hint) {
-        let now = self.cx.now;
-        if self.cx.flow.closing || (hint == Hint::Offline && self.cx.flow.open_socket().is_none()) {
+        let now = self.now;
+        if self.flow.closing || (hint == Hint::Offline && self.flow.open_socket().is_none()) {
             return;
         }
         if matches!(hint, Hint::NetworkChanged | Hint::Online) {
-            self.cx.flow.liveness.network_changed = Some(now);
+            self.flow.liveness.network_changed = Some(now);
         }
         let apart = |last: Instant| now - last >= HINTS_APART;
-        match self.cx.flow.state {
+        match self.flow.state {
             FlowState::Idle => {}
             FlowState::Waiting => {
-                if apart(self.cx.flow.began) {
-                    self.cx.timers.clear(TimerKey::Reconnect);
-                    self.cx.begin_anew();
+                if apart(self.flow.began) {
+                    self.timers.clear(TimerKey::Reconnect);
+                    self.begin_anew();
                 }
             }
             FlowState::Opening(_) => {
                 // It began on a network that may be gone.
-                if hint != Hint::Visible && apart(self.cx.flow.began) {
-                    self.cx.pass_over(Duration::MAX);
-                    self.cx.begin_anew();
+                if hint != Hint::Visible && apart(self.flow.began) {
+                    self.pass_over(Duration::MAX);
+                    self.begin_anew();
                 }
             }
             FlowState::Open(_) => {
-                if hint == Hint::Visible && self.cx.flow.liveness.hinted.is_some_and(|last| !apart(last)) {
+                if hint == Hint::Visible && self.flow.liveness.hinted.is_some_and(|last| !apart(last)) {
                     return;
                 }
-                self.cx.flow.liveness.hinted = Some(now);
-                self.cx.doubt(ANSWER_TO_HINT);
+                self.flow.liveness.hinted = Some(now);
+                self.doubt(ANSWER_TO_HINT);
                 match hint {
-                    Hint::NetworkChanged => self.cx.begin_move(false),
-                    Hint::Online | Hint::Woken => self.cx.begin_move(true),
+                    Hint::NetworkChanged => self.begin_move(false),
+                    Hint::Online | Hint::Woken => self.begin_move(true),
                     Hint::Offline | Hint::Visible => {}
                 }
                 if hint == Hint::Woken {
                     // The binding may have expired, and any server answers a REGISTER.
                     self.on_register_timer();
-                    self.resume_calls();
+                    self.tell(LineEvent::ResumeCalls);
                 }
                 if hint != Hint::Offline {
                     self.register_if_failed();
                 }
                 if matches!(hint, Hint::NetworkChanged | Hint::Online | Hint::Woken) {
-                    self.media_doubted();
+                    self.tell(LineEvent::MediaDoubted);
                 }
             }
         }

@@ -4,7 +4,11 @@
 //! | file | what |
 //! |---|---|
 //! | `io` | inputs, outputs, events |
-//! | `context` | what a call may touch: the one door to the outside |
+//! | `context` | what a call may touch: the one door to the outside; what calls ask and the connection tells the phone |
+//! | `calls` | the calls, and what is asked of all of them |
+//! | `arrivals` | how calls come to be |
+//! | `between` | what two calls have to do with each other |
+//! | `requests` | what becomes of requests and calls when a server challenges, or the connection changes or ends |
 //! | `config` | settings |
 //! | `flow` | the WebSocket: servers in order, back-off, from one to another |
 //! | `liveness` | keep-alive, hints of the browser |
@@ -29,10 +33,13 @@
 //! | `wish` | what the user last wished of a call's audio, and who plays in the application's element |
 //! | `call`, `transactions`, `timers`, `sorted_map` | what is kept |
 
+mod arrivals;
 mod authentication;
 mod auto_answer;
 mod awaited_ack;
+mod between;
 mod call;
+mod calls;
 pub mod config;
 mod context;
 mod description;
@@ -60,6 +67,7 @@ mod registration;
 mod reliable;
 mod repair;
 mod replaces;
+mod requests;
 mod resume;
 mod session_timer;
 mod sorted_map;
@@ -73,11 +81,12 @@ pub use config::*;
 pub use io::*;
 
 use self::call::{Call, Phase};
-use self::context::{Ask, Asked, Cx};
+use self::calls::Calls;
+use self::context::{Asked, Cx, What};
 use self::originate::RestCall;
-use self::sorted_map::SortedMap;
 use self::timers::{CallTimer, TimerKey};
 use self::transactions::{Owner, TxId};
+use crate::dial::proxy::ProxyFailure;
 use crate::entropy::Entropy;
 use crate::error::{Error, ErrorCode};
 use crate::sip::dialog::Dialog;
@@ -249,7 +258,7 @@ pub struct PublishRequest {
 /// * what is to be done now: [`poll_output`](Self::poll_output), [`poll_timeout`](Self::poll_timeout)
 pub struct Phone {
     cx: Cx,
-    calls: SortedMap<CallId, Box<Call>>,
+    calls: Calls,
     /// What `poll_output` is handing out.
     handing_out: std::vec::IntoIter<Output>,
 }
@@ -268,12 +277,12 @@ impl Phone {
     /// A phone that does nothing until [`Phone::connect`].
     #[must_use]
     pub fn new(config: PhoneConfig, entropy: Box<dyn Entropy>) -> Self {
-        Self { cx: Cx::new(config, entropy), calls: SortedMap::new(), handing_out: Vec::new().into_iter() }
+        Self { cx: Cx::new(config, entropy), calls: Calls::new(), handing_out: Vec::new().into_iter() }
     }
 
     /// Lets a call do something, and does what it asks for. Nothing where there is no such call.
     fn with<R: Default>(&mut self, id: CallId, act: impl FnOnce(&mut Call, &mut Cx) -> R) -> R {
-        let Some(call) = self.calls.get_mut(&id) else { return R::default() };
+        let Some(call) = self.calls.get_mut(id) else { return R::default() };
         let result = act(call, &mut self.cx);
         self.do_as_asked();
         result
@@ -285,8 +294,16 @@ impl Phone {
         id: CallId,
         act: impl FnOnce(&mut Call, &mut Cx) -> Result<R, Error>,
     ) -> Result<R, Error> {
-        let call = self.calls.get_mut(&id).ok_or_else(call_ended)?;
+        let call = self.calls.get_mut(id).ok_or_else(call_ended)?;
         let result = act(call, &mut self.cx);
+        self.do_as_asked();
+        result
+    }
+
+    /// Lets the connection do something, and does what follows from it for the calls.
+    fn line<R>(&mut self, act: impl FnOnce(&mut Cx) -> R) -> R {
+        self.cx.in_call = self.calls.any_live();
+        let result = act(&mut self.cx);
         self.do_as_asked();
         result
     }
@@ -301,30 +318,12 @@ impl Phone {
         let asked = core::mem::take(&mut self.cx.asked);
         let mut outputs = core::mem::take(&mut self.cx.out).into_iter();
         let mut passed = 0;
-        for Asked { call: id, what, at } in asked {
+        for Asked { what, at } in asked {
             self.cx.out.extend(outputs.by_ref().take(at - passed));
             passed = at;
             match what {
-                Ask::FollowHold => self.follow_hold(id),
-                Ask::GoOnWithTransfer => self.go_on_with_transfer(id),
-                Ask::HangUp(other) => self.with(other, |call, cx| {
-                    call.end_with_bye(cx, EndCause::Completed, EndedBy::Local, None);
-                }),
-                Ask::TakePlace { old, asked } => self.take_place_of(old, id, asked),
-                Ask::TellReferral { old, status } => self.tell_referral(old, id, status),
-                Ask::OutliveReferral { new, referral, dialog } => self.with(new, |call, _| {
-                    if let Some(referrer) = &mut call.referrer {
-                        referrer.outlive(&referral, dialog);
-                    }
-                }),
-                Ask::MakeReplacement { target, replaces } => self.make_replacement(id, target, &replaces),
-                Ask::EndReplacement { replaced, by } => self.end_replacement(id, replaced, by),
-                Ask::YieldToIt => self.yield_to(id),
-                Ask::JudgeUnmatched => self.judge_unmatched(),
-                Ask::AnswerItself => {
-                    let occupied = self.is_occupied(Some(id));
-                    self.with(id, |call, cx| call.answer_itself(cx, occupied));
-                }
+                What::Call(id, what) => self.do_for(id, what),
+                What::Line(event) => self.on_line(event),
             }
         }
         self.cx.out.extend(outputs);
@@ -338,14 +337,14 @@ impl Phone {
         self.notice_sleep();
         match input {
             Input::Timer => {}
-            Input::SocketOpened(socket) => self.on_socket_opened(socket),
+            Input::SocketOpened(socket) => self.line(|cx| cx.on_socket_opened(socket)),
             Input::SocketData(socket, data) => {
                 if self.cx.flow.listens_to(socket) {
                     self.cx.flow.heard_over = Some(socket);
                     self.on_data(socket, &data);
                 }
             }
-            Input::SocketClosed(socket) => self.on_socket_closed(socket),
+            Input::SocketClosed(socket) => self.line(|cx| cx.on_socket_closed(socket)),
             Input::MediaDone { call, seq, result } => {
                 self.with(call, |call, cx| call.on_media_done(cx, seq, result))
             }
@@ -355,11 +354,11 @@ impl Phone {
             Input::Lock(id, granted) => self.on_lock(id, granted),
             Input::LocalNetwork(state) => self.cx.flow.local_network = state,
             Input::PageHide(kept) => self.on_page_hide(kept),
-            Input::Hint(hint) => self.on_hint(hint),
+            Input::Hint(hint) => self.line(|cx| cx.on_hint(hint)),
         }
         self.run_timers();
-        self.pace_keep_alive();
-        self.close_previous();
+        self.line(|cx| cx.pace_keep_alive());
+        self.line(|cx| cx.close_previous());
         self.check_disconnected();
     }
 
@@ -368,7 +367,7 @@ impl Phone {
         self.handing_out.next().or_else(|| {
             debug_assert!(self.cx.asked.is_empty(), "a call has asked for something outside of `with`");
             if self.cx.out.is_empty() {
-                self.share_element();
+                self.calls.share_element(&mut self.cx);
             }
             self.handing_out = core::mem::take(&mut self.cx.out).into_iter();
             self.handing_out.next()
@@ -436,7 +435,7 @@ impl Phone {
             && self.cx.registration.state != RegistrationState::Registering
         {
             // Connected, but the registration was refused earlier: one more honest try.
-            self.start_registering();
+            self.line(|cx| cx.start_registering());
         }
     }
 
@@ -493,7 +492,7 @@ impl Phone {
     pub fn reject(&mut self, now: Instant, call: CallId, status: Option<u16>) -> Result<(), Error> {
         self.begin(now);
         let status = incoming::refusal_status(status)?;
-        match self.calls.get(&call) {
+        match self.calls.get(call) {
             Some(_) => self.command(call, |call, cx| call.start_reject(cx, status)),
             None => Ok(()),
         }
@@ -513,7 +512,7 @@ impl Phone {
     /// `ended`.
     pub fn mute(&mut self, now: Instant, call: CallId, muted: bool) -> Result<(), Error> {
         self.begin(now);
-        self.change_wish(call, &|wish| wish.muted = muted)
+        self.calls.change_wish(&mut self.cx, call, &|wish| wish.muted = muted)
     }
 
     /// Sends this track instead of the microphone; `None`: the microphone again. In the calls that are to take its place
@@ -523,7 +522,7 @@ impl Phone {
     /// `ended`.
     pub fn replace_track(&mut self, now: Instant, call: CallId, track: Option<TrackId>) -> Result<(), Error> {
         self.begin(now);
-        self.change_wish(call, &|wish| wish.track = track)
+        self.calls.change_wish(&mut self.cx, call, &|wish| wish.track = track)
     }
 
     /// Whether an incoming call only listens, with no microphone: to be said before [`Phone::answer`] or
@@ -661,7 +660,7 @@ impl Phone {
     /// It holds no credentials, but who talks to whom: keep it where no other origin can read it.
     #[must_use]
     pub fn record(&self, notes: &dyn Fn(CallId) -> CallNote) -> Option<String> {
-        self.write_record(notes)
+        self.calls.record(&self.cx, notes)
     }
 
     /// Takes up the calls of a record that another page has kept, `age` ago: they are `Reconnecting`, and go on once
@@ -692,7 +691,14 @@ impl Phone {
     /// A call, until the input after its end.
     #[must_use]
     pub fn call(&self, call: CallId) -> Option<CallInfo> {
-        self.calls.get(&call).map(|call| info(call))
+        self.calls.get(call).map(info)
+    }
+
+    /// The headers of a received INVITE that are neither the protocol's nor about somebody's identity: those that the
+    /// caller's application, or its PBX, has put in. 32 at most, of 2048 bytes at most each.
+    #[must_use]
+    pub fn received_headers(&self, call: CallId) -> Vec<(String, String)> {
+        self.calls.get(call).map(Call::received_headers).unwrap_or_default()
     }
 
     /// How much it keeps in memory: for those who watch a phone for long.
@@ -703,7 +709,7 @@ impl Phone {
             calls: self.calls.len(),
             client_transactions,
             server_transactions,
-            timers: self.cx.timers.len() + self.calls.values().map(|call| call.deadlines()).sum::<usize>(),
+            timers: self.cx.timers.len() + self.calls.iter().map(|call| call.deadlines()).sum::<usize>(),
             subscriptions: self.cx.subscriptions.len(),
         }
     }
@@ -712,9 +718,9 @@ impl Phone {
     #[must_use]
     pub fn calls(&self) -> Vec<CallInfo> {
         self.calls
-            .values()
+            .iter()
             .filter(|call| call.phase != Phase::Terminating && call.end_reason.is_none())
-            .map(|call| info(call))
+            .map(info)
             .collect()
     }
 
@@ -724,14 +730,14 @@ impl Phone {
         // Clocks of machines that wake up have been seen to step back.
         self.cx.now = self.cx.now.max(now);
         for id in core::mem::take(&mut self.cx.to_remove) {
-            self.calls.remove(&id);
+            self.calls.remove(id);
         }
     }
 
     /// The next deadline: of the phone, or of a part of a call that keeps its own.
     fn next_deadline(&self) -> Option<(Instant, TimerKey)> {
         let mut next = self.cx.timers.next();
-        for call in self.calls.values() {
+        for call in self.calls.iter() {
             let own = call.poll_timeout().map(|(at, timer)| (at, TimerKey::Call(call.id, timer)));
             if own.is_some() && (next.is_none() || own < next) {
                 next = own;
@@ -740,55 +746,32 @@ impl Phone {
         next
     }
 
-    /// Takes the next deadline that has been reached.
-    fn take_deadline(&mut self) -> Option<TimerKey> {
-        let (_, key) = self.next_deadline().filter(|(at, _)| *at <= self.cx.now)?;
-        self.cx.timers.clear(key);
-        Some(key)
-    }
-
     fn run_timers(&mut self) {
-        while let Some(key) = self.take_deadline() {
+        while let Some((_, key)) = self.next_deadline().filter(|(at, _)| *at <= self.cx.now) {
+            self.cx.timers.clear(key);
             match key {
-                TimerKey::Connect => self.on_connect_timeout(),
+                TimerKey::Connect => self.line(|cx| cx.on_connect_timeout()),
                 TimerKey::KeepAlive => self.cx.on_keep_alive_timer(),
-                TimerKey::Pong => self.on_pong_timeout(),
+                TimerKey::Pong => self.line(|cx| cx.on_pong_timeout()),
                 TimerKey::Reconnect => self.cx.on_reconnect_timer(),
                 TimerKey::Move => self.cx.on_move_timer(),
-                TimerKey::Previous => self.on_previous_timer(),
-                TimerKey::Return => self.on_return_timer(),
-                TimerKey::Register => self.on_register_timer(),
-                TimerKey::Binding => self.on_binding_expired(),
+                TimerKey::Previous => self.line(|cx| cx.on_previous_timer()),
+                TimerKey::Return => self.line(|cx| cx.on_return_timer()),
+                TimerKey::Register => self.line(|cx| cx.on_register_timer()),
+                TimerKey::Binding => self.line(|cx| cx.on_binding_expired()),
                 TimerKey::Question => self.on_question_timeout(),
                 TimerKey::Disconnect => self.finish_disconnect(),
                 TimerKey::Outage => self.on_outage_timer(),
                 TimerKey::Client(id) => self.on_client_timer(id),
                 TimerKey::Server(id) => self.cx.on_server_timer(id),
                 TimerKey::Call(id, timer) => self.with(id, |call, cx| call.on_timeout(cx, timer)),
-                TimerKey::Proxy(id) => self.on_proxy_timeout(id),
+                TimerKey::Proxy(id) => {
+                    self.cx.out.push(Output::AbortProxy(id));
+                    self.on_proxy(id, &Err(ProxyFailure::Timeout));
+                }
                 TimerKey::Subscription(id) => self.cx.on_subscription_timer(id),
                 TimerKey::Unmatched => self.on_unmatched_timeout(),
             }
-        }
-    }
-
-    fn live_calls(&self) -> Vec<CallId> {
-        self.calls
-            .values()
-            .filter(|call| call.phase != Phase::Terminating && call.end_reason.is_none())
-            .map(|call| call.id)
-            .collect()
-    }
-
-    /// The connection is over, and with it every call that needs it. What is to be said to a call proxy is said all
-    /// the same.
-    fn end_all_calls(&mut self, error: &Error) {
-        let ids: Vec<CallId> =
-            self.calls.values().filter(|call| call.needs_connection()).map(|call| call.id).collect();
-        for id in ids {
-            let cause = EndCause::Failed(error.clone());
-            self.with(id, |call, cx| call.report_end(cx, cause, None, EndedBy::Network, Some(error.clone())));
-            self.with(id, |call, cx| call.remove(cx));
         }
     }
 
@@ -839,7 +822,7 @@ impl Phone {
             }
         }
         let to_tag = request.headers.to_tag();
-        let call = to_tag.as_ref().and_then(|tag| self.find_call(&request, tag));
+        let call = to_tag.as_ref().and_then(|tag| self.calls.find(&request, tag));
         if request.method == Method::Ack {
             // Never answered (RFC 3261, section 17.2.1).
             if let Some(id) = call {
@@ -881,15 +864,6 @@ impl Phone {
         }
     }
 
-    fn find_call(&self, request: &Request, to_tag: &str) -> Option<CallId> {
-        let call_id = request.headers.call_id()?;
-        // There are `max_calls` at most: an index would cost more than it saves.
-        let call =
-            self.calls.values().find(|call| call.sip_call_id == call_id && call.local_tag == to_tag)?;
-        let from_tag = request.headers.from_tag().unwrap_or_default();
-        call.knows_remote_tag(&from_tag).then_some(call.id)
-    }
-
     /// RFC 3261, section 9.2.
     fn on_cancel(&mut self, tx: TxId, request: &Request) {
         let Some(invite) = self.cx.transactions.find_cancelled(request) else {
@@ -897,7 +871,7 @@ impl Phone {
             return;
         };
         let call = self.cx.transactions.server(invite).and_then(|entry| entry.call);
-        match call.and_then(|id| self.calls.get(&id)) {
+        match call.and_then(|id| self.calls.get(id)) {
             Some(call) => drop(call.respond_with(&mut self.cx, tx, 200, &[], None)),
             None => self.cx.respond(tx, 200),
         }
@@ -906,7 +880,7 @@ impl Phone {
             return;
         };
         // A re-INVITE can be cancelled too; the call goes on.
-        let call = self.calls.get(&id);
+        let call = self.calls.get(id);
         if call.and_then(|call| call.offers.theirs()).is_some_and(|theirs| theirs.tx == invite) {
             self.with(id, |call, cx| call.abandon_offer_of_theirs(cx));
         } else if call.is_some_and(|call| call.offers.is_waiting(invite)) {
@@ -955,11 +929,11 @@ impl Phone {
         }
         // The call may be gone; a 2xx is acknowledged all the same.
         let owner = match owner {
-            Owner::Invite(call) if self.calls.get(&call).is_none() => Owner::Nobody,
+            Owner::Invite(call) if self.calls.get(call).is_none() => Owner::Nobody,
             owner => owner,
         };
         match owner {
-            Owner::Register => self.on_register_response(response),
+            Owner::Register => self.line(|cx| cx.on_register_response(response)),
             Owner::Invite(call) => {
                 if !self.invite_elsewhere(call, response) {
                     self.with(call, |call, cx| call.on_invite_response(cx, &request, response));
@@ -1019,7 +993,7 @@ impl Phone {
             let unheard =
                 entry.tx.state == ClientState::Calling && (owner == Owner::Register || !self.cx.flow.heard);
             if unheard && entry.socket.is_some() && entry.socket == self.cx.flow.open_socket() {
-                self.leave_unanswered();
+                self.line(|cx| cx.leave_unanswered());
                 return;
             }
             if wait > Duration::ZERO {
@@ -1048,7 +1022,7 @@ impl Phone {
                 self.on_request_failed(owner, error);
             }
         }
-        self.leave_silent_server();
+        self.line(|cx| cx.leave_silent_server());
     }
 }
 

@@ -1,13 +1,14 @@
 //! Offers within a call, by re-INVITE or UPDATE, from either side; hold (RFC 3261, section 14, RFC 3311, RFC 3264).
 
 use super::call::{Call, Job, Phase};
+use super::calls::Calls;
 use super::context::{Ask, Cx};
 use super::description::{describes, read_offer, sdp_text};
 use super::offers::{Crossing, Next, flow};
 use super::outgoing::ack_text;
 use super::recovery::is_from_peer;
 use super::transactions::{Owner, TxId};
-use super::{CallId, CallTimer, Direction, Event, MediaCommand, MediaError, Phone, TimerKey};
+use super::{CallId, CallTimer, Direction, Event, MediaCommand, MediaError, TimerKey};
 use crate::entropy::below;
 use crate::error::{Error, ErrorCode};
 use crate::sip::auth::Attempt;
@@ -16,25 +17,6 @@ use crate::sip::sdp::{self, Direction as MediaDirection};
 use crate::sip::transaction::{ClientState, T64, sibling};
 use crate::text::{concat, digits};
 use crate::time::Duration;
-
-impl Phone {
-    /// The call that is taking the place of this one is held as soon as it is up, and nothing may be heard before.
-    pub(super) fn follow_hold(&mut self, id: CallId) {
-        let Some(held) = self.calls.get(&id).map(|call| call.offers.local_hold()) else { return };
-        let next = self.calls.values_mut().find(|call| call.replaces == Some(id) && !call.answer_pending);
-        if let Some(call) = next {
-            let (own, remote) = (call.offers.local_hold(), call.offers.remote_hold());
-            call.media_order(&mut self.cx, MediaCommand::Flow(flow(held || own, remote)));
-        }
-    }
-
-    /// A new socket is there: wishes that waited for it.
-    pub(super) fn offers_after_reconnect(&mut self) {
-        for id in self.live_calls() {
-            self.with(id, |call, cx| call.continue_offer(cx));
-        }
-    }
-}
 
 impl Cx {
     /// The 2xx crossed our CANCEL or BYE. It is acknowledged all the same (RFC 3261, section 13.2.2.4).
@@ -46,6 +28,18 @@ impl Cx {
         }
         if let Ok(text) = ack.to_text() {
             self.transmit(text, true);
+        }
+    }
+}
+
+impl Calls {
+    /// The call that is taking the place of this one is held as soon as it is up, and nothing may be heard before.
+    pub(super) fn follow_hold(&mut self, cx: &mut Cx, id: CallId) {
+        let Some(held) = self.get(id).map(|call| call.offers.local_hold()) else { return };
+        let next = self.iter_mut().find(|call| call.replaces == Some(id) && !call.answer_pending);
+        if let Some(call) = next {
+            let (own, remote) = (call.offers.local_hold(), call.offers.remote_hold());
+            call.media_order(cx, MediaCommand::Flow(flow(held || own, remote)));
         }
     }
 }

@@ -23,13 +23,13 @@
 mod asking;
 mod bridge;
 mod ending;
-mod matching;
+pub(super) mod matching;
 
 use super::call::{Call, Job, Phase};
 use super::context::Cx;
 use super::{
-    AnswerBy, CallId, CallTimer, ConnectionState, DialStage, Direction, EndedBy, Event, LockId, MediaCommand,
-    OriginateRequest, Output, Phone, ProxyId, RegistrationState,
+    AnswerBy, CallTimer, DialStage, Direction, EndedBy, Event, LockId, MediaCommand, OriginateRequest,
+    Output, ProxyId,
 };
 use crate::dial::originate::{Order, Originate, Purpose};
 use crate::dial::proxy::Expected;
@@ -103,39 +103,16 @@ impl RestCall {
     }
 }
 
-impl Phone {
-    // ---- from the command to the armed slot
-
-    pub(super) fn start_originate(&mut self, request: OriginateRequest) -> Result<CallId, Error> {
+impl Call {
+    /// A call to be, by REST: it waits for the lock and the microphone, where the provider is to call this phone.
+    pub(super) fn originate(cx: &mut Cx, request: OriginateRequest) -> Box<Self> {
         let here = request.answer == AnswerBy::ThisPhone;
-        if here {
-            let registered =
-                !self.cx.config.register || self.cx.registration.state == RegistrationState::Registered;
-            if self.cx.flow.closing || self.connection() != ConnectionState::Connected || !registered {
-                return Err(Error::new(ErrorCode::NotConnected, "The provider cannot call this phone now"));
-            }
-            if self.cx.own_number().is_empty() {
-                return Err(Error::invalid_config(
-                    "uri",
-                    "its user must be the number that the provider calls",
-                ));
-            }
-            if self.calls.values().any(|call| call.occupies()) {
-                return Err(Error::new(ErrorCode::InvalidState, "There is another call").with_hint(
-                    "The provider reaches this phone for one call at a time: end the other one.",
-                ));
-            }
-        }
-        if self.live_calls().len() >= self.cx.config.max_calls {
-            return Err(Error::new(ErrorCode::InvalidState, "There are too many calls already"));
-        }
-        let id = self.cx.new_call_id();
-        let mut call = Call::new(id, Direction::Outgoing, Phase::Originating);
-        call.local_tag = token(&mut *self.cx.entropy, 12);
+        let mut call = Self::new(cx.new_call_id(), Direction::Outgoing, Phase::Originating);
+        call.local_tag = token(&mut *cx.entropy, 12);
         call.remote_uri = concat(&["tel:", &request.to]);
-        self.cx.last_lock = self.cx.last_lock.wrapping_add(1);
-        let lock = LockId(self.cx.last_lock);
-        let uuid = uuid_v4(&mut *self.cx.entropy);
+        cx.last_lock = cx.last_lock.wrapping_add(1);
+        let lock = LockId(cx.last_lock);
+        let uuid = uuid_v4(&mut *cx.entropy);
         call.rest = Some(Box::new(RestCall {
             originate: Originate::new(uuid, request.to, request.caller_id),
             answer: request.answer,
@@ -144,7 +121,7 @@ impl Phone {
             has_microphone: !here,
             armed: false,
             expected: None,
-            window: self.cx.now,
+            window: cx.now,
             confirm_timeout: CONFIRM_TIMEOUT,
             max_duration: MAX_DURATION,
             open: false,
@@ -154,35 +131,28 @@ impl Phone {
             lingers: false,
             state: None,
         }));
-        call.begin_dial(&mut self.cx, request.listens_only);
+        call.begin_dial(cx, request.listens_only);
         if let Some(timeout) = request.timeout {
-            call.timers.set(CallTimer::Ring, self.cx.now + timeout);
+            call.timers.set(CallTimer::Ring, cx.now + timeout);
             call.own_timeout = true;
         }
         if here {
-            let name = concat(&["wasm-softphone: calls from ", &self.cx.config.uri.aor()]);
-            self.cx.out.push(Output::Lock { id: lock, name });
-            call.timers.set(CallTimer::Bridge, self.cx.now + LOCK_TIMEOUT);
+            let name = concat(&["wasm-softphone: calls from ", &cx.config.uri.aor()]);
+            cx.out.push(Output::Lock { id: lock, name });
+            call.timers.set(CallTimer::Bridge, cx.now + LOCK_TIMEOUT);
             // Before anything is dialled: a prompt, or a refusal, must not cost a call.
-            call.media_job(&mut self.cx, Job::Microphone, MediaCommand::OpenMicrophone);
+            call.media_job(cx, Job::Microphone, MediaCommand::OpenMicrophone);
         } else {
-            call.arm(&mut self.cx);
+            call.arm(cx);
         }
-        self.calls.insert(id, call);
-        Ok(id)
+        call
     }
 
-    pub(super) fn on_lock(&mut self, lock: LockId, granted: bool) {
-        let waits = |call: &&Call| call.rest.as_ref().is_some_and(|rest| rest.lock == lock && !rest.has_lock);
-        let found = self.calls.values().map(Box::as_ref).find(waits).map(|call| call.id);
-        if let Some(id) = found {
-            self.with(id, |call, cx| call.on_lock(cx, granted));
-        }
+    pub(super) fn waits_for_lock(&self, lock: LockId) -> bool {
+        self.rest.as_ref().is_some_and(|rest| rest.lock == lock && !rest.has_lock)
     }
-}
 
-impl Call {
-    fn on_lock(&mut self, cx: &mut Cx, granted: bool) {
+    pub(super) fn on_lock(&mut self, cx: &mut Cx, granted: bool) {
         if granted {
             if let Some(rest) = &mut self.rest {
                 rest.has_lock = true;

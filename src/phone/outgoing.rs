@@ -7,8 +7,8 @@ use super::description::sdp_text;
 use super::forks::Hear;
 use super::transactions::{Owner, TxId};
 use super::{
-    CallId, CallState, CallTimer, CredentialsId, DialRequest, DialStage, Direction, EndCause, EndedBy, Event,
-    LogLevel, MediaCommand, Phone, SUPPORTED,
+    CallState, CallTimer, CredentialsId, DialRequest, DialStage, Direction, EndCause, EndedBy, Event,
+    LogLevel, MediaCommand, SUPPORTED,
 };
 use crate::entropy::token;
 use crate::error::{Error, ErrorCode};
@@ -21,50 +21,57 @@ use crate::sip::transaction::{ClientState, T64};
 use crate::sip::uri::Uri;
 use crate::text::concat;
 
-impl Phone {
-    /// `own`: headers that an application cannot set.
-    pub(super) fn start_dial(&mut self, dial: DialRequest, own: &[(&str, &str)]) -> Result<CallId, Error> {
-        if self.cx.flow.closing || self.cx.flow.open_socket().is_none() {
-            return Err(Error::new(ErrorCode::NotConnected, "There is no connection to the SIP server"));
-        }
-        let target = Uri::parse(&dial.target)
+/// Whom to call, read once.
+pub(super) struct Callee(Uri);
+
+impl Callee {
+    pub(super) fn of(dial: &DialRequest) -> Result<Self, Error> {
+        Uri::parse(&dial.target)
             .ok()
             .filter(|uri| uri.headers.is_none())
-            .ok_or_else(|| Error::new(ErrorCode::InvalidDestination, "The destination is not a SIP URI"))?;
-        self.cx.take_headers(&dial.extra_headers)?;
-        if self.live_calls().len() >= self.cx.config.max_calls {
-            return Err(Error::new(ErrorCode::InvalidState, "There are too many calls already"));
-        }
-        let id = self.cx.new_call_id();
-        let mut call = Call::new(id, Direction::Outgoing, Phase::Preparing);
-        call.sip_call_id = token(&mut *self.cx.entropy, 24);
-        call.local_tag = token(&mut *self.cx.entropy, 12);
+            .map(Self)
+            .ok_or_else(|| Error::new(ErrorCode::InvalidDestination, "The destination is not a SIP URI"))
+    }
+}
+
+impl Call {
+    /// A call to be, which makes its offer. It goes on with `former`.
+    pub(super) fn dial(
+        cx: &mut Cx,
+        Callee(target): Callee,
+        dial: DialRequest,
+        own: &[(&str, &str)],
+        former: Option<&Self>,
+    ) -> Result<Box<Self>, Error> {
+        let mut call = Self::new(cx.new_call_id(), Direction::Outgoing, Phase::Preparing);
+        call.sip_call_id = token(&mut *cx.entropy, 24);
+        call.local_tag = token(&mut *cx.entropy, 12);
         call.remote_uri = target.aor();
         call.remote_display_name.clone_from(&dial.display_name);
         call.own_timeout = dial.timeout.is_some();
-        if let Some(former) = dial.continues.and_then(|former| self.calls.get(&former)) {
+        if let Some(former) = former {
             former.go_on_as(&mut call);
             call.hidden = former.hidden;
         }
-        call.hidden |= self.cx.config.anonymous;
+        call.hidden |= cx.config.anonymous;
 
         let uri = target.to_text();
         let remote = name_addr(dial.display_name.as_deref(), &uri);
         let mut invite = Request::new(Method::Invite, uri);
         invite.headers.push_all(&[
             ("Max-Forwards", "70"),
-            ("From", &concat(&[&self.cx.caller_address(call.hidden), ";tag=", &call.local_tag])),
+            ("From", &concat(&[&cx.caller_address(call.hidden), ";tag=", &call.local_tag])),
             ("To", &remote),
             ("Call-ID", &call.sip_call_id),
             ("CSeq", "1 INVITE"),
-            ("Contact", &self.cx.contact()),
+            ("Contact", &cx.contact()),
             ("Allow", super::ALLOW),
-            ("Supported", &self.cx.supported()),
+            ("Supported", &cx.supported()),
             ("Content-Type", super::SDP),
         ]);
         invite.headers.push_all(own);
         if call.hidden {
-            self.cx.hide_caller(&mut invite);
+            cx.hide_caller(&mut invite);
         }
         for (name, value) in dial.extra_headers {
             invite.headers.push(&name, value);
@@ -75,15 +82,12 @@ impl Phone {
             .map_err(|_| Error::invalid_config("displayName", "contains characters that cannot be sent"))?;
         call.invite = Some(invite);
 
-        call.begin_dial(&mut self.cx, dial.listens_only);
-        call.timers.set(CallTimer::Ring, self.cx.now + dial.timeout.unwrap_or(super::RING_TIMEOUT));
-        call.media_job(&mut self.cx, Job::Offer, MediaCommand::CreateOffer);
-        self.calls.insert(id, call);
-        Ok(id)
+        call.begin_dial(cx, dial.listens_only);
+        call.timers.set(CallTimer::Ring, cx.now + dial.timeout.unwrap_or(super::RING_TIMEOUT));
+        call.media_job(cx, Job::Offer, MediaCommand::CreateOffer);
+        Ok(call)
     }
-}
 
-impl Call {
     /// The application hears of a call that it has dialled.
     pub(super) fn begin_dial(&mut self, cx: &mut Cx, listens_only: Option<bool>) {
         if let Some(listens_only) = listens_only {

@@ -1,15 +1,11 @@
 //! REFER and its NOTIFY (RFC 3515, RFC 5589), either way: the transferor, the transferee, and with `replaces` the target.
 
 use super::call::{Call, Phase};
+use super::calls::Calls;
 use super::context::{Ask, Cx};
 use super::transactions::{Owner, TxId};
-use super::transfer::{
-    EXPIRES, Missing, News, Referral, Referrer, Transfer, refer_event, refer_sub_is_false,
-};
-use super::{
-    CallId, DialRequest, EndCause, EndedBy, Event, LogLevel, MediaCommand, Phone, TransferState,
-    TransferTarget,
-};
+use super::transfer::{EXPIRES, Missing, News, Referral, refer_event, refer_sub_is_false};
+use super::{CallId, EndCause, EndedBy, Event, LogLevel, MediaCommand, TransferState};
 use crate::error::{Error, ErrorCode};
 use crate::sip::auth::Attempt;
 use crate::sip::header::NameAddr;
@@ -17,95 +13,15 @@ use crate::sip::message::{Method, Request, Response};
 use crate::sip::uri::{Uri, UriError, escape_header};
 use crate::text::concat;
 
-impl Phone {
-    // ---- as the transferor
-
-    pub(super) fn start_transfer(&mut self, id: CallId, target: TransferTarget) -> Result<(), Error> {
-        self.transferable(id)?;
-        let (refer_to, other) = match target {
-            TransferTarget::Uri(target) => {
-                let uri = Uri::parse(&target).ok().filter(|uri| uri.headers.is_none());
-                let uri = uri.ok_or_else(|| {
-                    Error::new(ErrorCode::InvalidDestination, "The destination is not a SIP URI")
-                })?;
-                (concat(&["<", &uri.to_text(), ">"]), None)
-            }
-            TransferTarget::Call(other) => {
-                if other == id {
-                    return Err(invalid("A call cannot be transferred to itself"));
-                }
-                let refer_to = replacing(self.transferable(other)?)
-                    .ok_or_else(|| invalid("The other side of that call has no SIP address"))?;
-                (refer_to, Some(other))
-            }
-        };
-        let mut holding = Vec::new();
-        for call in core::iter::once(id).chain(other) {
-            if self.calls.get(&call).is_some_and(|call| !call.offers.local_hold()) {
-                holding.push(call);
-            }
-        }
-        if let Some(call) = self.calls.get_mut(&id) {
-            let transfer = Transfer::new(refer_to, other, holding.clone(), self.cx.now);
-            call.transfer = Some(Box::new(transfer));
-        }
-        for call in holding {
-            // A call that cannot be held now can be transferred all the same.
-            if let Err(error) = self.command(call, |call, cx| call.hold_unasked(cx)) {
-                self.cx.log(LogLevel::Warn, &["not held before the transfer: ", &error.message]);
-                self.go_on_with_transfer(call);
-            }
-        }
-        self.with(id, |call, cx| call.refer_if_held(cx));
-        Ok(())
-    }
-
-    /// `hold` of this call has come to its end, one way or the other.
-    pub(super) fn go_on_with_transfer(&mut self, id: CallId) {
-        let mut waiting = None;
-        for call in self.calls.values_mut() {
-            if call.transfer.as_mut().is_some_and(|transfer| transfer.held(id)) {
-                waiting = Some(call.id);
-            }
-        }
-        if let Some(waiting) = waiting {
-            self.with(waiting, |call, cx| call.refer_if_held(cx));
-        }
-    }
-
-    /// How the call fares that was made for a transfer of `old`.
-    pub(super) fn tell_referral(&mut self, old: CallId, new: CallId, status: u16) {
-        self.with(old, |call, cx| call.set_referral_status(cx, status));
-        match status {
-            100..=199 => {}
-            200..=299 => {
-                self.cx.event(Event::Replaced { old, new });
-                if let Some(referral) = self.calls.get_mut(&old).and_then(|call| call.referral.as_mut()) {
-                    referral.await_farewell(self.cx.now);
-                }
-            }
-            _ => {
-                let referral = self.calls.get_mut(&old).and_then(|call| call.referral.take());
-                // The two talk to each other again.
-                if referral.is_some_and(|referral| referral.is_put_on_hold()) {
-                    self.with(old, |call, cx| call.take_back_hold(cx));
-                }
-            }
-        }
-    }
-
+impl Calls {
     /// The call, if it can take part in a transfer.
-    fn transferable(&self, id: CallId) -> Result<&Call, Error> {
-        let call = self
-            .calls
-            .get(&id)
-            .filter(|call| call.phase != Phase::Terminating)
-            .ok_or_else(super::call_ended)?;
+    pub(super) fn transferable(&self, id: CallId) -> Result<&Call, Error> {
+        let call =
+            self.get(id).filter(|call| call.phase != Phase::Terminating).ok_or_else(super::call_ended)?;
         let busy = call.transfer.is_some()
             || call.referral.is_some()
             || self
-                .calls
-                .values()
+                .iter()
                 .any(|call| call.transfer.as_ref().is_some_and(|transfer| transfer.other() == Some(id)));
         if busy {
             return Err(invalid("A transfer of this call is under way"));
@@ -115,47 +31,10 @@ impl Phone {
         }
         Ok(call)
     }
-
-    pub(super) fn take_transfer(&mut self, id: CallId) -> Result<CallId, Error> {
-        let call = self
-            .calls
-            .get(&id)
-            .filter(|call| call.phase != Phase::Terminating)
-            .ok_or_else(super::call_ended)?;
-        let Some(referral) = call.referral.as_ref().filter(|referral| referral.call().is_none()) else {
-            return Err(invalid("The other side asks for no transfer"));
-        };
-        let target = referral.target().to_owned();
-        let dial = DialRequest { target, continues: Some(id), ..DialRequest::default() };
-        let own: Vec<(&str, String)> =
-            referral.headers().into_iter().map(|(name, value)| (name, value.to_owned())).collect();
-        let held = call.offers.local_hold();
-        let own: Vec<(&str, &str)> = own.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        let new = self.start_dial(dial, &own)?;
-        if let Some(referral) = self.calls.get_mut(&id).and_then(|call| call.referral.as_mut()) {
-            referral.accept(new);
-        }
-        if let Some(call) = self.calls.get_mut(&new) {
-            call.referrer = Some(Box::new(Referrer::new(id)));
-        }
-        if !held {
-            match self.command(id, |call, cx| call.hold_unasked(cx)) {
-                Ok(()) => {
-                    if let Some(referral) = self.calls.get_mut(&id).and_then(|call| call.referral.as_mut()) {
-                        referral.set_put_on_hold(true);
-                    }
-                }
-                Err(error) => {
-                    self.cx.log(LogLevel::Warn, &["not held during the transfer: ", &error.message]);
-                }
-            }
-        }
-        Ok(new)
-    }
 }
 
 impl Call {
-    fn refer_if_held(&mut self, cx: &mut Cx) {
+    pub(super) fn refer_if_held(&mut self, cx: &mut Cx) {
         let aor = cx.config.uri.aor();
         let contact = cx.contact();
         // A call that ends meanwhile takes its transfer with it.
@@ -379,7 +258,7 @@ impl Call {
         self.referral = None;
     }
 
-    fn set_referral_status(&mut self, cx: &mut Cx, status: u16) {
+    pub(super) fn set_referral_status(&mut self, cx: &mut Cx, status: u16) {
         let Some(referral) = self.referral.as_mut() else { return };
         if referral.set_status(status) {
             self.notify_referrer(cx);
@@ -456,7 +335,7 @@ impl Cx {
 }
 
 /// Refer-To for the other side of this call, whose place in it is to be taken (RFC 3891, RFC 5589, section 7).
-fn replacing(call: &Call) -> Option<String> {
+pub(super) fn replacing(call: &Call) -> Option<String> {
     let (uri, replaces) = place_of(call)?;
     let headers = Some(concat(&["Replaces=", &escape_header(&replaces)]));
     Some(concat(&["<", &Uri { headers, ..uri }.to_text(), ">"]))
@@ -476,7 +355,7 @@ pub(super) fn place_of(call: &Call) -> Option<(Uri, String)> {
 }
 
 #[cold]
-fn invalid(problem: &'static str) -> Error {
+pub(super) fn invalid(problem: &'static str) -> Error {
     Error::new(ErrorCode::InvalidState, problem)
 }
 

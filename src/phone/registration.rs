@@ -1,9 +1,9 @@
 //! The registration (RFC 3261, section 10): bind, refresh, and un-bind one contact; and what the registrar gives with
 //! it: the way for requests (RFC 3608), an address that leads here from anywhere (RFC 5627).
 
-use super::context::Cx;
+use super::context::{Cx, LineEvent};
 use super::transactions::Owner;
-use super::{Event, LogLevel, Phone, RegistrationState, TimerKey};
+use super::{Event, LogLevel, RegistrationState, TimerKey};
 use crate::entropy::{below, token, uuid_v4};
 use crate::error::{Error, ErrorCode};
 use crate::sip::auth::Attempt;
@@ -101,61 +101,61 @@ impl Registration {
     }
 }
 
-impl Phone {
+impl Cx {
     /// REGISTER on a fresh socket, or again.
     pub(super) fn start_registering(&mut self) {
-        self.cx.registration.expires = self.cx.config.register_expires.as_secs().clamp(1, MAX_EXPIRES);
-        self.cx.registration.too_brief = 0;
-        self.cx.registration.removing = false;
-        self.cx.timers.clear(TimerKey::Register);
-        self.cx.forget_clients_of(Owner::Register);
+        self.registration.expires = self.config.register_expires.as_secs().clamp(1, MAX_EXPIRES);
+        self.registration.too_brief = 0;
+        self.registration.removing = false;
+        self.timers.clear(TimerKey::Register);
+        self.forget_clients_of(Owner::Register);
         self.send_register();
     }
 
     pub(super) fn start_unregistering(&mut self) {
-        let under_way = self.cx.registration.state == RegistrationState::Registering;
-        if !self.cx.registration.bound && !under_way {
+        let under_way = self.registration.state == RegistrationState::Registering;
+        if !self.registration.bound && !under_way {
             return;
         }
         // An answer to the REGISTER under way is no longer of interest.
-        self.cx.forget_clients_of(Owner::Register);
-        self.cx.registration.removing = true;
+        self.forget_clients_of(Owner::Register);
+        self.registration.removing = true;
         self.send_register();
     }
 
     fn send_register(&mut self) {
-        let expires = if self.cx.registration.removing { 0 } else { self.cx.registration.expires };
-        let seq = self.cx.registration.next_seq();
-        let aor = self.cx.config.uri.aor();
+        let expires = if self.registration.removing { 0 } else { self.registration.expires };
+        let seq = self.registration.next_seq();
+        let aor = self.config.uri.aor();
         // RFC 3261, section 10.2.4: all REGISTERs of one phone to one registrar share a Call-ID.
-        if aor != self.cx.registration.aor {
-            self.cx.registration.aor = aor;
-            self.cx.registration.call_id = token(&mut *self.cx.entropy, 24);
-            self.cx.registration.from_tag = token(&mut *self.cx.entropy, 12);
+        if aor != self.registration.aor {
+            self.registration.aor = aor;
+            self.registration.call_id = token(&mut *self.entropy, 24);
+            self.registration.from_tag = token(&mut *self.entropy, 12);
         }
-        let mut request = Request::new(Method::Register, self.cx.config.uri.domain());
-        let local = self.cx.own_address();
-        self.cx.make_instance();
+        let mut request = Request::new(Method::Register, self.config.uri.domain());
+        let local = self.own_address();
+        self.make_instance();
         // One flow is all that a phone has: the registrar puts the new one in the place of the one that was lost
         // (RFC 5626, section 4.2).
-        let instance = concat(&[";+sip.instance=\"<", &self.cx.registration.instance, ">\""]);
-        let reg_id = if self.cx.registration.plain { "" } else { ";reg-id=1" };
-        let supported = if self.cx.registration.plain { "path, gruu" } else { "path, outbound, gruu" };
+        let instance = concat(&[";+sip.instance=\"<", &self.registration.instance, ">\""]);
+        let reg_id = if self.registration.plain { "" } else { ";reg-id=1" };
+        let supported = if self.registration.plain { "path, gruu" } else { "path, outbound, gruu" };
         request.headers.push_all(&[
             ("Max-Forwards", "70"),
-            ("From", &concat(&[&local, ";tag=", &self.cx.registration.from_tag])),
+            ("From", &concat(&[&local, ";tag=", &self.registration.from_tag])),
             ("To", &local),
-            ("Call-ID", &self.cx.registration.call_id),
+            ("Call-ID", &self.registration.call_id),
             ("CSeq", &concat(&[&digits(seq), " REGISTER"])),
-            ("Contact", &concat(&["<", &self.cx.contact_uri(), ">", &instance, reg_id])),
+            ("Contact", &concat(&["<", &self.contact_uri(), ">", &instance, reg_id])),
             ("Expires", &digits(expires)),
             ("Allow", super::ALLOW),
             ("Supported", supported),
         ]);
-        if !self.cx.registration.removing && self.cx.registration.state != RegistrationState::Registered {
-            self.cx.set_registration(RegistrationState::Registering, None);
+        if !self.registration.removing && self.registration.state != RegistrationState::Registered {
+            self.set_registration(RegistrationState::Registering, None);
         }
-        if let Err(error) = self.cx.send_request(Owner::Register, request, Attempt::default()) {
+        if let Err(error) = self.send_request(Owner::Register, request, Attempt::default()) {
             self.registration_failed(error, false, None);
         }
     }
@@ -164,24 +164,24 @@ impl Phone {
         if response.status < 200 {
             return;
         }
-        if self.cx.registration.removing {
-            self.cx.removed();
+        if self.registration.removing {
+            self.removed();
             return;
         }
         match response.status {
             200..=299 => self.registered(response),
             // The first proxy cannot keep flows (RFC 5626, section 11.6): registered as ever, then.
-            439 if !self.cx.registration.plain => {
-                self.cx.registration.plain = true;
+            439 if !self.registration.plain => {
+                self.registration.plain = true;
                 self.send_register();
             }
             // RFC 3261, section 10.2.8
             423 => {
                 let min = response.headers.get("Min-Expires").and_then(parse_u32).unwrap_or(0);
-                let acceptable = min > self.cx.registration.expires && min <= MAX_EXPIRES;
-                if acceptable && self.cx.registration.too_brief < MAX_TOO_BRIEF {
-                    self.cx.registration.too_brief += 1;
-                    self.cx.registration.expires = min;
+                let acceptable = min > self.registration.expires && min <= MAX_EXPIRES;
+                if acceptable && self.registration.too_brief < MAX_TOO_BRIEF {
+                    self.registration.too_brief += 1;
+                    self.registration.expires = min;
                     self.send_register();
                 } else {
                     self.registration_failed(register_error(response), false, None);
@@ -193,7 +193,7 @@ impl Phone {
                 let error = register_error(response);
                 if status == 503 {
                     // Without a time it counts as a failure of the moment.
-                    self.cx.server_is_busy(after.unwrap_or(1).min(MAX_RETRY_AFTER));
+                    self.server_is_busy(after.unwrap_or(1).min(MAX_RETRY_AFTER));
                     if self.leave_busy_server(&error) {
                         return;
                     }
@@ -204,89 +204,89 @@ impl Phone {
     }
 
     fn registered(&mut self, response: &Response) {
-        let granted = self.cx.granted(response);
+        let granted = self.granted(response);
         if granted == 0 {
             let error = Error::new(ErrorCode::RegistrationFailed, "The server granted no registration time");
             self.registration_failed(error, true, None);
             return;
         }
-        self.cx.registration.bound = true;
-        self.cx.registration.failures = 0;
-        self.cx.learn_addresses(response);
+        self.registration.bound = true;
+        self.registration.failures = 0;
+        self.learn_addresses(response);
         // Between 50 % and 70 % of the lifetime: two more tries fit in before it runs out. And where it is short, early
         // enough for a tab in the background whose timers fire once a minute.
         let millis = u64::from(granted).saturating_mul(1000);
         let late = millis.saturating_sub(THROTTLED).max(millis / 2);
-        let delay = (millis / 2 + below(&mut *self.cx.entropy, millis / 5)).min(late);
-        self.cx.timers.set(TimerKey::Register, self.cx.now + Duration::from_millis(delay));
-        self.cx.timers.set(TimerKey::Binding, self.cx.now + Duration::from_millis(millis));
-        self.cx.set_registration(RegistrationState::Registered, None);
+        let delay = (millis / 2 + below(&mut *self.entropy, millis / 5)).min(late);
+        self.timers.set(TimerKey::Register, self.now + Duration::from_millis(delay));
+        self.timers.set(TimerKey::Binding, self.now + Duration::from_millis(millis));
+        self.set_registration(RegistrationState::Registered, None);
         self.connected();
     }
 
     /// The REGISTER got no answer, or one that cannot be used.
     pub(super) fn registration_failed(&mut self, error: Error, retry: bool, retry_after: Option<u32>) {
-        if !self.cx.registration.removing && self.go_back(&error) {
+        if !self.registration.removing && self.go_back(&error) {
             return;
         }
-        if self.cx.registration.removing {
-            self.cx.removed();
+        if self.registration.removing {
+            self.removed();
             return;
         }
-        self.cx.log(LogLevel::Warn, &["registration failed: ", &error.message]);
-        self.cx.set_registration(RegistrationState::Failed, Some(error.clone()));
-        if !self.cx.flow.established {
+        self.log(LogLevel::Warn, &["registration failed: ", &error.message]);
+        self.set_registration(RegistrationState::Failed, Some(error.clone()));
+        if !self.flow.established {
             if retry {
-                let socket = self.cx.flow.open_socket();
-                self.cx.drop_socket();
+                let socket = self.flow.open_socket();
+                self.drop_socket();
                 self.attempt_failed(error.clone());
                 if let Some(socket) = socket {
-                    self.everything_interrupted(socket, &error);
+                    self.everything_interrupted(socket, error);
                 }
             } else {
-                self.give_up(error);
+                self.tell(LineEvent::GaveUp(error));
             }
             return;
         }
-        if core::mem::take(&mut self.cx.flow.connect_pending) {
-            self.cx.event(Event::ConnectDone(Err(error)));
+        if core::mem::take(&mut self.flow.connect_pending) {
+            self.event(Event::ConnectDone(Err(error)));
         }
         // Calls need no binding: those that have waited for one go on without.
         self.connected();
         // What was granted once may be granted again: the registrar was restarted, or does not reach its database.
-        let shift = self.cx.registration.failures.min(8);
-        self.cx.registration.failures = self.cx.registration.failures.saturating_add(1);
+        let shift = self.registration.failures.min(8);
+        self.registration.failures = self.registration.failures.saturating_add(1);
         let asked = retry_after.unwrap_or(u32::from(retry)).min(MAX_RETRY_AFTER);
         let (base, cap) = if retry { (RETRY_BASE, RETRY_CAP) } else { (REFUSED_BASE, REFUSED_CAP) };
         let limit = u64::from(cap.min(base.saturating_mul(1 << shift)).as_millis());
         let least = if retry { 0 } else { limit / 2 };
-        let wait = u64::from(asked) * 1000 + least + below(&mut *self.cx.entropy, limit - least);
-        self.cx.timers.set(TimerKey::Register, self.cx.now + Duration::from_millis(wait));
-        self.cx.registration.hold_until = self.cx.now + Duration::from_secs(asked.max(HINT_AFTER).into());
+        let wait = u64::from(asked) * 1000 + least + below(&mut *self.entropy, limit - least);
+        self.timers.set(TimerKey::Register, self.now + Duration::from_millis(wait));
+        self.registration.hold_until = self.now + Duration::from_secs(asked.max(HINT_AFTER).into());
     }
 
     pub(super) fn on_register_timer(&mut self) {
-        if self.cx.flow.open_socket().is_some() && self.cx.config.register && !self.cx.flow.closing {
+        if self.flow.open_socket().is_some() && self.config.register && !self.flow.closing {
             self.start_registering();
         }
     }
 
     /// Something has changed, perhaps for the better: a registration that was refused is asked for now.
     pub(super) fn register_if_failed(&mut self) {
-        let failed = self.cx.registration.state == RegistrationState::Failed;
-        if failed && self.cx.flow.established && self.cx.now >= self.cx.registration.hold_until {
+        let failed = self.registration.state == RegistrationState::Failed;
+        if failed && self.flow.established && self.now >= self.registration.hold_until {
             self.on_register_timer();
         }
     }
 
     /// The time that the registrar granted is over, and no refresh has been granted.
     pub(super) fn on_binding_expired(&mut self) {
-        self.cx.registration.bound = false;
-        if self.cx.registration.state == RegistrationState::Registered {
+        self.registration.bound = false;
+        if self.registration.state == RegistrationState::Registered {
             let error = Error::new(ErrorCode::RegistrationFailed, "The registration has expired");
-            self.cx.set_registration(RegistrationState::Registering, Some(error));
+            self.set_registration(RegistrationState::Registering, Some(error));
             // Otherwise its outcome is waited for: each has a deadline.
-            if self.cx.timers.is_set(TimerKey::Register) {
+            if self.timers.is_set(TimerKey::Register) {
                 self.on_register_timer();
             }
         }

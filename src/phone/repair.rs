@@ -3,42 +3,8 @@
 use super::call::{Call, Phase};
 use super::context::Cx;
 use super::recovery::{Failure, Graces, Signalling, Step, TOGETHER, Verdict};
-use super::{CallState, EndCause, EndedBy, LogLevel, MediaState, Phone};
+use super::{CallState, EndCause, EndedBy, LogLevel, MediaState};
 use crate::error::{Error, ErrorCode};
-
-impl Phone {
-    /// The connection is lost, for all answered calls.
-    pub(super) fn signalling_lost(&mut self) {
-        for id in self.live_calls() {
-            self.with(id, |call, cx| call.set_signalling(cx, Signalling::Lost));
-        }
-    }
-
-    /// There is a connection again, and it is registered.
-    pub(super) fn signalling_back(&mut self) {
-        for id in self.live_calls() {
-            if self.calls.get(&id).is_some_and(|call| call.recovery.is_lost()) {
-                self.with(id, |call, cx| call.set_signalling(cx, Signalling::Moved));
-            }
-        }
-    }
-
-    /// A planned move: another connection has replaced a working one.
-    pub(super) fn signalling_moved(&mut self) {
-        for id in self.live_calls() {
-            self.with(id, |call, cx| call.set_signalling(cx, Signalling::Moved));
-        }
-    }
-
-    /// The network may have changed: a disturbed path counts as broken.
-    pub(super) fn media_doubted(&mut self) {
-        for id in self.live_calls() {
-            if self.calls.get(&id).is_some_and(|call| call.recovery.is_disturbed()) {
-                self.with(id, |call, cx| call.on_recovery_timer(cx));
-            }
-        }
-    }
-}
 
 impl Call {
     // ---- events
@@ -60,7 +26,22 @@ impl Call {
         }
     }
 
-    fn set_signalling(&mut self, cx: &mut Cx, signalling: Signalling) {
+    /// There is a connection again, and it is registered.
+    pub(super) fn signalling_back(&mut self, cx: &mut Cx) {
+        if self.recovery.is_lost() {
+            self.set_signalling(cx, Signalling::Moved);
+        }
+    }
+
+    /// The network may have changed: a disturbed path counts as broken.
+    pub(super) fn doubt_media(&mut self, cx: &mut Cx) {
+        if self.recovery.is_disturbed() {
+            self.on_recovery_timer(cx);
+        }
+    }
+
+    /// What has become of the connection: lost, or another one has taken its place.
+    pub(super) fn set_signalling(&mut self, cx: &mut Cx, signalling: Signalling) {
         let network_changed = cx.flow.liveness.network_changed_within(TOGETHER, cx.now);
         if self.needs_connection() && self.is_up() {
             self.recovery.set_signalling(signalling, network_changed, cx.now);

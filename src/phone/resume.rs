@@ -9,19 +9,15 @@
 //! written down ahead of what was used, and a gap in it does no harm (RFC 3261, section 12.2.2).
 
 use super::call::{Call, Phase};
+use super::calls::Calls;
 use super::context::{Ask, Cx};
-use super::{
-    CallId, CallNote, CallState, ConnectionState, DialRequest, Direction, EndedBy, Event, Identity, LogLevel,
-    MediaCommand, Phone,
-};
+use super::{CallId, CallNote, CallState, Direction, Identity};
 use crate::error::{Error, ErrorCode};
 use crate::sip::dialog::Dialog;
 use crate::sip::header::{NameAddr, is_token};
 use crate::sip::message::Method;
-use crate::sip::sdp::Direction as MediaDirection;
 use crate::sip::uri::Uri;
 use crate::text::{append, concat, digits, has_control, has_space_or_control, number, split, split_once};
-use crate::time::Duration;
 
 /// What a record begins with: its kind and version.
 const VERSION: &str = "wasm-softphone-calls/1";
@@ -81,21 +77,19 @@ impl Lines {
     }
 }
 
-impl Phone {
-    // ---- the record
-
-    pub(super) fn write_record(&self, notes: &dyn Fn(CallId) -> CallNote) -> Option<String> {
-        if self.cx.flow.closing {
+impl Calls {
+    pub(super) fn record(&self, cx: &Cx, notes: &dyn Fn(CallId) -> CallNote) -> Option<String> {
+        if cx.flow.closing {
             return None;
         }
         let mut record = Lines { text: concat(&[VERSION, "\n"]), good: true };
-        record.push("aor", &self.cx.config.uri.aor());
-        record.push("instance", &self.cx.registration.instance);
-        record.push("user", &self.cx.contact_user);
-        record.push("host", &self.cx.host);
+        record.push("aor", &cx.config.uri.aor());
+        record.push("instance", &cx.registration.instance);
+        record.push("user", &cx.contact_user);
+        record.push("host", &cx.host);
         let mut any = false;
-        for call in self.calls.values() {
-            let Some(lines) = self.cx.write_call(call, notes(call.id)) else { continue };
+        for call in self.iter() {
+            let Some(lines) = cx.write_call(call, notes(call.id)) else { continue };
             if record.text.len() + lines.len() <= MAX_RECORD {
                 record.text.push_str(&lines);
                 any = true;
@@ -103,111 +97,21 @@ impl Phone {
         }
         (any && record.good).then_some(record.text)
     }
-
-    // ---- taking it up
-
-    pub(super) fn take_record(&mut self, text: &str, age: Duration) -> Result<usize, Error> {
-        if self.cx.flow.connection() != ConnectionState::Disconnected || !self.calls.is_empty() {
-            return Err(Error::new(
-                ErrorCode::InvalidState,
-                "Calls can be taken up before connect(), and by a phone without calls",
-            ));
-        }
-        // The other side has given up meanwhile.
-        if age > self.cx.config.signalling_grace {
-            return Err(refused("The record of the calls is too old"));
-        }
-        let record = Record::read(text).ok_or_else(|| refused("The record of the calls is damaged"))?;
-        if record.aor != self.cx.config.uri.aor() {
-            return Err(refused("The record of the calls belongs to another account"));
-        }
-        let mut calls = record.calls;
-        calls.truncate(self.cx.config.max_calls);
-        // Where others look for this phone, the registrar and the other sides of the calls.
-        self.cx.registration.instance = record.instance;
-        self.cx.contact_user = record.user;
-        self.cx.host = record.host;
-        // From now on the connection is one that was lost: it is looked for until the grace is over.
-        self.cx.flow.established = true;
-        let count = calls.len();
-        for mut call in calls {
-            let id = self.cx.new_call_id();
-            call.id = id;
-            call.recovery = super::recovery::Recovery::resumed(self.cx.now);
-            self.calls.insert(id, call);
-            self.cx.event(Event::CallState(id, CallState::Reconnecting));
-            self.with(id, |call, cx| call.recover(cx));
-        }
-        Ok(count)
-    }
-
-    // ---- another call in its place
-
-    /// See [`Call::replace_resumed`] and [`Call::replace_association`].
-    pub(super) fn make_replacement(&mut self, id: CallId, target: String, replaces: &str) {
-        let Some(call) = self.calls.get(&id) else { return };
-        let (note, held) = (call.note, call.offers.local_hold());
-        let display_name = call.remote_display_name.clone();
-        let dial = DialRequest { target, display_name, continues: Some(id), ..DialRequest::default() };
-        match self.start_dial(dial, &[("Replaces", replaces), ("Require", "replaces")]) {
-            Ok(new) => {
-                self.with(new, |call, cx| {
-                    call.replaces = Some(id);
-                    call.note = note;
-                    if held {
-                        call.media_order(cx, MediaCommand::Flow(MediaDirection::Inactive));
-                    }
-                });
-                self.with(id, |call, _| call.resumed = false);
-            }
-            Err(error) => {
-                self.cx.log(LogLevel::Warn, &["no call could be made in its place: ", &error.message]);
-                self.with(id, |call, cx| call.replacement_failed(cx));
-            }
-        }
-    }
-
-    /// One of the two is over: the call whose dialog is lost, or the one that was to take its place.
-    pub(super) fn end_replacement(&mut self, id: CallId, replaced: Option<CallId>, by: EndedBy) {
-        if let Some(old) = replaced {
-            self.with(old, |call, cx| call.replacement_failed(cx));
-        }
-        let new = self.calls.values_mut().find(|call| {
-            call.replaces == Some(id) && call.direction == Direction::Outgoing && call.end_reason.is_none()
-        });
-        let Some(new) = new else { return };
-        new.replaces = None;
-        let (new, phase) = (new.id, new.phase);
-        if phase != Phase::Applying || by == EndedBy::Local {
-            self.with(new, |call, cx| call.hang_up(cx, None, 480));
-            return;
-        }
-        // The other side has answered the new call, and ends this one before the answer is set.
-        self.cx.event(Event::Replaced { old: id, new });
-        if self.calls.get(&id).is_some_and(|call| call.offers.local_hold()) {
-            self.with(new, |call, cx| call.request_hold(cx, true));
-        }
-    }
-
-    /// The page was gone when the 2xx to a re-INVITE came, if one came: without an ACK the other side would end the
-    /// call (RFC 3261, section 13.3.1.4). To another one an ACK says nothing.
-    pub(super) fn acknowledge_for_before(&mut self) {
-        for id in self.live_calls() {
-            let via = self.cx.via();
-            let Some(call) = self.calls.get_mut(&id) else { continue };
-            let (Some(seq), Some(dialog)) = (call.unacknowledged.take(), call.dialog.as_mut()) else {
-                continue;
-            };
-            let mut ack = dialog.request(Method::Ack, Some(seq));
-            ack.headers.push_front("Via", via);
-            if let Ok(text) = ack.to_text() {
-                self.cx.transmit(text, true);
-            }
-        }
-    }
 }
 
 impl Call {
+    /// The page was gone when the 2xx to a re-INVITE came, if one came: without an ACK the other side would end the
+    /// call (RFC 3261, section 13.3.1.4). To another one an ACK says nothing.
+    pub(super) fn acknowledge_for_before(&mut self, cx: &mut Cx) {
+        let via = cx.via();
+        let (Some(seq), Some(dialog)) = (self.unacknowledged.take(), self.dialog.as_mut()) else { return };
+        let mut ack = dialog.request(Method::Ack, Some(seq));
+        ack.headers.push_front("Via", via);
+        if let Ok(text) = ack.to_text() {
+            cx.transmit(text, true);
+        }
+    }
+
     /// The dialog that we have taken up is not known where the request came to (481). The other side itself may still
     /// be in it: then a new call takes its place (RFC 3891), if it can. Nobody else is rung by that. `false`: that is
     /// no way.
@@ -243,7 +147,7 @@ impl Call {
     }
 
     /// The call that was to take its place has come to nothing, or could not be made.
-    fn replacement_failed(&mut self, cx: &mut Cx) {
+    pub(super) fn replacement_failed(&mut self, cx: &mut Cx) {
         match self.lost_dialog.take() {
             Some(error) if error.sip_status.is_some() => self.dialog_gone(cx, error),
             // The dialog is there: what can be mended of the media is tried until the grace is over.
@@ -309,23 +213,23 @@ impl Cx {
 }
 
 #[cold]
-fn refused(message: &'static str) -> Error {
+pub(super) fn refused(message: &'static str) -> Error {
     Error::new(ErrorCode::InvalidRecord, message)
 }
 
 /// A record that has been checked.
-struct Record {
-    aor: String,
-    instance: String,
-    user: String,
-    host: String,
+pub(super) struct Record {
+    pub(super) aor: String,
+    pub(super) instance: String,
+    pub(super) user: String,
+    pub(super) host: String,
     #[expect(clippy::vec_box, reason = "the boxes are what the phone keeps")]
-    calls: Vec<Box<Call>>,
+    pub(super) calls: Vec<Box<Call>>,
 }
 
 impl Record {
     /// All of it or nothing.
-    fn read(text: &str) -> Option<Self> {
+    pub(super) fn read(text: &str) -> Option<Self> {
         if text.len() > MAX_RECORD {
             return None;
         }

@@ -2,43 +2,24 @@
 //! that a muted microphone stays muted and no microphone opens that was not open, whatever happens to the call.
 
 use super::call::Call;
+use super::calls::Calls;
 use super::context::Cx;
-use super::{CallId, MediaCommand, Phone, Wish};
+use super::{CallId, MediaCommand, Output, Wish};
 use crate::error::Error;
 
-impl Call {
-    /// Where the audio of the other side is played, or about to be.
-    fn may_be_heard(&self) -> bool {
-        use super::call::{Job, Phase};
-        self.media_open
-            && !self.offers.local_hold()
-            && !self.is_gated()
-            && match self.phase {
-                Phase::Inviting => self.forks.is_heard() || self.job == Some(Job::Reinvite),
-                Phase::Alerting => self.early_answer.is_some() || self.job.is_some(),
-                Phase::Answering | Phase::Applying | Phase::Accepted | Phase::Confirmed => true,
-                Phase::Originating | Phase::Outcome | Phase::Preparing | Phase::Terminating => false,
-            }
-    }
-
-    /// What the user has last wished of this call counts for the new one too, until the new one has a wish of its own.
-    pub(super) fn go_on_as(&self, new: &mut Self) {
-        new.wish = self.wish;
-        new.wish_said = self.wish_said;
-        new.follows = Some(self.id);
-        new.continues = Some(self.id);
-    }
-}
-
-impl Phone {
+impl Calls {
     /// A wish for this call, and for those that are about to take its place.
-    pub(super) fn change_wish(&mut self, id: CallId, change: &dyn Fn(&mut Wish)) -> Result<(), Error> {
-        let call =
-            self.calls.get_mut(&id).filter(|call| call.end_reason.is_none()).ok_or_else(super::call_ended)?;
+    pub(super) fn change_wish(
+        &mut self,
+        cx: &mut Cx,
+        id: CallId,
+        change: &dyn Fn(&mut Wish),
+    ) -> Result<(), Error> {
+        let call = self.get_mut(id).filter(|call| call.end_reason.is_none()).ok_or_else(super::call_ended)?;
         // From now on it has a wish of its own.
         call.follows = None;
         let mut changed = vec![id];
-        for call in self.calls.values_mut() {
+        for call in self.iter_mut() {
             let follows = call.follows.is_some_and(|former| changed.contains(&former));
             if call.id != id && !follows {
                 continue;
@@ -59,7 +40,7 @@ impl Phone {
                 let seq = call.media_seq;
                 if call.media_open {
                     let (call, command) = (call.id, MediaCommand::Wish(wish));
-                    self.cx.out.push(super::Output::Media { call, seq, command });
+                    cx.out.push(Output::Media { call, seq, command });
                 }
             }
         }
@@ -68,9 +49,9 @@ impl Phone {
 
     /// One call at a time plays in the application's element: the one that may be heard, and of several the last that
     /// came to be. The others play in one of their own.
-    pub(super) fn share_element(&mut self) {
-        let mut turn = self.cx.last_heard;
-        for call in self.calls.values_mut() {
+    pub(super) fn share_element(&mut self, cx: &mut Cx) {
+        let mut turn = cx.last_heard;
+        for call in self.iter_mut() {
             if !call.may_be_heard() {
                 call.heard = None;
             } else if call.heard.is_none() {
@@ -78,14 +59,41 @@ impl Phone {
                 call.heard = Some(turn);
             }
         }
-        self.cx.last_heard = turn;
-        let heard = self.calls.values().filter(|call| call.heard.is_some());
+        cx.last_heard = turn;
+        let heard = self.iter().filter(|call| call.heard.is_some());
         let Some(owner) = heard.max_by_key(|call| call.heard).map(|call| call.id) else { return };
-        let Some(former) = self.cx.has_element.replace(owner).filter(|former| *former != owner) else {
+        let Some(former) = cx.has_element.replace(owner).filter(|former| *former != owner) else {
             return;
         };
-        self.with(former, |call, cx| call.media_order(cx, MediaCommand::Element(false)));
-        self.with(owner, |call, cx| call.media_order(cx, MediaCommand::Element(true)));
+        for (call, plays) in [(former, false), (owner, true)] {
+            if let Some(call) = self.get_mut(call) {
+                call.media_order(cx, MediaCommand::Element(plays));
+            }
+        }
+    }
+}
+
+impl Call {
+    /// Where the audio of the other side is played, or about to be.
+    pub(super) fn may_be_heard(&self) -> bool {
+        use super::call::{Job, Phase};
+        self.media_open
+            && !self.offers.local_hold()
+            && !self.is_gated()
+            && match self.phase {
+                Phase::Inviting => self.forks.is_heard() || self.job == Some(Job::Reinvite),
+                Phase::Alerting => self.early_answer.is_some() || self.job.is_some(),
+                Phase::Answering | Phase::Applying | Phase::Accepted | Phase::Confirmed => true,
+                Phase::Originating | Phase::Outcome | Phase::Preparing | Phase::Terminating => false,
+            }
+    }
+
+    /// What the user has last wished of this call counts for the new one too, until the new one has a wish of its own.
+    pub(super) fn go_on_as(&self, new: &mut Self) {
+        new.wish = self.wish;
+        new.wish_said = self.wish_said;
+        new.follows = Some(self.id);
+        new.continues = Some(self.id);
     }
 }
 

@@ -2,9 +2,7 @@
 
 use super::super::call::{Call, Phase};
 use super::super::context::Cx;
-use super::super::{
-    AnswerBy, CallTimer, DialStage, EndCause, EndedBy, Event, Output, Phone, ProxyId, TimerKey,
-};
+use super::super::{AnswerBy, CallTimer, DialStage, EndCause, EndedBy, Event, Output, ProxyId, TimerKey};
 use super::{GRACE, RING_TIMEOUT, number};
 use crate::dial::originate::{News, Order, Purpose, Step};
 use crate::dial::proxy::{ProxyCall, ProxyCommand, ProxyFailure, ProxyReply};
@@ -14,33 +12,31 @@ use crate::time::Duration;
 /// For an answer of the proxy, beyond what it was told to wait.
 const PROXY_TIMEOUT: Duration = Duration::from_secs(10);
 
-impl Phone {
-    pub(in crate::phone) fn on_proxy_timeout(&mut self, request: ProxyId) {
-        self.cx.out.push(Output::AbortProxy(request));
-        self.on_proxy(request, &Err(ProxyFailure::Timeout));
+impl Call {
+    pub(in crate::phone) fn has_asked_proxy(&self, request: ProxyId) -> bool {
+        self.rest.as_ref().is_some_and(|rest| rest.requests.iter().any(|(id, _)| *id == request))
     }
 
-    pub(in crate::phone) fn on_proxy(&mut self, request: ProxyId, answer: &Result<ProxyReply, ProxyFailure>) {
-        self.cx.timers.clear(TimerKey::Proxy(request));
-        let found = self.calls.values_mut().find_map(|call| {
-            let rest = call.rest.as_mut()?;
-            let (_, purpose) = rest.requests.extract_if(.., |(id, _)| *id == request).next()?;
-            Some((call.id, rest, purpose))
-        });
-        let Some((id, rest, purpose)) = found else { return };
+    pub(in crate::phone) fn on_proxy(
+        &mut self,
+        cx: &mut Cx,
+        request: ProxyId,
+        answer: &Result<ProxyReply, ProxyFailure>,
+    ) {
+        let Some(rest) = self.rest.as_deref_mut() else { return };
+        let Some((_, purpose)) = rest.requests.extract_if(.., |(id, _)| *id == request).next() else {
+            return;
+        };
         if let Ok(ProxyReply { call: Some(call), .. }) = answer {
             rest.state = Some(call.state.clone());
         }
         let Step { orders, news } = rest.originate.on_answer(purpose, answer);
-        self.with(id, |call, cx| call.carry_out(cx, orders));
+        self.carry_out(cx, orders);
         for news in news {
-            self.with(id, |call, cx| call.on_news(cx, news));
+            self.on_news(cx, news);
         }
-        self.judge_unmatched();
     }
-}
 
-impl Call {
     pub(super) fn carry_out(&mut self, cx: &mut Cx, orders: Vec<Order>) {
         for order in orders {
             if order.after.is_zero() {
@@ -148,7 +144,7 @@ impl Call {
     }
 
     /// The dial comes to nothing, wherever it stands.
-    pub(super) fn abandon(&mut self, cx: &mut Cx, cause: EndCause, error: Error) {
+    pub(in crate::phone) fn abandon(&mut self, cx: &mut Cx, cause: EndCause, error: Error) {
         match self.phase {
             Phase::Answering => {
                 let tx = self.invite_tx.take();

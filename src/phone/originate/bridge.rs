@@ -14,7 +14,7 @@ use crate::time::Duration;
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Call {
-    pub(super) fn answer_bridge(&mut self, cx: &mut Cx, tx: TxId, request: &Request) {
+    pub(in crate::phone) fn answer_bridge(&mut self, cx: &mut Cx, tx: TxId, request: &Request) {
         let Some(dialog) = Dialog::from_request(request, &self.local_tag) else {
             cx.respond(tx, 400);
             return;

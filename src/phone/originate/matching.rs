@@ -1,9 +1,11 @@
 //! Which INVITE is the provider's: the one that the armed slot waits for, or one that only looks like it.
 
+use super::super::call::Call;
 use super::super::call::Phase;
+use super::super::calls::Calls;
 use super::super::context::Cx;
 use super::super::transactions::TxId;
-use super::super::{AnswerBy, CallId, EndCause, LogLevel, Phone, TimerKey};
+use super::super::{AnswerBy, CallId, EndCause, TimerKey};
 use super::{RestCall, number};
 use crate::error::{Error, ErrorCode};
 use crate::sip::message::Request;
@@ -11,12 +13,12 @@ use crate::sip::uri::Uri;
 use crate::time::Duration;
 
 /// How long a call waits, not yet ringing, for the news whether it is the provider's.
-const MATCH_TIMEOUT: Duration = Duration::from_secs(8);
+pub(in crate::phone) const MATCH_TIMEOUT: Duration = Duration::from_secs(8);
 /// Calls that wait so at the same time; more are told that it is busy here.
-const MAX_UNMATCHED: usize = 8;
+pub(in crate::phone) const MAX_UNMATCHED: usize = 8;
 
 /// What an INVITE is to the dials by REST.
-enum Verdict {
+pub(in crate::phone) enum Verdict {
     /// A call like any other.
     Stranger,
     /// Not to be told yet.
@@ -31,19 +33,19 @@ enum Verdict {
     Late,
 }
 
-impl Phone {
-    fn verdict(&self, request: &Request) -> Verdict {
+impl Calls {
+    pub(in crate::phone) fn verdict(&self, cx: &Cx, request: &Request) -> Verdict {
         let user = |uri: &str| Uri::parse(uri).ok().and_then(|uri| uri.user).unwrap_or_default();
         let from = request.headers.from().map(|from| number(&user(&from.uri))).unwrap_or_default();
         let to = request.headers.to().map(|to| number(&user(&to.uri))).unwrap_or_default();
-        if from.is_empty() || to.is_empty() || to != self.cx.own_number() {
+        if from.is_empty() || to.is_empty() || to != cx.own_number() {
             return Verdict::Stranger;
         }
         let mut unknown = false;
         let mut late = false;
         let mut due = false;
         let mut waiting = None;
-        for call in self.calls.values() {
+        for call in self.iter() {
             let Some(rest) = call.rest.as_deref() else { continue };
             if !rest.armed || rest.answer == AnswerBy::Elsewhere {
                 continue;
@@ -63,7 +65,7 @@ impl Phone {
                 late |= rest.lingers;
                 // Its call has not come: it may be this one.
                 due |= rest.lingers && call.dialog.is_none();
-            } else if !rest.open || self.cx.now <= rest.window {
+            } else if !rest.open || cx.now <= rest.window {
                 return Verdict::Second;
             }
         }
@@ -71,7 +73,7 @@ impl Phone {
             // It looks the same as that of the dial before, and the proxy, which makes one call at a time for a
             // number, has not yet taken on this one.
             Some((_, rest)) if due && rest.state.is_none() => Verdict::Unknown,
-            Some((id, _)) if self.calls.values().any(|other| other.id != id && other.occupies()) => {
+            Some((id, _)) if self.iter().any(|other| other.id != id && other.occupies()) => {
                 Verdict::Occupied(id)
             }
             Some((id, _)) => Verdict::Bridge(id),
@@ -80,82 +82,21 @@ impl Phone {
             None => Verdict::Stranger,
         }
     }
+}
 
-    /// Deals with an INVITE that concerns a dial by REST; `false` for any other.
-    pub(in crate::phone) fn take_bridge(&mut self, tx: TxId, request: &Request) -> bool {
-        if self.cx.flow.closing {
-            return false;
-        }
-        match self.verdict(request) {
-            Verdict::Stranger => return false,
-            Verdict::Unknown if self.cx.unmatched.len() >= MAX_UNMATCHED => self.cx.respond(tx, 486),
-            Verdict::Unknown => {
-                self.cx.respond(tx, 100);
-                self.cx.unmatched.push((tx, request.clone()));
-                if !self.cx.timers.is_set(TimerKey::Unmatched) {
-                    self.cx.timers.set(TimerKey::Unmatched, self.cx.now + MATCH_TIMEOUT);
-                }
-            }
-            Verdict::Bridge(id) => match self.refusal(request) {
-                // The provider tells the proxy that this phone cannot be reached.
-                Some(refusal) => self.cx.respond_refusal(tx, refusal),
-                None => self.with(id, |call, cx| call.answer_bridge(cx, tx, request)),
-            },
-            Verdict::Second => {
-                self.cx.respond_refusal(tx, self.refusal(request).unwrap_or((486, None)));
-                self.cx.log(LogLevel::Warn, &["a second call looks like the provider's"]);
-            }
-            Verdict::Occupied(id) => {
-                self.cx.respond(tx, 486);
-                let error = occupied();
-                self.with(id, |call, cx| call.abandon(cx, EndCause::Failed(error.clone()), error));
-            }
-            Verdict::Late => self.cx.respond(tx, 603),
-        }
-        true
-    }
-
-    /// Looks again at the calls that could not be told.
-    pub(in crate::phone) fn judge_unmatched(&mut self) {
-        for (tx, request) in core::mem::take(&mut self.cx.unmatched) {
-            if matches!(self.verdict(&request), Verdict::Unknown) {
-                self.cx.unmatched.push((tx, request));
-            } else {
-                self.on_invite(tx, &request);
-            }
-        }
-        if self.cx.unmatched.is_empty() {
-            self.cx.timers.clear(TimerKey::Unmatched);
-        }
-    }
-
-    /// It was waited for long enough: they ring, and nobody but the user answers them.
-    pub(in crate::phone) fn on_unmatched_timeout(&mut self) {
-        for (tx, request) in core::mem::take(&mut self.cx.unmatched) {
-            self.ring(tx, &request);
-        }
-    }
-
-    /// Another call is being answered by hand. That this phone has answered one call only is part of the proof, and
-    /// its user can't have two.
-    pub(in crate::phone) fn yield_to(&mut self, other: CallId) {
-        for id in self.live_calls() {
-            if id == other {
-                continue;
-            }
-            self.with(id, |call, cx| {
-                let unproved = |rest: &RestCall| !rest.open && rest.answer == AnswerBy::ThisPhone;
-                if call.rest.as_ref().is_some_and(|rest| unproved(rest)) {
-                    let error = occupied();
-                    call.abandon(cx, EndCause::Failed(error.clone()), error);
-                }
-            });
+impl Call {
+    /// Another call is answered: this one can no more be proved to be the right one.
+    pub(in crate::phone) fn yield_to_another(&mut self, cx: &mut Cx) {
+        let unproved = |rest: &RestCall| !rest.open && rest.answer == AnswerBy::ThisPhone;
+        if self.rest.as_ref().is_some_and(|rest| unproved(rest)) {
+            let error = occupied();
+            self.abandon(cx, EndCause::Failed(error.clone()), error);
         }
     }
 }
 
 impl Cx {
-    pub(super) fn own_number(&self) -> String {
+    pub(in crate::phone) fn own_number(&self) -> String {
         number(self.config.uri.user.as_deref().unwrap_or_default())
     }
 
@@ -176,6 +117,6 @@ impl Cx {
 }
 
 #[cold]
-fn occupied() -> Error {
+pub(in crate::phone) fn occupied() -> Error {
     Error::new(ErrorCode::InvalidState, "Another call was answered meanwhile")
 }

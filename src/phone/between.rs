@@ -1,0 +1,230 @@
+//! What two calls have to do with each other: what a call asks of the phone ([`Ask`]), and commands that name two.
+
+use super::context::Ask;
+use super::refer::{invalid, replacing};
+use super::transfer::{Referrer, Transfer};
+use super::*;
+use crate::sip::sdp::Direction as MediaDirection;
+use crate::sip::uri::Uri;
+
+impl Phone {
+    pub(super) fn start_transfer(&mut self, id: CallId, target: TransferTarget) -> Result<(), Error> {
+        self.calls.transferable(id)?;
+        let (refer_to, other) = match target {
+            TransferTarget::Uri(target) => {
+                let uri = Uri::parse(&target).ok().filter(|uri| uri.headers.is_none());
+                let uri = uri.ok_or_else(|| {
+                    Error::new(ErrorCode::InvalidDestination, "The destination is not a SIP URI")
+                })?;
+                (concat(&["<", &uri.to_text(), ">"]), None)
+            }
+            TransferTarget::Call(other) => {
+                if other == id {
+                    return Err(invalid("A call cannot be transferred to itself"));
+                }
+                let refer_to = replacing(self.calls.transferable(other)?)
+                    .ok_or_else(|| invalid("The other side of that call has no SIP address"))?;
+                (refer_to, Some(other))
+            }
+        };
+        let mut holding = Vec::new();
+        for call in core::iter::once(id).chain(other) {
+            if self.calls.get(call).is_some_and(|call| !call.offers.local_hold()) {
+                holding.push(call);
+            }
+        }
+        if let Some(call) = self.calls.get_mut(id) {
+            let transfer = Transfer::new(refer_to, other, holding.clone(), self.cx.now);
+            call.transfer = Some(Box::new(transfer));
+        }
+        for call in holding {
+            // A call that cannot be held now can be transferred all the same.
+            if let Err(error) = self.command(call, |call, cx| call.hold_unasked(cx)) {
+                self.cx.log(LogLevel::Warn, &["not held before the transfer: ", &error.message]);
+                self.go_on_with_transfer(call);
+            }
+        }
+        self.with(id, |call, cx| call.refer_if_held(cx));
+        Ok(())
+    }
+
+    /// `hold` of this call has come to its end, one way or the other.
+    pub(super) fn go_on_with_transfer(&mut self, id: CallId) {
+        let mut waiting = None;
+        for call in self.calls.iter_mut() {
+            if call.transfer.as_mut().is_some_and(|transfer| transfer.held(id)) {
+                waiting = Some(call.id);
+            }
+        }
+        if let Some(waiting) = waiting {
+            self.with(waiting, |call, cx| call.refer_if_held(cx));
+        }
+    }
+
+    /// How the call fares that was made for a transfer of `old`.
+    pub(super) fn tell_referral(&mut self, old: CallId, new: CallId, status: u16) {
+        self.with(old, |call, cx| call.set_referral_status(cx, status));
+        match status {
+            100..=199 => {}
+            200..=299 => {
+                self.cx.event(Event::Replaced { old, new });
+                if let Some(referral) = self.calls.get_mut(old).and_then(|call| call.referral.as_mut()) {
+                    referral.await_farewell(self.cx.now);
+                }
+            }
+            _ => {
+                let referral = self.calls.get_mut(old).and_then(|call| call.referral.take());
+                // The two talk to each other again.
+                if referral.is_some_and(|referral| referral.is_put_on_hold()) {
+                    self.with(old, |call, cx| call.take_back_hold(cx));
+                }
+            }
+        }
+    }
+
+    pub(super) fn take_transfer(&mut self, id: CallId) -> Result<CallId, Error> {
+        let call =
+            self.calls.get(id).filter(|call| call.phase != Phase::Terminating).ok_or_else(call_ended)?;
+        let Some(referral) = call.referral.as_ref().filter(|referral| referral.call().is_none()) else {
+            return Err(invalid("The other side asks for no transfer"));
+        };
+        let target = referral.target().to_owned();
+        let dial = DialRequest { target, continues: Some(id), ..DialRequest::default() };
+        let own: Vec<(&str, String)> =
+            referral.headers().into_iter().map(|(name, value)| (name, value.to_owned())).collect();
+        let held = call.offers.local_hold();
+        let own: Vec<(&str, &str)> = own.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let new = self.start_dial(dial, &own)?;
+        if let Some(referral) = self.calls.get_mut(id).and_then(|call| call.referral.as_mut()) {
+            referral.accept(new);
+        }
+        if let Some(call) = self.calls.get_mut(new) {
+            call.referrer = Some(Box::new(Referrer::new(id)));
+        }
+        if !held {
+            match self.command(id, |call, cx| call.hold_unasked(cx)) {
+                Ok(()) => {
+                    if let Some(referral) = self.calls.get_mut(id).and_then(|call| call.referral.as_mut()) {
+                        referral.set_put_on_hold(true);
+                    }
+                }
+                Err(error) => {
+                    self.cx.log(LogLevel::Warn, &["not held during the transfer: ", &error.message]);
+                }
+            }
+        }
+        Ok(new)
+    }
+
+    /// The user has taken on (or made) the call whose place this one takes: it is answered without asking.
+    pub(super) fn answer_in_place_of(&mut self, old: CallId, id: CallId) {
+        let held = self.calls.get(old).is_some_and(|call| call.offers.local_hold());
+        self.with(id, |call, cx| {
+            call.set_call_state(cx, super::CallState::Connecting);
+            call.continue_answer(cx);
+            if held {
+                call.media_order(cx, MediaCommand::Flow(MediaDirection::Inactive));
+            }
+        });
+    }
+
+    /// The new call is up: the old one ends (RFC 3891, section 3: by BYE, or CANCEL for an early one).
+    /// `asked`: by hand, so that it is not held as the old one was.
+    pub(super) fn take_place_of(&mut self, old: CallId, id: CallId, asked: bool) {
+        let Some(call) = self.calls.get(old).filter(|call| call.phase != Phase::Terminating) else { return };
+        let (up, held) = (call.is_up(), call.offers.local_hold() && !asked);
+        self.cx.event(Event::Replaced { old, new: id });
+        if held {
+            self.with(id, |call, cx| {
+                if let Err(error) = call.hold_unasked(cx) {
+                    cx.log(LogLevel::Warn, &["the new call could not be held: ", &error.message]);
+                    call.media_order(cx, MediaCommand::Flow(MediaDirection::SendRecv));
+                }
+            });
+        }
+        self.with(old, |call, cx| {
+            if up {
+                call.end_with_bye(cx, EndCause::Completed, EndedBy::Remote, None);
+            } else {
+                let error = Error::new(ErrorCode::Aborted, "Another call has taken its place");
+                call.give_up_call(cx, Some(error), EndedBy::Remote);
+            }
+        });
+    }
+
+    /// See [`Call::replace_resumed`] and [`Call::replace_association`].
+    pub(super) fn make_replacement(&mut self, id: CallId, target: String, replaces: &str) {
+        let Some(call) = self.calls.get(id) else { return };
+        let (note, held) = (call.note, call.offers.local_hold());
+        let display_name = call.remote_display_name.clone();
+        let dial = DialRequest { target, display_name, continues: Some(id), ..DialRequest::default() };
+        match self.start_dial(dial, &[("Replaces", replaces), ("Require", "replaces")]) {
+            Ok(new) => {
+                self.with(new, |call, cx| {
+                    call.replaces = Some(id);
+                    call.note = note;
+                    if held {
+                        call.media_order(cx, MediaCommand::Flow(MediaDirection::Inactive));
+                    }
+                });
+                self.with(id, |call, _| call.resumed = false);
+            }
+            Err(error) => {
+                self.cx.log(LogLevel::Warn, &["no call could be made in its place: ", &error.message]);
+                self.with(id, |call, cx| call.replacement_failed(cx));
+            }
+        }
+    }
+
+    /// One of the two is over: the call whose dialog is lost, or the one that was to take its place.
+    pub(super) fn end_replacement(&mut self, id: CallId, replaced: Option<CallId>, by: EndedBy) {
+        if let Some(old) = replaced {
+            self.with(old, |call, cx| call.replacement_failed(cx));
+        }
+        let new = self.calls.iter_mut().find(|call| {
+            call.replaces == Some(id) && call.direction == Direction::Outgoing && call.end_reason.is_none()
+        });
+        let Some(new) = new else { return };
+        new.replaces = None;
+        let (new, phase) = (new.id, new.phase);
+        if phase != Phase::Applying || by == EndedBy::Local {
+            self.with(new, |call, cx| call.hang_up(cx, None, 480));
+            return;
+        }
+        // The other side has answered the new call, and ends this one before the answer is set.
+        self.cx.event(Event::Replaced { old: id, new });
+        if self.calls.get(id).is_some_and(|call| call.offers.local_hold()) {
+            self.with(new, |call, cx| call.request_hold(cx, true));
+        }
+    }
+
+    pub(super) fn do_for(&mut self, id: CallId, what: Ask) {
+        match what {
+            Ask::FollowHold => self.calls.follow_hold(&mut self.cx, id),
+            Ask::GoOnWithTransfer => self.go_on_with_transfer(id),
+            Ask::HangUp(other) => self.with(other, |call, cx| {
+                call.end_with_bye(cx, EndCause::Completed, EndedBy::Local, None);
+            }),
+            Ask::TakePlace { old, asked } => self.take_place_of(old, id, asked),
+            Ask::TellReferral { old, status } => self.tell_referral(old, id, status),
+            Ask::OutliveReferral { new, referral, dialog } => self.with(new, |call, _| {
+                if let Some(referrer) = &mut call.referrer {
+                    referrer.outlive(&referral, dialog);
+                }
+            }),
+            Ask::MakeReplacement { target, replaces } => self.make_replacement(id, target, &replaces),
+            Ask::EndReplacement { replaced, by } => self.end_replacement(id, replaced, by),
+            Ask::YieldToIt => self.for_live_calls(|call, cx| {
+                // That this phone has answered one call only is part of the proof, and its user can't have two.
+                if call.id != id {
+                    call.yield_to_another(cx);
+                }
+            }),
+            Ask::JudgeUnmatched => self.judge_unmatched(),
+            Ask::AnswerItself => {
+                let occupied = self.calls.occupy_the_user(Some(id));
+                self.with(id, |call, cx| call.answer_itself(cx, occupied));
+            }
+        }
+    }
+}

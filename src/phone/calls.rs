@@ -1,0 +1,87 @@
+//! The calls of a phone, and what is asked of all of them at once. The files that know a feature add their questions.
+
+use super::call::{Call, Phase};
+use super::context::Cx;
+use super::io::CallId;
+use super::sorted_map::SortedMap;
+use crate::sip::message::Request;
+
+/// The calls, oldest first.
+#[derive(Debug)]
+pub(super) struct Calls(SortedMap<CallId, Box<Call>>);
+
+impl Calls {
+    pub(super) const fn new() -> Self {
+        Self(SortedMap::new())
+    }
+
+    pub(super) fn get(&self, id: CallId) -> Option<&Call> {
+        self.0.get(&id).map(Box::as_ref)
+    }
+
+    pub(super) fn get_mut(&mut self, id: CallId) -> Option<&mut Call> {
+        self.0.get_mut(&id).map(Box::as_mut)
+    }
+
+    pub(super) fn insert(&mut self, call: Box<Call>) {
+        self.0.insert(call.id, call);
+    }
+
+    pub(super) fn remove(&mut self, id: CallId) {
+        self.0.remove(&id);
+    }
+
+    pub(super) const fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(super) const fn is_empty(&self) -> bool {
+        self.0.len() == 0
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Call> {
+        self.0.values().map(Box::as_ref)
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Call> {
+        self.0.values_mut().map(Box::as_mut)
+    }
+
+    /// Those that this is true of. The ids, so that each can be looked up again after what is done to the one before.
+    pub(super) fn ids(&self, which: impl Fn(&Call) -> bool) -> Vec<CallId> {
+        self.iter().filter(|call| which(call)).map(|call| call.id).collect()
+    }
+
+    /// Those that are not over.
+    pub(super) fn live(&self) -> Vec<CallId> {
+        self.ids(Call::is_live)
+    }
+
+    /// There are as many as the configuration allows.
+    pub(super) fn is_full(&self, cx: &Cx) -> bool {
+        self.iter().filter(|call| call.is_live()).count() >= cx.config.max_calls
+    }
+
+    /// One is not over.
+    pub(super) fn any_live(&self) -> bool {
+        self.iter().any(Call::is_live)
+    }
+
+    /// The user has another call that is more than a ringing one.
+    pub(super) fn occupy_the_user(&self, but: Option<CallId>) -> bool {
+        self.iter().any(|call| {
+            Some(call.id) != but
+                && call.end_reason.is_none()
+                && !matches!(call.phase, Phase::Alerting | Phase::Terminating)
+        })
+    }
+
+    /// The call in one of whose dialogs this request is. There are `max_calls` at most: an index would cost more than it
+    /// saves.
+    pub(super) fn find(&self, request: &Request, to_tag: &str) -> Option<CallId> {
+        let call_id = request.headers.call_id()?;
+        let call = self.iter().find(|call| call.sip_call_id == call_id && call.local_tag == to_tag)?;
+        let from_tag = request.headers.from_tag().unwrap_or_default();
+        call.knows_remote_tag(&from_tag).then_some(call.id)
+    }
+}

@@ -1,0 +1,585 @@
+//! What becomes of our requests and of the calls when a server challenges, a connection is lost or another is up, and at
+//! the end of the connection.
+
+use super::authentication::{any_answer_will_do, next_seq_of};
+use super::context::{LineEvent, Question, Waiting};
+use super::flow::FlowState;
+use super::outage::FIRST_RESPONSE;
+use super::recovery::Signalling;
+use super::registration::{MAX_RETRY_AFTER, refused, retry_after};
+use super::*;
+use crate::sip::auth::{Attempt, Circumstances, Secret};
+
+/// From a question for credentials to its answer: a person may have to type a password.
+const QUESTION: Duration = Duration::from_secs(120);
+
+/// Time of `disconnect` for the responses to BYE and REGISTER.
+const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A timer this late means that the page was suspended.
+const LATE: Duration = Duration::from_secs(10);
+
+/// Up to this it may have been throttled only: browsers wake long hidden tabs once a minute.
+const ASLEEP: Duration = Duration::from_secs(70);
+
+/// Retry-After of an overloaded server that gives none, seconds.
+const BUSY: u32 = 10;
+
+impl Phone {
+    /// `true`: the request will be sent again; the challenge is no outcome yet.
+    pub(super) fn answer_challenge(
+        &mut self,
+        owner: Owner,
+        request: &Request,
+        response: &Response,
+        mut attempt: Attempt,
+    ) -> bool {
+        if request.method == Method::Cancel || any_answer_will_do(owner) {
+            return false;
+        }
+        if let Owner::Invite(id) = owner
+            && self.calls.get(id).is_none_or(|call| call.phase != Phase::Inviting)
+        {
+            return false;
+        }
+        let about = Circumstances {
+            scope: Cx::scope(owner),
+            in_dialog: request.headers.to_tag().is_some(),
+            kept: self.cx.config.credentials.kept(),
+            asks: matches!(self.cx.config.credentials, CredentialSource::Ask),
+        };
+        let realms = self.cx.authenticator.on_challenge(about, response, &mut attempt);
+        let Some(realm) = realms.first().cloned() else {
+            self.cx.log(LogLevel::Warn, &["a challenge that is not answered"]);
+            return false;
+        };
+        match &self.cx.config.credentials {
+            CredentialSource::None => false,
+            CredentialSource::Static(_) | CredentialSource::ByRealm(_) => {
+                let kept = self.cx.config.credentials.kept().to_vec();
+                self.send_again(owner, request.clone(), attempt, &kept);
+                true
+            }
+            CredentialSource::Ask => {
+                self.cx.last_question = self.cx.last_question.wrapping_add(1);
+                let id = CredentialsId(self.cx.last_question);
+                if let Owner::Invite(call) = owner {
+                    self.with(call, |call, _| {
+                        call.invite_tx = None;
+                        call.invite_asks(id);
+                    });
+                }
+                let until = self.cx.now + QUESTION;
+                self.cx.questions.insert(id, Question { owner, request: request.clone(), attempt, until });
+                self.cx.time_questions();
+                self.cx.out.push(Output::NeedCredentials { id, realm });
+                true
+            }
+        }
+    }
+
+    pub(super) fn on_credentials(&mut self, id: CredentialsId, credentials: Option<Credentials>) {
+        let Some(Question { owner, request, mut attempt, .. }) = self.cx.questions.remove(&id) else {
+            return;
+        };
+        self.cx.time_questions();
+        match credentials {
+            Some(credentials) => {
+                attempt.given.insert(0, credentials);
+                let given = attempt.given.clone();
+                self.send_again(owner, request, attempt, &given);
+            }
+            None => {
+                self.on_request_failed(
+                    owner,
+                    not_given("The function `credentials` gave none that can be used"),
+                );
+            }
+        }
+    }
+
+    pub(super) fn on_question_timeout(&mut self) {
+        let mut late = Vec::new();
+        let now = self.cx.now;
+        self.cx.questions.retain(|question| {
+            let waits = question.until > now;
+            if !waits {
+                late.push(question.owner);
+            }
+            waits
+        });
+        for owner in late {
+            self.on_request_failed(owner, not_given("The function `credentials` has not answered in time"));
+        }
+        self.cx.time_questions();
+    }
+
+    /// A challenged request again: same Call-ID and From-tag, CSeq one higher, new branch (RFC 3261, section
+    /// 22.2).
+    pub(super) fn send_again(
+        &mut self,
+        owner: Owner,
+        mut request: Request,
+        mut attempt: Attempt,
+        credentials: &[Credentials],
+    ) {
+        let seq = match owner {
+            Owner::Register => self.cx.registration.next_seq(),
+            Owner::Bye(id)
+            | Owner::Info(id)
+            | Owner::Reinvite(id)
+            | Owner::LateReinvite(id)
+            | Owner::Update(id)
+            | Owner::Prack(id)
+            | Owner::Refer(id)
+            | Owner::ReferNotify(id)
+            | Owner::Caller(id) => self.with(id, |call, _| call.next_seq_in(&request)),
+            Owner::Invite(_)
+            | Owner::Nobody
+            | Owner::Ping
+            | Owner::Subscription(_)
+            | Owner::Publication(_)
+            | Owner::Request(_) => next_seq_of(&request),
+        };
+        if request.headers.to_tag().is_some()
+            && let Some(call) = owner.call().and_then(|id| self.calls.get_mut(id))
+        {
+            call.challenged = true;
+        }
+        request.headers.remove("Via");
+        let cseq = concat(&[&digits(seq), " ", request.method.as_str()]);
+        request.headers.set("CSeq", cseq);
+        let user = self.cx.config.uri.user.as_deref().unwrap_or_default();
+        let scope = Cx::scope(owner);
+        let secure = self.cx.flow.secure;
+        if !self.cx.authenticator.authorize(
+            scope,
+            &mut request,
+            user,
+            credentials,
+            secure,
+            &mut *self.cx.entropy,
+        ) {
+            let error =
+                Error::new(ErrorCode::AuthFailed, "The server does not accept this kind of credentials");
+            self.on_request_failed(owner, error);
+            return;
+        }
+        if credentials.iter().any(|one| matches!(one.secret, Secret::Bearer(_))) {
+            attempt.used_token();
+        }
+        match self.cx.send_prepared(owner, request, attempt) {
+            Ok(tx) => {
+                if let Owner::Invite(call) = owner {
+                    self.with(call, |call, cx| call.invite_resent(cx, tx));
+                }
+            }
+            Err(error) => self.on_request_failed(owner, error),
+        }
+    }
+
+    /// A request that gets no final response, or none that helps.
+    pub(super) fn on_request_failed(&mut self, owner: Owner, error: Error) {
+        match owner {
+            Owner::Register => {
+                let retry = matches!(error.code, ErrorCode::Timeout | ErrorCode::Transport);
+                self.line(|cx| cx.registration_failed(error, retry, None));
+            }
+            Owner::Invite(call) => {
+                if self.calls.get(call).is_some_and(|call| call.phase == Phase::Terminating) {
+                    self.with(call, |call, cx| call.remove(cx));
+                } else {
+                    self.with(call, |call, cx| call.fail_outgoing(cx, error, EndedBy::Network));
+                }
+            }
+            Owner::Bye(call) => self.with(call, |call, cx| call.remove(cx)),
+            Owner::Info(call) => self.cx.event(Event::InfoDone(call, Err(error))),
+            Owner::Reinvite(call) => self.with(call, |call, cx| call.offer_failed(cx, error)),
+            Owner::Update(call) => self.with(call, |call, cx| call.refresh_failed(cx, &error)),
+            Owner::Prack(call) => self.cx.prack_failed(call, error),
+            Owner::Refer(call) => self.with(call, |call, cx| call.refer_failed(cx, error)),
+            Owner::ReferNotify(call) => self.with(call, |call, _| call.refer_notify_failed()),
+            Owner::Subscription(id) => self.cx.subscription_failed(id, error),
+            Owner::Publication(id) => self.cx.publication_failed(id, error),
+            Owner::Request(id) => self.cx.event(Event::RequestDone(id, Err(error))),
+            Owner::LateReinvite(_) | Owner::Caller(_) | Owner::Ping | Owner::Nobody => {}
+        }
+    }
+
+    /// Gives up the requests that were sent over this socket, or marks them for the next one.
+    pub(super) fn requests_interrupted(&mut self, lost: SocketId, error: &Error) {
+        let established = self.cx.flow.established;
+        let mut failed = Vec::new();
+        let mut over = Vec::new();
+        for (id, entry) in self.cx.transactions.clients() {
+            if !entry.tx.is_open() || entry.socket != Some(lost) {
+                continue;
+            }
+            match entry.owner {
+                Owner::Register | Owner::Ping => over.push(id),
+                // A late 2xx still gets its ACK.
+                Owner::LateReinvite(_) => {}
+                Owner::Nobody if entry.tx.request.method == Method::Invite => {}
+                Owner::Reinvite(_) => failed.push((id, entry.owner)),
+                owner => {
+                    entry.socket = None;
+                    entry.again = true;
+                    entry.first = false;
+                    entry.tx.deadline = None;
+                    self.cx.timers.clear(TimerKey::Client(id));
+                    if !established && !matches!(owner, Owner::Bye(_) | Owner::Nobody) {
+                        failed.push((id, owner));
+                    }
+                }
+            }
+        }
+        for id in over {
+            self.cx.remove_client(id);
+        }
+        for (id, owner) in failed {
+            self.give_up_request(id, owner, error);
+        }
+    }
+
+    pub(super) fn give_up_request(&mut self, id: TxId, owner: Owner, error: &Error) {
+        match owner {
+            Owner::Reinvite(call) => self.with(call, |call, cx| call.reinvite_lost(cx, id, error)),
+            Owner::Invite(call) if self.calls.get(call).is_some_and(|call| call.phase == Phase::Inviting) => {
+                self.with(call, |call, cx| call.give_up_call(cx, Some(error.clone()), EndedBy::Network));
+            }
+            Owner::Invite(_) if !self.cx.flow.established => {}
+            _ => {
+                self.cx.remove_client(id);
+                self.on_request_failed(owner, error.clone());
+            }
+        }
+    }
+
+    /// Gives up the requests that have waited too long for a connection. Later ones get the full time.
+    pub(super) fn on_outage_timer(&mut self) {
+        let error =
+            Error::new(ErrorCode::Transport, "The connection was lost, and did not come back in time");
+        let waiting: Vec<(TxId, Owner)> = self
+            .cx
+            .transactions
+            .clients()
+            .filter(|(_, entry)| entry.socket.is_none() && entry.tx.is_open())
+            .map(|(id, entry)| (id, entry.owner))
+            .collect();
+        for (id, owner) in waiting {
+            self.give_up_request(id, owner, &error);
+        }
+        for id in self.calls.live() {
+            let ringing = self.calls.get(id).is_some_and(|call| {
+                call.direction == Direction::Incoming
+                    && matches!(call.phase, Phase::Alerting | Phase::Answering)
+            });
+            if ringing {
+                self.with(id, |call, cx| {
+                    call.refuse(cx, 480, EndCause::Failed(error.clone()), EndedBy::Network)
+                });
+            }
+        }
+        self.cx.timers.set(TimerKey::Outage, self.cx.now + self.cx.config.signalling_grace);
+    }
+
+    /// Sends the requests that have waited for this connection. Those that need no registration go first. In a call that
+    /// is over, the last NOTIFY of a transfer goes before the BYE, as its CSeq is lower. In a call that continues, requests
+    /// with a lower CSeq may wait for the registration, so the NOTIFY waits too.
+    pub(super) fn send_waiting(&mut self, which: Waiting) {
+        if which == Waiting::All {
+            self.cx.timers.clear(TimerKey::Outage);
+        }
+        let Some(socket) = self.cx.flow.open_socket() else { return };
+        let fits = |calls: &Calls, owner| match (which, owner) {
+            (Waiting::All, _) | (Waiting::Unregistered, Owner::Bye(_) | Owner::Nobody) => true,
+            (Waiting::Unregistered, Owner::ReferNotify(id)) => {
+                calls.get(id).is_none_or(|call| !call.is_live())
+            }
+            (Waiting::Invites, owner) => matches!(owner, Owner::Invite(_)),
+            (Waiting::Unregistered, _) => false,
+        };
+        let (mut cancels, mut unsent) = (Vec::new(), Vec::new());
+        let mut texts = Vec::new();
+        let now = self.cx.now;
+        for (id, entry) in self.cx.transactions.clients() {
+            if entry.socket.is_some() || !entry.tx.is_open() || !fits(&self.calls, entry.owner) {
+                continue;
+            }
+            if let Owner::Update(call) = entry.owner
+                && self.calls.get(call).is_none_or(|call| call.phase == Phase::Terminating)
+            {
+                // A BYE with a higher CSeq has been sent.
+                unsent.push((id, None));
+                continue;
+            }
+            let mut wait = T64;
+            let mut text = entry.tx.request.to_text().ok();
+            if let Owner::Invite(call) = entry.owner {
+                let call = self.calls.get_mut(call);
+                match call {
+                    Some(call) if call.phase == Phase::Inviting => {
+                        call.invitation.over_new_socket(entry.again);
+                        if entry.again {
+                            wait = FIRST_RESPONSE;
+                        }
+                    }
+                    // Cancelled meanwhile. RFC 3261, section 9.1, demands a 1xx before the CANCEL, lest it overtake the
+                    // INVITE. Over another socket, and this much later, it does not.
+                    Some(call) if entry.again => {
+                        text = None;
+                        if call.invitation.take_cancel() {
+                            cancels.push(entry.tx.cancel());
+                        }
+                        call.timers.set(CallTimer::Cancelled, now + T64);
+                    }
+                    // It was never sent.
+                    call => {
+                        unsent.push((id, call.map(|call| call.id)));
+                        continue;
+                    }
+                }
+            }
+            entry.socket = Some(socket);
+            entry.tx.deadline = Some(now + wait);
+            self.cx.timers.set(TimerKey::Client(id), now + wait);
+            texts.extend(text);
+        }
+        for text in texts {
+            self.cx.transmit(text, false);
+        }
+        for (id, call) in unsent {
+            self.cx.remove_client(id);
+            if let Some(call) = call {
+                self.with(call, |call, cx| call.remove(cx));
+            }
+        }
+        for cancel in cancels {
+            self.cx.send_or_log(cancel);
+        }
+    }
+
+    /// What the connection has told, for the calls and their requests.
+    pub(super) fn on_line(&mut self, event: LineEvent) {
+        match event {
+            LineEvent::Up => self.on_up(),
+            LineEvent::Lost => self.for_live_calls(|call, cx| call.set_signalling(cx, Signalling::Lost)),
+            LineEvent::Interrupted { socket, error } => self.requests_interrupted(socket, &error),
+            LineEvent::Send(waiting) => self.send_waiting(waiting),
+            LineEvent::ResumeCalls => self.for_live_calls(|call, cx| call.resume_call(cx)),
+            LineEvent::MediaDoubted => self.for_live_calls(|call, cx| call.doubt_media(cx)),
+            LineEvent::GaveUp(error) => self.give_up(error),
+            LineEvent::Over => self.finish_disconnect(),
+        }
+    }
+
+    pub(super) fn on_up(&mut self) {
+        self.send_waiting(Waiting::All);
+        self.for_live_calls(|call, cx| call.acknowledge_for_before(cx));
+        if self.cx.flow.has_previous() {
+            self.cx.refresh_subscriptions();
+            self.for_live_calls(|call, cx| call.set_signalling(cx, Signalling::Moved));
+        } else {
+            self.for_live_calls(|call, cx| call.resume_call(cx));
+            self.cx.resume_subscriptions();
+            self.for_live_calls(|call, cx| call.signalling_back(cx));
+        }
+        self.for_live_calls(|call, cx| call.continue_offer(cx));
+        self.line(|cx| {
+            cx.close_previous();
+            cx.meet_server();
+            cx.plan_return();
+        });
+    }
+
+    pub(super) fn for_live_calls(&mut self, act: impl Fn(&mut Call, &mut Cx)) {
+        for id in self.calls.live() {
+            self.with(id, &act);
+        }
+    }
+
+    /// The first `connect` has failed for good.
+    pub(super) fn give_up(&mut self, error: Error) {
+        self.cx.drop_socket();
+        self.cx.timers.clear_all(&[TimerKey::KeepAlive, TimerKey::Pong, TimerKey::Register]);
+        let before = self.cx.flow.connection();
+        // The closed socket must carry nothing more.
+        self.cx.flow.state = FlowState::Idle;
+        self.end_all_calls(&error);
+        self.cx.abandon_transactions();
+        self.cx.report_connection(before, Some(error.clone()));
+        if core::mem::take(&mut self.cx.flow.connect_pending) {
+            self.cx.event(Event::ConnectDone(Err(error)));
+        }
+    }
+
+    pub(super) fn start_disconnecting(&mut self) {
+        if self.cx.flow.state == FlowState::Idle {
+            // Calls that are answered elsewhere need no connection.
+            for id in self.calls.live() {
+                self.with(id, |call, cx| call.hangup_for_disconnect(cx));
+            }
+            self.cx.event(Event::DisconnectDone);
+            return;
+        }
+        // Also a connect that waits for an earlier disconnect: the last command counts.
+        if core::mem::take(&mut self.cx.flow.connect_pending) {
+            self.cx.event(Event::ConnectDone(Err(Error::new(ErrorCode::Aborted, "Disconnected"))));
+        }
+        if self.cx.flow.closing {
+            return;
+        }
+        self.cx.flow.closing = true;
+        self.cx.refuse_unmatched();
+        for id in self.calls.live() {
+            self.with(id, |call, cx| call.hangup_for_disconnect(cx));
+        }
+        self.cx.timers.clear_all(&[TimerKey::Register, TimerKey::Reconnect]);
+        self.cx.end_subscriptions(false);
+        self.cx.timers.set(TimerKey::Disconnect, self.cx.now + DISCONNECT_TIMEOUT);
+        if self.cx.flow.open_socket().is_some() {
+            self.line(|cx| cx.start_unregistering());
+        } else if self.cx.flow.state == FlowState::Waiting && self.cx.has_goodbyes() {
+            self.cx.begin_anew();
+        }
+        self.check_disconnected();
+    }
+
+    /// The page is going: whatever is not sent now is never sent.
+    pub(super) fn on_page_hide(&mut self, kept: PageKept) {
+        let stays = kept == PageKept::Page || !self.cx.config.hangup_on_unload;
+        let mut handed_on = false;
+        let ids = self.calls.ids(|_| true);
+        for id in ids {
+            let Some(call) = self.calls.get(id) else { continue };
+            if call.rest.is_some() {
+                self.with(id, |call, cx| call.leave_rest(cx));
+            } else if stays {
+                continue;
+            } else if kept == PageKept::Calls && self.cx.write_call(call, CallNote::default()).is_some() {
+                handed_on = true;
+                continue;
+            } else if call.end_reason.is_none() {
+                self.with(id, |call, cx| call.hangup_for_disconnect(cx));
+            }
+            self.with(id, |call, cx| call.hurry_goodbye(cx));
+        }
+        if !stays && !handed_on && self.cx.flow.state != FlowState::Idle {
+            self.start_disconnecting();
+        }
+    }
+
+    /// Finishes the disconnect once nothing is outstanding.
+    pub(super) fn check_disconnected(&mut self) {
+        if !self.cx.flow.closing {
+            return;
+        }
+        let waiting = match self.cx.flow.state {
+            FlowState::Open(_) => {
+                self.cx.transactions.clients().any(|(_, entry)| entry.tx.is_open())
+                    || !self.cx.questions.is_empty()
+                    // A BYE that waits for the caller's ACK.
+                    || self.calls.iter().any(|call| call.pending_ok.is_some())
+            }
+            _ => self.cx.has_goodbyes(),
+        };
+        if !waiting {
+            self.finish_disconnect();
+        }
+    }
+
+    pub(super) fn finish_disconnect(&mut self) {
+        self.cx.drop_socket();
+        let again = self.cx.flow.connect_pending;
+        let error = Error::new(ErrorCode::Aborted, "Disconnected");
+        self.end_all_calls(&error);
+        self.cx.abandon_transactions();
+        self.cx.timers.clear_all(&[
+            TimerKey::Connect,
+            TimerKey::KeepAlive,
+            TimerKey::Pong,
+            TimerKey::Reconnect,
+            TimerKey::Register,
+            TimerKey::Disconnect,
+            TimerKey::Outage,
+            TimerKey::Return,
+        ]);
+        let before = self.cx.flow.connection();
+        self.cx.flow = self.cx.flow.anew();
+        self.cx.report_connection(before, None);
+        self.cx.registration_interrupted();
+        self.cx.registration.forget_binding();
+        self.cx.event(Event::DisconnectDone);
+        if again {
+            self.cx.flow.connect_pending = true;
+            self.cx.start_connecting();
+        }
+    }
+
+    /// The connection is over, and with it every call that needs it. What is to be said to a call proxy is said all
+    /// the same.
+    pub(super) fn end_all_calls(&mut self, error: &Error) {
+        let ids: Vec<CallId> =
+            self.calls.iter().filter(|call| call.needs_connection()).map(|call| call.id).collect();
+        for id in ids {
+            let cause = EndCause::Failed(error.clone());
+            self.with(id, |call, cx| call.report_end(cx, cause, None, EndedBy::Network, Some(error.clone())));
+            self.with(id, |call, cx| call.remove(cx));
+        }
+    }
+
+    /// Detects a late timer: the page was frozen, or the machine asleep. Awaited messages had no time to arrive, so their
+    /// deadlines are put off by as much; due actions happen at once.
+    pub(super) fn notice_sleep(&mut self) {
+        let Some((due, _)) = self.next_deadline() else { return };
+        let late = self.cx.now - due;
+        if late < LATE {
+            return;
+        }
+        let passes = |key: &TimerKey| {
+            matches!(
+                key,
+                TimerKey::KeepAlive
+                    | TimerKey::Reconnect
+                    | TimerKey::Return
+                    | TimerKey::Register
+                    | TimerKey::Binding
+                    | TimerKey::Subscription(_)
+            )
+        };
+        self.cx.timers.put_off(late, |key| !passes(key));
+        for call in self.calls.iter_mut() {
+            call.put_off(late);
+        }
+        self.line(|cx| cx.on_hint(if late < ASLEEP { Hint::Visible } else { Hint::Woken }));
+    }
+
+    /// 503: tries the next server (RFC 3261, section 21.5.4, RFC 3263, section 4.3), if there is one and no other call.
+    /// `true`: the call continues there.
+    pub(super) fn invite_elsewhere(&mut self, id: CallId, response: &Response) -> bool {
+        let inviting = self.calls.get(id).is_some_and(|call| call.phase == Phase::Inviting);
+        if response.status != 503
+            || !inviting
+            || self.cx.config.servers.len() < 2
+            || self.calls.live() != [id]
+        {
+            return false;
+        }
+        // At least for a while, so that this call tries no server twice.
+        self.cx.server_is_busy(retry_after(response).unwrap_or(BUSY).clamp(BUSY, MAX_RETRY_AFTER));
+        let error = refused(response);
+        if !self.line(|cx| cx.leave_for_free_server(&error)) {
+            return false;
+        }
+        self.with(id, |call, cx| {
+            call.invitation.allow_renewal();
+            call.renew_invite(cx)
+        })
+    }
+}
+
+fn not_given(problem: &'static str) -> Error {
+    Error::new(ErrorCode::AuthFailed, problem).with_hint(
+        "The function `credentials` of the configuration must settle with a password, ha1 or bearerToken.",
+    )
+}
