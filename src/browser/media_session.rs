@@ -81,6 +81,46 @@ enum Stop {
     Closed,
 }
 
+/// What a job does, in the order of the fields. The microphone is asked for before all of it and taken before the end.
+struct Steps {
+    connection: Connection,
+    /// This description of the peer is set, or the last one taken back.
+    remote: Option<(RtcSdpType, String)>,
+    end: End,
+}
+
+/// The connection that a job goes by.
+#[derive(Clone, Copy, PartialEq)]
+enum Connection {
+    /// None: it opens the microphone only.
+    None,
+    /// The first of the call, with the microphone where it is not open yet.
+    First,
+    /// The one that there is.
+    Same,
+    /// The one that there is, and another one where it is not sound.
+    Sound,
+    /// Likewise, with the ICE servers of now.
+    Restarted,
+}
+
+/// How a job ends.
+#[derive(Clone, Copy, PartialEq)]
+enum End {
+    /// With a microphone.
+    Microphone,
+    /// With the peer's description applied.
+    Applied,
+    /// Nobody is told.
+    Silent,
+    /// With an offer in this direction.
+    Offer(Direction),
+    /// With such an offer that has new candidates and credentials.
+    Restart(Direction),
+    /// With an answer that agrees to this at most.
+    Answer(Direction),
+}
+
 impl From<MediaError> for Stop {
     fn from(error: MediaError) -> Self {
         Self::Failed(error)
@@ -171,29 +211,47 @@ impl MediaSession {
         })
     }
 
-    /// Does a job.
+    /// Does a job: at once what nobody waits for, and step by step the rest.
     pub(crate) fn run(self: &Rc<Self>, seq: MediaSeq, command: MediaCommand) {
-        match command {
-            MediaCommand::Close => self.close(),
-            MediaCommand::TakeLocal => self.hurry(seq),
-            MediaCommand::OpenGate => self.open_gate(),
-            MediaCommand::Flow(direction) => self.set_flow(direction),
-            MediaCommand::Element(has) => self.set_element(has),
+        let (connection, remote, end) = match command {
+            MediaCommand::Close => return self.close(),
+            MediaCommand::TakeLocal => return self.hurry(seq),
+            MediaCommand::OpenGate => return self.open_gate(),
+            MediaCommand::Flow(direction) => return self.set_flow(direction),
+            MediaCommand::Element(has) => return self.set_element(has),
             // It names tracks that are known elsewhere.
-            MediaCommand::Wish(_) => {}
-            command => {
-                {
-                    let mut parts = self.parts.borrow_mut();
-                    if command == MediaCommand::OpenMicrophone {
-                        (parts.prepared, parts.gated) = (true, true);
-                    }
-                    parts.latest = (command != MediaCommand::Rollback).then_some(seq);
-                    // ICE may begin again, with an offer or an answer.
-                    parts.useful = false;
-                }
-                spawn(Box::pin(self.clone().job(seq, command)));
+            MediaCommand::Wish(_) => return,
+            MediaCommand::OpenMicrophone => (Connection::None, None, End::Microphone),
+            MediaCommand::CreateOffer => (Connection::First, None, End::Offer(Direction::SendRecv)),
+            MediaCommand::Resume { direction } => (Connection::First, None, End::Offer(direction)),
+            MediaCommand::Reoffer { direction } => (Connection::Sound, None, End::Offer(direction)),
+            MediaCommand::RestartIce { direction } => (Connection::Restarted, None, End::Restart(direction)),
+            MediaCommand::CreateAnswer { offer } => {
+                (Connection::First, Some((RtcSdpType::Offer, offer)), End::Answer(Direction::SendRecv))
             }
+            MediaCommand::Renegotiate { offer, direction } => {
+                (Connection::Sound, Some((RtcSdpType::Offer, offer)), End::Answer(direction))
+            }
+            MediaCommand::SetAnswer { answer, provisional: true } => {
+                (Connection::Same, Some((RtcSdpType::Pranswer, answer)), End::Applied)
+            }
+            MediaCommand::SetAnswer { answer, provisional: false } => {
+                (Connection::Same, Some((RtcSdpType::Answer, answer)), End::Applied)
+            }
+            MediaCommand::Rollback => {
+                (Connection::Same, Some((RtcSdpType::Rollback, String::new())), End::Silent)
+            }
+        };
+        {
+            let mut parts = self.parts.borrow_mut();
+            if connection == Connection::None {
+                (parts.prepared, parts.gated) = (true, true);
+            }
+            parts.latest = (end != End::Silent).then_some(seq);
+            // ICE may begin again, with an offer or an answer.
+            parts.useful = false;
         }
+        spawn(Box::pin(self.clone().job(seq, Steps { connection, remote, end })));
     }
 
     /// Turns the microphone off, closes the connection, stops the audio. A microphone that the user grants later
@@ -293,8 +351,8 @@ impl MediaSession {
         Ok(())
     }
 
-    async fn job(self: Rc<Self>, seq: MediaSeq, command: MediaCommand) {
-        match self.negotiate(seq, command).await {
+    async fn job(self: Rc<Self>, seq: MediaSeq, steps: Steps) {
+        match self.negotiate(seq, steps).await {
             Ok(Some(value)) => self.done(seq, Ok(value)),
             Ok(None) => self.described(seq),
             Err(Stop::Failed(error)) => self.done(seq, Err(error)),
@@ -312,116 +370,58 @@ impl MediaSession {
 
     /// One job; `None` when it has made a local description. One function with few places that wait, since each
     /// such place is code of its own.
-    async fn negotiate(
-        self: &Rc<Self>,
-        seq: MediaSeq,
-        command: MediaCommand,
-    ) -> Result<Option<MediaValue>, Stop> {
-        let resumes = matches!(command, MediaCommand::Resume { .. });
-        let first =
-            resumes || matches!(command, MediaCommand::CreateOffer | MediaCommand::CreateAnswer { .. });
-        let alone = command == MediaCommand::OpenMicrophone;
-        let prepared = self.parts.borrow().prepared;
+    async fn negotiate(self: &Rc<Self>, seq: MediaSeq, steps: Steps) -> Result<Option<MediaValue>, Stop> {
+        let Steps { connection, remote, end } = steps;
+        let first = connection == Connection::First;
         let mut microphone = None;
-        if alone || (first && !prepared) {
+        if connection == Connection::None || (first && !self.parts.borrow().prepared) {
             // The user may take long over the microphone prompt, and the device takes its time to start:
             // everything that needs no microphone is done meanwhile.
             microphone = self.request_microphone()?;
         }
-        let restart = matches!(command, MediaCommand::RestartIce { .. });
-        let reoffers = restart || matches!(command, MediaCommand::Reoffer { .. });
-        let anew = match &command {
-            MediaCommand::Renegotiate { offer, .. } => {
-                let pc = self.pc()?;
-                pc.damaged.get() || pc.is_other_association(offer)
-            }
-            _ => reoffers && self.pc()?.damaged.get(),
-        };
-        if first || anew || restart {
+        let restarts = connection == Connection::Restarted;
+        let made =
+            first || ((restarts || connection == Connection::Sound) && self.is_unsound(remote.as_ref())?);
+        if made || restarts {
             let configuration = self.configuration(first).await?;
-            if self.parts.borrow().latest != Some(seq) {
-                return Err(Stop::Closed);
-            }
-            if first || anew {
+            self.check_latest(seq)?;
+            if made {
                 self.connect(&configuration)?;
             } else {
                 self.pc()?.configure(&configuration);
             }
         }
-        if command == MediaCommand::Rollback {
-            self.go_back();
-        }
-        let (mut remote, mut offer) = (None, None);
-        if !alone {
-            // Not held while this waits: the connection is closed with the session.
+        let mut offer = None;
+        if let End::Offer(direction) | End::Restart(direction) = end {
             let pc = self.pc()?;
-            remote = match &command {
-                MediaCommand::CreateAnswer { offer } | MediaCommand::Renegotiate { offer, .. } => {
-                    Some(pc.set_remote(RtcSdpType::Offer, offer))
-                }
-                MediaCommand::SetAnswer { answer, provisional: false } => {
-                    Some(pc.set_remote(RtcSdpType::Answer, answer))
-                }
-                MediaCommand::SetAnswer { answer, provisional: true } if pc.hears_other_fork(answer) => {
-                    return Ok(Some(MediaValue::Applied));
-                }
-                MediaCommand::SetAnswer { answer, provisional: true } => {
-                    Some(pc.set_remote(RtcSdpType::Pranswer, answer))
-                }
-                MediaCommand::Rollback => Some(pc.rollback()),
-                _ => None,
-            };
-            if reoffers || resumes || command == MediaCommand::CreateOffer {
-                if first || anew {
-                    pc.add_audio(!matches!(self.setup.audio, Audio::Off)).map_err(unavailable)?;
-                }
-                if let MediaCommand::Resume { direction }
-                | MediaCommand::Reoffer { direction }
-                | MediaCommand::RestartIce { direction } = &command
-                {
-                    self.set_direction(&pc, *direction);
-                }
-                offer = Some(pc.create_offer(restart));
+            if made {
+                pc.add_audio().map_err(unavailable)?;
             }
+            self.set_direction(&pc, direction);
+            offer = Some(pc.create_offer(matches!(end, End::Restart(_))));
         }
-        let set = match remote {
-            Some(remote) => self.described_by(remote).await.map(drop),
-            None => Ok(()),
-        };
-        match command {
-            // Nobody is told: the next job begins with another connection.
-            MediaCommand::Rollback => {
-                if let Err(Stop::Failed(_)) = set {
-                    self.pc()?.damaged.set(true);
-                }
-                return Err(Stop::Closed);
-            }
-            MediaCommand::SetAnswer { provisional, .. } => {
-                if set.is_ok() && !provisional {
-                    let previous = self.parts.borrow_mut().previous.take();
-                    drop(previous);
-                }
-                return set.map(|()| Some(MediaValue::Applied));
-            }
-            _ => set?,
+        if let Some((kind, sdp)) = remote
+            && let Some(set) = self.set_remote(kind, &sdp)?
+        {
+            let set = self.described_by(set).await;
+            self.remote_set(kind, set)?;
         }
         if let Some(microphone) = microphone {
             self.take_microphone(microphone.open().await?)?;
         }
-        if alone {
-            return Ok(Some(MediaValue::Microphone));
-        }
-        match &command {
-            MediaCommand::CreateAnswer { .. } => self.take_line()?,
-            MediaCommand::Renegotiate { direction, .. } => {
-                if anew {
+        match end {
+            End::Microphone => return Ok(Some(MediaValue::Microphone)),
+            End::Applied => return Ok(Some(MediaValue::Applied)),
+            End::Silent => return Err(Stop::Closed),
+            End::Offer(_) | End::Restart(_) => {}
+            End::Answer(direction) => {
+                if made {
                     self.take_line()?;
                 }
-                self.set_direction(&*self.pc()?, *direction);
+                self.set_direction(&*self.pc()?, direction);
             }
-            _ => {}
         }
-        if first || anew {
+        if made {
             self.attach_outgoing();
         }
         let description = match offer {
@@ -430,15 +430,53 @@ impl MediaSession {
         };
         let description = self.described_by(description).await?;
         // What was made for a job that is taken back, or that another has overtaken, must not become the description.
-        if self.parts.borrow().latest != Some(seq) {
-            return Err(Stop::Closed);
-        }
+        self.check_latest(seq)?;
         let set = self.pc()?.set_local(description);
         self.described_by(set).await?;
         Ok(None)
     }
 
     // ---- their parts
+
+    /// Whether a description leads nowhere on the connection that there is.
+    fn is_unsound(&self, remote: Option<&(RtcSdpType, String)>) -> Result<bool, Stop> {
+        let pc = self.pc()?;
+        Ok(pc.damaged.get() || remote.is_some_and(|(_, offer)| pc.is_other_association(offer)))
+    }
+
+    /// A job that another has overtaken, or that is taken back, goes no further.
+    fn check_latest(&self, seq: MediaSeq) -> Result<(), Stop> {
+        if self.parts.borrow().latest == Some(seq) { Ok(()) } else { Err(Stop::Closed) }
+    }
+
+    /// Starts to set the peer's description; `None` where it is left alone. Not held while this waits: the connection is
+    /// closed with the session.
+    fn set_remote(self: &Rc<Self>, kind: RtcSdpType, sdp: &str) -> Result<Option<JsFuture>, Stop> {
+        if kind == RtcSdpType::Rollback {
+            self.go_back();
+            return Ok(Some(self.pc()?.rollback()));
+        }
+        let pc = self.pc()?;
+        let left_alone = kind == RtcSdpType::Pranswer && pc.hears_other_fork(sdp);
+        Ok((!left_alone).then(|| pc.set_remote(kind, sdp)))
+    }
+
+    /// What follows from the outcome.
+    fn remote_set(&self, kind: RtcSdpType, set: Result<JsValue, Stop>) -> Result<(), Stop> {
+        match (kind, &set) {
+            // Nobody is told: the next job begins with another connection.
+            (RtcSdpType::Rollback, Err(Stop::Failed(_))) => {
+                self.pc()?.damaged.set(true);
+                return Err(Stop::Closed);
+            }
+            (RtcSdpType::Answer, Ok(_)) => {
+                let previous = self.parts.borrow_mut().previous.take();
+                drop(previous);
+            }
+            _ => {}
+        }
+        set.map(drop)
+    }
 
     fn request_microphone(&self) -> Result<Option<RequestedMicrophone>, MediaError> {
         match &self.setup.audio {
@@ -538,8 +576,7 @@ impl MediaSession {
         }
     }
 
-    /// Answers that this side sends too, whether something may be sent now or not: with nothing attached, nothing
-    /// leaves.
+    /// Answers with a stream, whether something may be sent now or not: with nothing attached, nothing leaves.
     fn take_line(&self) -> Result<(), Stop> {
         if matches!(self.setup.audio, Audio::Off) {
             return Ok(());

@@ -192,22 +192,21 @@ impl PeerConnection {
         self.on("icecandidate", Box::new(useful));
     }
 
-    /// Adds the audio line of an offer. The track may come later, with [`PeerConnection::attach`].
-    pub(crate) fn add_audio(&self, send: bool) -> Result<(), JsValue> {
-        let direction = if send { "sendrecv" } else { "recvonly" };
+    /// Adds the audio line of an offer. The track may come later, with [`PeerConnection::attach`], and the direction
+    /// with [`PeerConnection::set_direction`].
+    pub(crate) fn add_audio(&self) -> Result<(), JsValue> {
         // Without a stream the description would say that the track belongs to none ("msid:-"), and some
         // browsers then give the other side's application no stream.
         let streams = MediaStream::new().map(|stream| Array::of1(&stream)).unwrap_or_default();
-        let init = object!([("direction", direction.into()), ("streams", streams.into())]);
+        let init = object!([("streams", streams.into())]);
         self.pc.add_transceiver("audio", &init)?;
         self.apply_codecs();
         Ok(())
     }
 
-    /// Makes the line of the peer's offer one that is sent on too, as a part of this stream, with no track as yet.
+    /// What is sent on the line of the peer's offer is a part of this stream, with no track as yet.
     pub(crate) fn take_line(&self, stream: &MediaStream) {
         let Some(transceiver) = self.transceiver() else { return };
-        set(&transceiver, "direction", "sendrecv");
         // Without it, in an old browser, the description says that the track belongs to no stream ("msid:-").
         let sender: Sender = transceiver.sender().unchecked_into();
         if get(&sender, "setStreams").is_function() {

@@ -400,7 +400,7 @@ mod tests {
 
     /// An offer of another connection.
     async fn offer(pc: &PeerConnection) -> String {
-        pc.add_audio(true).unwrap();
+        pc.add_audio().unwrap();
         let description = pc.create_offer(false).await.unwrap();
         pc.set_local(description).await.unwrap();
         until("candidates", || pc.gathered()).await;
