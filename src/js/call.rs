@@ -20,9 +20,7 @@ use crate::browser::media_session::{MediaSession, Replacement};
 use crate::browser::object::{get, object, set};
 use crate::dial::strategy::StrategyName;
 use crate::error::{Error, ErrorCode};
-use crate::phone::{
-    CallId, CallInfo, CallNote, CallState, Direction, EndReason, Phone, TransferTarget, Wish,
-};
+use crate::phone::{CallId, CallInfo, CallNote, CallState, Direction, Phone, TransferTarget};
 use crate::time::Instant;
 
 const EVENTS: &[&str] = &[
@@ -53,19 +51,14 @@ pub(crate) enum Wait {
 pub(crate) struct CallEntry {
     pub(crate) id: CallId,
     sip_call_id: String,
-    direction: Direction,
     pub(crate) strategy: Option<StrategyName>,
     pub(crate) state: Cell<CallState>,
     /// Of the INVITE that was received, those that applications put in.
     headers: Vec<(String, String)>,
-    remote: RefCell<Remote>,
-    pub(crate) at_proxy: RefCell<AtProxy>,
-    pub(crate) hold: Cell<(bool, bool)>,
-    /// What the user last wished of its audio, as the phone knows it.
-    pub(crate) wish: Cell<Wish>,
+    /// What the phone knows of it, and at the end what it knew last.
+    pub(crate) info: RefCell<CallInfo>,
     /// Milliseconds since 1970.
     pub(crate) started_at: Cell<Option<f64>>,
-    pub(crate) end_reason: RefCell<Option<EndReason>>,
     pub(crate) listeners: Listeners,
     /// The microphone for this call, where it differs from the configuration.
     pub(crate) audio: RefCell<Option<Audio>>,
@@ -80,47 +73,14 @@ pub(crate) struct CallEntry {
     object: RefCell<Option<JsValue>>,
 }
 
-struct Remote {
-    uri: String,
-    display_name: Option<String>,
-    asserted_identity: Option<String>,
-    asserted_display_name: Option<String>,
-    private: bool,
-    diversion: Option<String>,
-}
-
-impl Remote {
-    fn new(info: &mut CallInfo) -> Self {
-        let asserted = info.asserted_identity.take();
-        let (asserted_identity, asserted_display_name) =
-            asserted.map_or((None, None), |identity| (Some(identity.uri), identity.display_name));
-        Self {
-            uri: core::mem::take(&mut info.remote_uri),
-            display_name: info.remote_display_name.take(),
-            asserted_identity,
-            asserted_display_name,
-            private: info.private,
-            diversion: info.diversion.take().map(|identity| identity.uri),
-        }
-    }
-}
-
-/// What the proxy says of a call by REST.
-#[derive(Default)]
-pub(crate) struct AtProxy {
-    pub(crate) state: Option<String>,
-    pub(crate) local_number: Option<String>,
-}
-
 impl CallEntry {
     /// A new call. `former`: the one whose place it takes, or is to take.
     pub(crate) fn new(
-        mut info: CallInfo,
+        info: CallInfo,
         headers: Vec<(String, String)>,
         strategy: Option<StrategyName>,
         former: Option<&Self>,
     ) -> Rc<Self> {
-        let remote = Remote::new(&mut info);
         // Begun by the page before.
         let note = info.note;
         #[allow(clippy::cast_precision_loss)]
@@ -128,17 +88,12 @@ impl CallEntry {
         let continued = started_at.filter(|_| info.direction == Direction::Outgoing);
         Rc::new(Self {
             id: info.id,
-            sip_call_id: info.sip_call_id,
-            direction: info.direction,
+            sip_call_id: info.sip_call_id.clone(),
             strategy: strategy.or(continued.map(|_| StrategyName::SipInvite)),
             state: Cell::new(CallState::New),
             headers,
-            remote: RefCell::new(remote),
-            at_proxy: RefCell::default(),
-            hold: Cell::new((info.local_hold, info.remote_hold)),
-            wish: Cell::new(info.wish),
+            info: RefCell::new(info),
             started_at: Cell::new(started_at),
-            end_reason: RefCell::default(),
             listeners: Listeners::default(),
             audio: RefCell::new(former.and_then(|former| former.audio.borrow().clone())),
             waiting: RefCell::default(),
@@ -155,17 +110,6 @@ impl CallEntry {
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
         let started_at = self.started_at.get().unwrap_or(0.0) as u64;
         CallNote { started_at }
-    }
-
-    /// What the phone knows by now.
-    pub(crate) fn refresh(&self, mut info: CallInfo) {
-        self.remote.replace(Remote::new(&mut info));
-        self.wish.set(info.wish);
-        self.at_proxy.replace(AtProxy { state: info.proxy_state, local_number: info.local_number });
-        // Known before the events that tell of it, so that they find it.
-        if info.end_reason.is_some() {
-            self.end_reason.replace(info.end_reason);
-        }
     }
 
     /// The id that JavaScript sees: the SIP Call-ID, which the server's logs show too.
@@ -243,13 +187,14 @@ impl CallEntry {
 
     /// The other side, as far as it is known.
     pub(crate) fn remote_js(&self) -> JsValue {
-        let remote = self.remote.borrow();
-        let object = object!([("uri", remote.uri.as_str().into()), ("private", remote.private.into())]);
+        let info = self.info.borrow();
+        let object = object!([("uri", info.remote_uri.as_str().into()), ("private", info.private.into())]);
+        let asserted = info.asserted_identity.as_ref();
         for (key, value) in [
-            ("displayName", &remote.display_name),
-            ("assertedIdentity", &remote.asserted_identity),
-            ("assertedDisplayName", &remote.asserted_display_name),
-            ("diversion", &remote.diversion),
+            ("displayName", info.remote_display_name.as_ref()),
+            ("assertedIdentity", asserted.map(|identity| &identity.uri)),
+            ("assertedDisplayName", asserted.and_then(|identity| identity.display_name.as_ref())),
+            ("diversion", info.diversion.as_ref().map(|identity| &identity.uri)),
         ] {
             if let Some(value) = value {
                 set(&object, key, value);
@@ -259,8 +204,9 @@ impl CallEntry {
     }
 
     fn end_reason_js(&self) -> JsValue {
-        self.end_reason
+        self.info
             .borrow()
+            .end_reason
             .as_ref()
             .filter(|_| self.has_ended())
             .map_or(JsValue::NULL, event::end_reason)
@@ -287,7 +233,7 @@ impl Call {
     #[wasm_bindgen(getter)]
     #[must_use]
     pub fn direction(&self) -> JsValue {
-        event::direction(self.entry.direction).into()
+        event::direction(self.entry.info.borrow().direction).into()
     }
 
     /// How an outgoing call is made; `null` for an incoming one.
@@ -326,21 +272,21 @@ impl Call {
     #[wasm_bindgen(getter, js_name = localHold)]
     #[must_use]
     pub fn local_hold(&self) -> bool {
-        self.entry.hold.get().0
+        self.entry.info.borrow().local_hold
     }
 
     /// Held by the other side.
     #[wasm_bindgen(getter, js_name = remoteHold)]
     #[must_use]
     pub fn remote_hold(&self) -> bool {
-        self.entry.hold.get().1
+        self.entry.info.borrow().remote_hold
     }
 
     /// Our microphone sends silence.
     #[wasm_bindgen(getter)]
     #[must_use]
     pub fn muted(&self) -> bool {
-        self.entry.wish.get().muted
+        self.entry.info.borrow().wish.muted
     }
 
     /// The microphone while the call lasts.
@@ -377,7 +323,7 @@ impl Call {
     pub fn replaces(&self) -> JsValue {
         let driver = self.driver.upgrade().filter(|_| !self.entry.has_ended());
         let replaced = driver.as_ref().and_then(|driver| {
-            let id = driver.with_phone(|phone, _| phone.call(self.entry.id))??.replaces?;
+            let id = self.entry.info.borrow().replaces?;
             driver.calls().into_iter().find(|call| call.id == id)
         });
         replaced.map_or(JsValue::NULL, |call| call.object(&self.driver))
@@ -523,7 +469,7 @@ impl Call {
                 None if track.is_null() || track.is_undefined() => None,
                 _ => return Err(Error::invalid_config("track", "expected an audio track or null")),
             };
-            if replacement.is_some() && self.entry.wish.get().listens_only {
+            if replacement.is_some() && self.entry.info.borrow().wish.listens_only {
                 return Err(error::new(ErrorCode::InvalidState, "A call without a microphone sends nothing"));
             }
             driver.replace_track(self.entry.id, replacement).ok_or_else(ended)??;
@@ -617,7 +563,7 @@ impl Call {
             // A call that is over has nothing to mute.
             let wished = driver.with_phone(|phone, now| phone.mute(now, self.entry.id, muted));
             if let Some(Ok(())) = wished {
-                self.entry.wish.set(Wish { muted, ..self.entry.wish.get() });
+                self.entry.info.borrow_mut().wish.muted = muted;
             }
             driver.drain();
         }

@@ -347,9 +347,10 @@ impl Driver {
                     adopt(&mut state.calls, phone, *id, None);
                 }
             }
+            // Known before the events that tell of it, so that they find it.
             for call in &state.calls {
                 if let Some(info) = phone.call(call.id) {
-                    call.refresh(info);
+                    call.info.replace(info);
                 }
             }
             outputs
@@ -914,7 +915,6 @@ impl Driver {
             (Event::AnswerDone(_, result), Some(call)) => call.settle(Wait::Answer, &result),
             (Event::InfoDone(_, result), Some(call)) => self.tone_answered(&call, result),
             (Event::Hold { local, remote, .. }, Some(call)) => {
-                call.hold.set((local, remote));
                 let payload = object!([("local", local.into()), ("remote", remote.into())]);
                 call.listeners.emit("hold", &payload);
             }
@@ -996,7 +996,7 @@ impl Driver {
 
     fn call_ended(&self, call: &Rc<CallEntry>, reason: EndReason) {
         let payload = event::end_reason(&reason);
-        call.end_reason.replace(Some(reason));
+        call.info.borrow_mut().end_reason = Some(reason);
         self.close_session(call.id);
         if !call.has_ended() {
             self.call_changed(call, CallState::Ended);

@@ -132,7 +132,7 @@ impl OriginatedCall {
     #[wasm_bindgen(getter)]
     #[must_use]
     pub fn from(&self) -> JsValue {
-        self.call.at_proxy.borrow().local_number.as_deref().unwrap_or_default().into()
+        self.call.info.borrow().local_number.as_deref().unwrap_or_default().into()
     }
 
     /// The destination, E.164.
@@ -149,7 +149,7 @@ impl OriginatedCall {
         if self.call.has_ended() {
             return "ended".into();
         }
-        self.call.at_proxy.borrow().state.as_deref().unwrap_or_default().into()
+        self.call.info.borrow().proxy_state.as_deref().unwrap_or_default().into()
     }
 
     /// Ends the call; resolves when it is over.
