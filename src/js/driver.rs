@@ -74,6 +74,8 @@ pub(crate) struct State {
     pub(super) originated: Option<Originated>,
     /// What was last given out to be kept for another page.
     record: Option<String>,
+    /// The phone's revision then.
+    recorded: Option<u32>,
     calls: Vec<Rc<CallEntry>>,
     /// The application's tracks that calls send.
     tracks: Vec<(TrackId, Replacement)>,
@@ -160,6 +162,7 @@ impl Driver {
                 over: false,
                 originated: None,
                 record: None,
+                recorded: None,
                 calls: Vec::new(),
                 tracks: Vec::new(),
                 last_track: 0,
@@ -360,7 +363,12 @@ impl Driver {
     /// Gives out what is to be kept of the calls, if that is new.
     fn keep_record(&self) -> bool {
         let new = self.with(|state| {
-            let record = state.phone.as_ref().filter(|_| state.settings.resume).and_then(|phone| {
+            let phone = state.phone.as_ref().filter(|_| state.settings.resume);
+            let revision = phone.map(Phone::revision);
+            if core::mem::replace(&mut state.recorded, revision) == revision {
+                return None;
+            }
+            let record = phone.and_then(|phone| {
                 phone.record(&|id| {
                     let call = state.calls.iter().find(|call| call.id == id);
                     call.map(|call| call.note()).unwrap_or_default()

@@ -13,7 +13,7 @@ use super::{
 use crate::dial::proxy::{ProxyFailure, ProxyReply};
 use crate::error::{Error, ErrorCode};
 use crate::sip::message::Request;
-use crate::time::Duration;
+use crate::time::{Duration, Instant};
 
 impl Phone {
     // ---- INVITE in
@@ -88,7 +88,14 @@ impl Phone {
 
     // ---- from the record of another page
 
-    pub(super) fn take_record(&mut self, text: &str, age: Duration) -> Result<usize, Error> {
+    /// Takes up the calls of a record that another page has kept, `age` ago: they are `Reconnecting`, and go on once
+    /// [`Phone::connect`] has brought this phone to its server. Returns how many there are.
+    ///
+    /// # Errors
+    /// `invalid_state` while there is a connection or a call, `invalid_record` for one that is damaged, too old, or of
+    /// another account: nothing is taken up.
+    pub fn resume(&mut self, now: Instant, record: &str, age: Duration) -> Result<usize, Error> {
+        self.begin(now);
         if self.cx.flow.connection() != ConnectionState::Disconnected || !self.calls.is_empty() {
             return Err(Error::new(
                 ErrorCode::InvalidState,
@@ -99,7 +106,7 @@ impl Phone {
         if age > self.cx.config.signalling_grace {
             return Err(refused("The record of the calls is too old"));
         }
-        let record = Record::read(text).ok_or_else(|| refused("The record of the calls is damaged"))?;
+        let record = Record::read(record).ok_or_else(|| refused("The record of the calls is damaged"))?;
         if record.aor != self.cx.config.uri.aor() {
             return Err(refused("The record of the calls belongs to another account"));
         }

@@ -8,43 +8,57 @@ use crate::sip::message::Request;
 
 /// The calls, oldest first.
 #[derive(Debug)]
-pub(super) struct Calls(SortedMap<CallId, Box<Call>>);
+pub(super) struct Calls {
+    all: SortedMap<CallId, Box<Call>>,
+    /// How often one may have been changed: whoever gets at a call to change it is counted.
+    pub(super) revision: u32,
+}
 
 impl Calls {
     pub(super) const fn new() -> Self {
-        Self(SortedMap::new())
+        Self { all: SortedMap::new(), revision: 0 }
     }
 
     pub(super) fn get(&self, id: CallId) -> Option<&Call> {
-        self.0.get(&id).map(Box::as_ref)
+        self.all.get(&id).map(Box::as_ref)
     }
 
+    const fn count(&mut self) {
+        self.revision = self.revision.wrapping_add(1);
+    }
+
+    // Inlined it would be 1 kB of the module: every way to a call begins with it.
+    #[inline(never)]
     pub(super) fn get_mut(&mut self, id: CallId) -> Option<&mut Call> {
-        self.0.get_mut(&id).map(Box::as_mut)
+        self.count();
+        self.all.get_mut(&id).map(Box::as_mut)
     }
 
     pub(super) fn insert(&mut self, call: Box<Call>) {
-        self.0.insert(call.id, call);
+        self.count();
+        self.all.insert(call.id, call);
     }
 
     pub(super) fn remove(&mut self, id: CallId) {
-        self.0.remove(&id);
+        self.count();
+        self.all.remove(&id);
     }
 
     pub(super) const fn len(&self) -> usize {
-        self.0.len()
+        self.all.len()
     }
 
     pub(super) const fn is_empty(&self) -> bool {
-        self.0.len() == 0
+        self.all.len() == 0
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Call> {
-        self.0.values().map(Box::as_ref)
+        self.all.values().map(Box::as_ref)
     }
 
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Call> {
-        self.0.values_mut().map(Box::as_mut)
+        self.count();
+        self.all.values_mut().map(Box::as_mut)
     }
 
     /// Those that this is true of. The ids, so that each can be looked up again after what is done to the one before.

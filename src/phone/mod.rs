@@ -663,15 +663,11 @@ impl Phone {
         self.calls.record(&self.cx, notes)
     }
 
-    /// Takes up the calls of a record that another page has kept, `age` ago: they are `Reconnecting`, and go on once
-    /// [`Phone::connect`] has brought this phone to its server. Returns how many there are.
-    ///
-    /// # Errors
-    /// `invalid_state` while there is a connection or a call, `invalid_record` for one that is damaged, too old, or of
-    /// another account: nothing is taken up.
-    pub fn resume(&mut self, now: Instant, record: &str, age: Duration) -> Result<usize, Error> {
-        self.begin(now);
-        self.take_record(record, age)
+    /// As long as this is the same number, so is the [`Phone::record`] with the same notes. It changes with whatever is
+    /// told to a call and with each REGISTER, which may bring another instance; not while nothing happens.
+    #[must_use]
+    pub const fn revision(&self) -> u32 {
+        self.calls.revision.wrapping_add(self.cx.registration.seq)
     }
 
     // ---- getters

@@ -40,7 +40,7 @@ pub(super) struct Registration {
     aor: String,
     call_id: String,
     from_tag: String,
-    seq: u32,
+    pub(super) seq: u32,
     /// Lifetime to ask for, seconds; raised by 423.
     expires: u32,
     too_brief: u8,

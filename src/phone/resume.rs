@@ -58,9 +58,7 @@ impl Lines {
     }
 
     fn number(&mut self, key: &str, value: Option<u32>) {
-        if let Some(value) = value {
-            self.push(key, &digits(value));
-        }
+        self.optional(key, value.map(digits).as_deref());
     }
 
     fn identity(&mut self, key: &str, name: &str, identity: Option<&Identity>) {
@@ -218,6 +216,7 @@ pub(super) fn refused(message: &'static str) -> Error {
 }
 
 /// A record that has been checked.
+#[derive(Default)]
 pub(super) struct Record {
     pub(super) aor: String,
     pub(super) instance: String,
@@ -233,21 +232,12 @@ impl Record {
         if text.len() > MAX_RECORD {
             return None;
         }
-        let mut record = Self {
-            aor: String::new(),
-            instance: String::new(),
-            user: String::new(),
-            host: String::new(),
-            calls: Vec::new(),
-        };
+        let mut record = Self::default();
         let mut lines = split(text, b'\n');
         if lines.next() != Some(VERSION) {
             return None;
         }
-        for line in lines {
-            if line.is_empty() {
-                continue;
-            }
+        for line in lines.filter(|line| !line.is_empty()) {
             let (key, value) = split_once(line, b'=')?;
             if has_control(value) {
                 return None;

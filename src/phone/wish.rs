@@ -50,16 +50,13 @@ impl Calls {
     /// One call at a time plays in the application's element: the one that may be heard, and of several the last that
     /// came to be. The others play in one of their own.
     pub(super) fn share_element(&mut self, cx: &mut Cx) {
-        let mut turn = cx.last_heard;
-        for call in self.iter_mut() {
-            if !call.may_be_heard() {
-                call.heard = None;
-            } else if call.heard.is_none() {
-                turn = turn.wrapping_add(1);
-                call.heard = Some(turn);
-            }
+        // A look changes none, so that they count as changed only when they are.
+        loop {
+            let at = self.iter().position(|call| call.may_be_heard() != call.heard.is_some());
+            let Some(call) = at.and_then(|at| self.iter_mut().nth(at)) else { break };
+            cx.last_heard = cx.last_heard.wrapping_add(1);
+            call.heard = call.may_be_heard().then_some(cx.last_heard);
         }
-        cx.last_heard = turn;
         let heard = self.iter().filter(|call| call.heard.is_some());
         let Some(owner) = heard.max_by_key(|call| call.heard).map(|call| call.id) else { return };
         let Some(former) = cx.has_element.replace(owner).filter(|former| *former != owner) else {

@@ -53,6 +53,7 @@ mod registration_later;
 mod reliable;
 mod replaces;
 mod resume;
+mod revision;
 mod scenarios;
 mod sequence;
 mod servers;
