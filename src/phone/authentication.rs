@@ -16,8 +16,8 @@ pub(super) const fn any_answer_will_do(owner: Owner) -> bool {
 impl Call {
     /// The next CSeq of the dialog that the request belongs to, which may be one that a 1xx has made.
     pub(super) fn next_seq_in(&mut self, request: &Request) -> u32 {
-        let tag = request.headers.to_tag().unwrap_or_default();
-        match self.dialog_to(&tag) {
+        let tag = request.headers.head().to_tag().unwrap_or_default();
+        match self.dialog_to(tag) {
             Some(dialog) => {
                 dialog.local_seq = dialog.local_seq.saturating_add(1);
                 dialog.local_seq

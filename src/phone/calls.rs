@@ -95,7 +95,7 @@ impl Calls {
     pub(super) fn find(&self, request: &Request, to_tag: &str) -> Option<CallId> {
         let call_id = request.headers.call_id()?;
         let call = self.iter().find(|call| call.sip_call_id == call_id && call.local_tag == to_tag)?;
-        let from_tag = request.headers.from_tag().unwrap_or_default();
-        call.knows_remote_tag(&from_tag).then_some(call.id)
+        let from_tag = request.headers.head().from_tag().unwrap_or_default();
+        call.knows_remote_tag(from_tag).then_some(call.id)
     }
 }

@@ -280,7 +280,7 @@ impl Cx {
         challenged: bool,
     ) -> Result<TxId, Error> {
         if !matches!(request.method, Method::Register | Method::Ack | Method::Cancel)
-            && request.headers.to_tag().is_none()
+            && request.headers.head().to_tag().is_none()
             && request.headers.get("Route").is_none()
         {
             self.route_headers(&mut request);
@@ -290,7 +290,7 @@ impl Cx {
         }
         // Within a dialog a request goes to the other end of it, and an answer to a challenge lets a password be guessed: none
         // goes there before a server has asked for it in this dialog. RFC 3261, section 22.2, would have it each time.
-        let asked_for = challenged || request.headers.to_tag().is_none();
+        let asked_for = challenged || request.headers.head().to_tag().is_none();
         let credentials = self.config.credentials.kept();
         if !credentials.is_empty()
             && asked_for
@@ -464,7 +464,8 @@ impl Cx {
         let private = by.hidden.then(|| self.contact_as(true));
         let Some(entry) = self.transactions.server(tx) else { return String::new() };
         let request = &entry.tx.request;
-        let answers = status == 200 && request.method == Method::Invite && request.headers.to_tag().is_none();
+        let answers =
+            status == 200 && request.method == Method::Invite && request.headers.head().to_tag().is_none();
         let mut response = request.response(status, None);
         if let Some(mode) = by.mode.filter(|_| answers) {
             response.headers.push(mode, "Auto");
@@ -498,8 +499,9 @@ impl Cx {
         if !entry.tx.respond(status, &text, now) {
             return String::new();
         }
+        let asked = entry.tx.request.headers.clone();
         self.tidy_server(tx);
-        self.remember_answer(&response);
+        self.remember_answer(&asked, status);
         self.transmit(text.clone(), true);
         text
     }

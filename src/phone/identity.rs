@@ -134,10 +134,11 @@ impl Cx {
 
 /// Whether a caller does not want to be known (RFC 3323, section 4): what is known of it is not for others.
 pub(super) fn is_withheld(headers: &Headers) -> bool {
-    let anonymous = headers.from().and_then(|from| Uri::parse(&from.uri).ok()).is_some_and(|from| {
-        let user = from.user.as_deref().unwrap_or_default();
-        from.host.eq_ignore_ascii_case("anonymous.invalid") || user.eq_ignore_ascii_case("anonymous")
-    });
+    let anonymous =
+        headers.head().from.as_ref().and_then(|from| Uri::parse(&from.uri).ok()).is_some_and(|from| {
+            let user = from.user.as_deref().unwrap_or_default();
+            from.host.eq_ignore_ascii_case("anonymous.invalid") || user.eq_ignore_ascii_case("anonymous")
+        });
     anonymous || asks_for_privacy(headers)
 }
 
@@ -219,5 +220,5 @@ pub(super) fn matches(patterns: &[String], uri: &str) -> bool {
 
 /// The URI of the From, where there is one.
 pub(super) fn from_uri(headers: &Headers) -> String {
-    headers.from().map(|from| from.uri).unwrap_or_default()
+    headers.head().from.as_ref().map(|from| from.uri.clone()).unwrap_or_default()
 }

@@ -19,9 +19,9 @@ impl Call {
             return;
         }
         let seq = request.headers.seq().unwrap_or(0);
-        let from_tag = request.headers.from_tag().unwrap_or_default();
+        let from_tag = request.headers.head().from_tag().unwrap_or_default();
 
-        if !self.dialog_to(&from_tag).is_none_or(|dialog| dialog.accept_seq(&request.method, seq)) {
+        if !self.dialog_to(from_tag).is_none_or(|dialog| dialog.accept_seq(&request.method, seq)) {
             cx.respond(tx, 500);
             return;
         }
@@ -34,7 +34,7 @@ impl Call {
             Method::Invite | Method::Update | Method::Options | Method::Info if over => {
                 self.respond_in_dialog(cx, tx, 481, None);
             }
-            Method::Bye if self.fork_left(cx, tx, &from_tag) => {}
+            Method::Bye if self.fork_left(cx, tx, from_tag) => {}
             Method::Bye => {
                 self.learn_reason(&request.headers);
                 self.on_bye(cx, tx);

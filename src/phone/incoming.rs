@@ -34,13 +34,13 @@ impl Calls {
             return Some((480, None));
         }
         // The same request over another path (RFC 3261, section 8.2.2.2).
-        let from_tag = request.headers.from_tag();
+        let from_tag = request.headers.head().from_tag();
         let merged = self.iter().any(|call| {
             (call.direction == Direction::Incoming || call.rest.is_some())
                 && Some(call.sip_call_id.as_str()) == request.headers.call_id()
                 && call.invite.as_ref().is_some_and(|invite| {
                     invite.headers.get("CSeq") == request.headers.get("CSeq")
-                        && invite.headers.from_tag() == from_tag
+                        && invite.headers.head().from_tag() == from_tag
                 })
         });
         if merged {
@@ -62,9 +62,9 @@ impl Call {
         call.local_tag = tag;
         call.hidden = cx.config.anonymous;
         dialog.private = call.hidden;
-        if let Some(from) = request.headers.from() {
-            call.remote_uri = from.uri;
-            call.remote_display_name = from.display_name;
+        if let Some(from) = &request.headers.head().from {
+            call.remote_uri.clone_from(&from.uri);
+            call.remote_display_name.clone_from(&from.display_name);
         }
         call.invite = Some(request.clone());
         call.invite_tx = Some(tx);

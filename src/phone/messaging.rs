@@ -110,10 +110,10 @@ impl Cx {
             self.respond_with(tx, 415, &[("Accept", "text/plain, text/html, text/*")]);
             return;
         };
-        let from = request.headers.from().unwrap_or_default();
+        let from = request.headers.head().from.as_ref();
         let event = Event::Message {
-            from: from.uri,
-            display_name: from.display_name,
+            from: from.map(|from| from.uri.clone()).unwrap_or_default(),
+            display_name: from.and_then(|from| from.display_name.clone()),
             content_type: content_type.to_owned(),
             body: body.to_owned(),
         };

@@ -817,8 +817,8 @@ impl Phone {
                 ServerAction::Deliver => {}
             }
         }
-        let to_tag = request.headers.to_tag();
-        let call = to_tag.as_ref().and_then(|tag| self.calls.find(&request, tag));
+        let to_tag = request.headers.head().to_tag();
+        let call = to_tag.and_then(|tag| self.calls.find(&request, tag));
         if request.method == Method::Ack {
             // Never answered (RFC 3261, section 17.2.1).
             if let Some(id) = call {

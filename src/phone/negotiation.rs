@@ -450,12 +450,12 @@ impl Call {
         };
         self.offers.take(tx, seq, offer.as_ref().map(|offer| offer.direction));
         let direction = self.offers.to_answer();
-        let tag = request.headers.from_tag().unwrap_or_default();
-        if let Some(dialog) = self.dialog_to(&tag) {
+        let tag = request.headers.head().from_tag().unwrap_or_default();
+        if let Some(dialog) = self.dialog_to(tag) {
             dialog.refresh_target(&request.headers);
         }
         if self.phase == Phase::Inviting {
-            self.forks.settle(tag);
+            self.forks.settle(tag.to_owned());
         }
         let invite = request.method == Method::Invite;
         if let Some(entry) = cx.transactions.server(tx) {
@@ -482,10 +482,10 @@ impl Call {
             return;
         }
 
-        let tag = request.headers.from_tag().unwrap_or_default();
+        let tag = request.headers.head().from_tag().unwrap_or_default();
         if !described {
             // Of this fork, where there are several.
-            if let Some(dialog) = self.dialog_to(&tag) {
+            if let Some(dialog) = self.dialog_to(tag) {
                 dialog.refresh_target(&request.headers);
             }
             self.respond_in_dialog(cx, tx, 200, None);
@@ -494,8 +494,8 @@ impl Call {
         }
         let offered = self.pending_ok.as_ref().is_some_and(|ok| ok.offered())
             || self.offers.is_out()
-            || self.offers_early(&tag);
-        let ready = self.phase == Phase::Confirmed || self.takes_early_offer(&tag);
+            || self.offers_early(tag);
+        let ready = self.phase == Phase::Confirmed || self.takes_early_offer(tag);
         if offered {
             self.respond_in_dialog(cx, tx, 491, None);
         } else if !ready || self.offers.is_ours() || self.offers.theirs().is_some() || self.job.is_some() {

@@ -51,7 +51,12 @@ const fn answers_once(method: &Method) -> bool {
 }
 
 fn answer_key(headers: &Headers) -> Option<String> {
-    Some(concat(&[headers.call_id()?, " ", &headers.from_tag()?, " ", headers.get("CSeq")?]))
+    Some(concat(&[headers.call_id()?, " ", headers.head().from_tag()?, " ", headers.get("CSeq")?]))
+}
+
+/// The URI of From.
+fn caller(request: &Request) -> Option<&str> {
+    request.headers.head().from.as_ref().map(|from| from.uri.as_str())
 }
 
 impl Cx {
@@ -71,13 +76,12 @@ impl Calls {
     /// The call that this INVITE is, once more. A caller that could not know whether its INVITE arrived sends a new one, with
     /// another From tag and CSeq and the same offer.
     pub(super) fn repeated_by(&self, request: &Request) -> Option<CallId> {
-        let from_tag = request.headers.from_tag();
+        let from_tag = request.headers.head().from_tag();
         let found = self.iter().find(|call| {
             Some(call.sip_call_id.as_str()) == request.headers.call_id()
                 && call.invite.as_ref().is_some_and(|invite| {
                     let again = invite.headers.get("CSeq") == request.headers.get("CSeq")
-                        && invite.headers.from_tag() == from_tag;
-                    let caller = |request: &Request| request.headers.from().map(|from| from.uri);
+                        && invite.headers.head().from_tag() == from_tag;
                     again || (invite.body == request.body && caller(invite) == caller(request))
                 })
         });
@@ -273,14 +277,16 @@ impl Cx {
         }
     }
 
-    pub(super) fn remember_answer(&mut self, response: &Response) {
-        let once = response.headers.cseq().is_some_and(|cseq| answers_once(&cseq.method));
-        let Some(key) = answer_key(&response.headers).filter(|_| once && response.status >= 200) else {
+    /// The request with these headers has been given this response.
+    pub(super) fn remember_answer(&mut self, headers: &Headers, status: u16) {
+        let method = headers.head().cseq.as_ref().map(|cseq| &cseq.method);
+        if status < 200 || !method.is_some_and(answers_once) {
             return;
-        };
+        }
+        let Some(key) = answer_key(headers) else { return };
         if self.answered.len() >= MAX_ANSWERED {
             self.answered.remove(0);
         }
-        self.answered.push(Answered { key, status: response.status, at: self.now });
+        self.answered.push(Answered { key, status, at: self.now });
     }
 }

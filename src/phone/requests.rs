@@ -44,7 +44,7 @@ impl Phone {
         }
         let about = Circumstances {
             scope: Cx::scope(owner),
-            in_dialog: request.headers.to_tag().is_some(),
+            in_dialog: request.headers.head().to_tag().is_some(),
             kept: self.cx.config.credentials.kept(),
             asks: matches!(self.cx.config.credentials, CredentialSource::Ask),
         };
@@ -141,7 +141,7 @@ impl Phone {
             | Owner::Publication(_)
             | Owner::Request(_) => next_seq_of(&request),
         };
-        if request.headers.to_tag().is_some()
+        if request.headers.head().to_tag().is_some()
             && let Some(call) = owner.call().and_then(|id| self.calls.get_mut(id))
         {
             call.challenged = true;

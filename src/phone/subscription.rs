@@ -468,13 +468,13 @@ impl Cx {
                 return;
             }
         } else {
-            let tag = first.headers.from_tag().unwrap_or_default();
+            let tag = first.headers.head().from_tag().unwrap_or_default();
             // From our SUBSCRIBE rather than from the NOTIFY: without the tag, which is put on again.
-            let own = first.headers.get("From").and_then(|from| from.strip_suffix(tag.as_str()));
+            let own = first.headers.get("From").and_then(|from| from.strip_suffix(tag));
             let own = own.and_then(|from| from.strip_suffix(";tag=")).unwrap_or_default().to_owned();
             let mut opening = request.clone();
             opening.headers.set("To", own);
-            let Some(mut made) = Dialog::from_request(&opening, &tag) else {
+            let Some(mut made) = Dialog::from_request(&opening, tag) else {
                 // No Contact.
                 self.respond(tx, 400);
                 return;
@@ -509,7 +509,7 @@ impl Cx {
         });
         let good = wanted
             && event.is_some()
-            && request.headers.to_tag().is_none()
+            && request.headers.head().to_tag().is_none()
             && kind.eq_ignore_ascii_case("application/simple-message-summary")
             && request.body.len() <= MAX_SUMMARY
             && (ours(&self.config.uri) || Uri::parse(&self.contact_uri()).is_ok_and(|own| ours(&own)));
@@ -560,12 +560,12 @@ impl Cx {
     /// The subscription whose dialog this is, or is going to be.
     fn find_subscription(&self, notify: &Request) -> Option<SubscriptionId> {
         let call_id = notify.headers.call_id()?;
-        let (to_tag, from_tag) = (notify.headers.to_tag()?, notify.headers.from_tag()?);
+        let (to_tag, from_tag) = (notify.headers.head().to_tag()?, notify.headers.head().from_tag()?);
         self.subscriptions.iter().find_map(|(id, known)| {
             let Kind::Subscribe { first: Some(first), dialog, confirmed, .. } = &known.kind else {
                 return None;
             };
-            let ours = first.headers.call_id() == Some(call_id) && first.headers.from_tag()? == to_tag;
+            let ours = first.headers.call_id() == Some(call_id) && first.headers.head().from_tag()? == to_tag;
             let known_tag = !confirmed || dialog.as_ref()?.remote_tag == from_tag;
             (ours && known_tag).then_some(*id)
         })

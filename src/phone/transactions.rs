@@ -114,7 +114,7 @@ fn client_key(branch: &str, method: &str) -> String {
 /// Branch, sent-by and method, where ACK belongs to INVITE. For a peer without the magic cookie, or with nothing
 /// behind it (RFC 4475, section 3.2.1), the old key of RFC 2543 (section 17.2.3) is close to Call-ID and CSeq.
 fn server_key(request: &Request, method: &Method) -> Option<String> {
-    let via = request.headers.top_via()?;
+    let via = request.headers.head().via.as_ref()?;
     let method = if *method == Method::Ack { "INVITE" } else { method.as_str() };
     let unique = |branch: &&str| branch.strip_prefix("z9hG4bK").is_some_and(|id| !id.is_empty());
     let branch = via.branch().filter(unique);
@@ -141,8 +141,7 @@ impl Transactions {
         socket: Option<SocketId>,
     ) -> TxId {
         let id = self.next_id();
-        let branch = tx.request.headers.top_via();
-        let branch = branch.as_ref().and_then(|via| via.branch()).unwrap_or_default();
+        let branch = tx.request.headers.head().branch().unwrap_or_default();
         let key = client_key(branch, tx.request.method.as_str());
         self.clients_by_key.insert(key.clone(), id);
         self.clients.insert(
@@ -153,9 +152,9 @@ impl Transactions {
     }
 
     pub(super) fn find_client(&self, response: &Response) -> Option<TxId> {
-        let via = response.headers.top_via()?;
-        let cseq = response.headers.cseq()?;
-        self.clients_by_key.get(&client_key(via.branch()?, cseq.method.as_str())).copied()
+        let head = response.headers.head();
+        let method = head.cseq.as_ref()?.method.as_str();
+        self.clients_by_key.get(&client_key(head.branch()?, method)).copied()
     }
 
     pub(super) fn client(&mut self, id: TxId) -> Option<&mut ClientEntry> {
@@ -168,11 +167,11 @@ impl Transactions {
 
     /// A request of this dialog waits to be sent.
     pub(super) fn waits_in(&self, headers: &Headers) -> bool {
-        let dialog = (headers.call_id(), headers.to_tag());
+        let dialog = (headers.call_id(), headers.head().to_tag());
         dialog.1.is_some()
             && self.clients.values().any(|entry| {
                 let of = &entry.tx.request.headers;
-                entry.socket.is_none() && entry.tx.is_open() && dialog == (of.call_id(), of.to_tag())
+                entry.socket.is_none() && entry.tx.is_open() && dialog == (of.call_id(), of.head().to_tag())
             })
     }
 

@@ -290,7 +290,7 @@ impl Authenticator {
             if let Secret::Bearer(token) = &credentials.secret {
                 // Whoever has the token is us: it goes to the servers of the account, over a channel of ours, and
                 // not to the other end of a call (RFC 8898, sections 2 and 5).
-                let fit = known.bearer && secure && request.headers.to_tag().is_none();
+                let fit = known.bearer && secure && request.headers.head().to_tag().is_none();
                 if fit && !token.is_empty() && !has_space_or_control(token) {
                     request.headers.push(name, concat(&["Bearer ", token]));
                     added = true;

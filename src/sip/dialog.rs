@@ -53,16 +53,16 @@ impl Dialog {
         // What may be missing comes first, so that nothing has to be dropped where it is.
         let (from, to) = (request.headers.get("From")?, response.headers.get("To")?);
         let (call_id, local_seq) = (request.headers.call_id()?, request.headers.seq()?);
-        let local_tag = request.headers.from_tag()?;
-        let remote_tag = response.headers.to_tag()?;
+        let local_tag = request.headers.head().from_tag()?;
+        let remote_tag = response.headers.head().to_tag()?;
         // A missing Contact is against RFC 3261, section 12.1.1, but the Request-URI is then the best guess.
         let remote_target = contact_uri(&response.headers).unwrap_or_else(|| request.uri.clone());
         let mut route_set: Vec<String> = owned(&response.headers.values("Record-Route"));
         route_set.reverse();
         Some(Self {
             call_id: call_id.to_owned(),
-            local_tag,
-            remote_tag,
+            local_tag: local_tag.to_owned(),
+            remote_tag: remote_tag.to_owned(),
             local: from.to_owned(),
             remote: to.to_owned(),
             local_seq,
@@ -82,7 +82,7 @@ impl Dialog {
         Some(Self {
             call_id: call_id.to_owned(),
             local_tag: local_tag.to_owned(),
-            remote_tag: request.headers.from_tag().unwrap_or_default(),
+            remote_tag: request.headers.head().from_tag().unwrap_or_default().to_owned(),
             local: concat(&[to, ";tag=", local_tag]),
             remote: from.to_owned(),
             local_seq: 0,

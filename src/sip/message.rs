@@ -6,6 +6,7 @@
 
 use core::fmt;
 use std::borrow::Cow;
+use std::sync::{Arc, OnceLock};
 
 use rsip::Header;
 use rsip::headers::UntypedHeader;
@@ -92,7 +93,7 @@ impl fmt::Display for Method {
     }
 }
 
-/// Maps names to rsip's variants and back: those that every message has, and credentials. All others are
+/// Maps names to rsip's variants and back: those that every message has. All others are
 /// `Header::Other`, which costs one more allocation each; a variant costs some hundred bytes of the module.
 macro_rules! known_headers {
     ($($name:literal $variant:ident,)*) => {
@@ -116,9 +117,6 @@ known_headers! {
     "To" To,
     "Call-ID" CallId,
     "CSeq" CSeq,
-    "Content-Length" ContentLength,
-    "Authorization" Authorization,
-    "Proxy-Authorization" ProxyAuthorization,
 }
 
 fn make_header(name: &str, value: String) -> Header {
@@ -164,24 +162,99 @@ pub(crate) fn long_name(name: &str) -> &str {
 }
 
 /// The headers of a message, in their order. Names are case-insensitive, and a compact name is the same as its
-/// long form. `Debug` hides credentials.
-#[derive(Default, PartialEq, Eq)]
-pub struct Headers(rsip::Headers);
+/// long form. `Debug` hides credentials. A copy costs nothing until one of the two is changed.
+#[derive(Clone, Default)]
+pub struct Headers(Arc<Fields>);
+
+#[derive(Default)]
+struct Fields {
+    list: Vec<Header>,
+    /// Read when it is first asked for, and dropped with each change: so it never says anything but what the list does.
+    head: OnceLock<Head>,
+}
 
 /// By hand, since that of `rsip::Header` has a branch for each of its fifty variants.
-impl Clone for Headers {
+impl Clone for Fields {
     #[inline(never)]
     fn clone(&self) -> Self {
-        let mut copy = Self::default();
-        for header in self.0.iter() {
+        let mut list = Vec::with_capacity(self.list.len() + 1);
+        for header in &self.list {
             let (name, value) = name_and_value(header);
-            copy.0.push(make_header(name, value.to_owned()));
+            list.push(make_header(name, value.to_owned()));
         }
-        copy
+        Self { list, head: OnceLock::new() }
+    }
+}
+
+impl PartialEq for Headers {
+    fn eq(&self, other: &Self) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
+
+impl Eq for Headers {}
+
+/// What every message has (RFC 3261, section 8.1.1) and many ask for, read from the headers once. A message that has been
+/// received has all of it; in one that is being built, what is missing or cannot be read is `None`.
+#[derive(Debug, Default)]
+pub struct Head {
+    /// The topmost Via.
+    pub via: Option<Via>,
+    /// From.
+    pub from: Option<NameAddr>,
+    /// To.
+    pub to: Option<NameAddr>,
+    /// CSeq.
+    pub cseq: Option<CSeq>,
+}
+
+impl Head {
+    fn read(headers: &Headers) -> Self {
+        let address = |name| headers.get(name).and_then(|value| NameAddr::parse(value).ok());
+        Self {
+            via: headers.get("Via").and_then(|value| Via::parse(value).ok()),
+            from: address("From"),
+            to: address("To"),
+            cseq: headers.get("CSeq").and_then(|value| CSeq::parse(value).ok()),
+        }
+    }
+
+    /// The tag of From.
+    #[must_use]
+    #[inline(never)]
+    pub fn from_tag(&self) -> Option<&str> {
+        self.from.as_ref().and_then(NameAddr::tag)
+    }
+
+    /// The tag of To.
+    #[must_use]
+    #[inline(never)]
+    pub fn to_tag(&self) -> Option<&str> {
+        self.to.as_ref().and_then(NameAddr::tag)
+    }
+
+    /// The branch of the topmost Via.
+    #[must_use]
+    pub fn branch(&self) -> Option<&str> {
+        self.via.as_ref().and_then(Via::branch)
     }
 }
 
 impl Headers {
+    /// What every message has, as values.
+    #[must_use]
+    #[inline(never)]
+    pub fn head(&self) -> &Head {
+        self.0.head.get_or_init(|| Head::read(self))
+    }
+
+    /// The only way to a change.
+    fn change(&mut self) -> &mut Vec<Header> {
+        let fields = Arc::make_mut(&mut self.0);
+        fields.head = OnceLock::new();
+        &mut fields.list
+    }
+
     /// Adds a header behind the others.
     pub fn push(&mut self, name: &str, value: impl Into<String>) {
         self.push_owned(name, value.into());
@@ -197,19 +270,21 @@ impl Headers {
 
     #[inline(never)]
     fn push_owned(&mut self, name: &str, value: String) {
-        self.0.push(make_header(long_name(name), value));
+        self.insert(self.0.list.len(), name, value);
     }
 
     /// Adds a header before the others: Via and Record-Route in a proxy.
     pub fn push_front(&mut self, name: &str, value: impl Into<String>) {
-        self.insert_first(make_header(long_name(name), value.into()));
+        self.insert(0, name, value.into());
     }
 
     #[inline(never)]
-    fn insert_first(&mut self, header: Header) {
-        let mut headers: Vec<Header> = core::mem::take(&mut self.0).into();
-        headers.insert(0, header);
-        self.0 = headers.into();
+    fn insert(&mut self, at: usize, name: &str, value: String) {
+        self.change().insert(at, make_header(long_name(name), value));
+    }
+
+    fn position(&self, name: &str) -> Option<usize> {
+        self.iter().position(|(other, _)| other.eq_ignore_ascii_case(name))
     }
 
     /// Replaces the first header of this name and drops its others, or adds one.
@@ -220,27 +295,24 @@ impl Headers {
     #[inline(never)]
     fn set_owned(&mut self, name: &str, value: String) {
         let name = long_name(name);
-        let at = self.iter().position(|(other, _)| other.eq_ignore_ascii_case(name));
+        let at = self.position(name);
         self.remove(name);
-        let mut headers: Vec<Header> = core::mem::take(&mut self.0).into();
-        headers.insert(at.unwrap_or(headers.len()), make_header(name, value));
-        self.0 = headers.into();
+        self.insert(at.unwrap_or(self.0.list.len()), name, value);
     }
 
     /// Drops all headers of this name.
     #[inline(never)]
     pub fn remove(&mut self, name: &str) {
         let name = long_name(name);
-        self.0.retain(|header| !name_and_value(header).0.eq_ignore_ascii_case(name));
+        if self.position(name).is_some() {
+            self.change().retain(|header| !name_and_value(header).0.eq_ignore_ascii_case(name));
+        }
     }
 
     /// Takes the first header of this name out.
     pub fn remove_first(&mut self, name: &str) -> Option<String> {
-        let name = long_name(name);
-        let at = self.iter().position(|(other, _)| other.eq_ignore_ascii_case(name))?;
-        let mut headers: Vec<Header> = core::mem::take(&mut self.0).into();
-        let taken = headers.remove(at);
-        self.0 = headers.into();
+        let at = self.position(long_name(name))?;
+        let taken = self.change().remove(at);
         Some(name_and_value(&taken).1.to_owned())
     }
 
@@ -289,7 +361,7 @@ impl Headers {
 
     /// Names and values, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(name_and_value)
+        self.0.list.iter().map(name_and_value)
     }
 
     /// Whether a list of tokens (Supported, Require, Allow …) has this one, in whatever case.
@@ -307,49 +379,44 @@ impl Headers {
     /// CSeq, where it can be read.
     #[must_use]
     pub fn cseq(&self) -> Option<CSeq> {
-        self.get("CSeq").and_then(|value| CSeq::parse(value).ok())
+        self.head().cseq.clone()
     }
 
     /// The number of CSeq.
     #[must_use]
     #[inline(never)]
     pub fn seq(&self) -> Option<u32> {
-        self.cseq().map(|cseq| cseq.seq)
+        self.head().cseq.as_ref().map(|cseq| cseq.seq)
     }
 
     /// The tag of From.
     #[must_use]
     pub fn from_tag(&self) -> Option<String> {
-        self.tag("From")
+        self.head().from_tag().map(str::to_owned)
     }
 
     /// The tag of To.
     #[must_use]
     pub fn to_tag(&self) -> Option<String> {
-        self.tag("To")
-    }
-
-    #[inline(never)]
-    fn tag(&self, name: &str) -> Option<String> {
-        NameAddr::parse(self.get(name)?).ok()?.tag().map(str::to_owned)
+        self.head().to_tag().map(str::to_owned)
     }
 
     /// From, where it can be read.
     #[must_use]
     pub fn from(&self) -> Option<NameAddr> {
-        self.get("From").and_then(|value| NameAddr::parse(value).ok())
+        self.head().from.clone()
     }
 
     /// To, where it can be read.
     #[must_use]
     pub fn to(&self) -> Option<NameAddr> {
-        self.get("To").and_then(|value| NameAddr::parse(value).ok())
+        self.head().to.clone()
     }
 
     /// The topmost Via, where it can be read.
     #[must_use]
     pub fn top_via(&self) -> Option<Via> {
-        self.get("Via").and_then(|value| Via::parse(value).ok())
+        self.head().via.clone()
     }
 
     /// Content-Type without its parameters, as on the wire.
@@ -458,9 +525,10 @@ impl Response {
     }
 
     /// Adds a tag to To, unless it has one (RFC 3261, section 8.2.6.2).
+    // Not by the head: it would be read for this alone, and the next line changes it.
     pub fn set_to_tag(&mut self, tag: &str) {
         if let Some(to) = self.headers.get("To")
-            && self.headers.to().is_some_and(|to| to.tag().is_none())
+            && NameAddr::parse(to).is_ok_and(|to| to.tag().is_none())
         {
             // The rest stays byte by byte what the peer sent.
             let quoted;
@@ -890,7 +958,7 @@ mod tests {
         request.headers.push("Authorization", "Digest hush");
         let text = format!("{request:?}");
         assert!(
-            !text.contains("hush") && text.contains("Proxy-Authorization") && text.contains("c1"),
+            !text.contains("hush") && text.contains("proxy-authorization") && text.contains("c1"),
             "{text}"
         );
     }
@@ -983,6 +1051,31 @@ mod tests {
         let mut bare = bare.response(404, None);
         bare.set_to_tag("y");
         assert_eq!(bare.headers.to().unwrap().tag(), Some("y"));
+    }
+
+    #[test]
+    fn a_head_says_what_the_headers_say() {
+        let mut headers = invite().headers;
+        let head = headers.head();
+        assert_eq!((head.branch(), head.from_tag(), head.to_tag()), (Some("z9hG4bK2"), Some("1"), None));
+        assert_eq!(head.cseq.as_ref().map(|cseq| cseq.seq), Some(1));
+        // Whatever has been read is read anew after a change, in this copy and not in the other.
+        let before = headers.clone();
+        headers.set("CSeq", "2 BYE");
+        headers.push("f", "<sip:eve@example.com>;tag=9");
+        headers.set("t", "<sip:bob@example.com>;tag=7");
+        headers.push_front("Via", "SIP/2.0/WSS c.invalid;branch=z9hG4bK3");
+        let head = headers.head();
+        assert_eq!((head.branch(), head.from_tag(), head.to_tag()), (Some("z9hG4bK3"), Some("1"), Some("7")));
+        assert_eq!(headers.cseq(), Some(CSeq { seq: 2, method: Method::Bye }));
+        headers.remove_first("Via");
+        headers.remove("From");
+        assert_eq!((headers.head().branch(), headers.from_tag()), (Some("z9hG4bK2"), None));
+        headers.set("To", "<sip:bob");
+        assert!(headers.head().to.is_none());
+        assert_eq!((before.seq(), before.from_tag(), before.to_tag()), (Some(1), Some("1".into()), None));
+        assert_eq!(before, invite().headers);
+        assert_ne!(before, headers);
     }
 
     #[test]

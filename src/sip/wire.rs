@@ -3,7 +3,7 @@
 use core::fmt;
 use std::borrow::Cow;
 
-use super::header::{CSeq, NameAddr, Via, is_token, is_uri_text, split_list};
+use super::header::{Via, is_token, is_uri_text, split_list};
 use super::message::{Headers, Message, Method, Request, Response, long_name, redact};
 use crate::text::{concat, number, printable, split_once};
 
@@ -293,22 +293,24 @@ const CORE: [&str; 5] = ["Via", "From", "To", "Call-ID", "CSeq"];
 /// Checks the headers that every message has, and finds the body that Content-Length tells of; without one it is
 /// all that is there, for a WebSocket message has an end (RFC 7118, section 5.2).
 fn check<'a>(start: &Start<'_>, headers: &Headers, body: &'a [u8]) -> Result<&'a [u8], ParseError> {
+    let head = headers.head();
     for name in CORE {
         let mut values = headers.get_all(name);
         let value = values.next().ok_or(ParseError::Missing(name))?;
         let good = match name {
             // All of them: the answer goes back over each (RFC 4475, section 3.1.2.1).
-            "Via" => headers.get_all(name).all(|via| Via::parse(via).is_ok()),
+            "Via" => head.via.is_some() && values.all(|via| Via::parse(via).is_ok()),
+            "From" => head.from.is_some(),
+            "To" => head.to.is_some(),
             "Call-ID" => is_word(value),
-            "CSeq" => match (CSeq::parse(value), start) {
-                (Ok(cseq), Start::Request(method, _)) if *method != cseq.method => {
+            _ => match (&head.cseq, start) {
+                (Some(cseq), Start::Request(method, _)) if *method != cseq.method => {
                     return Err(ParseError::CSeqMethod);
                 }
-                (cseq, _) => cseq.is_ok(),
+                (cseq, _) => cseq.is_some(),
             },
-            _ => NameAddr::parse(value).is_ok(),
         };
-        if !good || (name != "Via" && values.next().is_some()) {
+        if !good || values.next().is_some() {
             return Err(ParseError::Header(name));
         }
     }
@@ -353,7 +355,7 @@ fn reply(first_line: &str, headers: Headers, error: ParseError) -> Option<Respon
 
 #[cfg(test)]
 mod tests {
-    use super::super::header::parse_u32;
+    use super::super::header::{NameAddr, parse_u32};
     use super::super::uri::Uri;
     use super::super::{digest, header, sdp};
     use super::*;
