@@ -831,8 +831,7 @@ impl Phone {
             return;
         }
         // Whatever the answer adds, a description above all, must find room behind what it repeats.
-        let bare = request.response(200, None).to_text();
-        if bare.is_ok_and(|text| text.len() > MAX_MESSAGE / 2) {
+        if request.least_response() > MAX_MESSAGE / 2 {
             self.cx.send_untracked(request.response(513, None));
             return;
         }

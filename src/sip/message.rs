@@ -480,22 +480,38 @@ impl Request {
     /// The tag of To is the caller's to add, with [`Response::set_to_tag`]. Without `reason` the default phrase.
     #[must_use]
     pub fn response(&self, status: u16, reason: Option<&str>) -> Response {
-        let dialog = (101..=299).contains(&status)
-            && matches!(self.method, Method::Invite | Method::Subscribe | Method::Refer | Method::Notify);
         let mut headers = Headers::default();
-        headers.copy("Via", &self.headers);
+        self.repeated(status, &mut |name, value| headers.push(name, value));
+        let reason = reason.map_or_else(|| default_reason(status), str::to_owned);
+        Response { status, reason, headers, body: Vec::new() }
+    }
+
+    /// The headers that a response with this status repeats.
+    fn repeated(&self, status: u16, repeat: &mut dyn FnMut(&str, &str)) {
+        for value in self.headers.get_all("Via") {
+            repeat("Via", value);
+        }
         for name in ["From", "To", "Call-ID", "CSeq", "Timestamp"] {
             if let Some(value) = self.headers.get(name)
                 && (status == 100 || name != "Timestamp")
             {
-                headers.push(name, value);
+                repeat(name, value);
             }
         }
-        if dialog {
-            headers.copy("Record-Route", &self.headers);
+        if (101..=299).contains(&status)
+            && matches!(self.method, Method::Invite | Method::Subscribe | Method::Refer | Method::Notify)
+        {
+            for value in self.headers.get_all("Record-Route") {
+                repeat("Record-Route", value);
+            }
         }
-        let reason = reason.map_or_else(|| default_reason(status), str::to_owned);
-        Response { status, reason, headers, body: Vec::new() }
+    }
+
+    /// How long a 200 is that does nothing but repeat what it must, in bytes.
+    pub(crate) fn least_response(&self) -> usize {
+        let mut size = "SIP/2.0 200 OK\r\nContent-Length: 0\r\n\r\n".len();
+        self.repeated(200, &mut |name, value| size += name.len() + value.len() + ": \r\n".len());
+        size
     }
 }
 

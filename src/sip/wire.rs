@@ -356,6 +356,7 @@ fn reply(first_line: &str, headers: Headers, error: ParseError) -> Option<Respon
 #[cfg(test)]
 mod tests {
     use super::super::header::{NameAddr, parse_u32};
+    use super::super::message::PrintError;
     use super::super::uri::Uri;
     use super::super::{digest, header, sdp};
     use super::*;
@@ -913,11 +914,47 @@ mod tests {
             let mut answer = request.response(180, None);
             answer.set_to_tag("t");
             assert!(parse(answer.to_text().unwrap().as_bytes()).is_ok());
+            let bare = request.response(200, None).to_text().unwrap();
+            assert_eq!(request.least_response(), bare.len(), "{bare}");
         }
         if let Ok(text) = message.to_text() {
             let Ok(Frame::Message(again)) = parse(text.as_bytes()) else { panic!("{text}") };
             assert_eq!(again.to_text().as_ref(), Ok(&text));
         }
+    }
+
+    /// What is counted for the 513 is what would be printed.
+    #[cfg(not(target_arch = "wasm32"))]
+    #[test]
+    fn the_least_response_to_the_torture_messages_is_counted() {
+        let mut counted = 0;
+        for folder in ["rfc4475", "rfc5118", "servers"] {
+            let folder = format!("{}/tests/fixtures/{folder}", env!("CARGO_MANIFEST_DIR"));
+            for file in std::fs::read_dir(folder).unwrap() {
+                let bytes = std::fs::read(file.unwrap().path()).unwrap();
+                if let Ok(Frame::Message(Message::Request(request))) = parse(&bytes) {
+                    let bare = request.response(200, None).to_text().unwrap();
+                    assert_eq!(request.least_response(), bare.len(), "{bare}");
+                    counted += 1;
+                }
+            }
+        }
+        assert!(counted > 20, "{counted}");
+    }
+
+    #[test]
+    fn a_response_that_is_longer_than_a_message_may_be_is_counted_too() {
+        let mut text = b"MESSAGE sip:b@h SIP/2.0\r\n".to_vec();
+        for _ in 0..9 {
+            text.extend_from_slice(b"Via: SIP/2.0/UDP h;branch=z9hG4bK1;x=");
+            // One byte each here, and three as the UTF-8 that is sent back.
+            text.extend_from_slice(&[0x80; 2_600]);
+            text.extend_from_slice(b"\r\n");
+        }
+        text.extend_from_slice(format!("{CORE_LINES}CSeq: 1 MESSAGE\r\n\r\n").as_bytes());
+        let request = request(text);
+        assert_eq!(request.response(200, None).to_text(), Err(PrintError::TooLong));
+        assert!(request.least_response() > MAX_MESSAGE, "{}", request.least_response());
     }
 
     #[test]
