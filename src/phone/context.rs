@@ -464,8 +464,7 @@ impl Cx {
         let private = by.hidden.then(|| self.contact_as(true));
         let Some(entry) = self.transactions.server(tx) else { return String::new() };
         let request = &entry.tx.request;
-        let answers =
-            status == 200 && request.method == Method::Invite && request.headers.head().to_tag().is_none();
+        let answers = status == 200 && request.method == Method::Invite && request.headers.to_tag().is_none();
         let mut response = request.response(status, None);
         if let Some(mode) = by.mode.filter(|_| answers) {
             response.headers.push(mode, "Auto");

@@ -134,11 +134,10 @@ impl Cx {
 
 /// Whether a caller does not want to be known (RFC 3323, section 4): what is known of it is not for others.
 pub(super) fn is_withheld(headers: &Headers) -> bool {
-    let anonymous =
-        headers.head().from.as_ref().and_then(|from| Uri::parse(&from.uri).ok()).is_some_and(|from| {
-            let user = from.user.as_deref().unwrap_or_default();
-            from.host.eq_ignore_ascii_case("anonymous.invalid") || user.eq_ignore_ascii_case("anonymous")
-        });
+    let anonymous = headers.head().from_uri().and_then(|from| Uri::parse(from).ok()).is_some_and(|from| {
+        let user = from.user.as_deref().unwrap_or_default();
+        from.host.eq_ignore_ascii_case("anonymous.invalid") || user.eq_ignore_ascii_case("anonymous")
+    });
     anonymous || asks_for_privacy(headers)
 }
 
@@ -220,5 +219,5 @@ pub(super) fn matches(patterns: &[String], uri: &str) -> bool {
 
 /// The URI of the From, where there is one.
 pub(super) fn from_uri(headers: &Headers) -> String {
-    headers.head().from.as_ref().map(|from| from.uri.clone()).unwrap_or_default()
+    headers.head().from_uri().unwrap_or_default().to_owned()
 }

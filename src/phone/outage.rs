@@ -54,11 +54,6 @@ fn answer_key(headers: &Headers) -> Option<String> {
     Some(concat(&[headers.call_id()?, " ", headers.head().from_tag()?, " ", headers.get("CSeq")?]))
 }
 
-/// The URI of From.
-fn caller(request: &Request) -> Option<&str> {
-    request.headers.head().from.as_ref().map(|from| from.uri.as_str())
-}
-
 impl Cx {
     // ---- the loss
 
@@ -76,13 +71,15 @@ impl Calls {
     /// The call that this INVITE is, once more. A caller that could not know whether its INVITE arrived sends a new one, with
     /// another From tag and CSeq and the same offer.
     pub(super) fn repeated_by(&self, request: &Request) -> Option<CallId> {
-        let from_tag = request.headers.head().from_tag();
+        let head = request.headers.head();
         let found = self.iter().find(|call| {
             Some(call.sip_call_id.as_str()) == request.headers.call_id()
                 && call.invite.as_ref().is_some_and(|invite| {
                     let again = invite.headers.get("CSeq") == request.headers.get("CSeq")
-                        && invite.headers.head().from_tag() == from_tag;
-                    again || (invite.body == request.body && caller(invite) == caller(request))
+                        && invite.headers.head().from_tag() == head.from_tag();
+                    again
+                        || (invite.body == request.body
+                            && invite.headers.head().from_uri() == head.from_uri())
                 })
         });
         found.map(|call| call.id)
@@ -279,11 +276,8 @@ impl Cx {
 
     /// The request with these headers has been given this response.
     pub(super) fn remember_answer(&mut self, headers: &Headers, status: u16) {
-        let method = headers.head().cseq.as_ref().map(|cseq| &cseq.method);
-        if status < 200 || !method.is_some_and(answers_once) {
-            return;
-        }
-        let Some(key) = answer_key(headers) else { return };
+        let once = headers.head().cseq.as_ref().is_some_and(|cseq| answers_once(&cseq.method));
+        let Some(key) = answer_key(headers).filter(|_| once && status >= 200) else { return };
         if self.answered.len() >= MAX_ANSWERED {
             self.answered.remove(0);
         }

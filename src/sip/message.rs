@@ -233,6 +233,12 @@ impl Head {
         self.to.as_ref().and_then(NameAddr::tag)
     }
 
+    /// The URI of From.
+    #[must_use]
+    pub fn from_uri(&self) -> Option<&str> {
+        self.from.as_ref().map(|from| from.uri.as_str())
+    }
+
     /// The branch of the topmost Via.
     #[must_use]
     pub fn branch(&self) -> Option<&str> {

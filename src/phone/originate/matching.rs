@@ -36,8 +36,7 @@ pub(in crate::phone) enum Verdict {
 impl Calls {
     pub(in crate::phone) fn verdict(&self, cx: &Cx, request: &Request) -> Verdict {
         let user = |uri: &str| Uri::parse(uri).ok().and_then(|uri| uri.user).unwrap_or_default();
-        let from =
-            request.headers.head().from.as_ref().map(|from| number(&user(&from.uri))).unwrap_or_default();
+        let from = request.headers.head().from_uri().map(|from| number(&user(from))).unwrap_or_default();
         let to = request.headers.head().to.as_ref().map(|to| number(&user(&to.uri))).unwrap_or_default();
         if from.is_empty() || to.is_empty() || to != cx.own_number() {
             return Verdict::Stranger;
