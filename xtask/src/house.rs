@@ -47,7 +47,7 @@ const CEILINGS: [(&str, &str, Limit); 14] = [
     ("files in the largest cycle by names", "at most 3", AtMost(19)),
     ("places that look up a call", "one a message", AtMost(36)),
     ("unit tests", "over 100", AtLeast(62)),
-    ("lines of code that are not tests", "under 7,500", AtMost(11_254)),
+    ("lines of code that are not tests", "under 7,500", AtMost(11_252)),
 ];
 
 impl Figure {
