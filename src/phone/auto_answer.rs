@@ -4,11 +4,11 @@
 //! caller is the one that the server vouches for where the configuration trusts it; otherwise the one of From, which
 //! anyone can forge unless the server checks it.
 
+use super::CallTimer;
 use super::call::{Call, Phase};
 use super::calls::Calls;
 use super::context::Cx;
 use super::identity::{asserted, from_uri, matches};
-use super::{CallTimer, Phone};
 use crate::sip::header::{NameAddr, Params, parse_u32, split_before};
 use crate::sip::message::{Headers, Request};
 use crate::text::first_place;
@@ -55,8 +55,6 @@ fn wish(headers: &Headers) -> Option<Wish> {
     }
     None
 }
-
-impl Phone {}
 
 impl Calls {
     /// The status for a call that is to be answered at once or not at all, and cannot be (RFC 5373, section 4.3.2).
@@ -132,5 +130,101 @@ impl Cx {
             Some(from_uri(headers))
         };
         caller.is_some_and(|uri| matches(&self.config.auto_answer, &uri))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{calls, cx, request};
+    use super::super::io::Direction;
+    use super::*;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    fn asks(headers: &str) -> Option<(u32, bool)> {
+        wish(&request("INVITE", headers).headers).map(|wish| (wish.after, wish.required))
+    }
+
+    #[test]
+    fn what_an_invite_asks_for() {
+        for (headers, wish) in [
+            ("", None),
+            ("Answer-Mode: Auto\r\n", Some((0, false))),
+            ("Answer-Mode: Manual\r\n", None),
+            ("Priv-Answer-Mode: auto;require\r\n", Some((0, true))),
+            ("Call-Info: <sip:x@h>;answer-after=3\r\n", Some((3, false))),
+            ("Call-Info: <sip:x@h>;answer-after=4000\r\n", Some((MAX_DELAY, false))),
+            ("Call-Info: <sip:x@h>;answer-after=soon\r\n", Some((0, false))),
+            ("Alert-Info: <http://h/>;info=alert-autoanswer;delay=2\r\n", Some((2, false))),
+            ("Alert-Info: <http://h/>;info=ring\r\n", None),
+            // The header of the RFC goes before those that were used before it.
+            ("Answer-Mode: Manual\r\nCall-Info: <sip:x@h>;answer-after=0\r\n", None),
+        ] {
+            assert_eq!(asks(headers), wish, "{headers}");
+        }
+    }
+
+    #[test]
+    fn at_once_or_not_at_all() {
+        for (allowed, busy, headers, refusal) in [
+            (true, false, "Answer-Mode: Auto;require\r\n", None),
+            (true, true, "Answer-Mode: Auto;require\r\n", Some(486)),
+            (false, false, "Answer-Mode: Auto;require\r\n", Some(403)),
+            (false, true, "Answer-Mode: Auto\r\n", None),
+        ] {
+            let mut cx = cx();
+            if allowed {
+                cx.config.auto_answer = vec!["@example.com".to_owned()];
+            }
+            let phase = if busy { Phase::Confirmed } else { Phase::Terminating };
+            let (calls, _) = calls(&mut cx, &[(Direction::Incoming, phase)]);
+            let request = request("INVITE", headers);
+            assert_eq!(calls.auto_answer_refusal(&cx, &request), refusal, "{allowed} {busy} {headers}");
+        }
+    }
+
+    #[test]
+    fn who_is_trusted_answers_for_the_caller() {
+        for (trusts, headers, may) in [
+            (false, "", true),
+            (true, "", false),
+            (true, "P-Asserted-Identity: <sip:bob@example.com>\r\n", true),
+            (true, "P-Asserted-Identity: <sip:bob@elsewhere.example>\r\n", false),
+        ] {
+            let mut cx = cx();
+            cx.config.auto_answer = vec!["bob@example.com".to_owned()];
+            cx.config.trust_identity = trusts;
+            assert_eq!(cx.may_auto_answer(&request("INVITE", headers).headers), may, "{trusts} {headers}");
+        }
+    }
+
+    #[test]
+    fn a_call_is_not_answered_for_a_user_who_has_another() {
+        for (occupied, answers) in [(false, true), (true, false)] {
+            let mut cx = cx();
+            cx.config.auto_answer = vec!["*".to_owned()];
+            let (mut calls, ids) = calls(&mut cx, &[(Direction::Incoming, Phase::Alerting)]);
+            let call = calls.get_mut(ids[0]).unwrap();
+            call.plan_auto_answer(&mut cx, &request("INVITE", "Answer-Mode: Auto\r\n"), occupied);
+            assert_eq!(call.auto_answer, answers);
+            assert_eq!(call.timers.is_set(CallTimer::AutoAnswer), answers);
+        }
+    }
+
+    #[test]
+    fn the_2xx_says_in_which_header_it_was_asked() {
+        let mut cx = cx();
+        let (mut calls, ids) = calls(&mut cx, &[(Direction::Incoming, Phase::Alerting)]);
+        let call = calls.get_mut(ids[0]).unwrap();
+        for (headers, auto, mode) in [
+            ("Answer-Mode: Auto\r\n", true, Some("Answer-Mode")),
+            ("Priv-Answer-Mode: Auto\r\n", true, Some("Priv-Answer-Mode")),
+            ("Answer-Mode: Auto\r\n", false, None),
+            ("", true, None),
+        ] {
+            call.auto_answer = auto;
+            call.invite = Some(request("INVITE", headers));
+            assert_eq!(call.answer_mode(), mode, "{headers} {auto}");
+        }
     }
 }

@@ -228,3 +228,155 @@ impl Phone {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{call, phone};
+    use super::*;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    fn with_calls(phases: &[Phase]) -> (Phone, Vec<CallId>) {
+        let mut phone = phone();
+        let mut ids = Vec::new();
+        for phase in phases {
+            let call = call(&mut phone.cx, Direction::Outgoing, *phase);
+            ids.push(call.id);
+            phone.calls.insert(call);
+        }
+        (phone, ids)
+    }
+
+    fn events(phone: &mut Phone) -> Vec<String> {
+        let event = |output| match output {
+            Output::Event(Event::Log(..)) => None,
+            Output::Event(event) => Some(format!("{event:?}")),
+            _ => None,
+        };
+        core::mem::take(&mut phone.cx.out).into_iter().filter_map(event).collect()
+    }
+
+    #[test]
+    fn what_is_asked_comes_out_where_it_was_asked_for() {
+        let (mut phone, ids) = with_calls(&[Phase::Confirmed, Phase::Confirmed]);
+        phone.with(ids[0], |call, cx| {
+            cx.event(Event::AnswerDone(call.id, Ok(())));
+            cx.ask(call.id, Ask::TellReferral { old: ids[1], status: 200 });
+            cx.event(Event::Incoming(call.id));
+            cx.ask(call.id, Ask::TellReferral { old: ids[1], status: 180 });
+            cx.event(Event::Remote(call.id));
+        });
+        let events = events(&mut phone);
+        let kinds: Vec<&str> = events.iter().map(|event| event.split(['(', ' ']).next().unwrap()).collect();
+        assert_eq!(kinds, ["AnswerDone", "Replaced", "Incoming", "Remote"]);
+        assert!(phone.cx.asked.is_empty());
+    }
+
+    #[test]
+    fn a_call_that_is_gone_is_asked_nothing() {
+        let (mut phone, ids) = with_calls(&[Phase::Confirmed]);
+        assert!(!phone.with(CallId(99), |_, _| true));
+        let error = phone.command(CallId(99), |_, _| Ok(())).unwrap_err();
+        assert_eq!(error.code, ErrorCode::Ended);
+        phone.do_for(ids[0], Ask::HangUp(CallId(99)));
+        assert!(phone.calls.get(ids[0]).is_some_and(Call::is_live));
+    }
+
+    #[test]
+    fn only_calls_that_are_answered_and_free_can_be_transferred() {
+        for (phase, transferring, code) in [
+            (Phase::Confirmed, false, None),
+            (Phase::Confirmed, true, Some(ErrorCode::InvalidState)),
+            (Phase::Inviting, false, Some(ErrorCode::InvalidState)),
+            (Phase::Terminating, false, Some(ErrorCode::Ended)),
+        ] {
+            let (mut phone, ids) = with_calls(&[phase]);
+            if transferring {
+                let transfer = Transfer::new("<sip:c@h>".to_owned(), None, Vec::new(), phone.cx.now);
+                phone.calls.get_mut(ids[0]).unwrap().transfer = Some(Box::new(transfer));
+            }
+            let found = phone.calls.transferable(ids[0]).err().map(|error| error.code);
+            assert_eq!(found, code, "{phase:?} {transferring}");
+        }
+    }
+
+    #[test]
+    fn no_call_is_transferred_to_itself_or_to_what_is_no_address() {
+        let (mut phone, ids) = with_calls(&[Phase::Confirmed]);
+        for (target, code) in [
+            (TransferTarget::Call(ids[0]), ErrorCode::InvalidState),
+            (TransferTarget::Call(CallId(99)), ErrorCode::Ended),
+            (TransferTarget::Uri("carol".to_owned()), ErrorCode::InvalidDestination),
+            (TransferTarget::Uri("sip:carol@h?Replaces=x".to_owned()), ErrorCode::InvalidDestination),
+        ] {
+            let error = phone.start_transfer(ids[0], target.clone()).unwrap_err();
+            assert_eq!(error.code, code, "{target:?}");
+            assert!(phone.calls.get(ids[0]).unwrap().transfer.is_none());
+        }
+    }
+
+    #[test]
+    fn a_new_call_takes_the_place_of_one_that_is_up_or_rings() {
+        for (phase, up) in [(Phase::Confirmed, true), (Phase::Preparing, false)] {
+            let (mut phone, ids) = with_calls(&[phase, Phase::Confirmed]);
+            phone.take_place_of(ids[0], ids[1], false);
+            let events = events(&mut phone);
+            assert!(events[0].starts_with("Replaced"), "{events:?}");
+            let ended = phone.calls.get(ids[0]).unwrap().end_reason.clone().unwrap();
+            assert_eq!((ended.cause == EndCause::Completed, ended.by), (up, EndedBy::Remote), "{phase:?}");
+        }
+    }
+
+    #[test]
+    fn nobodys_place_is_taken_twice() {
+        let (mut phone, ids) = with_calls(&[Phase::Terminating, Phase::Confirmed]);
+        phone.take_place_of(ids[0], ids[1], false);
+        assert!(events(&mut phone).is_empty());
+    }
+
+    #[test]
+    fn when_one_of_two_ends_the_other_is_told() {
+        // By us, or before it is up: the call that was to take its place ends too. By the other side, which has answered
+        // the new one: it goes on.
+        for (phase, by, goes_on) in [
+            (Phase::Preparing, EndedBy::Remote, false),
+            (Phase::Applying, EndedBy::Local, false),
+            (Phase::Applying, EndedBy::Remote, true),
+        ] {
+            let (mut phone, ids) = with_calls(&[Phase::Confirmed, phase]);
+            phone.calls.get_mut(ids[1]).unwrap().replaces = Some(ids[0]);
+            phone.end_replacement(ids[0], None, by);
+            let new = phone.calls.get(ids[1]).unwrap();
+            assert_eq!((new.replaces, new.is_live()), (None, goes_on), "{phase:?} {by:?}");
+        }
+    }
+
+    #[test]
+    fn a_dialog_that_is_lost_ends_with_the_call_that_was_to_take_its_place() {
+        for (status, ends) in [(Some(481), true), (None, false)] {
+            let (mut phone, ids) = with_calls(&[Phase::Confirmed, Phase::Terminating]);
+            let error = Error::new(ErrorCode::IceFailed, "lost");
+            let error = match status {
+                Some(status) => error.with_status(status),
+                None => error,
+            };
+            phone.calls.get_mut(ids[0]).unwrap().lost_dialog = Some(error);
+            phone.end_replacement(ids[1], Some(ids[0]), EndedBy::Remote);
+            let old = phone.calls.get(ids[0]).unwrap();
+            assert_eq!((old.end_reason.is_some(), old.lost_dialog.is_none()), (ends, true), "{status:?}");
+        }
+    }
+
+    #[test]
+    fn a_replacement_that_cannot_be_dialled_is_given_up() {
+        let (mut phone, ids) = with_calls(&[Phase::Confirmed]);
+        let call = phone.calls.get_mut(ids[0]).unwrap();
+        call.resumed = true;
+        call.lost_dialog = Some(Error::new(ErrorCode::IceFailed, "no new association"));
+        // There is no connection.
+        phone.make_replacement(ids[0], "sip:bob@example.com".to_owned(), "x");
+        let call = phone.calls.get(ids[0]).unwrap();
+        assert!(call.is_live() && call.resumed && call.lost_dialog.is_none());
+        assert_eq!(phone.calls.len(), 1);
+    }
+}

@@ -99,3 +99,88 @@ impl Calls {
         call.knows_remote_tag(from_tag).then_some(call.id)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{calls, cx, request};
+    use super::super::io::Direction;
+    use super::*;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    const PHASES: [(Direction, Phase); 5] = [
+        (Direction::Incoming, Phase::Alerting),
+        (Direction::Outgoing, Phase::Inviting),
+        (Direction::Outgoing, Phase::Confirmed),
+        (Direction::Incoming, Phase::Terminating),
+        (Direction::Outgoing, Phase::Outcome),
+    ];
+
+    #[test]
+    fn those_that_end_are_not_live() {
+        let mut cx = cx();
+        let (mut calls, ids) = calls(&mut cx, &PHASES);
+        assert_eq!(calls.live(), [ids[0], ids[1], ids[2], ids[4]]);
+        assert!(calls.any_live());
+        for id in &ids {
+            calls.remove(*id);
+        }
+        assert!(calls.is_empty() && !calls.any_live());
+    }
+
+    #[test]
+    fn a_call_that_rings_or_ends_does_not_occupy_the_user() {
+        for (phase, occupies) in [
+            (Phase::Alerting, false),
+            (Phase::Terminating, false),
+            (Phase::Answering, true),
+            (Phase::Inviting, true),
+            (Phase::Confirmed, true),
+        ] {
+            let mut cx = cx();
+            let (calls, ids) = calls(&mut cx, &[(Direction::Incoming, phase)]);
+            assert_eq!(calls.occupy_the_user(None), occupies, "{phase:?}");
+            assert!(!calls.occupy_the_user(Some(ids[0])), "{phase:?}: but for itself");
+        }
+    }
+
+    #[test]
+    fn what_ends_leaves_room_for_another() {
+        let mut cx = cx();
+        let (calls, _) = calls(&mut cx, &PHASES);
+        for (max, full) in [(3, true), (4, true), (5, false)] {
+            cx.config.max_calls = max;
+            assert_eq!(calls.is_full(&cx), full, "{max}");
+        }
+    }
+
+    #[test]
+    fn a_request_belongs_to_the_dialog_of_its_call_id_and_both_tags() {
+        let mut cx = cx();
+        let (calls, ids) = calls(&mut cx, &PHASES);
+        for (call_id, from, to, found) in [
+            ("call-3", "bobs", "ours-3", Some(ids[2])),
+            ("call-1", "bobs", "ours-3", None),
+            ("call-3", "another", "ours-3", None),
+            ("call-3", "bobs", "ours-1", None),
+        ] {
+            let mut request = request("INFO", "");
+            request.headers.set("Call-ID", call_id);
+            request.headers.set("From", format!("<sip:bob@example.com>;tag={from}"));
+            assert_eq!(calls.find(&request, to), found, "{call_id} {from} {to}");
+        }
+    }
+
+    #[test]
+    fn whoever_gets_at_a_call_to_change_it_is_counted() {
+        let mut cx = cx();
+        let (mut calls, ids) = calls(&mut cx, &PHASES);
+        let before = calls.revision;
+        assert!(calls.get(ids[0]).is_some() && calls.iter().count() == 5);
+        assert_eq!(calls.revision, before);
+        calls.get_mut(ids[0]);
+        calls.iter_mut().next();
+        calls.remove(ids[1]);
+        assert_eq!(calls.revision, before + 3);
+    }
+}

@@ -7,7 +7,7 @@
 use super::context::{Cx, LineEvent, Waiting};
 use super::liveness::Liveness;
 use super::transactions::Owner;
-use super::{ConnectionState, Event, LocalNetwork, LogLevel, Output, Phone, SocketId, TimerKey};
+use super::{ConnectionState, Event, LocalNetwork, LogLevel, Output, SocketId, TimerKey};
 use crate::entropy::below;
 use crate::error::{Error, ErrorCode};
 use crate::sip::message::Method;
@@ -213,8 +213,6 @@ impl Flow {
         }
     }
 }
-
-impl Phone {}
 
 impl Cx {
     /// Moves to a server that is not overloaded, if there is one and no call. `false`: nothing changed.
@@ -865,7 +863,7 @@ impl Cx {
 mod tests {
     use super::*;
     use crate::entropy::SeededEntropy;
-    use crate::phone::PhoneConfig;
+    use crate::phone::{Phone, PhoneConfig, fixture};
     use crate::sip::uri::Uri;
     #[cfg(target_arch = "wasm32")]
     use wasm_bindgen_test::wasm_bindgen_test as test;
@@ -895,5 +893,158 @@ mod tests {
             other => panic!("{other:?}"),
         });
         assert!(sent.eq(1..=MAX_QUEUE));
+    }
+
+    /// Connected over socket 1, registered where that is wanted, and nothing told or put out yet.
+    fn up(register: bool) -> Cx {
+        let mut cx = fixture::cx();
+        cx.config.register = register;
+        cx.flow.connect_pending = true;
+        cx.start_connecting();
+        let FlowState::Opening(socket) = cx.flow.state else { panic!("{:?}", cx.flow.state) };
+        cx.on_socket_opened(socket);
+        if register {
+            cx.connected();
+        }
+        cx.asked.clear();
+        cx.out.clear();
+        cx
+    }
+
+    fn kinds(events: &[LineEvent]) -> Vec<&'static str> {
+        let kind = |event: &LineEvent| match event {
+            LineEvent::Up => "up",
+            LineEvent::Lost => "lost",
+            LineEvent::Interrupted { .. } => "interrupted",
+            LineEvent::Send(Waiting::Unregistered) => "send unregistered",
+            LineEvent::Send(Waiting::Invites) => "send invites",
+            LineEvent::Send(Waiting::All) => "send all",
+            LineEvent::ResumeCalls => "resume calls",
+            LineEvent::MediaDoubted => "media doubted",
+            LineEvent::GaveUp(_) => "gave up",
+            LineEvent::Over => "over",
+        };
+        events.iter().map(kind).collect()
+    }
+
+    #[test]
+    fn the_first_connection_tells_what_may_be_sent_and_when_it_is_up() {
+        for (register, events) in
+            [(false, &["send unregistered", "up"][..]), (true, &["send unregistered"][..])]
+        {
+            let mut cx = fixture::cx();
+            cx.config.register = register;
+            cx.start_connecting();
+            let FlowState::Opening(socket) = cx.flow.state else { panic!("{:?}", cx.flow.state) };
+            cx.on_socket_opened(socket);
+            assert_eq!(kinds(&fixture::told(&mut cx)), events, "{register}");
+        }
+    }
+
+    #[test]
+    fn it_is_up_once() {
+        let mut cx = up(true);
+        cx.connected();
+        assert!(fixture::told(&mut cx).is_empty());
+    }
+
+    #[test]
+    fn a_server_that_does_not_answer_is_followed_by_the_next_and_then_by_the_end() {
+        let mut cx = fixture::cx();
+        cx.flow.connect_pending = true;
+        cx.start_connecting();
+        for more in [true, false] {
+            let FlowState::Opening(socket) = cx.flow.state else { panic!("{:?}", cx.flow.state) };
+            cx.on_socket_closed(socket);
+            let told = fixture::told(&mut cx);
+            assert_eq!(kinds(&told), if more { &[][..] } else { &["gave up"][..] });
+        }
+        let opened =
+            fixture::outputs(&mut cx).into_iter().filter(|output| output.starts_with("open")).count();
+        assert_eq!(opened, 2);
+    }
+
+    #[test]
+    fn a_connection_that_was_up_is_looked_for_again() {
+        let mut cx = up(false);
+        let socket = cx.flow.open_socket().unwrap();
+        cx.on_socket_closed(socket);
+        assert_eq!(kinds(&fixture::told(&mut cx)), ["lost", "interrupted"]);
+        assert_eq!(cx.flow.connection(), ConnectionState::Reconnecting);
+        assert!(cx.flow.is_interrupted() && cx.flow.keeps(&Method::Info));
+        // Each failure of a round is silent; the wait between rounds has a limit.
+        for _ in 0..2 {
+            let FlowState::Opening(socket) = cx.flow.state else { break };
+            cx.on_socket_closed(socket);
+        }
+        assert!(fixture::told(&mut cx).is_empty());
+        assert_eq!(cx.flow.state, FlowState::Waiting);
+        assert!(cx.timers.is_set(TimerKey::Reconnect));
+    }
+
+    #[test]
+    fn a_loss_while_disconnecting_is_the_end_of_it() {
+        let mut cx = up(false);
+        cx.flow.closing = true;
+        let socket = cx.flow.open_socket().unwrap();
+        cx.on_socket_closed(socket);
+        assert_eq!(kinds(&fixture::told(&mut cx)), ["over"]);
+    }
+
+    #[test]
+    fn a_move_that_comes_to_nothing_leaves_the_connection_as_it_is() {
+        let mut cx = up(false);
+        let socket = cx.flow.open_socket().unwrap();
+        cx.begin_move(false);
+        let next = cx.flow.next.unwrap().socket;
+        cx.on_socket_closed(next);
+        assert!(fixture::told(&mut cx).is_empty());
+        assert_eq!(cx.flow.open_socket(), Some(socket));
+    }
+
+    #[test]
+    fn a_move_is_told_as_a_connection_that_is_up_beside_the_previous_one() {
+        let mut cx = up(false);
+        let previous = cx.flow.open_socket().unwrap();
+        cx.begin_move(false);
+        let next = cx.flow.next.unwrap().socket;
+        cx.on_socket_opened(next);
+        assert_eq!(kinds(&fixture::told(&mut cx)), ["send unregistered", "up"]);
+        assert!(cx.flow.has_previous() && cx.flow.listens_to(previous) && cx.flow.listens_to(next));
+        cx.close_previous();
+        assert_eq!(kinds(&fixture::told(&mut cx)), ["interrupted", "send all"]);
+        assert!(!cx.flow.listens_to(previous));
+    }
+
+    #[test]
+    fn a_new_connection_that_is_useless_gives_way_to_the_previous_one() {
+        let mut cx = up(true);
+        let previous = cx.flow.open_socket().unwrap();
+        cx.begin_move(false);
+        let next = cx.flow.next.unwrap().socket;
+        cx.on_socket_opened(next);
+        fixture::told(&mut cx);
+        assert!(cx.go_back(&Error::new(ErrorCode::RegistrationFailed, "no")));
+        assert_eq!(kinds(&fixture::told(&mut cx)), ["interrupted", "send all"]);
+        assert_eq!(cx.flow.open_socket(), Some(previous));
+        assert!(!cx.go_back(&Error::new(ErrorCode::RegistrationFailed, "no")));
+    }
+
+    #[test]
+    fn nobody_leaves_a_busy_server_in_a_call_or_for_none_that_is_free() {
+        for (in_call, busy, leaves) in [(false, false, true), (true, false, false), (false, true, false)] {
+            let mut cx = up(false);
+            cx.in_call = in_call;
+            cx.server_is_busy(60);
+            if busy {
+                for server in 0..cx.config.servers.len() {
+                    cx.flow.busy.push((server, cx.now + Duration::from_secs(60)));
+                }
+            }
+            let error = Error::new(ErrorCode::ServerError, "busy");
+            assert_eq!(cx.leave_busy_server(&error), leaves, "{in_call} {busy}");
+            let told = fixture::told(&mut cx);
+            assert_eq!(kinds(&told), if leaves { &["interrupted"][..] } else { &[][..] });
+        }
     }
 }

@@ -393,3 +393,92 @@ fn cancel_cause(cancel: &Request) -> EndCause {
         });
     if elsewhere { EndCause::AnsweredElsewhere } else { EndCause::Cancelled }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{call, calls, cx, request};
+    use super::*;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    #[test]
+    fn a_refusal_by_the_application_is_a_final_response_other_than_a_challenge() {
+        for (status, taken) in [
+            (None, Some(603)),
+            (Some(300), Some(300)),
+            (Some(486), Some(486)),
+            (Some(699), Some(699)),
+            (Some(200), None),
+            (Some(299), None),
+            (Some(700), None),
+            (Some(401), None),
+            (Some(407), None),
+        ] {
+            assert_eq!(refusal_status(status).ok(), taken, "{status:?}");
+        }
+    }
+
+    #[test]
+    fn an_invite_that_cannot_ring_is_refused_before_it_does() {
+        for (headers, closing, status) in [
+            ("", false, None),
+            ("", true, Some(480)),
+            ("Require: 100rel\r\n", false, None),
+            ("Require: teleport\r\n", false, Some(420)),
+            ("Supported: timer\r\nSession-Expires: 20\r\n", false, Some(422)),
+        ] {
+            let mut cx = cx();
+            cx.flow.closing = closing;
+            let (calls, _) = calls(&mut cx, &[]);
+            let refusal = calls.refusal(&cx, &request("INVITE", headers)).map(|(status, _)| status);
+            assert_eq!(refusal, status, "{headers} {closing}");
+        }
+    }
+
+    #[test]
+    fn the_same_invite_over_another_path_is_merged() {
+        let mut cx = cx();
+        let (mut calls, ids) = calls(&mut cx, &[(Direction::Incoming, Phase::Alerting)]);
+        let mut again = request("INVITE", "");
+        assert!(calls.refusal(&cx, &again).is_none());
+        again.headers.set("Call-ID", "call-1");
+        assert_eq!(calls.refusal(&cx, &again).map(|(status, _)| status), Some(482));
+        // One that we have made is another call, whatever its Call-ID.
+        calls.get_mut(ids[0]).unwrap().direction = Direction::Outgoing;
+        assert!(calls.refusal(&cx, &again).is_none());
+    }
+
+    #[test]
+    fn a_call_that_rings_takes_over_what_the_former_is() {
+        let mut cx = cx();
+        let mut former = call(&mut cx, Direction::Outgoing, Phase::Confirmed);
+        former.wish.muted = true;
+        let invite = request("INVITE", "Supported: replaces\r\nPrivacy: id\r\n");
+        let new = Call::ring(&mut cx, TxId::numbered(1), &invite, Some(&former)).unwrap();
+        assert_eq!((new.replaces, new.wish.muted, new.replaceable), (Some(former.id), true, true));
+        assert!(new.private && new.timers.is_set(CallTimer::Ring));
+        assert_eq!(new.remote_uri, "sip:bob@example.com");
+    }
+
+    #[test]
+    fn no_call_is_made_of_an_invite_without_a_contact() {
+        let mut cx = cx();
+        let mut invite = request("INVITE", "");
+        invite.headers.remove("Contact");
+        assert!(Call::ring(&mut cx, TxId::numbered(1), &invite, None).is_none());
+    }
+
+    #[test]
+    fn only_a_ringing_call_can_be_refused() {
+        for (phase, outcome) in [
+            (Phase::Alerting, Ok(())),
+            (Phase::Terminating, Ok(())),
+            (Phase::Confirmed, Err(ErrorCode::InvalidState)),
+            (Phase::Inviting, Err(ErrorCode::InvalidState)),
+        ] {
+            let mut cx = cx();
+            let mut call = call(&mut cx, Direction::Incoming, phase);
+            assert_eq!(call.start_reject(&mut cx, 486).map_err(|error| error.code), outcome, "{phase:?}");
+        }
+    }
+}

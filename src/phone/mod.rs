@@ -43,6 +43,7 @@ mod calls;
 pub mod config;
 mod context;
 mod description;
+mod fixture;
 mod flow;
 mod forks;
 mod identity;

@@ -527,3 +527,78 @@ pub(super) fn ack_text(invite: &Request, dialog: &mut Dialog, via: &str) -> Opti
     }
     ack.to_text().ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{call, cx};
+    use super::*;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    fn dial(target: &str) -> DialRequest {
+        DialRequest { target: target.to_owned(), ..DialRequest::default() }
+    }
+
+    fn made(cx: &mut Cx, dial: DialRequest, former: Option<&Call>) -> Result<Box<Call>, Error> {
+        Call::dial(cx, Callee::of(&dial)?, dial, &[("Replaces", "x")], former)
+    }
+
+    #[test]
+    fn a_destination_is_an_address_and_brings_no_headers() {
+        for (target, good) in [
+            ("sip:bob@example.com", true),
+            ("sips:bob@example.com;transport=ws", true),
+            ("sip:bob@example.com?Replaces=x", false),
+            ("tel:+46700000000", false),
+            ("bob", false),
+            ("", false),
+        ] {
+            assert_eq!(Callee::of(&dial(target)).is_ok(), good, "{target}");
+        }
+    }
+
+    #[test]
+    fn a_dialled_call_has_its_invite_and_makes_its_offer() {
+        let mut cx = cx();
+        let call = made(&mut cx, dial("sip:bob@example.com"), None).unwrap();
+        let invite = call.invite.as_ref().unwrap();
+        assert_eq!((invite.uri.as_str(), invite.headers.get("Replaces")), ("sip:bob@example.com", Some("x")));
+        assert_eq!(invite.headers.from_tag(), Some(call.local_tag.clone()));
+        assert_eq!((call.phase, call.job), (Phase::Preparing, Some(Job::Offer)));
+        assert!(
+            call.timers.is_set(CallTimer::Ring)
+                && call.timers.is_set(CallTimer::MediaJob) != call.job.is_some_and(Job::may_ask)
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_sent_is_refused_before_the_microphone_opens() {
+        let mut cx = cx();
+        for (name, value) in [("X-A", "1\r\nRoute: <sip:eve>"), ("X-A\r\nRoute", "1"), ("X-A", "1\0")] {
+            let extra_headers = vec![(name.to_owned(), value.to_owned())];
+            let dial = DialRequest { extra_headers, ..dial("sip:bob@example.com") };
+            let error = made(&mut cx, dial, None).map(|_| ()).map_err(|error| error.code);
+            assert_eq!(error, Err(ErrorCode::InvalidConfig), "{name} {value}");
+        }
+        assert!(cx.out.is_empty());
+    }
+
+    #[test]
+    fn a_call_that_goes_on_with_another_hides_as_that_one_did() {
+        for (anonymous, former_hides, hides) in
+            [(false, false, false), (true, false, true), (false, true, true), (true, true, true)]
+        {
+            let mut cx = cx();
+            let mut former = call(&mut cx, Direction::Outgoing, Phase::Confirmed);
+            former.hidden = former_hides;
+            cx.config.anonymous = anonymous;
+            let call = made(&mut cx, dial("sip:bob@example.com"), Some(&former)).unwrap();
+            let from = call.invite.as_ref().unwrap().headers.get("From").unwrap().to_owned();
+            assert_eq!(
+                (call.hidden, from.contains("anonymous.invalid")),
+                (hides, hides),
+                "{anonymous} {former_hides}"
+            );
+        }
+    }
+}

@@ -4,12 +4,10 @@ use super::call::{Call, Phase};
 use super::calls::Calls;
 use super::context::Cx;
 use super::identity::{asserted, from_uri};
-use super::{CallId, Direction, Phone, ReplacesPolicy};
+use super::{CallId, Direction, ReplacesPolicy};
 use crate::sip::header::{NameAddr, Params, split_before};
 use crate::sip::message::{Headers, Request};
 use crate::sip::uri::Uri;
-
-impl Phone {}
 
 impl Calls {
     /// The call whose place this INVITE is to take, or the status that refuses it (RFC 3891, section 3).
@@ -62,5 +60,101 @@ impl Call {
                 address(&from_uri(headers)).is_some_and(|caller| caller == peer) || referrer == Some(peer)
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::call::Job;
+    use super::super::fixture::{call, calls, cx, request};
+    use super::*;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    fn replaces(value: &str) -> Request {
+        request("INVITE", &format!("Replaces: {value}\r\n"))
+    }
+
+    #[test]
+    fn an_invite_without_replaces_takes_nobodys_place() {
+        let mut cx = cx();
+        let (calls, _) = calls(&mut cx, &[(Direction::Incoming, Phase::Confirmed)]);
+        assert_eq!(calls.replaced_call(&request("INVITE", "")), Ok(None));
+    }
+
+    #[test]
+    fn which_call_may_be_replaced() {
+        // RFC 3891, section 3.
+        for (direction, phase, early_only, plain) in [
+            (Direction::Incoming, Phase::Confirmed, Err(486), Ok(())),
+            (Direction::Outgoing, Phase::Accepted, Err(486), Ok(())),
+            (Direction::Outgoing, Phase::Applying, Err(486), Ok(())),
+            (Direction::Outgoing, Phase::Inviting, Ok(()), Ok(())),
+            (Direction::Incoming, Phase::Alerting, Err(481), Err(481)),
+            (Direction::Incoming, Phase::Terminating, Err(603), Err(603)),
+        ] {
+            let mut cx = cx();
+            let (calls, _) = calls(&mut cx, &[(direction, phase)]);
+            let of = |end: &str| {
+                let value = format!("call-1;to-tag=ours-1;from-tag=bobs{end}");
+                calls.replaced_call(&replaces(&value)).map(|found| assert!(found.is_some()))
+            };
+            assert_eq!((of(";early-only"), of("")), (early_only, plain), "{direction:?} {phase:?}");
+        }
+    }
+
+    #[test]
+    fn a_replaces_that_says_too_little_or_too_much_is_refused() {
+        let mut cx = cx();
+        let (calls, _) = calls(&mut cx, &[(Direction::Incoming, Phase::Confirmed)]);
+        for (value, status) in [
+            ("call-1", 400),
+            ("call-1;to-tag=ours-1", 400),
+            ("call-1;from-tag=bobs", 400),
+            ("call-9;to-tag=ours-1;from-tag=bobs", 481),
+            ("call-1;to-tag=ours-1;from-tag=0", 481),
+            ("call-1;to-tag=ours-1;from-tag=bobs\r\nReplaces: call-1;to-tag=ours-1;from-tag=bobs", 400),
+        ] {
+            assert_eq!(calls.replaced_call(&replaces(value)), Err(status), "{value}");
+        }
+    }
+
+    #[test]
+    fn who_may_replace_without_a_hand_on_the_phone() {
+        let mut cx = cx();
+        let call = call(&mut cx, Direction::Outgoing, Phase::Confirmed);
+        let stranger = "Referred-By: <sip:bob@example.com>\r\n";
+        let asserted = "P-Asserted-Identity: <sip:eve@example.com>\r\n";
+        for (policy, trusts, headers, by_eve, may) in [
+            (ReplacesPolicy::Any, false, "", true, true),
+            (ReplacesPolicy::Ask, false, "", false, false),
+            (ReplacesPolicy::Peer, false, "", false, true),
+            (ReplacesPolicy::Peer, false, "", true, false),
+            // Its word counts only while it has us on hold.
+            (ReplacesPolicy::Peer, false, stranger, true, false),
+            (ReplacesPolicy::Peer, true, "", false, false),
+            (ReplacesPolicy::Peer, true, asserted, true, true),
+        ] {
+            cx.config.replaces = policy;
+            cx.config.trust_identity = trusts;
+            let mut invite = request("INVITE", headers);
+            if by_eve {
+                invite.headers.set("From", "<sip:eve@example.com>;tag=e");
+            }
+            assert_eq!(call.may_replace(&cx, &invite.headers), may, "{policy:?} {trusts} {headers} {by_eve}");
+        }
+    }
+
+    #[test]
+    fn the_target_of_a_transfer_may_replace_while_the_peer_holds() {
+        let mut cx = cx();
+        let mut call = call(&mut cx, Direction::Outgoing, Phase::Confirmed);
+        let mut invite = request("INVITE", "Referred-By: <sip:bob@example.com>\r\n");
+        invite.headers.set("From", "<sip:carol@example.com>;tag=c");
+        call.job = Some(Job::Offer);
+        call.set_remote_hold(&mut cx, true);
+        assert!(call.may_replace(&cx, &invite.headers));
+        call.remote_uri = "sip:anonymous@anonymous.invalid".to_owned();
+        assert!(!call.may_replace(&cx, &invite.headers));
     }
 }

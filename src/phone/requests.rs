@@ -583,3 +583,69 @@ fn not_given(problem: &'static str) -> Error {
         "The function `credentials` of the configuration must settle with a password, ha1 or bearerToken.",
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{call, phone};
+    use super::*;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    #[test]
+    fn the_end_of_the_connection_is_the_end_of_the_calls_that_need_it() {
+        let mut phone = phone();
+        let mut ids = Vec::new();
+        for phase in [Phase::Confirmed, Phase::Alerting, Phase::Inviting] {
+            let call = call(&mut phone.cx, Direction::Incoming, phase);
+            ids.push(call.id);
+            phone.calls.insert(call);
+        }
+        phone.end_all_calls(&Error::new(ErrorCode::Aborted, "Disconnected"));
+        for id in ids {
+            let ended = phone.calls.get(id).unwrap().end_reason.clone().unwrap();
+            assert_eq!(ended.by, EndedBy::Network);
+        }
+    }
+
+    #[test]
+    fn each_call_that_is_not_over_hears_of_the_connection() {
+        let mut phone = phone();
+        for phase in [Phase::Confirmed, Phase::Terminating, Phase::Alerting] {
+            let call = call(&mut phone.cx, Direction::Incoming, phase);
+            phone.calls.insert(call);
+        }
+        phone.on_line(LineEvent::Lost);
+        let lost: Vec<bool> = phone.calls.iter().map(|call| call.recovery.is_lost()).collect();
+        // Only one that is up has signalling to lose.
+        assert_eq!(lost, [true, false, false]);
+        phone.on_line(LineEvent::MediaDoubted);
+        assert_eq!(phone.calls.live().len(), 2);
+    }
+
+    #[test]
+    fn credentials_that_are_not_given_in_time_end_their_request() {
+        let mut phone = phone();
+        let call = call(&mut phone.cx, Direction::Outgoing, Phase::Inviting);
+        let id = call.id;
+        phone.calls.insert(call);
+        let request = Request::new(Method::Invite, "sip:bob@example.com");
+        let until = phone.cx.now + QUESTION;
+        let owner = Owner::Invite(id);
+        let question = Question { owner, request, attempt: Attempt::default(), until };
+        phone.cx.questions.insert(CredentialsId(1), question);
+        phone.on_question_timeout();
+        assert!(phone.calls.get(id).unwrap().is_live(), "not before its time");
+        phone.cx.now = until;
+        phone.on_question_timeout();
+        let ended = phone.calls.get(id).unwrap().end_reason.clone().unwrap();
+        assert!(matches!(ended.cause, EndCause::Failed(error) if error.code == ErrorCode::AuthFailed));
+        assert_eq!(phone.cx.questions.len(), 0);
+    }
+
+    #[test]
+    fn a_disconnect_without_a_connection_is_done_at_once() {
+        let mut phone = phone();
+        phone.start_disconnecting();
+        assert!(matches!(phone.poll_output(), Some(Output::Event(Event::DisconnectDone))));
+    }
+}

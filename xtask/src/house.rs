@@ -46,8 +46,8 @@ const CEILINGS: [(&str, &str, Limit); 14] = [
     ("files in the largest cycle by calls", "at most 3", AtMost(37)),
     ("files in the largest cycle by names", "at most 3", AtMost(19)),
     ("places that look up a call", "one a message", AtMost(36)),
-    ("unit tests", "over 100", AtLeast(62)),
-    ("lines of code that are not tests", "under 7,500", AtMost(11_252)),
+    ("unit tests", "over 100", AtLeast(109)),
+    ("lines of code that are not tests", "under 7,500", AtMost(11_249)),
 ];
 
 impl Figure {

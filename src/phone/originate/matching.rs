@@ -1,7 +1,6 @@
 //! Which INVITE is the provider's: the one that the armed slot waits for, or one that only looks like it.
 
-use super::super::call::Call;
-use super::super::call::Phase;
+use super::super::call::{Call, Phase};
 use super::super::calls::Calls;
 use super::super::context::Cx;
 use super::super::transactions::TxId;

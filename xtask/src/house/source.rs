@@ -30,13 +30,22 @@ impl Source {
         module
     }
 
+    /// The whole file is for tests only.
+    fn is_test_only(&self) -> bool {
+        is_test_only(&self.tree.attrs)
+    }
+
     /// What is not compiled for tests only.
     pub(super) fn items(&self) -> impl Iterator<Item = &Item> {
-        self.tree.items.iter().filter(|item| !is_test_only(attributes(item)))
+        let whole = self.is_test_only();
+        self.tree.items.iter().filter(move |item| !whole && !is_test_only(attributes(item)))
     }
 
     /// Lines without those of items that are for tests only, and without blank ones: code, and comments.
     pub(super) fn lines(&self) -> (usize, usize) {
+        if self.is_test_only() {
+            return (0, 0);
+        }
         let tests = self.tree.items.iter().filter(|item| is_test_only(attributes(item)));
         let tests: Vec<_> = tests.map(|item| item.span().start().line..=item.span().end().line).collect();
         let (mut code, mut comments) = (0, 0);
@@ -167,6 +176,8 @@ mod tests {
         assert_eq!(source.tests(), 1);
         assert_eq!(source.items().count(), 2);
         assert_eq!(source.module(), ["a", "b"]);
+        let whole = Source::parse("c.rs", "//! Doc.\n#![cfg(test)]\n\nfn one() {}\n").unwrap();
+        assert_eq!((whole.lines(), whole.items().count()), ((0, 0), 0));
     }
 
     #[test]
