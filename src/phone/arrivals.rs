@@ -122,7 +122,7 @@ impl Phone {
         for mut call in calls {
             let id = self.cx.new_call_id();
             call.id = id;
-            call.recovery = Recovery::resumed(self.cx.now);
+            call.session.recovery = Recovery::resumed(self.cx.now);
             self.calls.insert(call);
             self.cx.event(Event::CallState(id, CallState::Reconnecting));
             self.with(id, |call, cx| call.recover(cx));

@@ -79,36 +79,36 @@ impl Call {
         if occupied || !cx.may_auto_answer(&request.headers) {
             return;
         }
-        self.auto_answer = true;
+        self.answering.by_itself = true;
         let at = cx.now + Duration::from_secs(wish.after.into());
         self.timers.set(CallTimer::AutoAnswer, at);
     }
 
     pub(super) fn answer_itself(&mut self, cx: &mut Cx, occupied: bool) {
-        if self.phase != Phase::Alerting || self.answer_wanted {
+        if self.phase != Phase::Alerting || self.answering.wanted {
             return;
         }
         // The user has taken or made another call meanwhile: this one rings on.
         if occupied || cx.flow.closing {
-            self.auto_answer = false;
+            self.answering.by_itself = false;
             return;
         }
         // Cannot fail: it rings, and nobody has answered it.
         if self.start_answer(cx).is_ok() {
             // The application has not asked for it, and waits for no outcome.
-            self.answer_pending = false;
+            self.answering.pending = false;
         }
     }
 
     /// `answer` of a call that is being answered by itself: its outcome is that of the call. `false`: it is not.
     pub(super) fn join_answer(&mut self, cx: &mut Cx) -> bool {
-        let begun = self.answer_wanted || self.phase != Phase::Alerting;
-        if !((self.auto_answer || self.replaces.is_some()) && begun) {
+        let begun = self.answering.wanted || self.phase != Phase::Alerting;
+        if !((self.answering.by_itself || self.succession.replaces.is_some()) && begun) {
             return false;
         }
         match self.phase {
             Phase::Confirmed => cx.event(super::Event::AnswerDone(self.id, Ok(()))),
-            Phase::Alerting | Phase::Answering | Phase::Accepted => self.answer_pending = true,
+            Phase::Alerting | Phase::Answering | Phase::Accepted => self.answering.pending = true,
             _ => return false,
         }
         true
@@ -116,7 +116,7 @@ impl Call {
 
     /// The header of the 2xx that says how it was answered (RFC 5373, section 4.3.3).
     pub(super) fn answer_mode(&self) -> Option<&'static str> {
-        let headers = &self.invite.as_ref().filter(|_| self.auto_answer)?.headers;
+        let headers = &self.sip.invite.as_ref().filter(|_| self.answering.by_itself)?.headers;
         ["Priv-Answer-Mode", "Answer-Mode"].into_iter().find(|name| headers.get(name).is_some())
     }
 }
@@ -206,7 +206,7 @@ mod tests {
             let (mut calls, ids) = calls(&mut cx, &[(Direction::Incoming, Phase::Alerting)]);
             let call = calls.get_mut(ids[0]).unwrap();
             call.plan_auto_answer(&mut cx, &request("INVITE", "Answer-Mode: Auto\r\n"), occupied);
-            assert_eq!(call.auto_answer, answers);
+            assert_eq!(call.answering.by_itself, answers);
             assert_eq!(call.timers.is_set(CallTimer::AutoAnswer), answers);
         }
     }
@@ -222,8 +222,8 @@ mod tests {
             ("Answer-Mode: Auto\r\n", false, None),
             ("", true, None),
         ] {
-            call.auto_answer = auto;
-            call.invite = Some(request("INVITE", headers));
+            call.answering.by_itself = auto;
+            call.sip.invite = Some(request("INVITE", headers));
             assert_eq!(call.answer_mode(), mode, "{headers} {auto}");
         }
     }

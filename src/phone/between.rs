@@ -29,13 +29,13 @@ impl Phone {
         };
         let mut holding = Vec::new();
         for call in core::iter::once(id).chain(other) {
-            if self.calls.get(call).is_some_and(|call| !call.offers.local_hold()) {
+            if self.calls.get(call).is_some_and(|call| !call.session.offers.local_hold()) {
                 holding.push(call);
             }
         }
         if let Some(call) = self.calls.get_mut(id) {
             let transfer = Transfer::new(refer_to, other, holding.clone(), self.cx.now);
-            call.transfer = Some(Box::new(transfer));
+            call.transfers.ours = Some(Box::new(transfer));
         }
         for call in holding {
             // A call that cannot be held now can be transferred all the same.
@@ -52,7 +52,7 @@ impl Phone {
     pub(super) fn go_on_with_transfer(&mut self, id: CallId) {
         let mut waiting = None;
         for call in self.calls.iter_mut() {
-            if call.transfer.as_mut().is_some_and(|transfer| transfer.held(id)) {
+            if call.transfers.ours.as_mut().is_some_and(|transfer| transfer.held(id)) {
                 waiting = Some(call.id);
             }
         }
@@ -68,12 +68,14 @@ impl Phone {
             100..=199 => {}
             200..=299 => {
                 self.cx.event(Event::Replaced { old, new });
-                if let Some(referral) = self.calls.get_mut(old).and_then(|call| call.referral.as_mut()) {
+                if let Some(referral) =
+                    self.calls.get_mut(old).and_then(|call| call.transfers.theirs.as_mut())
+                {
                     referral.await_farewell(self.cx.now);
                 }
             }
             _ => {
-                let referral = self.calls.get_mut(old).and_then(|call| call.referral.take());
+                let referral = self.calls.get_mut(old).and_then(|call| call.transfers.theirs.take());
                 // The two talk to each other again.
                 if referral.is_some_and(|referral| referral.is_put_on_hold()) {
                     self.with(old, |call, cx| call.take_back_hold(cx));
@@ -85,26 +87,29 @@ impl Phone {
     pub(super) fn take_transfer(&mut self, id: CallId) -> Result<CallId, Error> {
         let call =
             self.calls.get(id).filter(|call| call.phase != Phase::Terminating).ok_or_else(call_ended)?;
-        let Some(referral) = call.referral.as_ref().filter(|referral| referral.call().is_none()) else {
+        let Some(referral) = call.transfers.theirs.as_ref().filter(|referral| referral.call().is_none())
+        else {
             return Err(invalid("The other side asks for no transfer"));
         };
         let target = referral.target().to_owned();
         let dial = DialRequest { target, continues: Some(id), ..DialRequest::default() };
         let own: Vec<(&str, String)> =
             referral.headers().into_iter().map(|(name, value)| (name, value.to_owned())).collect();
-        let held = call.offers.local_hold();
+        let held = call.session.offers.local_hold();
         let own: Vec<(&str, &str)> = own.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let new = self.start_dial(dial, &own)?;
-        if let Some(referral) = self.calls.get_mut(id).and_then(|call| call.referral.as_mut()) {
+        if let Some(referral) = self.calls.get_mut(id).and_then(|call| call.transfers.theirs.as_mut()) {
             referral.accept(new);
         }
         if let Some(call) = self.calls.get_mut(new) {
-            call.referrer = Some(Box::new(Referrer::new(id)));
+            call.dialled.referrer = Some(Box::new(Referrer::new(id)));
         }
         if !held {
             match self.command(id, |call, cx| call.hold_unasked(cx)) {
                 Ok(()) => {
-                    if let Some(referral) = self.calls.get_mut(id).and_then(|call| call.referral.as_mut()) {
+                    if let Some(referral) =
+                        self.calls.get_mut(id).and_then(|call| call.transfers.theirs.as_mut())
+                    {
                         referral.set_put_on_hold(true);
                     }
                 }
@@ -118,7 +123,7 @@ impl Phone {
 
     /// The user has taken on (or made) the call whose place this one takes: it is answered without asking.
     pub(super) fn answer_in_place_of(&mut self, old: CallId, id: CallId) {
-        let held = self.calls.get(old).is_some_and(|call| call.offers.local_hold());
+        let held = self.calls.get(old).is_some_and(|call| call.session.offers.local_hold());
         self.with(id, |call, cx| {
             call.set_call_state(cx, super::CallState::Connecting);
             call.continue_answer(cx);
@@ -132,7 +137,7 @@ impl Phone {
     /// `asked`: by hand, so that it is not held as the old one was.
     pub(super) fn take_place_of(&mut self, old: CallId, id: CallId, asked: bool) {
         let Some(call) = self.calls.get(old).filter(|call| call.phase != Phase::Terminating) else { return };
-        let (up, held) = (call.is_up(), call.offers.local_hold() && !asked);
+        let (up, held) = (call.is_up(), call.session.offers.local_hold() && !asked);
         self.cx.event(Event::Replaced { old, new: id });
         if held {
             self.with(id, |call, cx| {
@@ -155,19 +160,19 @@ impl Phone {
     /// See [`Call::replace_resumed`] and [`Call::replace_association`].
     pub(super) fn make_replacement(&mut self, id: CallId, target: String, replaces: &str) {
         let Some(call) = self.calls.get(id) else { return };
-        let (note, held) = (call.note, call.offers.local_hold());
-        let display_name = call.remote_display_name.clone();
+        let (note, held) = (call.taken_up.note, call.session.offers.local_hold());
+        let display_name = call.peer.display_name.clone();
         let dial = DialRequest { target, display_name, continues: Some(id), ..DialRequest::default() };
         match self.start_dial(dial, &[("Replaces", replaces), ("Require", "replaces")]) {
             Ok(new) => {
                 self.with(new, |call, cx| {
-                    call.replaces = Some(id);
-                    call.note = note;
+                    call.succession.replaces = Some(id);
+                    call.taken_up.note = note;
                     if held {
                         call.media_order(cx, MediaCommand::Flow(MediaDirection::Inactive));
                     }
                 });
-                self.with(id, |call, _| call.resumed = false);
+                self.with(id, |call, _| call.taken_up.resumed = false);
             }
             Err(error) => {
                 self.cx.log(LogLevel::Warn, &["no call could be made in its place: ", &error.message]);
@@ -182,10 +187,12 @@ impl Phone {
             self.with(old, |call, cx| call.replacement_failed(cx));
         }
         let new = self.calls.iter_mut().find(|call| {
-            call.replaces == Some(id) && call.direction == Direction::Outgoing && call.end_reason.is_none()
+            call.succession.replaces == Some(id)
+                && call.direction == Direction::Outgoing
+                && call.end.reason.is_none()
         });
         let Some(new) = new else { return };
-        new.replaces = None;
+        new.succession.replaces = None;
         let (new, phase) = (new.id, new.phase);
         if phase != Phase::Applying || by == EndedBy::Local {
             self.with(new, |call, cx| call.hang_up(cx, None, 480));
@@ -193,7 +200,7 @@ impl Phone {
         }
         // The other side has answered the new call, and ends this one before the answer is set.
         self.cx.event(Event::Replaced { old: id, new });
-        if self.calls.get(id).is_some_and(|call| call.offers.local_hold()) {
+        if self.calls.get(id).is_some_and(|call| call.session.offers.local_hold()) {
             self.with(new, |call, cx| call.request_hold(cx, true));
         }
     }
@@ -208,7 +215,7 @@ impl Phone {
             Ask::TakePlace { old, asked } => self.take_place_of(old, id, asked),
             Ask::TellReferral { old, status } => self.tell_referral(old, id, status),
             Ask::OutliveReferral { new, referral, dialog } => self.with(new, |call, _| {
-                if let Some(referrer) = &mut call.referrer {
+                if let Some(referrer) = &mut call.dialled.referrer {
                     referrer.outlive(&referral, dialog);
                 }
             }),
@@ -293,7 +300,7 @@ mod tests {
             let (mut phone, ids) = with_calls(&[phase]);
             if transferring {
                 let transfer = Transfer::new("<sip:c@h>".to_owned(), None, Vec::new(), phone.cx.now);
-                phone.calls.get_mut(ids[0]).unwrap().transfer = Some(Box::new(transfer));
+                phone.calls.get_mut(ids[0]).unwrap().transfers.ours = Some(Box::new(transfer));
             }
             let found = phone.calls.transferable(ids[0]).err().map(|error| error.code);
             assert_eq!(found, code, "{phase:?} {transferring}");
@@ -311,7 +318,7 @@ mod tests {
         ] {
             let error = phone.start_transfer(ids[0], target.clone()).unwrap_err();
             assert_eq!(error.code, code, "{target:?}");
-            assert!(phone.calls.get(ids[0]).unwrap().transfer.is_none());
+            assert!(phone.calls.get(ids[0]).unwrap().transfers.ours.is_none());
         }
     }
 
@@ -322,7 +329,7 @@ mod tests {
             phone.take_place_of(ids[0], ids[1], false);
             let events = events(&mut phone);
             assert!(events[0].starts_with("Replaced"), "{events:?}");
-            let ended = phone.calls.get(ids[0]).unwrap().end_reason.clone().unwrap();
+            let ended = phone.calls.get(ids[0]).unwrap().end.reason.clone().unwrap();
             assert_eq!((ended.cause == EndCause::Completed, ended.by), (up, EndedBy::Remote), "{phase:?}");
         }
     }
@@ -344,10 +351,10 @@ mod tests {
             (Phase::Applying, EndedBy::Remote, true),
         ] {
             let (mut phone, ids) = with_calls(&[Phase::Confirmed, phase]);
-            phone.calls.get_mut(ids[1]).unwrap().replaces = Some(ids[0]);
+            phone.calls.get_mut(ids[1]).unwrap().succession.replaces = Some(ids[0]);
             phone.end_replacement(ids[0], None, by);
             let new = phone.calls.get(ids[1]).unwrap();
-            assert_eq!((new.replaces, new.is_live()), (None, goes_on), "{phase:?} {by:?}");
+            assert_eq!((new.succession.replaces, new.is_live()), (None, goes_on), "{phase:?} {by:?}");
         }
     }
 
@@ -360,10 +367,14 @@ mod tests {
                 Some(status) => error.with_status(status),
                 None => error,
             };
-            phone.calls.get_mut(ids[0]).unwrap().lost_dialog = Some(error);
+            phone.calls.get_mut(ids[0]).unwrap().taken_up.lost_dialog = Some(error);
             phone.end_replacement(ids[1], Some(ids[0]), EndedBy::Remote);
             let old = phone.calls.get(ids[0]).unwrap();
-            assert_eq!((old.end_reason.is_some(), old.lost_dialog.is_none()), (ends, true), "{status:?}");
+            assert_eq!(
+                (old.end.reason.is_some(), old.taken_up.lost_dialog.is_none()),
+                (ends, true),
+                "{status:?}"
+            );
         }
     }
 
@@ -371,12 +382,12 @@ mod tests {
     fn a_replacement_that_cannot_be_dialled_is_given_up() {
         let (mut phone, ids) = with_calls(&[Phase::Confirmed]);
         let call = phone.calls.get_mut(ids[0]).unwrap();
-        call.resumed = true;
-        call.lost_dialog = Some(Error::new(ErrorCode::IceFailed, "no new association"));
+        call.taken_up.resumed = true;
+        call.taken_up.lost_dialog = Some(Error::new(ErrorCode::IceFailed, "no new association"));
         // There is no connection.
         phone.make_replacement(ids[0], "sip:bob@example.com".to_owned(), "x");
         let call = phone.calls.get(ids[0]).unwrap();
-        assert!(call.is_live() && call.resumed && call.lost_dialog.is_none());
+        assert!(call.is_live() && call.taken_up.resumed && call.taken_up.lost_dialog.is_none());
         assert_eq!(phone.calls.len(), 1);
     }
 }

@@ -112,6 +112,145 @@ pub(super) struct ReasonHeader {
     pub(super) network: bool,
 }
 
+/// The names of a call, and the messages that made it.
+#[derive(Debug, Default)]
+pub(super) struct Sip {
+    pub(super) local_tag: String,
+    pub(super) call_id: String,
+    /// A server has asked for credentials within the dialog, and they were given.
+    pub(super) challenged: bool,
+    /// The other side is not to learn who we are.
+    pub(super) hidden: bool,
+    /// The dialog once there is one.
+    pub(super) dialog: Option<Dialog>,
+    /// Outgoing: the INVITE as last sent, without Via and credentials. Incoming: as received.
+    pub(super) invite: Option<Request>,
+    /// The transaction of the INVITE that made the call.
+    pub(super) invite_tx: Option<TxId>,
+}
+
+/// Who is at the other end of a call.
+#[derive(Debug, Default)]
+pub(super) struct Peer {
+    pub(super) uri: String,
+    pub(super) display_name: Option<String>,
+    pub(super) asserted: Option<Identity>,
+    /// The other side does not want to be known to others (RFC 3323).
+    pub(super) private: bool,
+    pub(super) diversion: Option<Identity>,
+}
+
+/// What a call has that has come in.
+#[derive(Debug, Default)]
+pub(super) struct Answering {
+    /// The answer that was sent in a 183 and goes into the 200 too.
+    pub(super) early_answer: Option<String>,
+    /// `answer` came while the 183's answer was still being made.
+    pub(super) wanted: bool,
+    /// `answer` has been called and not been reported.
+    pub(super) pending: bool,
+    /// Its reliable 1xx (RFC 3262).
+    pub(super) reliable: Option<Box<Reliable>>,
+    /// The socket that its INVITE came over.
+    pub(super) came_over: Option<SocketId>,
+    /// It answers itself, or has done so.
+    pub(super) by_itself: bool,
+}
+
+/// Why a call ends.
+#[derive(Debug, Default)]
+pub(super) struct End {
+    pub(super) reason: Option<EndReason>,
+    /// What the other side said of why it ends.
+    pub(super) said: Option<Box<ReasonHeader>>,
+}
+
+/// What a call has that was dialled.
+#[derive(Debug, Default)]
+pub(super) struct Dialled {
+    /// How its INVITE fares.
+    pub(super) invitation: Invitation,
+    /// Its forks.
+    pub(super) forks: Forks,
+    /// Where it has been sent to (3xx).
+    pub(super) redirects: Option<Box<Redirects>>,
+    /// `DialDone` has been reported.
+    pub(super) done: bool,
+    /// The application set the ring deadline itself.
+    pub(super) own_timeout: bool,
+    /// Who asked us to make this call.
+    pub(super) referrer: Option<Box<Referrer>>,
+}
+
+/// The media half of a call.
+#[derive(Debug, Default)]
+pub(super) struct MediaHalf {
+    pub(super) seq: MediaSeq,
+    pub(super) job: Option<Job>,
+    /// A media session exists and must be closed.
+    pub(super) open: bool,
+    /// Its session descriptions.
+    pub(super) descriptions: Descriptions,
+}
+
+/// What a call has once it is answered.
+#[derive(Debug, Default)]
+pub(super) struct Session {
+    /// Holds, offers and answers.
+    pub(super) offers: Offers,
+    pub(super) timer: SessionTimer,
+    /// How well its signalling and its media are.
+    pub(super) recovery: Recovery,
+    /// Incoming, and after a re-INVITE: the 2xx that has no ACK yet.
+    pub(super) pending_ok: Option<Box<AwaitedAck>>,
+}
+
+/// The transfers of a call, either way.
+#[derive(Debug, Default)]
+pub(super) struct Transfers {
+    /// The transfer that we have asked the other side for.
+    pub(super) ours: Option<Box<Transfer>>,
+    /// The transfer that the other side asks us for.
+    pub(super) theirs: Option<Box<Referral>>,
+}
+
+/// Whose place a call takes, and whether its own may be taken.
+#[derive(Debug, Default)]
+pub(super) struct Succession {
+    /// The call whose place this one takes, or is to take.
+    pub(super) continues: Option<CallId>,
+    /// The call whose place this one takes once it is up (RFC 3891).
+    pub(super) replaces: Option<CallId>,
+    /// The other side takes an INVITE with Replaces.
+    pub(super) replaceable: bool,
+}
+
+/// What a call has that outlived its page.
+#[derive(Debug, Default)]
+pub(super) struct TakenUp {
+    /// Taken up from a record, and the other side has not agreed to that yet.
+    pub(super) resumed: bool,
+    /// CSeq of a re-INVITE whose 2xx the page before may have missed.
+    pub(super) unacknowledged: Option<u32>,
+    /// The other side does not know the dialog any more; a new call is to take its place.
+    pub(super) lost_dialog: Option<Error>,
+    /// What the page keeps of it beyond that.
+    pub(super) note: CallNote,
+}
+
+/// What the user wishes of a call's audio, and whether it may be heard.
+#[derive(Debug, Default)]
+pub(super) struct Audio {
+    /// What the user last wished of its own audio.
+    pub(super) wish: Wish,
+    /// Whether it has a microphone has been said, or was settled when its media began.
+    pub(super) wish_said: bool,
+    /// The call whose wishes are this one's too, until it has a wish of its own.
+    pub(super) follows: Option<CallId>,
+    /// It may be heard: the greater, the later it came to be.
+    pub(super) heard: Option<u32>,
+}
+
 /// One call.
 #[derive(Debug)]
 pub(super) struct Call {
@@ -119,95 +258,19 @@ pub(super) struct Call {
     pub(super) direction: Direction,
     pub(super) state: CallState,
     pub(super) phase: Phase,
-    pub(super) sip_call_id: String,
-    pub(super) local_tag: String,
-    pub(super) remote_uri: String,
-    pub(super) remote_display_name: Option<String>,
-    pub(super) asserted_identity: Option<Identity>,
-    /// The other side does not want to be known to others (RFC 3323).
-    pub(super) private: bool,
-    /// The other side is not to learn who we are.
-    pub(super) hidden: bool,
-    /// A server has asked for credentials within the dialog, and they were given.
-    pub(super) challenged: bool,
-    pub(super) diversion: Option<Identity>,
-    /// It answers itself, or has done so.
-    pub(super) auto_answer: bool,
-    pub(super) end_reason: Option<EndReason>,
-
-    /// Outgoing: the INVITE as last sent, without Via and credentials. Incoming: as received.
-    pub(super) invite: Option<Request>,
-    /// The transaction of the INVITE that made the call.
-    pub(super) invite_tx: Option<TxId>,
-    /// The dialog once there is one.
-    pub(super) dialog: Option<Dialog>,
-    /// Outgoing: how its INVITE fares.
-    pub(super) invitation: Invitation,
-    /// Outgoing: its forks.
-    pub(super) forks: Forks,
-
+    pub(super) sip: Sip,
+    pub(super) peer: Peer,
+    pub(super) answering: Answering,
+    pub(super) end: End,
+    pub(super) dialled: Dialled,
     /// Deadlines that are no part's own.
     pub(super) timers: Timers<CallTimer>,
-    pub(super) media_seq: MediaSeq,
-    pub(super) job: Option<Job>,
-    /// A media session exists and must be closed.
-    pub(super) media_open: bool,
-    /// How well its signalling and its media are.
-    pub(super) recovery: Recovery,
-    /// Incoming: the answer that was sent in a 183 and goes into the 200 too.
-    pub(super) early_answer: Option<String>,
-    /// Incoming: `answer` came while the 183's answer was still being made.
-    pub(super) answer_wanted: bool,
-
-    /// Incoming, and after a re-INVITE: the 2xx that has no ACK yet.
-    pub(super) pending_ok: Option<Box<AwaitedAck>>,
-    /// Incoming: its reliable 1xx.
-    pub(super) reliable: Option<Box<Reliable>>,
-    /// Holds, offers and answers once it is up.
-    pub(super) offers: Offers,
-    pub(super) session_timer: SessionTimer,
-    /// Incoming: the socket that its INVITE came over.
-    pub(super) came_over: Option<SocketId>,
-    /// `DialDone` has been reported.
-    pub(super) dial_done: bool,
-    /// `answer` has been called and not been reported.
-    pub(super) answer_pending: bool,
-    /// The application set the ring deadline itself.
-    pub(super) own_timeout: bool,
-    /// The transfer that we have asked the other side for.
-    pub(super) transfer: Option<Box<Transfer>>,
-    /// The transfer that the other side asks us for.
-    pub(super) referral: Option<Box<Referral>>,
-    /// Who asked us to make this call.
-    pub(super) referrer: Option<Box<Referrer>>,
-    /// The call whose place this one takes once it is up (RFC 3891).
-    pub(super) replaces: Option<CallId>,
-    /// Where it has been sent to (3xx).
-    pub(super) redirects: Option<Box<Redirects>>,
-    /// What the other side said of why it ends.
-    pub(super) said: Option<Box<ReasonHeader>>,
-    /// What the page keeps of it beyond that.
-    pub(super) note: CallNote,
-    /// What the user last wished of its own audio.
-    pub(super) wish: Wish,
-    /// Whether it has a microphone has been said, or was settled when its media began.
-    pub(super) wish_said: bool,
-    /// The call whose place this one takes, or is to take.
-    pub(super) continues: Option<CallId>,
-    /// The same, for as long as that one's wishes are this one's too.
-    pub(super) follows: Option<CallId>,
-    /// It may be heard: the greater, the later it came to be.
-    pub(super) heard: Option<u32>,
-    /// The other side takes an INVITE with Replaces.
-    pub(super) replaceable: bool,
-    /// Its session.
-    pub(super) descriptions: Descriptions,
-    /// Taken up from a record, and the other side has not agreed to that yet.
-    pub(super) resumed: bool,
-    /// CSeq of a re-INVITE whose 2xx the page before may have missed.
-    pub(super) unacknowledged: Option<u32>,
-    /// The other side does not know the dialog any more; a new call is to take its place.
-    pub(super) lost_dialog: Option<Error>,
+    pub(super) media: MediaHalf,
+    pub(super) session: Session,
+    pub(super) transfers: Transfers,
+    pub(super) succession: Succession,
+    pub(super) taken_up: TakenUp,
+    pub(super) audio: Audio,
     /// What a call by REST has beyond that.
     pub(super) rest: Option<Box<RestCall>>,
 }
@@ -221,61 +284,25 @@ impl Call {
             direction,
             state: CallState::New,
             phase,
-            sip_call_id: String::new(),
-            local_tag: String::new(),
-            remote_uri: String::new(),
-            remote_display_name: None,
-            asserted_identity: None,
-            private: false,
-            hidden: false,
-            challenged: false,
-            diversion: None,
-            auto_answer: false,
-            end_reason: None,
-            invite: None,
-            invite_tx: None,
-            dialog: None,
-            invitation: Invitation::default(),
-            forks: Forks::default(),
+            sip: Sip::default(),
+            peer: Peer::default(),
+            answering: Answering::default(),
+            end: End::default(),
+            dialled: Dialled::default(),
             timers: Timers::new(),
-            media_seq: MediaSeq(0),
-            job: None,
-            media_open: false,
-            recovery: Recovery::default(),
-            early_answer: None,
-            answer_wanted: false,
-            pending_ok: None,
-            reliable: None,
-            offers: Offers::default(),
-            session_timer: SessionTimer::default(),
-            came_over: None,
-            dial_done: false,
-            answer_pending: false,
-            own_timeout: false,
-            transfer: None,
-            referral: None,
-            referrer: None,
-            replaces: None,
-            redirects: None,
-            said: None,
-            note: CallNote::default(),
-            wish: Wish::default(),
-            wish_said: false,
-            continues: None,
-            follows: None,
-            heard: None,
-            replaceable: false,
-            descriptions: Descriptions::default(),
-            resumed: false,
-            unacknowledged: None,
-            lost_dialog: None,
+            media: MediaHalf::default(),
+            session: Session::default(),
+            transfers: Transfers::default(),
+            succession: Succession::default(),
+            taken_up: TakenUp::default(),
+            audio: Audio::default(),
             rest: None,
         })
     }
 
     /// Not over, for the application or for the protocol.
     pub(super) fn is_live(&self) -> bool {
-        self.phase != Phase::Terminating && self.end_reason.is_none()
+        self.phase != Phase::Terminating && self.end.reason.is_none()
     }
 
     /// Answered, and not over.
@@ -302,11 +329,11 @@ impl Call {
     pub(super) fn poll_timeout(&self) -> Option<(Instant, CallTimer)> {
         let parts = [
             self.timers.next(),
-            self.recovery.poll_timeout(),
-            self.offers.poll_timeout(),
-            self.session_timer.poll_timeout(),
+            self.session.recovery.poll_timeout(),
+            self.session.offers.poll_timeout(),
+            self.session.timer.poll_timeout(),
             self.transfer_until().map(|at| (at, CallTimer::Transfer)),
-            self.pending_ok.as_ref().and_then(|ok| ok.poll_timeout()),
+            self.session.pending_ok.as_ref().and_then(|ok| ok.poll_timeout()),
         ];
         parts.into_iter().flatten().min()
     }
@@ -315,12 +342,12 @@ impl Call {
     fn take_timeout(&mut self, timer: CallTimer) {
         match timer {
             CallTimer::IceConnect | CallTimer::Recovery | CallTimer::Grace | CallTimer::Association => {
-                self.recovery.take_timeout(timer);
+                self.session.recovery.take_timeout(timer);
             }
-            CallTimer::Glare | CallTimer::Reoffer => self.offers.take_timeout(timer),
-            CallTimer::SessionRefresh | CallTimer::SessionExpired => self.session_timer.take_timeout(timer),
+            CallTimer::Glare | CallTimer::Reoffer => self.session.offers.take_timeout(timer),
+            CallTimer::SessionRefresh | CallTimer::SessionExpired => self.session.timer.take_timeout(timer),
             CallTimer::Retransmit2xx | CallTimer::Ack => {
-                if let Some(ok) = &mut self.pending_ok {
+                if let Some(ok) = &mut self.session.pending_ok {
                     ok.take_timeout(timer);
                 }
             }
@@ -361,11 +388,27 @@ impl Call {
             CallTimer::Recovery => self.on_recovery_timer(cx),
             CallTimer::Grace => self.on_grace_timer(cx),
             CallTimer::MediaJob => self.on_job_timeout(cx),
+            // These are the phone's.
+            CallTimer::Connect
+            | CallTimer::KeepAlive
+            | CallTimer::Pong
+            | CallTimer::Reconnect
+            | CallTimer::Move
+            | CallTimer::Previous
+            | CallTimer::Return
+            | CallTimer::Register
+            | CallTimer::Binding
+            | CallTimer::Question
+            | CallTimer::Transaction
+            | CallTimer::Proxy
+            | CallTimer::Subscription
+            | CallTimer::Outage
+            | CallTimer::Disconnect => {}
         }
     }
 
     fn transfer_until(&self) -> Option<Instant> {
-        match (&self.transfer, &self.referral) {
+        match (&self.transfers.ours, &self.transfers.theirs) {
             (Some(transfer), _) => transfer.until(),
             (None, Some(referral)) => referral.until(),
             (None, None) => None,
@@ -374,7 +417,7 @@ impl Call {
 
     /// That of the transfer, which is either ours or theirs.
     fn transfer_deadline(&mut self) -> Option<&mut Option<Instant>> {
-        match (&mut self.transfer, &mut self.referral) {
+        match (&mut self.transfers.ours, &mut self.transfers.theirs) {
             (Some(transfer), _) => Some(transfer.deadline()),
             (None, Some(referral)) => Some(referral.deadline()),
             (None, None) => None,
@@ -384,49 +427,49 @@ impl Call {
     /// The page was suspended for so long.
     pub(super) fn put_off(&mut self, by: Duration) {
         // For the far end, and for whoever pays for the call, the time did pass.
-        let passes = |timer: &CallTimer| {
-            matches!(timer, CallTimer::Ring | CallTimer::MaxDuration | CallTimer::Tombstone)
-        };
-        self.timers.put_off(by, |timer| !passes(timer));
+        self.timers.put_off(by, |timer| {
+            !matches!(timer, CallTimer::Ring | CallTimer::MaxDuration | CallTimer::Tombstone)
+        });
         if let Some(until) = self.transfer_deadline() {
             *until = until.map(|at| at + by);
         }
-        if let Some(ok) = &mut self.pending_ok {
+        if let Some(ok) = &mut self.session.pending_ok {
             ok.put_off(by);
         }
-        self.recovery.put_off(by);
-        self.offers.put_off(by);
-        self.session_timer.put_off(by);
+        self.session.recovery.put_off(by);
+        self.session.offers.put_off(by);
+        self.session.timer.put_off(by);
     }
 
     /// How many deadlines its parts have.
     pub(super) fn deadlines(&self) -> usize {
         self.timers.len()
-            + self.pending_ok.as_ref().map_or(0, |ok| ok.deadlines())
+            + self.session.pending_ok.as_ref().map_or(0, |ok| ok.deadlines())
             + usize::from(self.transfer_until().is_some())
-            + self.recovery.deadlines()
-            + self.offers.deadlines()
-            + self.session_timer.deadlines()
+            + self.session.recovery.deadlines()
+            + self.session.offers.deadlines()
+            + self.session.timer.deadlines()
     }
 
     /// Offer and answer have been exchanged: a session timer runs in a call that is up.
     pub(super) fn start_session_timer(&mut self, now: Instant) {
         if self.is_up() {
-            self.session_timer.start(now);
+            self.session.timer.start(now);
         } else {
-            self.session_timer.stop();
+            self.session.timer.stop();
         }
     }
 
     /// Whether a request with this From-tag belongs to one of the call's dialogs.
     pub(super) fn knows_remote_tag(&self, tag: &str) -> bool {
-        self.dialog.as_ref().is_some_and(|dialog| dialog.remote_tag == tag) || self.forks.rings(tag)
+        self.sip.dialog.as_ref().is_some_and(|dialog| dialog.remote_tag == tag)
+            || self.dialled.forks.rings(tag)
     }
 
     /// The dialog with this tag of the other side, confirmed or early.
     pub(super) fn dialog_to(&mut self, tag: &str) -> Option<&mut Dialog> {
-        let confirmed = self.dialog.as_mut().filter(|dialog| dialog.remote_tag == tag);
-        confirmed.or_else(|| self.forks.dialog(tag))
+        let confirmed = self.sip.dialog.as_mut().filter(|dialog| dialog.remote_tag == tag);
+        confirmed.or_else(|| self.dialled.forks.dialog(tag))
     }
 }
 
@@ -439,7 +482,7 @@ impl Call {
         request: Request,
         attempt: Attempt,
     ) -> Result<TxId, Error> {
-        let tx = cx.send_as(owner, request, attempt, self.challenged)?;
+        let tx = cx.send_as(owner, request, attempt, self.sip.challenged)?;
         if matches!(owner, Owner::Invite(_)) {
             self.invite_resent(cx, tx);
         }
@@ -455,7 +498,7 @@ impl Call {
         headers: &[(&str, &str)],
         sdp: Option<String>,
     ) -> String {
-        let by = Responder { tag: &self.local_tag, mode: self.answer_mode(), hidden: self.hidden };
+        let by = Responder { tag: &self.sip.local_tag, mode: self.answer_mode(), hidden: self.sip.hidden };
         cx.respond_as(tx, status, &by, headers, sdp)
     }
 
@@ -476,20 +519,20 @@ impl Call {
         by: EndedBy,
         error: Option<Error>,
     ) {
-        if self.end_reason.is_some() {
+        if self.end.reason.is_some() {
             return;
         }
-        let (q850, reason_text) = self.said.take().map_or((None, None), |said| (said.q850, said.text));
+        let (q850, reason_text) = self.end.said.take().map_or((None, None), |said| (said.q850, said.text));
         let reason = EndReason { cause, sip_status, by, q850, reason_text };
-        self.end_reason = Some(reason.clone());
+        self.end.reason = Some(reason.clone());
         self.phase = Phase::Terminating;
-        self.job = None;
-        self.recovery.stop();
-        let theirs = self.offers.drop_theirs();
+        self.media.job = None;
+        self.session.recovery.stop();
+        let theirs = self.session.offers.drop_theirs();
         let error = error.unwrap_or_else(call_ended);
         let dial_failed =
-            self.direction == Direction::Outgoing && !core::mem::replace(&mut self.dial_done, true);
-        let answer_failed = core::mem::take(&mut self.answer_pending);
+            self.direction == Direction::Outgoing && !core::mem::replace(&mut self.dialled.done, true);
+        let answer_failed = core::mem::take(&mut self.answering.pending);
         if self.rest.is_some() {
             self.rest_ended(cx);
         }
@@ -513,7 +556,7 @@ impl Call {
             self.respond_in_dialog(cx, theirs.tx, 487, None);
         }
         self.end_transfers(cx, sip_status, dial_failed);
-        cx.ask(self.id, Ask::EndReplacement { replaced: self.replaces.take(), by });
+        cx.ask(self.id, Ask::EndReplacement { replaced: self.succession.replaces.take(), by });
         self.hold_ended(cx);
         self.media_order(cx, MediaCommand::Close);
         if dial_failed {
@@ -532,7 +575,7 @@ impl Call {
     /// Nothing more is to come for this call. It is forgotten before the next input.
     pub(super) fn remove(&mut self, cx: &mut Cx) {
         self.phase = Phase::Terminating;
-        self.pending_ok = None;
+        self.session.pending_ok = None;
         self.timers.clear(CallTimer::Cancelled);
         if !self.lingers() {
             cx.to_remove.push(self.id);
@@ -561,9 +604,5 @@ impl Call {
             // These are by REST only.
             Phase::Originating | Phase::Outcome => {}
         }
-    }
-
-    pub(super) fn hangup_for_disconnect(&mut self, cx: &mut Cx) {
-        self.hang_up(cx, None, 480);
     }
 }

@@ -85,7 +85,7 @@ impl Calls {
     pub(super) fn occupy_the_user(&self, but: Option<CallId>) -> bool {
         self.iter().any(|call| {
             Some(call.id) != but
-                && call.end_reason.is_none()
+                && call.end.reason.is_none()
                 && !matches!(call.phase, Phase::Alerting | Phase::Terminating)
         })
     }
@@ -94,7 +94,7 @@ impl Calls {
     /// saves.
     pub(super) fn find(&self, request: &Request, to_tag: &str) -> Option<CallId> {
         let call_id = request.headers.call_id()?;
-        let call = self.iter().find(|call| call.sip_call_id == call_id && call.local_tag == to_tag)?;
+        let call = self.iter().find(|call| call.sip.call_id == call_id && call.sip.local_tag == to_tag)?;
         let from_tag = request.headers.head().from_tag().unwrap_or_default();
         call.knows_remote_tag(from_tag).then_some(call.id)
     }

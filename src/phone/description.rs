@@ -58,7 +58,7 @@ pub(super) fn describes(request: &Request) -> bool {
 impl Call {
     /// The offer of the INVITE that made it.
     pub(super) fn invite_offer(&self) -> Option<Description> {
-        read_offer(self.invite.as_ref()?, &Agreed::default()).ok()?
+        read_offer(self.sip.invite.as_ref()?, &Agreed::default()).ok()?
     }
 }
 
@@ -73,7 +73,7 @@ impl Call {
     ) {
         let sdp = core::mem::take(&mut description.sdp);
         self.media_job(cx, job, command(sdp));
-        self.descriptions.theirs = Some(Box::new(description));
+        self.media.descriptions.theirs = Some(Box::new(description));
     }
 
     /// Sets an answer to an offer of ours.
@@ -84,7 +84,7 @@ impl Call {
 
     /// The answer to our offer, judged.
     pub(super) fn judge_answer(&mut self, cx: &mut Cx, sdp: Option<String>) -> Result<Description, Error> {
-        let problem = match sdp.map(|sdp| sdp::judge(&sdp, true, &self.descriptions.agreed)) {
+        let problem = match sdp.map(|sdp| sdp::judge(&sdp, true, &self.media.descriptions.agreed)) {
             Some(Ok(answer)) => return Ok(answer),
             Some(Err(flaw)) => flaw.text(),
             None => "The other side answered without media",
@@ -102,7 +102,7 @@ impl Call {
 
     /// The answer that is set is the agreement. Returns whether it tells that the other side holds.
     pub(super) fn answer_agreed(&mut self) -> Option<bool> {
-        let kept = &mut self.descriptions;
+        let kept = &mut self.media.descriptions;
         let theirs = kept.theirs.take()?;
         kept.agreed.peer = Some((theirs.fingerprint, theirs.active));
         sdp::tells_hold(kept.offered?, theirs.direction)
@@ -111,7 +111,7 @@ impl Call {
     /// A description that this side sends: of the session that there is, by its name, with the next number and with as many
     /// lines (RFC 3264, section 8).
     pub(super) fn describe(&mut self, sdp: &str) -> String {
-        let kept = &mut self.descriptions;
+        let kept = &mut self.media.descriptions;
         let (direction, fingerprint, active) = sdp::own(sdp);
         if kept.fingerprint != fingerprint {
             // Another association: its roles are yet to be agreed.

@@ -49,12 +49,12 @@ pub(super) fn call(cx: &mut Cx, direction: Direction, phase: Phase) -> Box<Call>
     let mut call = Call::new(id, direction, phase);
     let mut invite = request("INVITE", "");
     invite.headers.set("Call-ID", format!("call-{}", id.0));
-    call.local_tag = format!("ours-{}", id.0);
-    call.sip_call_id = format!("call-{}", id.0);
-    call.remote_uri = "sip:bob@example.com".to_owned();
-    call.dialog = Dialog::from_request(&invite, &call.local_tag);
-    assert!(call.dialog.is_some());
-    call.invite = Some(invite);
+    call.sip.local_tag = format!("ours-{}", id.0);
+    call.sip.call_id = format!("call-{}", id.0);
+    call.peer.uri = "sip:bob@example.com".to_owned();
+    call.sip.dialog = Dialog::from_request(&invite, &call.sip.local_tag);
+    assert!(call.sip.dialog.is_some());
+    call.sip.invite = Some(invite);
     call
 }
 

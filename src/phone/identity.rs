@@ -37,7 +37,7 @@ impl Call {
     /// See [`super::Phone::received_headers`].
     pub(super) fn received_headers(&self) -> Vec<(String, String)> {
         let invite =
-            self.invite.as_ref().filter(|_| self.direction == Direction::Incoming && self.rest.is_none());
+            self.sip.invite.as_ref().filter(|_| self.direction == Direction::Incoming && self.rest.is_none());
         let Some(invite) = invite else { return Vec::new() };
         let mut shown: Vec<(String, String)> = Vec::new();
         for (name, value) in invite.headers.iter() {
@@ -80,7 +80,7 @@ impl Call {
             }
         }
         if said.q850.is_some() || said.text.is_some() || said.network {
-            self.said = Some(Box::new(said));
+            self.end.said = Some(Box::new(said));
         }
     }
 
@@ -97,18 +97,18 @@ impl Call {
         let (found, withheld) = vouched_for(headers);
         let told = found.is_some();
         let mut changed = false;
-        if told && self.asserted_identity != found {
-            self.asserted_identity = found;
+        if told && self.peer.asserted != found {
+            self.peer.asserted = found;
             changed = true;
         }
         if told || withheld {
-            changed |= self.private != withheld;
-            self.private = withheld;
+            changed |= self.peer.private != withheld;
+            self.peer.private = withheld;
         }
         if let Some(identity) = diverted(headers)
-            && self.diversion.as_ref() != Some(&identity)
+            && self.peer.diversion.as_ref() != Some(&identity)
         {
-            self.diversion = Some(identity);
+            self.peer.diversion = Some(identity);
             changed = true;
         }
         // Before that nobody knows of the self.

@@ -29,7 +29,7 @@ impl Call {
 
         // With our BYE the dialog is over (RFC 3261, section 15.1.1). It may never have arrived, and whoever was away asks by
         // one of these whether the call is still there.
-        let over = self.phase == Phase::Terminating && self.dialog.is_some();
+        let over = self.phase == Phase::Terminating && self.sip.dialog.is_some();
         match &request.method {
             Method::Invite | Method::Update | Method::Options | Method::Info if over => {
                 self.respond_in_dialog(cx, tx, 481, None);
@@ -55,13 +55,13 @@ impl Call {
     fn on_bye(&mut self, cx: &mut Cx, tx: TxId) {
         cx.respond(tx, 200);
 
-        if let Some(theirs) = self.offers.drop_theirs() {
+        if let Some(theirs) = self.session.offers.drop_theirs() {
             cx.respond(theirs.tx, 487);
         }
 
         match self.phase {
             // Our BYE would have waited for an ACK that does not come any more.
-            Phase::Terminating if self.pending_ok.take().is_some() => self.remove(cx),
+            Phase::Terminating if self.session.pending_ok.take().is_some() => self.remove(cx),
             // The BYEs have crossed: ours will be answered too.
             Phase::Terminating => {}
             // The far end left before it answered; the INVITE's own final response still follows.
@@ -71,13 +71,15 @@ impl Call {
                 self.refuse(cx, 487, EndCause::Cancelled, EndedBy::Remote);
             }
             Phase::Accepted | Phase::Confirmed if self.rest.is_some() => self.bridge_over(cx),
-            Phase::Confirmed if self.transfer.as_ref().is_some_and(|transfer| transfer.is_accepted()) => {
+            Phase::Confirmed
+                if self.transfers.ours.as_ref().is_some_and(|transfer| transfer.is_accepted()) =>
+            {
                 self.depart(cx)
             }
             Phase::Applying | Phase::Accepted | Phase::Confirmed => {
-                self.pending_ok = None;
+                self.session.pending_ok = None;
                 let error = Error::new(ErrorCode::Ended, "The other side hung up");
-                let by = if self.said.as_ref().is_some_and(|said| said.network) {
+                let by = if self.end.said.as_ref().is_some_and(|said| said.network) {
                     EndedBy::Network
                 } else {
                     EndedBy::Remote
@@ -127,6 +129,7 @@ impl Call {
         }
         let gated = self.is_gated();
         let dialog = self
+            .sip
             .dialog
             .as_mut()
             .filter(|_| self.phase == Phase::Confirmed && !gated)
@@ -161,7 +164,7 @@ impl Call {
         if !self.is_up() {
             return;
         }
-        let unacknowledged = self.phase == Phase::Accepted && self.pending_ok.is_some();
+        let unacknowledged = self.phase == Phase::Accepted && self.session.pending_ok.is_some();
         self.phase = Phase::Terminating;
         self.report_end(cx, cause, status, by, Some(error));
         // The callee's BYE has to wait for the ACK of its 200 (RFC 3261, section 15).
@@ -181,10 +184,10 @@ impl Call {
     /// The page is going, so the goodbye of a call that has ended waits for nothing: neither BYE for the ACK of our 2xx
     /// (RFC 3261, section 15), nor CANCEL for a 1xx (section 9.1), which can overtake no INVITE on a WebSocket.
     pub(super) fn hurry_goodbye(&mut self, cx: &mut Cx) {
-        if self.end_reason.is_none() {
+        if self.end.reason.is_none() {
             return;
         }
-        if self.pending_ok.take().is_some() {
+        if self.session.pending_ok.take().is_some() {
             self.send_bye(cx, None);
         } else {
             self.send_cancel(cx, true);
@@ -192,7 +195,7 @@ impl Call {
     }
 
     pub(super) fn send_bye(&mut self, cx: &mut Cx, reason: Option<&str>) {
-        let Some(dialog) = self.dialog.as_mut() else {
+        let Some(dialog) = self.sip.dialog.as_mut() else {
             self.remove(cx);
             return;
         };

@@ -37,8 +37,8 @@ impl Calls {
         let from_tag = request.headers.head().from_tag();
         let merged = self.iter().any(|call| {
             (call.direction == Direction::Incoming || call.rest.is_some())
-                && Some(call.sip_call_id.as_str()) == request.headers.call_id()
-                && call.invite.as_ref().is_some_and(|invite| {
+                && Some(call.sip.call_id.as_str()) == request.headers.call_id()
+                && call.sip.invite.as_ref().is_some_and(|invite| {
                     invite.headers.get("CSeq") == request.headers.get("CSeq")
                         && invite.headers.head().from_tag() == from_tag
                 })
@@ -58,28 +58,28 @@ impl Call {
         let tag = token(&mut *cx.entropy, 12);
         let mut dialog = Dialog::from_request(request, &tag)?;
         let mut call = Self::new(id, Direction::Incoming, Phase::Alerting);
-        call.sip_call_id.clone_from(&dialog.call_id);
-        call.local_tag = tag;
-        call.hidden = cx.config.anonymous;
-        dialog.private = call.hidden;
+        call.sip.call_id.clone_from(&dialog.call_id);
+        call.sip.local_tag = tag;
+        call.sip.hidden = cx.config.anonymous;
+        dialog.private = call.sip.hidden;
         if let Some(from) = &request.headers.head().from {
-            call.remote_uri.clone_from(&from.uri);
-            call.remote_display_name.clone_from(&from.display_name);
+            call.peer.uri.clone_from(&from.uri);
+            call.peer.display_name.clone_from(&from.display_name);
         }
-        call.invite = Some(request.clone());
-        call.invite_tx = Some(tx);
-        call.dialog = Some(dialog);
+        call.sip.invite = Some(request.clone());
+        call.sip.invite_tx = Some(tx);
+        call.sip.dialog = Some(dialog);
         if let Some(former) = former {
-            call.replaces = Some(former.id);
+            call.succession.replaces = Some(former.id);
             former.go_on_as(&mut call);
         }
-        call.came_over = cx.flow.heard_over;
-        call.replaceable = request.headers.contains_token("Supported", "replaces");
+        call.answering.came_over = cx.flow.heard_over;
+        call.succession.replaceable = request.headers.contains_token("Supported", "replaces");
         if let Some(entry) = cx.transactions.server(tx) {
             entry.call = Some(id);
         }
         call.learn_identity(cx, &request.headers);
-        call.private |= super::identity::is_withheld(&request.headers);
+        call.peer.private |= super::identity::is_withheld(&request.headers);
         cx.event(Event::CallState(id, CallState::New));
         // The caller's CANCEL may get lost with a socket.
         call.timers.set(CallTimer::Ring, cx.now + super::RING_TIMEOUT);
@@ -99,9 +99,9 @@ impl Call {
             return Ok(());
         }
         self.answerable()?;
-        self.answer_pending = true;
-        self.answer_wanted = true;
-        if self.job.is_some() {
+        self.answering.pending = true;
+        self.answering.wanted = true;
+        if self.media.job.is_some() {
             // The 183's answer is being made; the 200 follows it.
             cx.ask(self.id, Ask::YieldToIt);
             return Ok(());
@@ -114,7 +114,7 @@ impl Call {
 
     pub(super) fn continue_answer(&mut self, cx: &mut Cx) {
         self.phase = Phase::Answering;
-        if let Some(sdp) = self.early_answer.clone() {
+        if let Some(sdp) = self.answering.early_answer.clone() {
             self.send_ok(cx, sdp, false);
             return;
         }
@@ -133,7 +133,7 @@ impl Call {
 
     pub(super) fn start_progress(&mut self, cx: &mut Cx) -> Result<(), Error> {
         self.answerable()?;
-        let free = self.job.is_none() && self.early_answer.is_none();
+        let free = self.media.job.is_none() && self.answering.early_answer.is_none();
         if !free || (self.is_late_offer() && !self.takes_reliable(cx)) {
             return Err(Error::new(ErrorCode::InvalidState, "The call has no offer to answer early"));
         }
@@ -144,7 +144,7 @@ impl Call {
     /// Offer and answer of before the answer to the call have been exchanged: what has waited for that goes on.
     pub(super) fn early_job_done(&mut self, cx: &mut Cx) {
         match self.phase {
-            Phase::Alerting if self.answer_wanted => {
+            Phase::Alerting if self.answering.wanted => {
                 self.set_call_state(cx, CallState::Connecting);
                 self.continue_answer(cx);
             }
@@ -158,9 +158,9 @@ impl Call {
         if self.phase != Phase::Alerting {
             return;
         }
-        self.early_answer = Some(sdp.clone());
-        let wanted = self.answer_wanted;
-        if let Some(tx) = self.invite_tx {
+        self.answering.early_answer = Some(sdp.clone());
+        let wanted = self.answering.wanted;
+        if let Some(tx) = self.sip.invite_tx {
             self.respond_provisional(cx, tx, 183, Some(sdp));
         }
         self.set_call_state(cx, CallState::EarlyMedia);
@@ -187,8 +187,8 @@ impl Call {
         let sdp = Some(sdp).filter(|_| !self.is_answered_reliably());
 
         self.phase = Phase::Accepted;
-        let seq = self.invite.as_ref().and_then(|invite| invite.headers.seq()).unwrap_or(0);
-        let Some(tx) = self.invite_tx.take() else { return };
+        let seq = self.sip.invite.as_ref().and_then(|invite| invite.headers.seq()).unwrap_or(0);
+        let Some(tx) = self.sip.invite_tx.take() else { return };
         let by_rest = self.rest.is_some();
         if !by_rest {
             self.timers.clear(CallTimer::Ring);
@@ -204,16 +204,16 @@ impl Call {
     /// A 2xx is out: it is repeated until its ACK comes, even though the transport is reliable, since a later
     /// hop may not be (RFC 3261, section 13.3.1.4).
     pub(super) fn await_ack(&mut self, cx: &mut Cx, seq: u32, text: String, offered: bool) {
-        self.pending_ok = Some(Box::new(AwaitedAck::new(seq, text, offered, cx.now)));
+        self.session.pending_ok = Some(Box::new(AwaitedAck::new(seq, text, offered, cx.now)));
     }
 
     /// Nothing depends on the ACK any more.
     pub(super) fn stop_awaiting_ack(&mut self) {
-        self.pending_ok = None;
+        self.session.pending_ok = None;
     }
 
     pub(super) fn on_retransmit_timer(&mut self, cx: &mut Cx) {
-        let Some(pending) = self.pending_ok.as_mut() else { return };
+        let Some(pending) = self.session.pending_ok.as_mut() else { return };
         let text = pending.repeat(cx.now);
         // Not kept for later: after a reconnect the timer sends it soon enough.
         cx.transmit(text, false);
@@ -222,12 +222,12 @@ impl Call {
     pub(super) fn on_ack_timeout(&mut self, cx: &mut Cx) {
         let interrupted = cx.flow.is_interrupted();
 
-        if let Some(pending) = self.pending_ok.as_mut().filter(|_| interrupted) {
+        if let Some(pending) = self.session.pending_ok.as_mut().filter(|_| interrupted) {
             // It could not have come.
             pending.wait_on(cx.now);
             return;
         }
-        self.pending_ok = None;
+        self.session.pending_ok = None;
         if self.phase == Phase::Terminating {
             self.send_bye(cx, None);
             return;
@@ -240,7 +240,7 @@ impl Call {
     pub(super) fn on_ack(&mut self, cx: &mut Cx, request: &Request) {
         let seq = request.headers.seq().unwrap_or(0);
 
-        let Some(pending) = self.pending_ok.take_if(|pending| pending.is_acknowledged_by(seq)) else {
+        let Some(pending) = self.session.pending_ok.take_if(|pending| pending.is_acknowledged_by(seq)) else {
             return;
         };
         if self.phase == Phase::Terminating {
@@ -273,11 +273,11 @@ impl Call {
             self.recover(cx);
             return;
         }
-        let pending = core::mem::take(&mut self.answer_pending);
-        let replaces = self.replaces.take();
+        let pending = core::mem::take(&mut self.answering.pending);
+        let replaces = self.succession.replaces.take();
         self.set_call_state(cx, CallState::Active);
         if let Some(old) = replaces {
-            self.follows = None;
+            self.audio.follows = None;
             cx.ask(self.id, Ask::TakePlace { old, asked: pending });
         }
         if pending {
@@ -297,7 +297,7 @@ impl Call {
 
     /// A final failure response, and the end of the call.
     pub(super) fn refuse(&mut self, cx: &mut Cx, status: u16, cause: EndCause, by: EndedBy) {
-        let tx = self.invite_tx.take();
+        let tx = self.sip.invite_tx.take();
         let error = match &cause {
             EndCause::Failed(error) => error.clone(),
             _ => super::call_ended(),
@@ -341,7 +341,7 @@ impl Call {
         if self.phase == Phase::Terminating {
             return Err(super::call_ended());
         }
-        if self.phase == Phase::Alerting && !self.answer_wanted {
+        if self.phase == Phase::Alerting && !self.answering.wanted {
             Ok(())
         } else {
             Err(Error::new(ErrorCode::InvalidState, "Only a ringing incoming call can be answered"))
@@ -452,12 +452,15 @@ mod tests {
     fn a_call_that_rings_takes_over_what_the_former_is() {
         let mut cx = cx();
         let mut former = call(&mut cx, Direction::Outgoing, Phase::Confirmed);
-        former.wish.muted = true;
+        former.audio.wish.muted = true;
         let invite = request("INVITE", "Supported: replaces\r\nPrivacy: id\r\n");
         let new = Call::ring(&mut cx, TxId::numbered(1), &invite, Some(&former)).unwrap();
-        assert_eq!((new.replaces, new.wish.muted, new.replaceable), (Some(former.id), true, true));
-        assert!(new.private && new.timers.is_set(CallTimer::Ring));
-        assert_eq!(new.remote_uri, "sip:bob@example.com");
+        assert_eq!(
+            (new.succession.replaces, new.audio.wish.muted, new.succession.replaceable),
+            (Some(former.id), true, true)
+        );
+        assert!(new.peer.private && new.timers.is_set(CallTimer::Ring));
+        assert_eq!(new.peer.uri, "sip:bob@example.com");
     }
 
     #[test]

@@ -18,7 +18,7 @@ pub struct CallId(pub u32);
 pub struct SocketId(pub u32);
 
 /// One media job of a call. The answer to a job that was replaced is ignored.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct MediaSeq(pub u32);
 
 /// Whether the browser lets this page reach the local network (Local Network Access).
@@ -640,10 +640,6 @@ pub enum Why {
     Question,
     /// A transaction times out (RFC 3261, timers B, F, H, L, M).
     Transaction,
-    /// A 2xx is sent again until its ACK comes (RFC 3261, section 13.3.1.4).
-    Retransmit2xx,
-    /// The ACK of a 2xx has not come in 64 × T1.
-    Ack,
     /// Gathering of candidates has taken too long.
     IceGather,
     /// The media path has not come up in time.
@@ -652,6 +648,10 @@ pub enum Why {
     Ring,
     /// A cancelled INVITE got no final response (RFC 3261, section 9.1).
     Cancelled,
+    /// A 2xx is sent again until its ACK comes (RFC 3261, section 13.3.1.4).
+    Retransmit2xx,
+    /// The ACK of a 2xx has not come in 64 × T1.
+    Ack,
     /// The call proxy has not responded in time.
     Proxy,
     /// The call proxy is asked again.
@@ -660,6 +660,12 @@ pub enum Why {
     Bridge,
     /// The answered call has not been proved to be the provider's.
     Confirm,
+    /// The proxy has not reported how the far leg ended.
+    Outcome,
+    /// The longest time that a call may last.
+    MaxDuration,
+    /// The provider no longer calls for an abandoned dial.
+    Tombstone,
     /// An offer that crossed the other side's is made again (RFC 3261, section 14.1).
     Glare,
     /// Our offer within a call has not been answered.
@@ -686,12 +692,6 @@ pub enum Why {
     Association,
     /// A subscription or publication is to be refreshed or tried again.
     Subscription,
-    /// The proxy has not reported how the far leg ended.
-    Outcome,
-    /// The longest time that a call may last.
-    MaxDuration,
-    /// The provider no longer calls for an abandoned dial.
-    Tombstone,
     /// Requests have waited too long for a connection.
     Outage,
     /// Disconnecting takes too long.

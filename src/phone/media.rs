@@ -19,10 +19,10 @@ const FIRST_CANDIDATE: Duration = Duration::from_secs(10);
 impl Call {
     pub(super) fn media_job(&mut self, cx: &mut Cx, job: Job, command: MediaCommand) {
         self.wish_of_new_media(cx);
-        self.media_seq = MediaSeq(self.media_seq.0.wrapping_add(1));
-        self.job = Some(job);
-        self.descriptions.theirs = None;
-        let seq = self.media_seq;
+        self.media.seq = MediaSeq(self.media.seq.0.wrapping_add(1));
+        self.media.job = Some(job);
+        self.media.descriptions.theirs = None;
+        let seq = self.media.seq;
         self.timers.clear_all(&[CallTimer::IceGather, CallTimer::MediaJob]);
         if !job.may_ask() {
             let at = cx.now + JOB_TIMEOUT + cx.config.ice_gather_timeout;
@@ -33,20 +33,20 @@ impl Call {
 
     /// A command that nobody reports back on.
     pub(super) fn media_order(&mut self, cx: &mut Cx, command: MediaCommand) {
-        if self.media_open {
+        if self.media.open {
             if matches!(command, MediaCommand::Close) {
-                self.media_open = false;
+                self.media.open = false;
             }
-            let seq = self.media_seq;
+            let seq = self.media.seq;
             cx.out.push(Output::Media { call: self.id, seq, command });
         }
     }
 
     /// A job that was never reported: nobody shall wait for it for ever.
     pub(super) fn on_job_timeout(&mut self, cx: &mut Cx) {
-        if let Some(job) = self.job.take() {
+        if let Some(job) = self.media.job.take() {
             // What it brings after all is not for the next one.
-            self.media_seq = MediaSeq(self.media_seq.0.wrapping_add(1));
+            self.media.seq = MediaSeq(self.media.seq.0.wrapping_add(1));
             self.timers.clear(CallTimer::IceGather);
             let error = if job.describes() { MediaError::NoCandidate } else { MediaError::Description };
             self.on_media_error(cx, job, &error);
@@ -65,13 +65,13 @@ impl Call {
         seq: MediaSeq,
         result: Result<MediaValue, MediaError>,
     ) {
-        if self.media_seq != seq {
+        if self.media.seq != seq {
             return;
         }
         if self.phase == Phase::Terminating {
             return;
         }
-        let Some(job) = self.job else { return };
+        let Some(job) = self.media.job else { return };
         match result {
             Ok(MediaValue::Gathering) => {
                 let at = cx.now + cx.config.ice_gather_timeout;
@@ -84,12 +84,12 @@ impl Call {
                 }
             }
             Ok(MediaValue::Microphone) => {
-                self.job = None;
+                self.media.job = None;
                 self.microphone_ready(cx);
             }
             Ok(MediaValue::Local(sdp)) => {
-                self.job = None;
-                let theirs = self.descriptions.theirs.as_ref();
+                self.media.job = None;
+                let theirs = self.media.descriptions.theirs.as_ref();
                 let held = theirs.is_some_and(|offer| holds(offer.direction));
                 self.timers.clear_all(&[CallTimer::IceGather, CallTimer::MediaJob]);
                 let sdp = self.describe(&sdp);
@@ -111,7 +111,7 @@ impl Call {
                 }
             }
             Ok(MediaValue::Applied) => {
-                self.job = None;
+                self.media.job = None;
                 self.timers.clear(CallTimer::MediaJob);
                 let held = self.answer_agreed();
                 if let Some(held) = held.filter(|_| job != Job::EarlyAnswer) {
@@ -136,7 +136,7 @@ impl Call {
                 }
             }
             Err(error) => {
-                self.job = None;
+                self.media.job = None;
                 self.timers.clear_all(&[CallTimer::IceGather, CallTimer::MediaJob]);
                 let error = match error {
                     MediaError::Refused(words) => MediaError::Refused(without_keys(&words)),

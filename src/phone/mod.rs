@@ -716,7 +716,7 @@ impl Phone {
     pub fn calls(&self) -> Vec<CallInfo> {
         self.calls
             .iter()
-            .filter(|call| call.phase != Phase::Terminating && call.end_reason.is_none())
+            .filter(|call| call.phase != Phase::Terminating && call.end.reason.is_none())
             .map(info)
             .collect()
     }
@@ -877,9 +877,9 @@ impl Phone {
         };
         // A re-INVITE can be cancelled too; the call goes on.
         let call = self.calls.get(id);
-        if call.and_then(|call| call.offers.theirs()).is_some_and(|theirs| theirs.tx == invite) {
+        if call.and_then(|call| call.session.offers.theirs()).is_some_and(|theirs| theirs.tx == invite) {
             self.with(id, |call, cx| call.abandon_offer_of_theirs(cx));
-        } else if call.is_some_and(|call| call.offers.is_waiting(invite)) {
+        } else if call.is_some_and(|call| call.session.offers.is_waiting(invite)) {
             self.with(id, |call, cx| call.abandon_waiting(cx));
         } else {
             self.with(id, |call, cx| call.on_cancelled(cx, request));
@@ -1067,22 +1067,22 @@ fn info(call: &Call) -> CallInfo {
     CallInfo {
         id: call.id,
         // By REST the name that the proxy knows it by: there is no other before the provider has called.
-        sip_call_id: rest.map_or(call.sip_call_id.as_str(), RestCall::id).to_owned(),
+        sip_call_id: rest.map_or(call.sip.call_id.as_str(), RestCall::id).to_owned(),
         direction: call.direction,
         state: call.state,
-        remote_uri: call.remote_uri.clone(),
-        remote_display_name: call.remote_display_name.clone(),
-        asserted_identity: call.asserted_identity.clone(),
-        private: call.private,
-        diversion: call.diversion.clone(),
-        auto_answer: call.auto_answer,
-        note: call.note,
-        wish: call.wish,
-        continues: call.continues,
-        replaces: call.replaces.filter(|_| call.phase == Phase::Alerting),
-        local_hold: call.offers.local_hold(),
-        remote_hold: call.offers.remote_hold(),
-        end_reason: call.end_reason.clone(),
+        remote_uri: call.peer.uri.clone(),
+        remote_display_name: call.peer.display_name.clone(),
+        asserted_identity: call.peer.asserted.clone(),
+        private: call.peer.private,
+        diversion: call.peer.diversion.clone(),
+        auto_answer: call.answering.by_itself,
+        note: call.taken_up.note,
+        wish: call.audio.wish,
+        continues: call.succession.continues,
+        replaces: call.succession.replaces.filter(|_| call.phase == Phase::Alerting),
+        local_hold: call.session.offers.local_hold(),
+        remote_hold: call.session.offers.remote_hold(),
+        end_reason: call.end.reason.clone(),
         local_number: rest.and_then(RestCall::caller_id).cloned(),
         proxy_state: rest.and_then(RestCall::state).cloned(),
         gated: rest.is_some_and(|rest| !rest.is_open()),

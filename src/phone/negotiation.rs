@@ -35,10 +35,11 @@ impl Cx {
 impl Calls {
     /// The call that is taking the place of this one is held as soon as it is up, and nothing may be heard before.
     pub(super) fn follow_hold(&mut self, cx: &mut Cx, id: CallId) {
-        let Some(held) = self.get(id).map(|call| call.offers.local_hold()) else { return };
-        let next = self.iter_mut().find(|call| call.replaces == Some(id) && !call.answer_pending);
+        let Some(held) = self.get(id).map(|call| call.session.offers.local_hold()) else { return };
+        let next =
+            self.iter_mut().find(|call| call.succession.replaces == Some(id) && !call.answering.pending);
         if let Some(call) = next {
-            let (own, remote) = (call.offers.local_hold(), call.offers.remote_hold());
+            let (own, remote) = (call.session.offers.local_hold(), call.session.offers.remote_hold());
             call.media_order(cx, MediaCommand::Flow(flow(held || own, remote)));
         }
     }
@@ -49,8 +50,8 @@ impl Call {
 
     pub(super) fn start_hold(&mut self, cx: &mut Cx, on: bool) -> Result<(), Error> {
         self.holdable()?;
-        self.offers.command();
-        if let Some(referral) = &mut self.referral {
+        self.session.offers.command();
+        if let Some(referral) = &mut self.transfers.theirs {
             referral.set_put_on_hold(false);
         }
         self.request_hold(cx, on);
@@ -84,20 +85,20 @@ impl Call {
 
     /// What flows follows the wish at once: nothing leaks until the other side has agreed.
     pub(super) fn request_hold(&mut self, cx: &mut Cx, on: bool) {
-        if self.offers.wish_hold(on) {
+        if self.session.offers.wish_hold(on) {
             self.hold_changed(cx);
         }
     }
 
     fn hold_changed(&mut self, cx: &mut Cx) {
-        let (local, remote) = (self.offers.local_hold(), self.offers.remote_hold());
+        let (local, remote) = (self.session.offers.local_hold(), self.session.offers.remote_hold());
         self.media_order(cx, MediaCommand::Flow(flow(local, remote)));
         cx.event(Event::Hold { call: self.id, local, remote });
         cx.ask(self.id, Ask::FollowHold);
     }
 
     pub(super) fn set_remote_hold(&mut self, cx: &mut Cx, on: bool) {
-        if self.offers.set_remote_hold(on) {
+        if self.session.offers.set_remote_hold(on) {
             self.hold_changed(cx);
         }
     }
@@ -106,12 +107,12 @@ impl Call {
     pub(super) fn continue_offer(&mut self, cx: &mut Cx) {
         let online = cx.flow.open_socket().is_some();
 
-        if self.phase != Phase::Confirmed || self.lost_dialog.is_some() {
+        if self.phase != Phase::Confirmed || self.taken_up.lost_dialog.is_some() {
             return;
         }
-        let restart = self.recovery.wants_offer();
-        let free = online && self.job.is_none() && self.pending_ok.is_none();
-        match self.offers.advance(self.session_timer.wants_offer(), restart, free) {
+        let restart = self.session.recovery.wants_offer();
+        let free = online && self.media.job.is_none() && self.session.pending_ok.is_none();
+        match self.session.offers.advance(self.session.timer.wants_offer(), restart, free) {
             Next::Wait => return,
             Next::Agreed => {
                 self.hold_done(cx, &Ok(()));
@@ -119,8 +120,8 @@ impl Call {
             }
             Next::Offer => {}
         }
-        let (direction, flow) = (self.offers.to_offer(), self.offers.flow());
-        let (job, command) = if !self.media_open {
+        let (direction, flow) = (self.session.offers.to_offer(), self.session.offers.flow());
+        let (job, command) = if !self.media.open {
             (Job::Resume, MediaCommand::Resume { direction })
         } else if restart {
             (Job::OurOffer, MediaCommand::RestartIce { direction })
@@ -134,7 +135,7 @@ impl Call {
     }
 
     fn hold_done(&mut self, cx: &mut Cx, result: &Result<(), Error>) {
-        for _ in 0..self.offers.take_commands() {
+        for _ in 0..self.session.offers.take_commands() {
             cx.event(Event::HoldDone(self.id, result.clone()));
         }
         cx.ask(self.id, Ask::GoOnWithTransfer);
@@ -142,8 +143,8 @@ impl Call {
 
     /// The call is over: whoever waits for a hold is told.
     pub(super) fn hold_ended(&mut self, cx: &mut Cx) {
-        self.offers.stop();
-        self.session_timer.stop();
+        self.session.offers.stop();
+        self.session.timer.stop();
         self.abandon_waiting(cx);
         self.abandon_reinvite(cx);
         self.hold_done(cx, &Err(super::call_ended()));
@@ -156,7 +157,7 @@ impl Call {
         let contact = cx.contact();
         let now = cx.now;
 
-        let Some(dialog) = self.dialog.as_mut().filter(|_| self.offers.send(now)) else { return };
+        let Some(dialog) = self.sip.dialog.as_mut().filter(|_| self.session.offers.send(now)) else { return };
         let mut request = dialog.request(Method::Invite, None);
         request.headers.push_all(&[
             ("Contact", &contact),
@@ -213,9 +214,9 @@ impl Call {
     pub(super) fn late_reinvite_agreed(&mut self, cx: &mut Cx, request: &Request) {
         // Neither again, nor overtaken by a later one.
         if self.phase == Phase::Confirmed
-            && request.headers.seq().is_some_and(|seq| self.offers.acknowledge(seq, ""))
+            && request.headers.seq().is_some_and(|seq| self.session.offers.acknowledge(seq, ""))
         {
-            self.offers.set_doubt(true);
+            self.session.offers.set_doubt(true);
             self.continue_offer(cx);
         }
     }
@@ -229,32 +230,32 @@ impl Call {
 
         if response.status < 300 {
             // Acknowledged whatever has become of the call; a repeated 2xx gets the same ACK (RFC 3261, 13.2.2.4).
-            let ack = match (self.offers.ack_of(seq), self.dialog.as_mut()) {
+            let ack = match (self.session.offers.ack_of(seq), self.sip.dialog.as_mut()) {
                 (Some(ack), _) => Some(ack.to_owned()),
                 (None, Some(dialog)) => ack_text(request, dialog, &via),
                 (None, None) => None,
             };
             let Some(ack) = ack else { return };
             // One that a later one has overtaken settles nothing any more.
-            let latest = self.offers.acknowledge(seq, &ack);
-            let going_on = self.offers.is_ours() && self.phase == Phase::Confirmed && latest;
-            if let Some(dialog) = self.dialog.as_mut().filter(|_| going_on) {
+            let latest = self.session.offers.acknowledge(seq, &ack);
+            let going_on = self.session.offers.is_ours() && self.phase == Phase::Confirmed && latest;
+            if let Some(dialog) = self.sip.dialog.as_mut().filter(|_| going_on) {
                 dialog.refresh_target(&response.headers);
             }
             cx.transmit(ack, true);
             if going_on {
                 self.session_answered(cx, response);
-                self.offers.responded();
+                self.session.offers.responded();
                 let sdp = sdp_text(&response.headers, &response.body);
                 // It is no answer to an offer of another association (RFC 8842, section 5.3).
-                let keeps = self.resumed && sdp.as_deref().is_some_and(sdp::keeps_association);
+                let keeps = self.taken_up.resumed && sdp.as_deref().is_some_and(sdp::keeps_association);
                 if keeps && self.replace_association(cx) {
                     self.media_order(cx, MediaCommand::Rollback);
                     return;
                 }
                 match self.judge_answer(cx, sdp) {
                     Ok(answer) => {
-                        self.offers.answered();
+                        self.session.offers.answered();
                         self.answer_job(cx, Job::OurAnswer, answer);
                     }
                     Err(error) => self.our_answer_unusable(cx, error),
@@ -262,22 +263,22 @@ impl Call {
             }
             return;
         }
-        if !self.offers.is_ours() || self.phase != Phase::Confirmed {
+        if !self.session.offers.is_ours() || self.phase != Phase::Confirmed {
             return;
         }
         match response.status {
             // RFC 3261, section 14.1: who made the Call-ID waits longer, so that both do not cross again.
-            491 if self.offers.glare() => {
+            491 if self.session.offers.glare() => {
                 let wait = match self.direction {
                     Direction::Outgoing => 2100 + below(&mut *cx.entropy, 190) * 10,
                     Direction::Incoming => below(&mut *cx.entropy, 200) * 10,
                 };
-                self.offers.pause(cx.now + Duration::from_millis(wait));
+                self.session.offers.pause(cx.now + Duration::from_millis(wait));
                 self.media_order(cx, MediaCommand::Rollback);
             }
             // The offer itself was not looked at: the same again, with the interval that the other side can take.
-            422 if self.session_timer.takes_longer(response) => {
-                self.offers.withdraw();
+            422 if self.session.timer.takes_longer(response) => {
+                self.session.offers.withdraw();
                 self.media_order(cx, MediaCommand::Rollback);
                 self.continue_offer(cx);
             }
@@ -294,7 +295,7 @@ impl Call {
     /// The 2xx was the other side's agreement, and nothing can be done with the answer in it: until both are of one mind
     /// again, the call is offered anew as it is here. `false`: that has been done often enough, and the call is over.
     fn agreed_in_vain(&mut self, cx: &mut Cx, error: &Error) -> bool {
-        let again = self.offers.agreed_in_vain();
+        let again = self.session.offers.agreed_in_vain();
         if !again {
             self.end_unagreed(cx, error.clone());
         }
@@ -319,8 +320,8 @@ impl Call {
 
     /// The answer is set: agreed.
     pub(super) fn our_answer_applied(&mut self, cx: &mut Cx) {
-        if let Some(offer) = self.offers.agree() {
-            self.resumed = false;
+        if let Some(offer) = self.session.offers.agree() {
+            self.taken_up.resumed = false;
             self.timers.clear(CallTimer::Renew);
             self.recovery_agreed(cx, offer.restart);
         }
@@ -329,25 +330,25 @@ impl Call {
 
     /// The other side does not agree, or cannot be asked: the call stays as it was.
     pub(super) fn offer_failed(&mut self, cx: &mut Cx, error: Error) {
-        let Some(failed) = self.offers.fail() else { return };
-        self.job = None;
-        let refresh = self.session_timer.offer_failed();
+        let Some(failed) = self.session.offers.fail() else { return };
+        self.media.job = None;
+        let refresh = self.session.timer.offer_failed();
         let lost = error.code == ErrorCode::Transport;
         self.media_order(cx, MediaCommand::Rollback);
         let recovers = self.recovery_failed(cx, failed.restart, &error);
-        self.offers.withdraw();
+        self.session.offers.withdraw();
         if refresh && !recovers {
             self.refresh_failed(cx, &error);
         }
         if lost || recovers {
             // The wish stays; it is made again over the next socket, even if it is back at what was agreed.
-            self.offers.set_doubt(failed.in_doubt);
+            self.session.offers.set_doubt(failed.in_doubt);
             return;
         }
         if failed.in_doubt {
             self.offer_in_doubt(cx, &error, failed.doubted);
         }
-        let wished = self.offers.local_hold() != failed.agreed;
+        let wished = self.session.offers.local_hold() != failed.agreed;
         if failed.nothing_new && wished {
             // What the user wants has not been asked for yet.
             self.continue_offer(cx);
@@ -355,7 +356,7 @@ impl Call {
         }
         self.request_hold(cx, failed.agreed);
         self.hold_done(cx, &Err(error));
-        if self.recovery.wants_offer() {
+        if self.session.recovery.wants_offer() {
             self.continue_offer(cx);
         }
     }
@@ -369,13 +370,13 @@ impl Call {
         if !doubted && error.sip_status.is_some_and(said) {
             return;
         }
-        let Some(half) = self.offers.ask_again() else { return };
+        let Some(half) = self.session.offers.ask_again() else { return };
         let wait = Duration::from_millis(half + below(&mut *cx.entropy, half));
         self.timers.set(CallTimer::Renew, cx.now + wait);
     }
 
     pub(super) fn offer_again(&mut self, cx: &mut Cx) {
-        self.offers.set_doubt(true);
+        self.session.offers.set_doubt(true);
         self.continue_offer(cx);
     }
 
@@ -403,7 +404,7 @@ impl Call {
             }
             Phase::Accepted | Phase::Confirmed => {}
         }
-        match self.offers.crossing(cx.now) {
+        match self.session.offers.crossing(cx.now) {
             Crossing::Crossed => {
                 self.respond_in_dialog(cx, tx, 491, None);
                 return;
@@ -414,9 +415,9 @@ impl Call {
                 self.offer_failed(cx, error);
             }
             // Theirs goes first, ours follows it.
-            Crossing::Unsent if self.job == Some(Job::OurOffer) => {
-                self.offers.withdraw();
-                self.job = None;
+            Crossing::Unsent if self.media.job == Some(Job::OurOffer) => {
+                self.session.offers.withdraw();
+                self.media.job = None;
                 self.timers.clear(CallTimer::IceGather);
                 self.media_order(cx, MediaCommand::Rollback);
             }
@@ -425,12 +426,15 @@ impl Call {
 
         // Our 2xx was lost, and somebody else has answered in our place: nobody makes another offer before (section 14.1).
         let passed = self.phase == Phase::Confirmed
-            && self.pending_ok.as_ref().is_some_and(|ok| ok.is_overtaken_by(seq));
+            && self.session.pending_ok.as_ref().is_some_and(|ok| ok.is_overtaken_by(seq));
         if passed {
             self.stop_awaiting_ack();
         }
 
-        if self.offers.theirs().is_some() || self.job.is_some() || self.pending_ok.is_some() {
+        if self.session.offers.theirs().is_some()
+            || self.media.job.is_some()
+            || self.session.pending_ok.is_some()
+        {
             self.retry_later(cx, tx);
             return;
         }
@@ -438,7 +442,7 @@ impl Call {
     }
 
     pub(super) fn take_offer(&mut self, cx: &mut Cx, tx: TxId, request: &Request, seq: u32) {
-        let offer = match read_offer(request, &self.descriptions.agreed) {
+        let offer = match read_offer(request, &self.media.descriptions.agreed) {
             Ok(offer) => offer,
             Err(flaw) => {
                 // The call goes on as it was.
@@ -448,14 +452,14 @@ impl Call {
                 return;
             }
         };
-        self.offers.take(tx, seq, offer.as_ref().map(|offer| offer.direction));
-        let direction = self.offers.to_answer();
+        self.session.offers.take(tx, seq, offer.as_ref().map(|offer| offer.direction));
+        let direction = self.session.offers.to_answer();
         let tag = request.headers.head().from_tag().unwrap_or_default();
         if let Some(dialog) = self.dialog_to(tag) {
             dialog.refresh_target(&request.headers);
         }
         if self.phase == Phase::Inviting {
-            self.forks.settle(tag.to_owned());
+            self.dialled.forks.settle(tag.to_owned());
         }
         let invite = request.method == Method::Invite;
         if let Some(entry) = cx.transactions.server(tx) {
@@ -492,13 +496,17 @@ impl Call {
             self.continue_offer(cx);
             return;
         }
-        let offered = self.pending_ok.as_ref().is_some_and(|ok| ok.offered())
-            || self.offers.is_out()
+        let offered = self.session.pending_ok.as_ref().is_some_and(|ok| ok.offered())
+            || self.session.offers.is_out()
             || self.offers_early(tag);
         let ready = self.phase == Phase::Confirmed || self.takes_early_offer(tag);
         if offered {
             self.respond_in_dialog(cx, tx, 491, None);
-        } else if !ready || self.offers.is_ours() || self.offers.theirs().is_some() || self.job.is_some() {
+        } else if !ready
+            || self.session.offers.is_ours()
+            || self.session.offers.theirs().is_some()
+            || self.media.job.is_some()
+        {
             self.retry_later(cx, tx);
         } else {
             self.take_offer(cx, tx, request, seq);
@@ -510,8 +518,8 @@ impl Call {
     fn wait_for_answer(&mut self, cx: &mut Cx, tx: TxId, request: &Request) -> bool {
         // An INVITE before the answer crosses ours.
         let may_wait = self.is_up() || request.method != Method::Invite;
-        let setting = may_wait && self.job.is_some_and(Job::sets_answer);
-        if !setting || !self.offers.wait(tx, request) {
+        let setting = may_wait && self.media.job.is_some_and(Job::sets_answer);
+        if !setting || !self.session.offers.wait(tx, request) {
             return false;
         }
         if let Some(entry) = cx.transactions.server(tx) {
@@ -525,10 +533,10 @@ impl Call {
 
     /// The answer is set, or is not: the offer behind it is taken.
     pub(super) fn take_waiting(&mut self, cx: &mut Cx) {
-        if self.job.is_some() {
+        if self.media.job.is_some() {
             return;
         }
-        let Some((tx, request)) = self.offers.take_waiting() else { return };
+        let Some((tx, request)) = self.session.offers.take_waiting() else { return };
         let seq = request.headers.seq().unwrap_or(0);
         if request.method == Method::Invite {
             self.on_reinvite(cx, tx, &request, seq);
@@ -539,14 +547,14 @@ impl Call {
 
     /// It waits for nothing any more.
     pub(super) fn abandon_waiting(&mut self, cx: &mut Cx) {
-        if let Some((tx, _)) = self.offers.take_waiting() {
+        if let Some((tx, _)) = self.session.offers.take_waiting() {
             self.respond_in_dialog(cx, tx, 487, None);
         }
     }
 
     /// The answer (or offer) for the 200 is ready.
     pub(super) fn reinvite_ready(&mut self, cx: &mut Cx, sdp: String) {
-        let Some(theirs) = self.offers.answer() else { return };
+        let Some(theirs) = self.session.offers.answer() else { return };
         // UPDATE or PRACK: nothing acknowledges its 200.
         let update =
             cx.transactions.server(theirs.tx).is_some_and(|entry| entry.tx.request.method != Method::Invite);
@@ -561,8 +569,8 @@ impl Call {
 
     /// It cannot be agreed to: the call stays as it was.
     pub(super) fn reinvite_failed(&mut self, cx: &mut Cx, error: &MediaError) {
-        let Some(theirs) = self.offers.drop_theirs() else { return };
-        self.forks.unsettle();
+        let Some(theirs) = self.session.offers.drop_theirs() else { return };
+        self.dialled.forks.unsettle();
         let text = concat(&[
             "399 ",
             &cx.host,
@@ -583,8 +591,8 @@ impl Call {
 
     /// Their offer is of no interest any more: it was cancelled, or whoever made it has not got the call.
     pub(super) fn abandon_offer_of_theirs(&mut self, cx: &mut Cx) {
-        if let Some(theirs) = self.offers.drop_theirs() {
-            self.job = None;
+        if let Some(theirs) = self.session.offers.drop_theirs() {
+            self.media.job = None;
             self.respond_in_dialog(cx, theirs.tx, 487, None);
             self.media_order(cx, MediaCommand::Rollback);
             self.continue_offer(cx);

@@ -108,8 +108,8 @@ impl Call {
     pub(super) fn originate(cx: &mut Cx, request: OriginateRequest) -> Box<Self> {
         let here = request.answer == AnswerBy::ThisPhone;
         let mut call = Self::new(cx.new_call_id(), Direction::Outgoing, Phase::Originating);
-        call.local_tag = token(&mut *cx.entropy, 12);
-        call.remote_uri = concat(&["tel:", &request.to]);
+        call.sip.local_tag = token(&mut *cx.entropy, 12);
+        call.peer.uri = concat(&["tel:", &request.to]);
         cx.last_lock = cx.last_lock.wrapping_add(1);
         let lock = LockId(cx.last_lock);
         let uuid = uuid_v4(&mut *cx.entropy);
@@ -134,7 +134,7 @@ impl Call {
         call.begin_dial(cx, request.listens_only);
         if let Some(timeout) = request.timeout {
             call.timers.set(CallTimer::Ring, cx.now + timeout);
-            call.own_timeout = true;
+            call.dialled.own_timeout = true;
         }
         if here {
             let name = concat(&["wasm-softphone: calls from ", &cx.config.uri.aor()]);

@@ -73,8 +73,8 @@ impl Calls {
     pub(super) fn repeated_by(&self, request: &Request) -> Option<CallId> {
         let head = request.headers.head();
         let found = self.iter().find(|call| {
-            Some(call.sip_call_id.as_str()) == request.headers.call_id()
-                && call.invite.as_ref().is_some_and(|invite| {
+            Some(call.sip.call_id.as_str()) == request.headers.call_id()
+                && call.sip.invite.as_ref().is_some_and(|invite| {
                     let again = invite.headers.get("CSeq") == request.headers.get("CSeq")
                         && invite.headers.head().from_tag() == head.from_tag();
                     again
@@ -92,25 +92,26 @@ impl Call {
     /// old connection is still up, it is a merged request instead (RFC 3261, section 8.2.2.2): `false`.
     pub(super) fn adopt_retransmitted_invite(&mut self, cx: &mut Cx, tx: TxId, request: &Request) -> bool {
         let rings = matches!(self.phase, Phase::Alerting | Phase::Answering);
-        let answered = self.phase == Phase::Accepted && self.pending_ok.is_some();
-        if !(rings || answered) || self.came_over.is_none_or(|socket| cx.flow.listens_to(socket)) {
+        let answered = self.phase == Phase::Accepted && self.session.pending_ok.is_some();
+        if !(rings || answered) || self.answering.came_over.is_none_or(|socket| cx.flow.listens_to(socket)) {
             return false;
         }
-        let (Some(old), Some(mut dialog)) = (&self.dialog, Dialog::from_request(request, &self.local_tag))
+        let (Some(old), Some(mut dialog)) =
+            (&self.sip.dialog, Dialog::from_request(request, &self.sip.local_tag))
         else {
             return false;
         };
         dialog.local_seq = old.local_seq;
         dialog.private = old.private;
-        self.dialog = Some(dialog);
-        self.invite = Some(request.clone());
-        self.came_over = cx.flow.heard_over;
-        self.reliable = None;
-        let early = self.early_answer.clone();
-        let former = self.invite_tx.take();
-        let pending = self.pending_ok.take();
+        self.sip.dialog = Some(dialog);
+        self.sip.invite = Some(request.clone());
+        self.answering.came_over = cx.flow.heard_over;
+        self.answering.reliable = None;
+        let early = self.answering.early_answer.clone();
+        let former = self.sip.invite_tx.take();
+        let pending = self.session.pending_ok.take();
         if rings {
-            self.invite_tx = Some(tx);
+            self.sip.invite_tx = Some(tx);
         }
         self.timers.clear(CallTimer::Reliable1xx);
         if let Some(former) = former {
@@ -140,7 +141,7 @@ impl Call {
         let via = cx.via();
         let request = cx.transactions.client(tx).map(|entry| entry.tx.request.clone());
         let ack = request.and_then(|request| {
-            let dialog = self.dialog.as_mut()?;
+            let dialog = self.sip.dialog.as_mut()?;
             ack_text(&request, dialog, &via)
         });
         if let Some(ack) = ack {
@@ -155,7 +156,7 @@ impl Call {
     /// A call that is being set up. A 200 without its ACK gets the full time again. A ringing call asks by OPTIONS whether
     /// its caller has cancelled.
     pub(super) fn resume_call(&mut self, cx: &mut Cx) {
-        if let Some(pending) = &mut self.pending_ok {
+        if let Some(pending) = &mut self.session.pending_ok {
             let text = pending.text().to_owned();
             pending.wait_on(cx.now);
             // The peer starts its media only now.
@@ -165,7 +166,7 @@ impl Call {
         }
         if self.direction == Direction::Incoming && matches!(self.phase, Phase::Alerting | Phase::Answering) {
             // The CANCEL may have gone to the lost socket. A 481 says so: the call is over (RFC 3261, section 12.2.1.2).
-            let Some(dialog) = self.dialog.as_mut() else { return };
+            let Some(dialog) = self.sip.dialog.as_mut() else { return };
             let mut options = dialog.request(Method::Options, None);
             options.headers.push("Contact", cx.contact());
             if let Err(error) = self.send_request(cx, Owner::Caller(self.id), options, Attempt::default()) {
@@ -187,7 +188,7 @@ impl Call {
     pub(super) fn invite_again_later(&mut self, cx: &mut Cx, status: u16) -> bool {
         let away = matches!(status, 404 | 408 | 430 | 477..=480 | 500 | 503 | 504);
         let rang = self.state != CallState::Connecting;
-        let Some(wait) = self.invitation.again_in().filter(|_| rang && away) else { return false };
+        let Some(wait) = self.dialled.invitation.again_in().filter(|_| rang && away) else { return false };
         self.timers.set(CallTimer::Renew, cx.now + wait);
         true
     }
@@ -196,7 +197,7 @@ impl Call {
         if self.phase == Phase::Confirmed {
             self.offer_again(cx);
         } else {
-            self.invitation.allow_renewal();
+            self.dialled.invitation.allow_renewal();
             self.renew_invite(cx);
         }
     }
@@ -205,23 +206,23 @@ impl Call {
     pub(super) fn renew_invite(&mut self, cx: &mut Cx) -> bool {
         let now = cx.now;
         let tag = token(&mut *cx.entropy, 12);
-        let hidden = self.hidden;
+        let hidden = self.sip.hidden;
         let from = concat(&[&cx.caller_address(hidden), ";tag=", &tag]);
         if self.phase != Phase::Inviting {
             return false;
         }
-        if !self.invitation.renew() {
+        if !self.dialled.invitation.renew() {
             return false;
         }
-        let Some(invite) = self.invite.as_mut() else { return false };
+        let Some(invite) = self.sip.invite.as_mut() else { return false };
         // The same call and caller, in a dialog of its own.
         invite.headers.set("From", from);
         renew(invite);
         let invite = invite.clone();
-        self.local_tag = tag;
-        self.invite_tx = None;
+        self.sip.local_tag = tag;
+        self.sip.invite_tx = None;
         // A fork that has answered meanwhile would get no ACK, so BYE ends its dialog. CANCEL ends those that ring.
-        let byes = self.forks.abandon();
+        let byes = self.dialled.forks.abandon();
         let mut cancel = None;
         for (tx, entry) in cx.transactions.clients() {
             if entry.owner == Owner::Invite(self.id) {

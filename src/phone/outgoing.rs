@@ -44,25 +44,25 @@ impl Call {
         former: Option<&Self>,
     ) -> Result<Box<Self>, Error> {
         let mut call = Self::new(cx.new_call_id(), Direction::Outgoing, Phase::Preparing);
-        call.sip_call_id = token(&mut *cx.entropy, 24);
-        call.local_tag = token(&mut *cx.entropy, 12);
-        call.remote_uri = target.aor();
-        call.remote_display_name.clone_from(&dial.display_name);
-        call.own_timeout = dial.timeout.is_some();
+        call.sip.call_id = token(&mut *cx.entropy, 24);
+        call.sip.local_tag = token(&mut *cx.entropy, 12);
+        call.peer.uri = target.aor();
+        call.peer.display_name.clone_from(&dial.display_name);
+        call.dialled.own_timeout = dial.timeout.is_some();
         if let Some(former) = former {
             former.go_on_as(&mut call);
-            call.hidden = former.hidden;
+            call.sip.hidden = former.sip.hidden;
         }
-        call.hidden |= cx.config.anonymous;
+        call.sip.hidden |= cx.config.anonymous;
 
         let uri = target.to_text();
         let remote = name_addr(dial.display_name.as_deref(), &uri);
         let mut invite = Request::new(Method::Invite, uri);
         invite.headers.push_all(&[
             ("Max-Forwards", "70"),
-            ("From", &concat(&[&cx.caller_address(call.hidden), ";tag=", &call.local_tag])),
+            ("From", &concat(&[&cx.caller_address(call.sip.hidden), ";tag=", &call.sip.local_tag])),
             ("To", &remote),
-            ("Call-ID", &call.sip_call_id),
+            ("Call-ID", &call.sip.call_id),
             ("CSeq", "1 INVITE"),
             ("Contact", &cx.contact()),
             ("Allow", super::ALLOW),
@@ -70,7 +70,7 @@ impl Call {
             ("Content-Type", super::SDP),
         ]);
         invite.headers.push_all(own);
-        if call.hidden {
+        if call.sip.hidden {
             cx.hide_caller(&mut invite);
         }
         for (name, value) in dial.extra_headers {
@@ -80,7 +80,7 @@ impl Call {
         invite
             .to_text()
             .map_err(|_| Error::invalid_config("displayName", "contains characters that cannot be sent"))?;
-        call.invite = Some(invite);
+        call.sip.invite = Some(invite);
 
         call.begin_dial(cx, dial.listens_only);
         call.timers.set(CallTimer::Ring, cx.now + dial.timeout.unwrap_or(super::RING_TIMEOUT));
@@ -104,14 +104,14 @@ impl Call {
             return;
         }
         self.phase = Phase::Inviting;
-        let Some(invite) = self.invite.as_mut() else { return };
+        let Some(invite) = self.sip.invite.as_mut() else { return };
         invite.body = sdp.into_bytes();
         let mut invite = invite.clone();
         self.offer_session(cx, &mut invite.headers);
-        self.invite = Some(invite.clone());
+        self.sip.invite = Some(invite.clone());
         match self.send_request(cx, Owner::Invite(self.id), invite, Attempt::default()) {
             Ok(tx) => {
-                self.invite_tx = Some(tx);
+                self.sip.invite_tx = Some(tx);
                 cx.event(Event::Stage(self.id, DialStage::Requesting));
             }
             Err(error) => self.fail_outgoing(cx, error, EndedBy::Network),
@@ -120,10 +120,12 @@ impl Call {
 
     /// The INVITE goes out again with an answer to the challenge.
     pub(super) fn invite_resent(&mut self, cx: &mut Cx, tx: TxId) {
-        self.invite_tx = Some(tx);
-        self.invitation.sent();
-        self.forks.forget();
-        let (Some(invite), Some(entry)) = (self.invite.as_mut(), cx.transactions.client(tx)) else { return };
+        self.sip.invite_tx = Some(tx);
+        self.dialled.invitation.sent();
+        self.dialled.forks.forget();
+        let (Some(invite), Some(entry)) = (self.sip.invite.as_mut(), cx.transactions.client(tx)) else {
+            return;
+        };
         let sent = &entry.tx.request.headers;
         if let Some(cseq) = sent.get("CSeq") {
             invite.headers.set("CSeq", cseq);
@@ -136,7 +138,7 @@ impl Call {
     }
 
     pub(super) fn invite_asks(&mut self, question: CredentialsId) {
-        self.invitation.ask(question);
+        self.dialled.invitation.ask(question);
     }
 
     pub(super) fn on_invite_response(&mut self, cx: &mut Cx, request: &Request, response: &Response) {
@@ -144,7 +146,7 @@ impl Call {
             100..=199 => self.on_invite_provisional(cx, request, response),
             200..=299 => self.on_invite_ok(cx, request, response),
             _ => {
-                self.invite_tx = None;
+                self.sip.invite_tx = None;
                 if self.phase == Phase::Terminating {
                     self.remove(cx);
                     return;
@@ -166,7 +168,7 @@ impl Call {
                     }
                     self.learn_reason(&response.headers);
                     let mut error = super::registration::refused(response);
-                    let said = self.said.as_ref().and_then(|said| said.q850);
+                    let said = self.end.said.as_ref().and_then(|said| said.q850);
                     error.learn_cause(said);
                     self.fail_outgoing(cx, error, EndedBy::Remote);
                 }
@@ -177,13 +179,13 @@ impl Call {
     /// 422: whether the INVITE that makes the call has been sent again with what the other side asks for
     /// (RFC 4028, section 7.4).
     fn ask_for_longer_session(&mut self, cx: &mut Cx, response: &Response) -> bool {
-        if !self.session_timer.asks_for_longer(response) {
+        if !self.session.timer.asks_for_longer(response) {
             return false;
         }
-        let Some(mut invite) = self.invite.clone() else { return false };
+        let Some(mut invite) = self.sip.invite.clone() else { return false };
         renew(&mut invite);
         self.offer_session(cx, &mut invite.headers);
-        self.invite = Some(invite.clone());
+        self.sip.invite = Some(invite.clone());
         self.send_request(cx, Owner::Invite(self.id), invite, Attempt::default()).is_ok()
     }
 
@@ -193,24 +195,24 @@ impl Call {
         let required = response.headers.values("Require");
         let is = |tag: &str, known: &str| known.eq_ignore_ascii_case(tag);
         let supported = cx.supported_with(true);
-        if !self.invitation.takes_extension() {
+        if !self.dialled.invitation.takes_extension() {
             return false;
         }
-        let Some(mut invite) = self.invite.clone() else { return false };
+        let Some(mut invite) = self.sip.invite.clone() else { return false };
         if required.is_empty() || !required.iter().all(|tag| SUPPORTED.iter().any(|known| is(tag, known))) {
             return false;
         }
-        self.invitation.extend();
-        self.session_timer.require(required.iter().any(|tag| is(tag, "timer")));
+        self.dialled.invitation.extend();
+        self.session.timer.require(required.iter().any(|tag| is(tag, "timer")));
         renew(&mut invite);
         invite.headers.set("Supported", supported);
         self.offer_session(cx, &mut invite.headers);
-        self.invite = Some(invite.clone());
+        self.sip.invite = Some(invite.clone());
         self.send_request(cx, Owner::Invite(self.id), invite, Attempt::default()).is_ok()
     }
 
     fn on_invite_provisional(&mut self, cx: &mut Cx, request: &Request, response: &Response) {
-        if self.invitation.on_provisional() {
+        if self.dialled.invitation.on_provisional() {
             self.send_cancel(cx, false);
             return;
         }
@@ -219,7 +221,7 @@ impl Call {
         }
         self.tell_referrer(cx, response.status);
 
-        self.invitation.reach();
+        self.dialled.invitation.reach();
         let state = self.state;
         // It is judged when it is heard.
         let sdp = sdp_text(&response.headers, &response.body);
@@ -227,7 +229,7 @@ impl Call {
         if let Some(dialog) = Dialog::from_response(request, response) {
             let tag = dialog.remote_tag.clone();
             if response.status != 199 {
-                self.forks.ring(dialog);
+                self.dialled.forks.ring(dialog);
             }
             if !self.acknowledge_provisional(cx, &tag, response) {
                 return;
@@ -237,11 +239,11 @@ impl Call {
                 return;
             }
             if self.learn_identity(cx, &response.headers) {
-                self.forks.assert(&tag);
+                self.dialled.forks.assert(&tag);
             }
 
             if speaks {
-                self.forks.speak(&tag, sdp, response.headers.contains_token("Require", "100rel"));
+                self.dialled.forks.speak(&tag, sdp, response.headers.contains_token("Require", "100rel"));
             }
         }
         if speaks {
@@ -255,12 +257,12 @@ impl Call {
     /// One peer connection takes the early media of one fork: of the one that spoke last. While a description is
     /// being set, the next one waits.
     pub(super) fn hear_fork(&mut self, cx: &mut Cx) {
-        if self.phase != Phase::Inviting || self.job.is_some() {
+        if self.phase != Phase::Inviting || self.media.job.is_some() {
             return;
         }
-        match self.forks.hear() {
+        match self.dialled.forks.hear() {
             Hear::Fork(answer) => {
-                match sdp::judge(answer, true, &self.descriptions.agreed) {
+                match sdp::judge(answer, true, &self.media.descriptions.agreed) {
                     Ok(answer) => self.answer_job(cx, Job::EarlyAnswer, answer),
                     // What comes with the final answer decides.
                     Err(flaw) => {
@@ -280,7 +282,7 @@ impl Call {
         if self.phase != Phase::Inviting {
             return;
         }
-        if self.state != CallState::EarlyMedia && self.forks.anybody_speaks() {
+        if self.state != CallState::EarlyMedia && self.dialled.forks.anybody_speaks() {
             self.set_call_state(cx, CallState::EarlyMedia);
             cx.event(Event::Stage(self.id, DialStage::EarlyMedia));
         }
@@ -289,14 +291,14 @@ impl Call {
 
     /// One fork is over, the call is not (RFC 6228).
     fn fork_over(&mut self, cx: &mut Cx, tag: &str) {
-        self.forks.leave(tag);
+        self.dialled.forks.leave(tag);
         self.hear_fork(cx);
     }
 
     /// A BYE in an early dialog ends that dialog; the INVITE has other forks, or its final response still comes
     /// (RFC 3261, section 15). `false`: it is no BYE of a fork.
     pub(super) fn fork_left(&mut self, cx: &mut Cx, tx: TxId, tag: &str) -> bool {
-        let early = self.phase == Phase::Inviting && self.forks.rings(tag);
+        let early = self.phase == Phase::Inviting && self.dialled.forks.rings(tag);
         if early {
             cx.respond(tx, 200);
             self.fork_over(cx, tag);
@@ -316,13 +318,13 @@ impl Call {
         let via = cx.via();
 
         // A repeated 2xx: its ACK was lost (RFC 3261, section 13.2.2.4).
-        if let Some(ack) = self.forks.ack(&dialog.remote_tag) {
+        if let Some(ack) = self.dialled.forks.ack(&dialog.remote_tag) {
             let ack = ack.to_owned();
             cx.transmit(ack, true);
             return;
         }
         if self.phase != Phase::Inviting {
-            if self.forks.is_full() {
+            if self.dialled.forks.is_full() {
                 return;
             }
             // Another fork answered too, or the answer crossed our CANCEL: acknowledged and ended on its own
@@ -330,25 +332,25 @@ impl Call {
             // 2xx may be repeated, so that a repetition gets the same ACK and no second BYE.
             let elsewhere = self.is_up();
             let ack = cx.ack_and_bye(request, &mut dialog, elsewhere);
-            self.forks.acknowledge(&dialog.remote_tag, ack);
+            self.dialled.forks.acknowledge(&dialog.remote_tag, ack);
             return;
         }
 
         // The dialog goes on; the route set is that of the 2xx (RFC 3261, section 13.2.2.4).
-        let early_sdp = self.forks.answer(&mut dialog);
+        let early_sdp = self.dialled.forks.answer(&mut dialog);
         // Who has answered is not another who has rung.
-        let another = self.forks.asserted_by_another(&dialog.remote_tag);
-        let rang = if another { self.asserted_identity.take() } else { None };
+        let another = self.dialled.forks.asserted_by_another(&dialog.remote_tag);
+        let rang = if another { self.peer.asserted.take() } else { None };
         if !self.learn_identity(cx, &response.headers) && rang.is_some() {
             cx.event(Event::Remote(self.id));
         }
 
-        self.replaceable = response.headers.contains_token("Supported", "replaces");
+        self.succession.replaceable = response.headers.contains_token("Supported", "replaces");
         self.phase = Phase::Applying;
         let ack = ack_text(request, &mut dialog, &via);
-        self.forks.acknowledge(&dialog.remote_tag, ack.clone());
-        let settled = self.forks.take_settled(&dialog.remote_tag);
-        self.dialog = Some(dialog);
+        self.dialled.forks.acknowledge(&dialog.remote_tag, ack.clone());
+        let settled = self.dialled.forks.take_settled(&dialog.remote_tag);
+        self.sip.dialog = Some(dialog);
         self.session_answered(cx, response);
         self.timers.clear(CallTimer::Ring);
         if let Some(ack) = ack {
@@ -371,7 +373,7 @@ impl Call {
         if !with_it {
             self.abandon_offer_of_theirs(cx);
             self.set_remote_hold(cx, false);
-            self.recovery.begin_anew();
+            self.session.recovery.begin_anew();
         }
         self.outgoing_up(cx);
         self.continue_offer(cx);
@@ -383,21 +385,21 @@ impl Call {
             return;
         }
         self.phase = Phase::Confirmed;
-        self.dial_done = true;
+        self.dialled.done = true;
         self.await_media(cx);
         self.set_call_state(cx, CallState::Active);
         cx.event(Event::Stage(self.id, DialStage::Connected));
         cx.event(Event::DialDone(self.id, Ok(())));
         self.tell_referrer(cx, 200);
-        if let Some(old) = self.replaces.take() {
-            self.follows = None;
+        if let Some(old) = self.succession.replaces.take() {
+            self.audio.follows = None;
             cx.ask(self.id, Ask::TakePlace { old, asked: false });
         }
         self.recover(cx);
     }
 
     pub(super) fn on_invite_timeout(&mut self, cx: &mut Cx) {
-        self.invite_tx = None;
+        self.sip.invite_tx = None;
         if self.phase == Phase::Terminating {
             self.remove(cx);
         } else if self.phase == Phase::Inviting && !self.redirected(cx, 408, &Headers::default()) {
@@ -407,9 +409,11 @@ impl Call {
     }
 
     pub(super) fn on_ring_timeout(&mut self, cx: &mut Cx) {
-        let error = if self.own_timeout {
+        let error = if self.dialled.own_timeout {
             Error::new(ErrorCode::Timeout, "The call was not answered in time")
-        } else if let Some(error) = self.redirects.as_ref().and_then(|redirects| redirects.unanswered()) {
+        } else if let Some(error) =
+            self.dialled.redirects.as_ref().and_then(|redirects| redirects.unanswered())
+        {
             error
         } else {
             Error::new(ErrorCode::NoAnswer, "Nobody answered")
@@ -431,8 +435,8 @@ impl Call {
 
         match self.phase {
             Phase::Inviting => {
-                let (asking, provisional) = self.invitation.give_up();
-                let running = self.invite_tx.is_some();
+                let (asking, provisional) = self.dialled.invitation.give_up();
+                let running = self.sip.invite_tx.is_some();
                 self.phase = Phase::Terminating;
                 self.report_end(cx, end, None, by, Some(error));
                 if let Some(question) = asking {
@@ -458,17 +462,17 @@ impl Call {
     /// `early`: also where no 1xx has come yet.
     pub(super) fn send_cancel(&mut self, cx: &mut Cx, early: bool) {
         // Once is enough: the CANCEL has a transaction of its own.
-        if !self.invitation.wants_cancel() {
+        if !self.dialled.invitation.wants_cancel() {
             return;
         }
-        let Some(tx) = self.invite_tx else { return };
+        let Some(tx) = self.sip.invite_tx else { return };
         let cancel = match cx.transactions.client(tx) {
             Some(entry) if entry.tx.state == ClientState::Proceeding => entry.tx.cancel(),
             // It has no deadline before it is sent.
             Some(entry) if early && entry.tx.is_open() && entry.tx.deadline.is_some() => entry.tx.cancel(),
             _ => return,
         };
-        self.invitation.take_cancel();
+        self.dialled.invitation.take_cancel();
         self.timers.set(CallTimer::Cancelled, cx.now + T64);
         if let Err(error) = self.send_request(cx, Owner::Nobody, cancel, Attempt::default()) {
             cx.log(super::LogLevel::Warn, &["CANCEL could not be sent: ", &error.message]);
@@ -561,13 +565,13 @@ mod tests {
     fn a_dialled_call_has_its_invite_and_makes_its_offer() {
         let mut cx = cx();
         let call = made(&mut cx, dial("sip:bob@example.com"), None).unwrap();
-        let invite = call.invite.as_ref().unwrap();
+        let invite = call.sip.invite.as_ref().unwrap();
         assert_eq!((invite.uri.as_str(), invite.headers.get("Replaces")), ("sip:bob@example.com", Some("x")));
-        assert_eq!(invite.headers.from_tag(), Some(call.local_tag.clone()));
-        assert_eq!((call.phase, call.job), (Phase::Preparing, Some(Job::Offer)));
+        assert_eq!(invite.headers.from_tag(), Some(call.sip.local_tag.clone()));
+        assert_eq!((call.phase, call.media.job), (Phase::Preparing, Some(Job::Offer)));
         assert!(
             call.timers.is_set(CallTimer::Ring)
-                && call.timers.is_set(CallTimer::MediaJob) != call.job.is_some_and(Job::may_ask)
+                && call.timers.is_set(CallTimer::MediaJob) != call.media.job.is_some_and(Job::may_ask)
         );
     }
 
@@ -590,12 +594,12 @@ mod tests {
         {
             let mut cx = cx();
             let mut former = call(&mut cx, Direction::Outgoing, Phase::Confirmed);
-            former.hidden = former_hides;
+            former.sip.hidden = former_hides;
             cx.config.anonymous = anonymous;
             let call = made(&mut cx, dial("sip:bob@example.com"), Some(&former)).unwrap();
-            let from = call.invite.as_ref().unwrap().headers.get("From").unwrap().to_owned();
+            let from = call.sip.invite.as_ref().unwrap().headers.get("From").unwrap().to_owned();
             assert_eq!(
-                (call.hidden, from.contains("anonymous.invalid")),
+                (call.sip.hidden, from.contains("anonymous.invalid")),
                 (hides, hides),
                 "{anonymous} {former_hides}"
             );

@@ -47,15 +47,15 @@ impl Call {
             RedirectPolicy::Follow(limit) => usize::from(limit),
         };
 
-        let Some(invite) = self.invite.as_ref() else { return false };
+        let Some(invite) = self.sip.invite.as_ref() else { return false };
         let first = Uri::parse(&invite.uri).map(|uri| uri.to_text()).unwrap_or_default();
         let secure = first.starts_with("sips:");
         // 305 names a proxy: which one this phone uses is not for others to say. 380 is about other services.
         let moves = matches!(status, 300..=302);
-        if self.redirects.is_none() && !moves {
+        if self.dialled.redirects.is_none() && !moves {
             return false;
         }
-        let redirects = self.redirects.get_or_insert_default();
+        let redirects = self.dialled.redirects.get_or_insert_default();
         if redirects.tried.is_empty() {
             redirects.tried.push(first);
         }
@@ -89,10 +89,10 @@ impl Call {
 
     pub(super) fn take_redirect(&mut self, cx: &mut Cx, target: usize) -> Result<(), Error> {
         let inviting = self.phase == Phase::Inviting;
-        let redirects = self
-            .redirects
-            .as_mut()
-            .filter(|redirects| inviting && redirects.asked.is_some() && target < redirects.targets.len());
+        let redirects =
+            self.dialled.redirects.as_mut().filter(|redirects| {
+                inviting && redirects.asked.is_some() && target < redirects.targets.len()
+            });
         let Some(redirects) = redirects else {
             return Err(Error::new(ErrorCode::InvalidState, "There is no such target"));
         };
@@ -103,7 +103,7 @@ impl Call {
 
     pub(super) fn refuse_redirect(&mut self, cx: &mut Cx) {
         if self.phase == Phase::Inviting
-            && let Some(error) = self.redirects.as_ref().and_then(|redirects| redirects.unanswered())
+            && let Some(error) = self.dialled.redirects.as_ref().and_then(|redirects| redirects.unanswered())
         {
             self.fail_outgoing(cx, error, EndedBy::Local);
         }
@@ -111,7 +111,8 @@ impl Call {
 
     /// The INVITE goes to another address: the same To, From and Call-ID, a higher CSeq.
     fn go_to(&mut self, cx: &mut Cx, target: usize) -> bool {
-        let (Some(redirects), Some(invite)) = (self.redirects.as_mut(), self.invite.as_mut()) else {
+        let (Some(redirects), Some(invite)) = (self.dialled.redirects.as_mut(), self.sip.invite.as_mut())
+        else {
             return false;
         };
         if target >= redirects.targets.len() {
@@ -122,8 +123,8 @@ impl Call {
         invite.uri = target;
         renew(invite);
         let invite = invite.clone();
-        self.forks.begin_anew();
-        self.invitation.redirect();
+        self.dialled.forks.begin_anew();
+        self.dialled.invitation.redirect();
         self.set_call_state(cx, CallState::Connecting);
         if let Err(error) = self.send_request(cx, Owner::Invite(self.id), invite, Attempt::default()) {
             self.fail_outgoing(cx, error, EndedBy::Network);

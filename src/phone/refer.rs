@@ -18,11 +18,11 @@ impl Calls {
     pub(super) fn transferable(&self, id: CallId) -> Result<&Call, Error> {
         let call =
             self.get(id).filter(|call| call.phase != Phase::Terminating).ok_or_else(super::call_ended)?;
-        let busy = call.transfer.is_some()
-            || call.referral.is_some()
-            || self
-                .iter()
-                .any(|call| call.transfer.as_ref().is_some_and(|transfer| transfer.other() == Some(id)));
+        let busy = call.transfers.ours.is_some()
+            || call.transfers.theirs.is_some()
+            || self.iter().any(|call| {
+                call.transfers.ours.as_ref().is_some_and(|transfer| transfer.other() == Some(id))
+            });
         if busy {
             return Err(invalid("A transfer of this call is under way"));
         }
@@ -41,10 +41,10 @@ impl Call {
         if self.phase != Phase::Confirmed {
             return;
         }
-        let Some(refer_to) = self.transfer.as_mut().and_then(|transfer| transfer.refer(cx.now)) else {
+        let Some(refer_to) = self.transfers.ours.as_mut().and_then(|transfer| transfer.refer(cx.now)) else {
             return;
         };
-        let Some(dialog) = self.dialog.as_mut() else { return };
+        let Some(dialog) = self.sip.dialog.as_mut() else { return };
         let mut refer = dialog.request(Method::Refer, None);
         refer.headers.push_all(&[
             ("Contact", &contact),
@@ -53,7 +53,7 @@ impl Call {
             ("Supported", "replaces, norefersub"),
             ("Accept", "message/sipfrag"),
         ]);
-        if !self.hidden {
+        if !self.sip.hidden {
             refer.headers.push("Referred-By", concat(&["<", &aor, ">"]));
         }
         if let Err(error) = self.send_request(cx, Owner::Refer(self.id), refer, Attempt::default()) {
@@ -62,7 +62,7 @@ impl Call {
     }
 
     pub(super) fn on_refer_response(&mut self, cx: &mut Cx, response: &Response) {
-        let Some(transfer) = self.transfer.as_mut() else { return };
+        let Some(transfer) = self.transfers.ours.as_mut() else { return };
         let news = transfer.on_response(response);
         self.on_transfer_news(cx, news);
     }
@@ -71,7 +71,7 @@ impl Call {
         match news {
             News::None => {}
             News::Going(state, status) => {
-                let transfer = self.transfer.as_mut();
+                let transfer = self.transfers.ours.as_mut();
                 if transfer.is_some_and(|transfer| transfer.tell(state)) {
                     cx.event(Event::Transfer(self.id, state, Some(status)));
                 }
@@ -91,7 +91,7 @@ impl Call {
             cx.respond_with(tx, 489, &[("Allow-Events", "refer")]);
             return;
         };
-        let transfer = self.transfer.as_mut();
+        let transfer = self.transfers.ours.as_mut();
         let Some(news) = transfer.and_then(|transfer| transfer.on_notify(event, request)) else {
             cx.respond(tx, 481);
             return;
@@ -121,7 +121,7 @@ impl Call {
     }
 
     fn take_transfer_of(&mut self, cx: &mut Cx) -> Option<(Option<CallId>, bool)> {
-        let transfer = self.transfer.take()?;
+        let transfer = self.transfers.ours.take()?;
         for (_, entry) in cx.transactions.clients() {
             if entry.owner == Owner::Refer(self.id) {
                 entry.owner = Owner::Nobody;
@@ -134,16 +134,16 @@ impl Call {
     /// The other side hangs up a call that is being transferred. It leaves when the new call is up, and its report
     /// of that may follow.
     pub(super) fn depart(&mut self, cx: &mut Cx) {
-        let Some(transfer) = self.transfer.as_mut() else { return };
+        let Some(transfer) = self.transfers.ours.as_mut() else { return };
         transfer.depart(cx.now);
         self.phase = Phase::Terminating;
-        self.pending_ok = None;
+        self.session.pending_ok = None;
         self.media_order(cx, MediaCommand::Close);
     }
 
     /// Nothing more is waited for.
     pub(super) fn on_peer_left(&mut self, cx: &mut Cx) {
-        if self.transfer.as_ref().is_some_and(|transfer| transfer.has_departed()) {
+        if self.transfers.ours.as_ref().is_some_and(|transfer| transfer.has_departed()) {
             self.transfer_failed(cx, None, departed());
         }
     }
@@ -156,7 +156,7 @@ impl Call {
     }
 
     pub(super) fn on_transfer_timeout(&mut self, cx: &mut Cx) {
-        if let Some(transfer) = self.transfer.as_mut() {
+        if let Some(transfer) = self.transfers.ours.as_mut() {
             match transfer.give_up() {
                 Missing::Hold => self.refer_if_held(cx),
                 Missing::LastNotify => self.on_peer_left(cx),
@@ -166,7 +166,7 @@ impl Call {
                     self.transfer_failed(cx, None, error);
                 }
             }
-        } else if let Some(referral) = self.referral.as_ref() {
+        } else if let Some(referral) = self.transfers.theirs.as_ref() {
             if referral.call().is_some() {
                 self.end_with_bye(cx, EndCause::Completed, EndedBy::Local, None);
             } else {
@@ -183,13 +183,13 @@ impl Call {
             self.tell_referrer(cx, status.filter(|status| *status >= 300).unwrap_or(487));
         }
 
-        let Some(referral) = self.referral.as_ref() else { return };
+        let Some(referral) = self.transfers.theirs.as_ref() else { return };
         let Some(new) = referral.call() else {
             self.end_referral(cx, 487);
             return;
         };
-        let dialog = self.dialog.clone();
-        let Some(referral) = self.referral.take() else { return };
+        let dialog = self.sip.dialog.clone();
+        let Some(referral) = self.transfers.theirs.take() else { return };
         cx.ask(self.id, Ask::OutliveReferral { new, referral, dialog });
     }
 
@@ -211,7 +211,7 @@ impl Call {
 
         let referral = Referral::new(target.clone(), uri.header("Replaces"), request, wanted, cx.now);
         let referred_by = referral.referred_by().map(str::to_owned);
-        self.referral = Some(Box::new(referral));
+        self.transfers.theirs = Some(Box::new(referral));
         // At once, before anything is known (RFC 3515, section 2.4.4).
         self.notify_referrer(cx);
         cx.event(Event::TransferRequested { call: self.id, target, referred_by });
@@ -236,7 +236,7 @@ impl Call {
         if uri.params.get("method").is_some_and(|method| method != "INVITE") {
             return Err(403);
         }
-        if self.referral.is_some() || self.transfer.is_some() {
+        if self.transfers.theirs.is_some() || self.transfers.ours.is_some() {
             return Err(491);
         }
         uri.params.remove("method");
@@ -246,7 +246,7 @@ impl Call {
     }
 
     pub(super) fn refuse_transfer(&mut self, cx: &mut Cx) {
-        let pending = self.referral.as_ref();
+        let pending = self.transfers.theirs.as_ref();
         if pending.is_some_and(|referral| referral.call().is_none()) {
             self.end_referral(cx, 603);
         }
@@ -255,11 +255,11 @@ impl Call {
     /// Nothing comes of it.
     fn end_referral(&mut self, cx: &mut Cx, status: u16) {
         self.set_referral_status(cx, status);
-        self.referral = None;
+        self.transfers.theirs = None;
     }
 
     pub(super) fn set_referral_status(&mut self, cx: &mut Cx, status: u16) {
-        let Some(referral) = self.referral.as_mut() else { return };
+        let Some(referral) = self.transfers.theirs.as_mut() else { return };
         if referral.set_status(status) {
             self.notify_referrer(cx);
         }
@@ -269,10 +269,10 @@ impl Call {
     pub(super) fn tell_referrer(&mut self, cx: &mut Cx, status: u16) {
         let contact = cx.contact();
 
-        let Some(referrer) = self.referrer.as_mut() else { return };
+        let Some(referrer) = self.dialled.referrer.as_mut() else { return };
         let (old, notify) = (referrer.call(), referrer.notify(status, &contact));
         if status >= 200 {
-            self.referrer = None;
+            self.dialled.referrer = None;
         }
         if let Some(notify) = notify {
             cx.send_notify(Owner::Nobody, notify);
@@ -285,7 +285,9 @@ impl Call {
     fn notify_referrer(&mut self, cx: &mut Cx) {
         let contact = cx.contact();
 
-        let (Some(referral), Some(dialog)) = (&self.referral, self.dialog.as_mut()) else { return };
+        let (Some(referral), Some(dialog)) = (&self.transfers.theirs, self.sip.dialog.as_mut()) else {
+            return;
+        };
         if let Some(request) = referral.notify(dialog, &contact) {
             cx.send_notify(Owner::ReferNotify(self.id), request);
         }
@@ -299,7 +301,7 @@ impl Call {
     }
 
     pub(super) fn refer_notify_failed(&mut self) {
-        if let Some(referral) = self.referral.as_mut() {
+        if let Some(referral) = self.transfers.theirs.as_mut() {
             referral.unsubscribe();
         }
     }
@@ -310,7 +312,7 @@ impl Call {
             cx.respond_with(tx, 489, &[("Allow-Events", "refer")]);
             return;
         };
-        let referral = self.referral.as_ref();
+        let referral = self.transfers.theirs.as_ref();
         if !referral.is_some_and(|referral| referral.is_subscribed(event)) {
             cx.respond(tx, 481);
             return;
@@ -343,11 +345,11 @@ pub(super) fn replacing(call: &Call) -> Option<String> {
 
 /// Where the other side of this call is to be called, and the Replaces that takes our place there.
 pub(super) fn place_of(call: &Call) -> Option<(Uri, String)> {
-    let dialog = call.dialog.as_ref()?;
+    let dialog = call.sip.dialog.as_ref()?;
     // The Contact of a browser (RFC 7118, section 5) leads nowhere but through its own proxy: then the address of
     // record, and whichever device has the dialog takes the call.
     let contact = Uri::parse(dialog.remote_target()).ok().filter(|uri| !uri.host.ends_with(".invalid"));
-    let uri = contact.or_else(|| Uri::parse(&call.remote_uri).ok())?;
+    let uri = contact.or_else(|| Uri::parse(&call.peer.uri).ok())?;
     // The tags as the target sees them: its own is the To-tag.
     let to_tag = if dialog.remote_tag.is_empty() { "0" } else { dialog.remote_tag.as_str() };
     let replaces = concat(&[&dialog.call_id, ";to-tag=", to_tag, ";from-tag=", &dialog.local_tag]);

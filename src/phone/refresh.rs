@@ -13,7 +13,7 @@ impl Call {
     /// What an INVITE that makes a call asks for.
     pub(super) fn offer_session(&self, cx: &mut Cx, headers: &mut Headers) {
         let wanted = cx.config.session_timers.map(|wanted| wanted.expires);
-        self.session_timer.ask(wanted, headers);
+        self.session.timer.ask(wanted, headers);
     }
 
     /// What our 2xx to an INVITE or UPDATE says of the session.
@@ -30,13 +30,13 @@ impl Call {
         }
         // Not with a provider's self.
         let wanted = cx.config.session_timers.filter(|_| self.rest.is_none()).map(|wanted| wanted.expires);
-        self.session_timer.accept(request, wanted, headers);
+        self.session.timer.accept(request, wanted, headers);
         self.start_session_timer(cx.now);
     }
 
     /// What the other side's 2xx to our INVITE, re-INVITE or UPDATE says of it.
     pub(super) fn session_answered(&mut self, cx: &mut Cx, response: &Response) {
-        self.session_timer.agree(response);
+        self.session.timer.agree(response);
         self.start_session_timer(cx.now);
         self.reached(cx);
         // What could not be agreed while the other side was away.
@@ -46,13 +46,13 @@ impl Call {
     /// The headers of a refresh.
     pub(super) fn keep_session(&self, cx: &mut Cx, headers: &mut Headers) {
         headers.push("Supported", cx.supported());
-        self.session_timer.keep(headers);
+        self.session.timer.keep(headers);
     }
 
     pub(super) fn on_session_refresh(&mut self, cx: &mut Cx) {
         let contact = cx.contact();
 
-        match self.session_timer.refresh() {
+        match self.session.timer.refresh() {
             Refresh::Under => return,
             Refresh::Offer => {
                 self.continue_offer(cx);
@@ -61,7 +61,7 @@ impl Call {
             Refresh::Update => {}
         }
         // A transaction of its own that needs no offer: it may overlap with anything (RFC 3311, section 5.1).
-        let Some(dialog) = self.dialog.as_mut() else { return };
+        let Some(dialog) = self.sip.dialog.as_mut() else { return };
         let mut update = dialog.request(Method::Update, None);
         update.headers.push_all(&[("Contact", &contact), ("Allow", super::ALLOW)]);
         self.keep_session(cx, &mut update.headers);
@@ -76,11 +76,11 @@ impl Call {
         }
 
         if response.status < 300 {
-            if let Some(dialog) = self.dialog.as_mut() {
+            if let Some(dialog) = self.sip.dialog.as_mut() {
                 dialog.refresh_target(&response.headers);
             }
             self.session_answered(cx, response);
-        } else if self.session_timer.update_refused(response) {
+        } else if self.session.timer.update_refused(response) {
             self.on_session_refresh(cx);
         } else {
             self.refresh_failed(cx, &Error::from_status(response.status, &response.reason));
@@ -90,7 +90,7 @@ impl Call {
     /// The other side is not there any more (RFC 4028, section 10), or can't be asked now: then again, until the
     /// session is over.
     pub(super) fn refresh_failed(&mut self, cx: &mut Cx, error: &Error) {
-        self.session_timer.refresh_failed();
+        self.session.timer.refresh_failed();
         if error.sip_status == Some(481) {
             self.dialog_gone(cx, error.clone());
             return;
@@ -100,12 +100,12 @@ impl Call {
         if self.recovery_failed(cx, false, error) {
             return;
         }
-        self.session_timer.refresh_later(cx.now);
+        self.session.timer.refresh_later(cx.now);
     }
 
     pub(super) fn on_session_expired(&mut self, cx: &mut Cx) {
-        if self.recovery.is_unreached() {
-            self.session_timer.expire_later(cx.now);
+        if self.session.recovery.is_unreached() {
+            self.session.timer.expire_later(cx.now);
             return;
         }
         let error = Error::new(ErrorCode::Timeout, "The other side no longer refreshes the session");

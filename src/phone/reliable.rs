@@ -46,22 +46,22 @@ impl Call {
     /// tells (RFC 3262, section 5, RFC 3311, section 5.2). `tag`: of the fork that makes it, where we call.
     pub(super) fn takes_early_offer(&self, tag: &str) -> bool {
         let settled = match self.phase {
-            Phase::Inviting => self.forks.has_answered(tag),
+            Phase::Inviting => self.dialled.forks.has_answered(tag),
             Phase::Alerting | Phase::Accepted => {
-                self.reliable.as_ref().is_some_and(|reliable| reliable.answered)
+                self.answering.reliable.as_ref().is_some_and(|reliable| reliable.answered)
             }
             _ => false,
         };
-        settled && self.job.is_none() && self.offers.theirs().is_none()
+        settled && self.media.job.is_none() && self.session.offers.theirs().is_none()
     }
 
     /// Our offer has not been answered: that of the INVITE by this fork, or that of a reliable 1xx.
     pub(super) fn offers_early(&self, tag: &str) -> bool {
         match self.phase {
             Phase::Preparing => true,
-            Phase::Inviting => !self.forks.has_answered(tag),
+            Phase::Inviting => !self.dialled.forks.has_answered(tag),
             _ => {
-                let pending = self.reliable.as_ref().and_then(|reliable| reliable.pending.as_ref());
+                let pending = self.answering.reliable.as_ref().and_then(|reliable| reliable.pending.as_ref());
                 pending.is_some_and(|pending| pending.offers)
             }
         }
@@ -80,7 +80,7 @@ impl Call {
         let Some(rseq) = response.headers.number("RSeq").filter(|rseq| *rseq > 0) else { return true };
         let Some(invite) = response.headers.seq() else { return true };
 
-        let Some(dialog) = self.forks.acknowledge_provisional(tag, rseq) else { return false };
+        let Some(dialog) = self.dialled.forks.acknowledge_provisional(tag, rseq) else { return false };
         let Some(dialog) = dialog else { return true };
         let mut prack = dialog.request(Method::Prack, None);
         prack.headers.push("RAck", concat(&[&digits(rseq), " ", &digits(invite), " INVITE"]));
@@ -98,7 +98,7 @@ impl Call {
         let wish = cx.config.reliable_provisional;
         let first = crate::entropy::below(&mut *cx.entropy, 1 << 30);
 
-        let (required, supported, seq) = match &self.invite {
+        let (required, supported, seq) = match &self.sip.invite {
             Some(invite) => (
                 invite.headers.contains_token("Require", "100rel"),
                 invite.headers.contains_token("Supported", "100rel"),
@@ -120,6 +120,7 @@ impl Call {
 
         let first = u32::try_from(first).unwrap_or(0).saturating_add(1);
         let reliable = self
+            .answering
             .reliable
             .get_or_insert_with(|| Box::new(Reliable { rseq: first, seq, ..Reliable::default() }));
         // Not before the one before it has been acknowledged.
@@ -132,7 +133,7 @@ impl Call {
 
     fn send_reliably(&mut self, cx: &mut Cx, tx: TxId, status: u16, sdp: Option<String>) {
         let contact = cx.contact();
-        let Some(reliable) = self.reliable.as_mut() else { return };
+        let Some(reliable) = self.answering.reliable.as_mut() else { return };
         reliable.rseq = reliable.rseq.saturating_add(1);
         let rseq = digits(reliable.rseq);
         let offers = sdp.is_some() && self.is_late_offer() && !self.is_answered_reliably();
@@ -141,7 +142,7 @@ impl Call {
             [("Contact", contact.as_str()), ("Allow", super::ALLOW), ("Require", "100rel"), ("RSeq", &rseq)];
         let text = self.respond_with(cx, tx, status, &headers, sdp);
         let pending = Pending { text, interval: T1, until: cx.now + T64, answers, offers };
-        if let Some(reliable) = self.reliable.as_mut() {
+        if let Some(reliable) = self.answering.reliable.as_mut() {
             reliable.pending = Some(pending);
             self.timers.set(CallTimer::Reliable1xx, cx.now + T1);
         }
@@ -149,7 +150,7 @@ impl Call {
 
     /// Whether the 200 has to wait for a PRACK, since the answer may not have come there yet (RFC 3262, section 3).
     pub(super) fn ok_waits(&mut self, sdp: &str, offered: bool) -> bool {
-        let Some(reliable) = self.reliable.as_mut() else {
+        let Some(reliable) = self.answering.reliable.as_mut() else {
             return false;
         };
         let waits = reliable.pending.as_ref().is_some_and(|pending| pending.answers || pending.offers);
@@ -161,12 +162,12 @@ impl Call {
 
     /// The INVITE has no offer: ours is in the 200, or in a reliable 1xx.
     pub(super) fn is_late_offer(&self) -> bool {
-        self.invite.as_ref().is_some_and(|invite| !describes(invite))
+        self.sip.invite.as_ref().is_some_and(|invite| !describes(invite))
     }
 
     /// Whether a 1xx can hold an offer: only a reliable one may (RFC 3262, section 5).
     pub(super) fn takes_reliable(&self, cx: &mut Cx) -> bool {
-        let invite = self.invite.as_ref();
+        let invite = self.sip.invite.as_ref();
         invite.is_some_and(|invite| {
             invite.headers.contains_token("Require", "100rel")
                 || (cx.config.reliable_provisional && invite.headers.contains_token("Supported", "100rel"))
@@ -175,7 +176,7 @@ impl Call {
 
     /// The answer has been acknowledged already: the 200 does not repeat it (RFC 3262, section 5).
     pub(super) fn is_answered_reliably(&self) -> bool {
-        self.reliable.as_ref().is_some_and(|reliable| reliable.answered)
+        self.answering.reliable.as_ref().is_some_and(|reliable| reliable.answered)
     }
 
     pub(super) fn on_prack(&mut self, cx: &mut Cx, tx: TxId, request: &Request) {
@@ -189,8 +190,9 @@ impl Call {
             cx.respond(tx, 481);
             return;
         }
-        let invite_tx = self.invite_tx;
+        let invite_tx = self.sip.invite_tx;
         let acknowledged = self
+            .answering
             .reliable
             .as_mut()
             .filter(|reliable| rseq == Some(reliable.rseq) && seq == Some(reliable.seq) && method == "INVITE")
@@ -230,7 +232,7 @@ impl Call {
     /// Sent again, each time after twice as long, until the caller has acknowledged it or is given up.
     pub(super) fn on_reliable_timer(&mut self, cx: &mut Cx) {
         let now = cx.now;
-        let pending = self.reliable.as_mut().and_then(|reliable| reliable.pending.as_mut());
+        let pending = self.answering.reliable.as_mut().and_then(|reliable| reliable.pending.as_mut());
         let Some(pending) = pending else { return };
         if cx.flow.is_interrupted() {
             // Its PRACK could not have come.

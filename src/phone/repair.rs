@@ -11,15 +11,15 @@ impl Call {
 
     /// The call is answered: starts the deadline of its media path.
     pub(super) fn await_media(&mut self, cx: &mut Cx) {
-        self.recovery.await_path(cx.now);
+        self.session.recovery.await_path(cx.now);
     }
 
     pub(super) fn on_media_state(&mut self, cx: &mut Cx, state: MediaState) {
         if matches!(self.phase, Phase::Terminating | Phase::Outcome) {
             return;
         }
-        if self.recovery.on_media(state, cx.now) {
-            if self.recovery.is_disturbed() {
+        if self.session.recovery.on_media(state, cx.now) {
+            if self.session.recovery.is_disturbed() {
                 cx.ask_for_life();
             }
             self.recover(cx);
@@ -28,14 +28,14 @@ impl Call {
 
     /// There is a connection again, and it is registered.
     pub(super) fn signalling_back(&mut self, cx: &mut Cx) {
-        if self.recovery.is_lost() {
+        if self.session.recovery.is_lost() {
             self.set_signalling(cx, Signalling::Moved);
         }
     }
 
     /// The network may have changed: a disturbed path counts as broken.
     pub(super) fn doubt_media(&mut self, cx: &mut Cx) {
-        if self.recovery.is_disturbed() {
+        if self.session.recovery.is_disturbed() {
             self.on_recovery_timer(cx);
         }
     }
@@ -44,28 +44,28 @@ impl Call {
     pub(super) fn set_signalling(&mut self, cx: &mut Cx, signalling: Signalling) {
         let network_changed = cx.flow.liveness.network_changed_within(TOGETHER, cx.now);
         if self.needs_connection() && self.is_up() {
-            self.recovery.set_signalling(signalling, network_changed, cx.now);
+            self.session.recovery.set_signalling(signalling, network_changed, cx.now);
             self.recover(cx);
         }
     }
 
     /// The peer has responded in the dialog, so it knows our Contact.
     pub(super) fn reached(&mut self, cx: &mut Cx) {
-        if self.recovery.reach(cx.now) {
+        if self.session.recovery.reach(cx.now) {
             self.recover(cx);
         }
     }
 
     /// The peer has answered our offer.
     pub(super) fn recovery_agreed(&mut self, cx: &mut Cx, restart: bool) {
-        if restart && self.recovery.restarted(cx.now) {
+        if restart && self.session.recovery.restarted(cx.now) {
             self.recover(cx);
         }
     }
 
     /// A request got no response, or was refused: recovery tries again later. `false`: it was not for recovery.
     pub(super) fn recovery_failed(&mut self, cx: &mut Cx, restart: bool, error: &Error) -> bool {
-        match self.recovery.fail(restart, error.sip_status, cx.now, &mut *cx.entropy) {
+        match self.session.recovery.fail(restart, error.sip_status, cx.now, &mut *cx.entropy) {
             Failure::Other => false,
             Failure::Reached => {
                 self.reached(cx);
@@ -83,7 +83,7 @@ impl Call {
             return;
         }
         let state = self.state;
-        let plan = self.recovery.plan(graces, cx.now);
+        let plan = self.session.recovery.plan(graces, cx.now);
         if plan.ill && state == CallState::Active {
             self.set_call_state(cx, CallState::Reconnecting);
         }
@@ -101,14 +101,14 @@ impl Call {
     }
 
     pub(super) fn on_recovery_timer(&mut self, cx: &mut Cx) {
-        self.recovery.stop_waiting();
+        self.session.recovery.stop_waiting();
         self.recover(cx);
     }
 
     /// ICE has a path, but the peer does not make the new DTLS association. A call with Replaces takes over if the peer
     /// supports that; otherwise the grace runs on.
     pub(super) fn on_association_timer(&mut self, cx: &mut Cx) {
-        if self.recovery.is_ill() {
+        if self.session.recovery.is_ill() {
             self.replace_association(cx);
         }
     }
@@ -117,7 +117,7 @@ impl Call {
         if self.phase != Phase::Confirmed {
             return;
         }
-        match self.recovery.judge(cx.now) {
+        match self.session.recovery.judge(cx.now) {
             Verdict::None => {}
             Verdict::End => self.end_unrecovered(cx),
             Verdict::GoOn => {
@@ -130,8 +130,8 @@ impl Call {
     /// The first media path has not come up in time.
     pub(super) fn on_ice_timeout(&mut self, cx: &mut Cx) {
         let call_waits = matches!(self.phase, Phase::Accepted | Phase::Applying);
-        if self.recovery.is_unreached() && self.phase == Phase::Confirmed {
-            self.recovery.excuse_path(cx.now);
+        if self.session.recovery.is_unreached() && self.phase == Phase::Confirmed {
+            self.session.recovery.excuse_path(cx.now);
             self.recover(cx);
             return;
         }
@@ -144,7 +144,7 @@ impl Call {
     }
 
     fn end_unrecovered(&mut self, cx: &mut Cx) {
-        let lost = self.recovery.is_unreached();
+        let lost = self.session.recovery.is_unreached();
         let (code, message, reason) = if lost {
             (
                 ErrorCode::Transport,

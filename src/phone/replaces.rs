@@ -23,7 +23,7 @@ impl Calls {
         };
         let call = self
             .iter()
-            .find(|call| call.sip_call_id == call_id.trim_ascii() && call.local_tag == to_tag)
+            .find(|call| call.sip.call_id == call_id.trim_ascii() && call.sip.local_tag == to_tag)
             // A peer of RFC 2543 has no tag: "0" stands for it.
             .filter(|call| call.knows_remote_tag(from_tag) || (from_tag == "0" && call.knows_remote_tag("")))
             .filter(|call| call.rest.is_none())
@@ -53,10 +53,11 @@ impl Call {
                     uri.map(|uri| uri.aor())
                 };
 
-                let Some(peer) = address(&self.remote_uri) else { return false };
+                let Some(peer) = address(&self.peer.uri) else { return false };
                 // The target of its transfer comes in its name, which proves little, so only while it has us on hold.
                 let referrer = headers.get("Referred-By").and_then(|value| NameAddr::parse(value).ok());
-                let referrer = referrer.filter(|_| self.offers.remote_hold()).and_then(|by| address(&by.uri));
+                let referrer =
+                    referrer.filter(|_| self.session.offers.remote_hold()).and_then(|by| address(&by.uri));
                 address(&from_uri(headers)).is_some_and(|caller| caller == peer) || referrer == Some(peer)
             }
         }
@@ -151,10 +152,10 @@ mod tests {
         let mut call = call(&mut cx, Direction::Outgoing, Phase::Confirmed);
         let mut invite = request("INVITE", "Referred-By: <sip:bob@example.com>\r\n");
         invite.headers.set("From", "<sip:carol@example.com>;tag=c");
-        call.job = Some(Job::Offer);
+        call.media.job = Some(Job::Offer);
         call.set_remote_hold(&mut cx, true);
         assert!(call.may_replace(&cx, &invite.headers));
-        call.remote_uri = "sip:anonymous@anonymous.invalid".to_owned();
+        call.peer.uri = "sip:anonymous@anonymous.invalid".to_owned();
         assert!(!call.may_replace(&cx, &invite.headers));
     }
 }

@@ -65,7 +65,7 @@ impl Phone {
                 let id = CredentialsId(self.cx.last_question);
                 if let Owner::Invite(call) = owner {
                     self.with(call, |call, _| {
-                        call.invite_tx = None;
+                        call.sip.invite_tx = None;
                         call.invite_asks(id);
                     });
                 }
@@ -144,7 +144,7 @@ impl Phone {
         if request.headers.head().to_tag().is_some()
             && let Some(call) = owner.call().and_then(|id| self.calls.get_mut(id))
         {
-            call.challenged = true;
+            call.sip.challenged = true;
         }
         request.headers.remove("Via");
         let cseq = concat(&[&digits(seq), " ", request.method.as_str()]);
@@ -319,7 +319,7 @@ impl Phone {
                 let call = self.calls.get_mut(call);
                 match call {
                     Some(call) if call.phase == Phase::Inviting => {
-                        call.invitation.over_new_socket(entry.again);
+                        call.dialled.invitation.over_new_socket(entry.again);
                         if entry.again {
                             wait = FIRST_RESPONSE;
                         }
@@ -328,7 +328,7 @@ impl Phone {
                     // INVITE. Over another socket, and this much later, it does not.
                     Some(call) if entry.again => {
                         text = None;
-                        if call.invitation.take_cancel() {
+                        if call.dialled.invitation.take_cancel() {
                             cancels.push(entry.tx.cancel());
                         }
                         call.timers.set(CallTimer::Cancelled, now + T64);
@@ -417,7 +417,7 @@ impl Phone {
         if self.cx.flow.state == FlowState::Idle {
             // Calls that are answered elsewhere need no connection.
             for id in self.calls.live() {
-                self.with(id, |call, cx| call.hangup_for_disconnect(cx));
+                self.with(id, |call, cx| call.hang_up(cx, None, 480));
             }
             self.cx.event(Event::DisconnectDone);
             return;
@@ -432,7 +432,7 @@ impl Phone {
         self.cx.flow.closing = true;
         self.cx.refuse_unmatched();
         for id in self.calls.live() {
-            self.with(id, |call, cx| call.hangup_for_disconnect(cx));
+            self.with(id, |call, cx| call.hang_up(cx, None, 480));
         }
         self.cx.timers.clear_all(&[TimerKey::Register, TimerKey::Reconnect]);
         self.cx.end_subscriptions(false);
@@ -459,8 +459,8 @@ impl Phone {
             } else if kept == PageKept::Calls && self.cx.write_call(call, CallNote::default()).is_some() {
                 handed_on = true;
                 continue;
-            } else if call.end_reason.is_none() {
-                self.with(id, |call, cx| call.hangup_for_disconnect(cx));
+            } else if call.end.reason.is_none() {
+                self.with(id, |call, cx| call.hang_up(cx, None, 480));
             }
             self.with(id, |call, cx| call.hurry_goodbye(cx));
         }
@@ -479,7 +479,7 @@ impl Phone {
                 self.cx.transactions.clients().any(|(_, entry)| entry.tx.is_open())
                     || !self.cx.questions.is_empty()
                     // A BYE that waits for the caller's ACK.
-                    || self.calls.iter().any(|call| call.pending_ok.is_some())
+                    || self.calls.iter().any(|call| call.session.pending_ok.is_some())
             }
             _ => self.cx.has_goodbyes(),
         };
@@ -536,8 +536,8 @@ impl Phone {
         if late < LATE {
             return;
         }
-        let passes = |key: &TimerKey| {
-            matches!(
+        self.cx.timers.put_off(late, |key| {
+            !matches!(
                 key,
                 TimerKey::KeepAlive
                     | TimerKey::Reconnect
@@ -546,8 +546,7 @@ impl Phone {
                     | TimerKey::Binding
                     | TimerKey::Subscription(_)
             )
-        };
-        self.cx.timers.put_off(late, |key| !passes(key));
+        });
         for call in self.calls.iter_mut() {
             call.put_off(late);
         }
@@ -572,7 +571,7 @@ impl Phone {
             return false;
         }
         self.with(id, |call, cx| {
-            call.invitation.allow_renewal();
+            call.dialled.invitation.allow_renewal();
             call.renew_invite(cx)
         })
     }
@@ -602,7 +601,7 @@ mod tests {
         }
         phone.end_all_calls(&Error::new(ErrorCode::Aborted, "Disconnected"));
         for id in ids {
-            let ended = phone.calls.get(id).unwrap().end_reason.clone().unwrap();
+            let ended = phone.calls.get(id).unwrap().end.reason.clone().unwrap();
             assert_eq!(ended.by, EndedBy::Network);
         }
     }
@@ -615,7 +614,7 @@ mod tests {
             phone.calls.insert(call);
         }
         phone.on_line(LineEvent::Lost);
-        let lost: Vec<bool> = phone.calls.iter().map(|call| call.recovery.is_lost()).collect();
+        let lost: Vec<bool> = phone.calls.iter().map(|call| call.session.recovery.is_lost()).collect();
         // Only one that is up has signalling to lose.
         assert_eq!(lost, [true, false, false]);
         phone.on_line(LineEvent::MediaDoubted);
@@ -637,7 +636,7 @@ mod tests {
         assert!(phone.calls.get(id).unwrap().is_live(), "not before its time");
         phone.cx.now = until;
         phone.on_question_timeout();
-        let ended = phone.calls.get(id).unwrap().end_reason.clone().unwrap();
+        let ended = phone.calls.get(id).unwrap().end.reason.clone().unwrap();
         assert!(matches!(ended.cause, EndCause::Failed(error) if error.code == ErrorCode::AuthFailed));
         assert_eq!(phone.cx.questions.len(), 0);
     }

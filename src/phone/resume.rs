@@ -102,7 +102,10 @@ impl Call {
     /// call (RFC 3261, section 13.3.1.4). To another one an ACK says nothing.
     pub(super) fn acknowledge_for_before(&mut self, cx: &mut Cx) {
         let via = cx.via();
-        let (Some(seq), Some(dialog)) = (self.unacknowledged.take(), self.dialog.as_mut()) else { return };
+        let (Some(seq), Some(dialog)) = (self.taken_up.unacknowledged.take(), self.sip.dialog.as_mut())
+        else {
+            return;
+        };
         let mut ack = dialog.request(Method::Ack, Some(seq));
         ack.headers.push_front("Via", via);
         if let Ok(text) = ack.to_text() {
@@ -114,7 +117,7 @@ impl Call {
     /// be in it: then a new call takes its place (RFC 3891), if it can. Nobody else is rung by that. `false`: that is
     /// no way.
     pub(super) fn replace_resumed(&mut self, cx: &mut Cx, error: Error) -> bool {
-        if !self.resumed {
+        if !self.taken_up.resumed {
             return false;
         }
         let Some((target, replaces)) = super::refer::place_of(self) else { return false };
@@ -129,24 +132,24 @@ impl Call {
             return false;
         }
         let Some((contact, replaces)) = super::refer::place_of(self) else { return false };
-        let address = Uri::parse(&self.remote_uri).ok().filter(|uri| !uri.host.ends_with(".invalid"));
+        let address = Uri::parse(&self.peer.uri).ok().filter(|uri| !uri.host.ends_with(".invalid"));
         let error = Error::new(ErrorCode::IceFailed, "The other side makes no new connection for its media");
         self.replace_by_new_call(cx, &address.unwrap_or(contact), replaces, error)
     }
 
     fn replace_by_new_call(&mut self, cx: &mut Cx, target: &Uri, replaces: String, error: Error) -> bool {
-        if !self.replaceable || self.lost_dialog.is_some() {
+        if !self.succession.replaceable || self.taken_up.lost_dialog.is_some() {
             return false;
         }
-        self.offers.withdraw();
-        self.lost_dialog = Some(error);
+        self.session.offers.withdraw();
+        self.taken_up.lost_dialog = Some(error);
         cx.ask(self.id, Ask::MakeReplacement { target: target.to_text(), replaces });
         true
     }
 
     /// The call that was to take its place has come to nothing, or could not be made.
     pub(super) fn replacement_failed(&mut self, cx: &mut Cx) {
-        match self.lost_dialog.take() {
+        match self.taken_up.lost_dialog.take() {
             Some(error) if error.sip_status.is_some() => self.dialog_gone(cx, error),
             // The dialog is there: what can be mended of the media is tried until the grace is over.
             Some(_) => self.recover(cx),
@@ -161,21 +164,21 @@ impl Cx {
         if call.phase != Phase::Confirmed || call.rest.is_some() {
             return None;
         }
-        let dialog = call.dialog.as_ref()?;
+        let dialog = call.sip.dialog.as_ref()?;
         let mut lines = Lines { text: String::new(), good: true };
         lines.push("call", &dialog.call_id);
         let mut flags = String::new();
         for (flag, set) in [
             (flag::OUTGOING, call.direction == Direction::Outgoing),
-            (flag::LOCAL_HOLD, call.offers.local_hold()),
-            (flag::REMOTE_HOLD, call.offers.remote_hold()),
-            (flag::REFRESHES, call.session_timer.is_ours()),
-            (flag::UPDATES, call.session_timer.takes_updates()),
-            (flag::REPLACEABLE, call.replaceable),
-            (flag::MUTED, call.wish.muted),
-            (flag::LISTENS_ONLY, call.wish.listens_only),
-            (flag::HIDDEN, call.hidden),
-            (flag::PRIVATE, call.private),
+            (flag::LOCAL_HOLD, call.session.offers.local_hold()),
+            (flag::REMOTE_HOLD, call.session.offers.remote_hold()),
+            (flag::REFRESHES, call.session.timer.is_ours()),
+            (flag::UPDATES, call.session.timer.takes_updates()),
+            (flag::REPLACEABLE, call.succession.replaceable),
+            (flag::MUTED, call.audio.wish.muted),
+            (flag::LISTENS_ONLY, call.audio.wish.listens_only),
+            (flag::HIDDEN, call.sip.hidden),
+            (flag::PRIVATE, call.peer.private),
         ] {
             if set {
                 flags.push(char::from(flag));
@@ -192,15 +195,15 @@ impl Cx {
         }
         lines.number("lseq", Some((dialog.local_seq | (SEQ_BLOCK - 1)).saturating_add(SEQ_BLOCK)));
         lines.number("rseq", dialog.remote_seq);
-        lines.number("open", self.transactions.open_reinvite(call.id).or(call.unacknowledged));
-        lines.push("uri", &call.remote_uri);
-        lines.optional("name", call.remote_display_name.as_deref());
-        lines.identity("asserted", "asserted-name", call.asserted_identity.as_ref());
-        lines.identity("diversion", "diversion-name", call.diversion.as_ref());
-        lines.number("expires", call.session_timer.interval());
-        lines.number("min-se", call.session_timer.min_se());
-        lines.optional("origin", call.descriptions.origin.as_deref());
-        let media = &call.descriptions.agreed.lines;
+        lines.number("open", self.transactions.open_reinvite(call.id).or(call.taken_up.unacknowledged));
+        lines.push("uri", &call.peer.uri);
+        lines.optional("name", call.peer.display_name.as_deref());
+        lines.identity("asserted", "asserted-name", call.peer.asserted.as_ref());
+        lines.identity("diversion", "diversion-name", call.peer.diversion.as_ref());
+        lines.number("expires", call.session.timer.interval());
+        lines.number("min-se", call.session.timer.min_se());
+        lines.optional("origin", call.media.descriptions.origin.as_deref());
+        let media = &call.media.descriptions.agreed.lines;
         for line in media.iter().filter(|_| media.len() > 1) {
             lines.push("line", line);
         }
@@ -247,10 +250,9 @@ impl Record {
         let calls = core::mem::take(&mut record.calls);
         for (at, call) in calls.iter().enumerate() {
             check(call)?;
-            let twice = calls
-                .iter()
-                .skip(at + 1)
-                .any(|other| other.sip_call_id == call.sip_call_id && other.local_tag == call.local_tag);
+            let twice = calls.iter().skip(at + 1).any(|other| {
+                other.sip.call_id == call.sip.call_id && other.sip.local_tag == call.sip.local_tag
+            });
             if twice {
                 return None;
             }
@@ -272,9 +274,9 @@ impl Record {
             "call" => {
                 let mut call = Call::new(CallId(0), Direction::Incoming, Phase::Confirmed);
                 call.state = CallState::Reconnecting;
-                call.sip_call_id = value.to_owned();
-                call.dialog = Some(Dialog::named(value));
-                call.resumed = true;
+                call.sip.call_id = value.to_owned();
+                call.sip.dialog = Some(Dialog::named(value));
+                call.taken_up.resumed = true;
                 self.calls.push(call);
                 return Some(());
             }
@@ -287,28 +289,28 @@ impl Record {
 
 /// One line of a call. What is not known is passed over.
 fn take_of_call(call: &mut Call, key: &str, value: &str) -> Option<()> {
-    let dialog = call.dialog.as_mut()?;
+    let dialog = call.sip.dialog.as_mut()?;
     let text = || value.to_owned();
     match key {
         "flags" => {
             let has = |flag: u8| value.as_bytes().contains(&flag);
             if has(flag::OUTGOING) {
                 call.direction = Direction::Outgoing;
-                call.dial_done = true;
+                call.dialled.done = true;
             }
-            call.offers.restore(has(flag::LOCAL_HOLD), has(flag::REMOTE_HOLD));
-            call.session_timer.restore(has(flag::REFRESHES), has(flag::UPDATES));
-            call.replaceable = has(flag::REPLACEABLE);
-            call.wish.muted = has(flag::MUTED);
-            call.wish.listens_only = has(flag::LISTENS_ONLY);
+            call.session.offers.restore(has(flag::LOCAL_HOLD), has(flag::REMOTE_HOLD));
+            call.session.timer.restore(has(flag::REFRESHES), has(flag::UPDATES));
+            call.succession.replaceable = has(flag::REPLACEABLE);
+            call.audio.wish.muted = has(flag::MUTED);
+            call.audio.wish.listens_only = has(flag::LISTENS_ONLY);
             // A page that wants no microphone now gets none either.
-            call.wish_said = call.wish.listens_only;
-            call.hidden = has(flag::HIDDEN);
-            dialog.private = call.hidden;
-            call.private = has(flag::PRIVATE);
+            call.audio.wish_said = call.audio.wish.listens_only;
+            call.sip.hidden = has(flag::HIDDEN);
+            dialog.private = call.sip.hidden;
+            call.peer.private = has(flag::PRIVATE);
         }
         "ltag" => {
-            call.local_tag = text();
+            call.sip.local_tag = text();
             dialog.local_tag = text();
         }
         "rtag" => dialog.remote_tag = text(),
@@ -318,20 +320,20 @@ fn take_of_call(call: &mut Call, key: &str, value: &str) -> Option<()> {
         "route" => dialog.route_set.push(text()),
         "lseq" => dialog.local_seq = number(value)?,
         "rseq" => dialog.remote_seq = Some(number(value)?),
-        "open" => call.unacknowledged = Some(number(value)?),
-        "uri" => call.remote_uri = text(),
-        "name" => call.remote_display_name = Some(text()),
-        "asserted" => call.asserted_identity = Some(Identity { uri: text(), display_name: None }),
-        "asserted-name" => call.asserted_identity.as_mut()?.display_name = Some(text()),
-        "diversion" => call.diversion = Some(Identity { uri: text(), display_name: None }),
-        "diversion-name" => call.diversion.as_mut()?.display_name = Some(text()),
-        "expires" => call.session_timer.restore_interval(number(value)?),
-        "min-se" => call.session_timer.restore_min_se(number(value)?),
-        "origin" => call.descriptions.origin = Some(text()),
-        "line" => call.descriptions.agreed.lines.push(text()),
+        "open" => call.taken_up.unacknowledged = Some(number(value)?),
+        "uri" => call.peer.uri = text(),
+        "name" => call.peer.display_name = Some(text()),
+        "asserted" => call.peer.asserted = Some(Identity { uri: text(), display_name: None }),
+        "asserted-name" => call.peer.asserted.as_mut()?.display_name = Some(text()),
+        "diversion" => call.peer.diversion = Some(Identity { uri: text(), display_name: None }),
+        "diversion-name" => call.peer.diversion.as_mut()?.display_name = Some(text()),
+        "expires" => call.session.timer.restore_interval(number(value)?),
+        "min-se" => call.session.timer.restore_min_se(number(value)?),
+        "origin" => call.media.descriptions.origin = Some(text()),
+        "line" => call.media.descriptions.agreed.lines.push(text()),
         "started" => {
             let (seconds, millis) = split_once(value, b'.')?;
-            call.note.started_at = u64::from(number(seconds)?) * 1000 + u64::from(number(millis)?);
+            call.taken_up.note.started_at = u64::from(number(seconds)?) * 1000 + u64::from(number(millis)?);
         }
         _ => {}
     }
@@ -340,7 +342,7 @@ fn take_of_call(call: &mut Call, key: &str, value: &str) -> Option<()> {
 
 /// Whether requests can be made and known with what a record says of a call.
 fn check(call: &Call) -> Option<()> {
-    let dialog = call.dialog.as_ref()?;
+    let dialog = call.sip.dialog.as_ref()?;
     let is = |good: bool| good.then_some(());
     is(!dialog.call_id.is_empty() && !has_space_or_control(&dialog.call_id))?;
     is(is_token(&dialog.local_tag) && (dialog.remote_tag.is_empty() || is_token(&dialog.remote_tag)))?;
@@ -353,9 +355,9 @@ fn check(call: &Call) -> Option<()> {
     for route in &dialog.route_set {
         Uri::parse(&NameAddr::parse(route).ok()?.uri).ok()?;
     }
-    let lines = &call.descriptions.agreed.lines;
+    let lines = &call.media.descriptions.agreed.lines;
     is(lines.iter().all(|line| line.is_empty() || line.starts_with("m=")))?;
     is(lines.is_empty() || lines.iter().filter(|line| line.is_empty()).count() == 1)?;
     is(dialog.local_seq <= MAX_SEQ && dialog.remote_seq.unwrap_or(0) <= MAX_SEQ)?;
-    is(!call.remote_uri.is_empty() && !has_space_or_control(&call.remote_uri))
+    is(!call.peer.uri.is_empty() && !has_space_or_control(&call.peer.uri))
 }

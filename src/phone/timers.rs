@@ -1,38 +1,11 @@
 //! The deadlines of a phone: set and cleared by name, the earliest first.
 
+/// A deadline of a call is named as the application is told of it.
+pub(super) use super::io::Why as CallTimer;
 use super::io::{CallId, ProxyId, SubscriptionId, Why};
 use super::sorted_map::SortedMap;
 use super::transactions::TxId;
 use crate::time::{Duration, Instant};
-
-/// A deadline of a call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum CallTimer {
-    IceGather,
-    IceConnect,
-    Ring,
-    Cancelled,
-    Retransmit2xx,
-    Ack,
-    ProxyPause,
-    Bridge,
-    Confirm,
-    Outcome,
-    MaxDuration,
-    Tombstone,
-    Glare,
-    Reoffer,
-    SessionRefresh,
-    SessionExpired,
-    Reliable1xx,
-    Transfer,
-    AutoAnswer,
-    Recovery,
-    Grace,
-    MediaJob,
-    Renew,
-    Association,
-}
 
 /// Any deadline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -73,32 +46,7 @@ impl TimerKey {
             Self::Disconnect => Why::Disconnect,
             Self::Outage => Why::Outage,
             Self::Client(_) | Self::Server(_) => Why::Transaction,
-            Self::Call(_, timer) => match timer {
-                CallTimer::IceGather => Why::IceGather,
-                CallTimer::IceConnect => Why::IceConnect,
-                CallTimer::Ring => Why::Ring,
-                CallTimer::Cancelled => Why::Cancelled,
-                CallTimer::Retransmit2xx => Why::Retransmit2xx,
-                CallTimer::Ack => Why::Ack,
-                CallTimer::ProxyPause => Why::ProxyPause,
-                CallTimer::Bridge => Why::Bridge,
-                CallTimer::Confirm => Why::Confirm,
-                CallTimer::Outcome => Why::Outcome,
-                CallTimer::MaxDuration => Why::MaxDuration,
-                CallTimer::Tombstone => Why::Tombstone,
-                CallTimer::Glare => Why::Glare,
-                CallTimer::Reoffer => Why::Reoffer,
-                CallTimer::SessionRefresh => Why::SessionRefresh,
-                CallTimer::SessionExpired => Why::SessionExpired,
-                CallTimer::Reliable1xx => Why::Reliable1xx,
-                CallTimer::Transfer => Why::Transfer,
-                CallTimer::AutoAnswer => Why::AutoAnswer,
-                CallTimer::Recovery => Why::Recovery,
-                CallTimer::Grace => Why::Grace,
-                CallTimer::MediaJob => Why::MediaJob,
-                CallTimer::Renew => Why::Renew,
-                CallTimer::Association => Why::Association,
-            },
+            Self::Call(_, timer) => timer,
             Self::Proxy(_) => Why::Proxy,
             Self::Subscription(_) => Why::Subscription,
             Self::Unmatched => Why::Bridge,

@@ -15,30 +15,30 @@ impl Calls {
         id: CallId,
         change: &dyn Fn(&mut Wish),
     ) -> Result<(), Error> {
-        let call = self.get_mut(id).filter(|call| call.end_reason.is_none()).ok_or_else(super::call_ended)?;
+        let call = self.get_mut(id).filter(|call| call.end.reason.is_none()).ok_or_else(super::call_ended)?;
         // From now on it has a wish of its own.
-        call.follows = None;
+        call.audio.follows = None;
         let mut changed = vec![id];
         for call in self.iter_mut() {
-            let follows = call.follows.is_some_and(|former| changed.contains(&former));
+            let follows = call.audio.follows.is_some_and(|former| changed.contains(&former));
             if call.id != id && !follows {
                 continue;
             }
-            let mut wish = call.wish;
+            let mut wish = call.audio.wish;
             change(&mut wish);
             // A microphone is opened with the media, or not at all.
-            if call.media_open {
-                wish.listens_only = call.wish.listens_only;
-            } else if wish.listens_only != call.wish.listens_only {
-                call.wish_said = true;
+            if call.media.open {
+                wish.listens_only = call.audio.wish.listens_only;
+            } else if wish.listens_only != call.audio.wish.listens_only {
+                call.audio.wish_said = true;
             }
-            let new = core::mem::replace(&mut call.wish, wish) != wish;
+            let new = core::mem::replace(&mut call.audio.wish, wish) != wish;
             if follows {
                 changed.push(call.id);
             }
             if new {
-                let seq = call.media_seq;
-                if call.media_open {
+                let seq = call.media.seq;
+                if call.media.open {
                     let (call, command) = (call.id, MediaCommand::Wish(wish));
                     cx.out.push(Output::Media { call, seq, command });
                 }
@@ -52,13 +52,13 @@ impl Calls {
     pub(super) fn share_element(&mut self, cx: &mut Cx) {
         // A look changes none, so that they count as changed only when they are.
         loop {
-            let at = self.iter().position(|call| call.may_be_heard() != call.heard.is_some());
+            let at = self.iter().position(|call| call.may_be_heard() != call.audio.heard.is_some());
             let Some(call) = at.and_then(|at| self.iter_mut().nth(at)) else { break };
             cx.last_heard = cx.last_heard.wrapping_add(1);
-            call.heard = call.may_be_heard().then_some(cx.last_heard);
+            call.audio.heard = call.may_be_heard().then_some(cx.last_heard);
         }
-        let heard = self.iter().filter(|call| call.heard.is_some());
-        let Some(owner) = heard.max_by_key(|call| call.heard).map(|call| call.id) else { return };
+        let heard = self.iter().filter(|call| call.audio.heard.is_some());
+        let Some(owner) = heard.max_by_key(|call| call.audio.heard).map(|call| call.id) else { return };
         let Some(former) = cx.has_element.replace(owner).filter(|former| *former != owner) else {
             return;
         };
@@ -74,12 +74,12 @@ impl Call {
     /// Where the audio of the other side is played, or about to be.
     pub(super) fn may_be_heard(&self) -> bool {
         use super::call::{Job, Phase};
-        self.media_open
-            && !self.offers.local_hold()
+        self.media.open
+            && !self.session.offers.local_hold()
             && !self.is_gated()
             && match self.phase {
-                Phase::Inviting => self.forks.is_heard() || self.job == Some(Job::Reinvite),
-                Phase::Alerting => self.early_answer.is_some() || self.job.is_some(),
+                Phase::Inviting => self.dialled.forks.is_heard() || self.media.job == Some(Job::Reinvite),
+                Phase::Alerting => self.answering.early_answer.is_some() || self.media.job.is_some(),
                 Phase::Answering | Phase::Applying | Phase::Accepted | Phase::Confirmed => true,
                 Phase::Originating | Phase::Outcome | Phase::Preparing | Phase::Terminating => false,
             }
@@ -87,33 +87,33 @@ impl Call {
 
     /// What the user has last wished of this call counts for the new one too, until the new one has a wish of its own.
     pub(super) fn go_on_as(&self, new: &mut Self) {
-        new.wish = self.wish;
-        new.wish_said = self.wish_said;
-        new.follows = Some(self.id);
-        new.continues = Some(self.id);
+        new.audio.wish = self.audio.wish;
+        new.audio.wish_said = self.audio.wish_said;
+        new.audio.follows = Some(self.id);
+        new.succession.continues = Some(self.id);
     }
 }
 
 impl Call {
     /// Whether the call has a microphone: said before its media begin, and counts then.
     pub(super) fn choose_microphone(&mut self, listens_only: bool) {
-        if !self.media_open {
-            self.wish.listens_only = listens_only;
-            self.wish_said = true;
+        if !self.media.open {
+            self.audio.wish.listens_only = listens_only;
+            self.audio.wish_said = true;
         }
     }
 
     /// The media of a call begin: with what is wished of it.
     pub(super) fn wish_of_new_media(&mut self, cx: &mut Cx) {
         let listens_only = cx.config.listens_only;
-        if self.media_open {
+        if self.media.open {
             return;
         }
-        self.media_open = true;
-        if !core::mem::replace(&mut self.wish_said, true) {
-            self.wish.listens_only = listens_only;
+        self.media.open = true;
+        if !core::mem::replace(&mut self.audio.wish_said, true) {
+            self.audio.wish.listens_only = listens_only;
         }
-        let wish = self.wish;
+        let wish = self.audio.wish;
         self.media_order(cx, MediaCommand::Wish(wish));
     }
 }

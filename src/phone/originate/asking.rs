@@ -147,7 +147,7 @@ impl Call {
     pub(in crate::phone) fn abandon(&mut self, cx: &mut Cx, cause: EndCause, error: Error) {
         match self.phase {
             Phase::Answering => {
-                let tx = self.invite_tx.take();
+                let tx = self.sip.invite_tx.take();
                 if let Some(tx) = tx {
                     self.respond_in_dialog(cx, tx, 603, None);
                 }

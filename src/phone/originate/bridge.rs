@@ -15,7 +15,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Call {
     pub(in crate::phone) fn answer_bridge(&mut self, cx: &mut Cx, tx: TxId, request: &Request) {
-        let Some(dialog) = Dialog::from_request(request, &self.local_tag) else {
+        let Some(dialog) = Dialog::from_request(request, &self.sip.local_tag) else {
             cx.respond(tx, 400);
             return;
         };
@@ -28,18 +28,18 @@ impl Call {
             cx.event(Event::Stage(self.id, DialStage::RingingClient));
         }
 
-        self.sip_call_id.clone_from(&dialog.call_id);
-        self.invite = Some(request.clone());
-        self.invite_tx = Some(tx);
-        self.dialog = Some(dialog);
+        self.sip.call_id.clone_from(&dialog.call_id);
+        self.sip.invite = Some(request.clone());
+        self.sip.invite_tx = Some(tx);
+        self.sip.dialog = Some(dialog);
         self.phase = Phase::Answering;
-        self.came_over = cx.flow.heard_over;
+        self.answering.came_over = cx.flow.heard_over;
         self.make_answer(cx, Job::Answer);
     }
 
     /// The 200 to the provider's call is out.
     pub(in crate::phone) fn bridge_answered(&mut self, cx: &mut Cx) {
-        let sip_call_id = sha256_hex(&self.sip_call_id);
+        let sip_call_id = sha256_hex(&self.sip.call_id);
         let Some(rest) = self.rest.as_mut() else { return };
         let orders = rest.originate.claim(Some(sip_call_id));
         let confirm = cx.now + rest.confirm_timeout;
@@ -66,7 +66,7 @@ impl Call {
             return;
         }
         rest.open = true;
-        self.dial_done = true;
+        self.dialled.done = true;
         let until = now + rest.max_duration;
         let lock = rest.lock;
         let here = rest.answer == AnswerBy::ThisPhone;

@@ -63,8 +63,8 @@ impl Call {
         self.media_order(cx, MediaCommand::Close);
         let now = cx.now;
 
-        self.recovery.forget_path();
-        self.job = None;
+        self.session.recovery.forget_path();
+        self.media.job = None;
         self.phase = Phase::Outcome;
         self.timers.set(CallTimer::Outcome, now + OUTCOME_TIMEOUT);
         // A question that was put off is asked now.
@@ -153,7 +153,7 @@ impl Call {
             CallTimer::ProxyPause,
         ]);
 
-        let bridged = self.dialog.is_some();
+        let bridged = self.sip.dialog.is_some();
         let Some(rest) = self.rest.as_mut() else { return };
         let mut cancels = core::mem::take(&mut rest.pauses);
         cancels.retain(|(_, order)| order.purpose == Purpose::Cancel);
@@ -203,7 +203,7 @@ impl Call {
         }
         self.timers.clear(CallTimer::ProxyPause);
         // The BYE may still wait for the ACK; whoever sends it lays the record to rest.
-        if self.pending_ok.is_none() {
+        if self.session.pending_ok.is_none() {
             self.remove(cx);
         }
         cx.ask(self.id, Ask::JudgeUnmatched);

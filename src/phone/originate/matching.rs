@@ -52,7 +52,7 @@ impl Calls {
             let waits = call.phase == Phase::Originating;
             let Some(expected) = &rest.expected else {
                 unknown |=
-                    waits || (rest.lingers && call.dialog.is_none() && rest.originate.may_still_ring());
+                    waits || (rest.lingers && call.sip.dialog.is_none() && rest.originate.may_still_ring());
                 continue;
             };
             if number(&expected.from) != from {
@@ -63,7 +63,7 @@ impl Calls {
             } else if call.phase == Phase::Terminating {
                 late |= rest.lingers;
                 // Its call has not come: it may be this one.
-                due |= rest.lingers && call.dialog.is_none();
+                due |= rest.lingers && call.sip.dialog.is_none();
             } else if !rest.open || cx.now <= rest.window {
                 return Verdict::Second;
             }
