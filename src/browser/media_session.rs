@@ -100,7 +100,7 @@ enum Connection {
     Same,
     /// The one that there is, and another one where it is not sound.
     Sound,
-    /// Likewise, with the ICE servers of now.
+    /// The same, with the current ICE servers.
     Restarted,
 }
 
@@ -111,7 +111,7 @@ enum End {
     Microphone,
     /// With the peer's description applied.
     Applied,
-    /// Nobody is told.
+    /// The phone gets no result.
     Silent,
     /// With an offer in this direction.
     Offer(Direction),
@@ -211,7 +211,7 @@ impl MediaSession {
         })
     }
 
-    /// Does a job: at once what nobody waits for, and step by step the rest.
+    /// Does a job. A command without a result takes effect at once; the steps of any other run asynchronously.
     pub(crate) fn run(self: &Rc<Self>, seq: MediaSeq, command: MediaCommand) {
         let (connection, remote, end) = match command {
             MediaCommand::Close => return self.close(),
@@ -464,7 +464,7 @@ impl MediaSession {
     /// What follows from the outcome.
     fn remote_set(&self, kind: RtcSdpType, set: Result<JsValue, Stop>) -> Result<(), Stop> {
         match (kind, &set) {
-            // Nobody is told: the next job begins with another connection.
+            // The phone gets no result: the next job makes another connection.
             (RtcSdpType::Rollback, Err(Stop::Failed(_))) => {
                 self.pc()?.damaged.set(true);
                 return Err(Stop::Closed);

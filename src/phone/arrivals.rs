@@ -1,4 +1,5 @@
-//! How calls come to be: by an INVITE, which may also belong to one that is there, dialled, or by REST.
+//! New calls: those that an INVITE brings, that the application dials or originates by REST, and that a record restores. An
+//! INVITE may also belong to a call that exists.
 
 use super::call::Call;
 use super::originate::matching::{MATCH_TIMEOUT, MAX_UNMATCHED, Verdict, occupied};

@@ -1,4 +1,4 @@
-//! What two calls have to do with each other: what a call asks of the phone ([`Ask`]), and commands that name two.
+//! Actions that concern two calls: the phone carries out what a call asks for ([`Ask`]), and commands that name two calls.
 
 use super::context::Ask;
 use super::refer::{invalid, replacing};
@@ -48,7 +48,7 @@ impl Phone {
         Ok(())
     }
 
-    /// `hold` of this call has come to its end, one way or the other.
+    /// The hold of this call has succeeded or failed: a transfer that waited for it continues.
     pub(super) fn go_on_with_transfer(&mut self, id: CallId) {
         let mut waiting = None;
         for call in self.calls.iter_mut() {
@@ -61,7 +61,7 @@ impl Phone {
         }
     }
 
-    /// How the call fares that was made for a transfer of `old`.
+    /// Reports the status of the new call to the transfer of `old`.
     pub(super) fn tell_referral(&mut self, old: CallId, new: CallId, status: u16) {
         self.with(old, |call, cx| call.set_referral_status(cx, status));
         match status {

@@ -484,7 +484,7 @@ impl Call {
     ) -> Result<TxId, Error> {
         let tx = cx.send_as(owner, request, attempt, self.sip.challenged)?;
         if matches!(owner, Owner::Invite(_)) {
-            self.invite_resent(cx, tx);
+            self.invite_sent(cx, tx);
         }
         Ok(tx)
     }

@@ -1,4 +1,4 @@
-//! The calls of a phone, and what is asked of all of them at once. The files that know a feature add their questions.
+//! The calls of a phone, and queries over all of them. A file that implements a feature adds its own queries.
 
 use super::call::{Call, Phase};
 use super::context::Cx;
@@ -10,7 +10,7 @@ use crate::sip::message::Request;
 #[derive(Debug)]
 pub(super) struct Calls {
     all: SortedMap<CallId, Box<Call>>,
-    /// How often one may have been changed: whoever gets at a call to change it is counted.
+    /// Counts each mutable access to a call: while it stands still, no call has changed.
     pub(super) revision: u32,
 }
 
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_gets_at_a_call_to_change_it_is_counted() {
+    fn each_mutable_access_to_a_call_is_counted() {
         let mut cx = cx();
         let (mut calls, ids) = calls(&mut cx, &PHASES);
         let before = calls.revision;

@@ -1,7 +1,7 @@
-//! What a part of the phone may touch: the one door to the outside, and to what all parts share.
+//! The context of a call and of the connection: the one door to the outside, and to the state that they share.
 //!
-//! A call gets a `&mut Cx` with each thing that it is told, and knows no other call. What it wants of another one it asks
-//! of the phone ([`Ask`]), which does it as soon as the call has returned.
+//! Each method of a call takes a `&mut Cx`. A call knows no other call. It asks the phone ([`Ask`]) for an action on another
+//! one, and the phone carries that out as soon as the call has returned.
 
 use super::authentication::any_answer_will_do;
 use super::flow::Flow;
@@ -42,13 +42,13 @@ pub(super) struct Question {
 pub(super) enum Ask {
     /// Its hold has changed: the call that is taking its place follows.
     FollowHold,
-    /// A hold of it has ended, one way or the other: a transfer may have waited for it.
+    /// Its hold has succeeded or failed: a transfer may have waited for that.
     GoOnWithTransfer,
     /// End this call, whose transfer has succeeded.
     HangUp(CallId),
     /// Take the place of this call; `asked`: the user has answered, and a hold is not passed on.
     TakePlace { old: CallId, asked: bool },
-    /// It was made for this one, whose other side has asked for a transfer: how it fares.
+    /// It was dialled for a transfer of `old`, and has received this status.
     TellReferral { old: CallId, status: u16 },
     /// It is over, and the call that was made for it goes on reporting.
     OutliveReferral { new: CallId, referral: Box<Referral>, dialog: Option<Dialog> },
@@ -64,7 +64,7 @@ pub(super) enum Ask {
     JudgeUnmatched,
 }
 
-/// What the connection tells the phone: it knows no call.
+/// What the connection reports to the phone. It knows no call.
 #[derive(Debug)]
 pub(super) enum LineEvent {
     /// The phone can make and receive calls, over another connection than before.

@@ -5,10 +5,10 @@
 //! |---|---|
 //! | `io` | inputs, outputs, events |
 //! | `context` | what a call may touch: the one door to the outside; what calls ask and the connection tells the phone |
-//! | `calls` | the calls, and what is asked of all of them |
-//! | `arrivals` | how calls come to be |
-//! | `between` | what two calls have to do with each other |
-//! | `requests` | what becomes of requests and calls when a server challenges, or the connection changes or ends |
+//! | `calls` | the calls, and queries over all of them |
+//! | `arrivals` | new calls |
+//! | `between` | actions that concern two calls |
+//! | `requests` | our requests and the calls when a server challenges, or the connection is lost, replaced or closed |
 //! | `config` | settings |
 //! | `flow` | the WebSocket: servers in order, back-off, from one to another |
 //! | `liveness` | keep-alive, hints of the browser |
@@ -1034,7 +1034,6 @@ fn list(values: &[&str]) -> String {
     list
 }
 
-/// The SDP of a message, if its body is one.
 #[cold]
 fn call_ended() -> Error {
     Error::new(ErrorCode::Ended, "The call has ended")

@@ -118,8 +118,8 @@ impl Call {
         }
     }
 
-    /// The INVITE goes out again with an answer to the challenge.
-    pub(super) fn invite_resent(&mut self, cx: &mut Cx, tx: TxId) {
+    /// The INVITE has been sent, with the credentials of this transaction.
+    pub(super) fn invite_sent(&mut self, cx: &mut Cx, tx: TxId) {
         self.sip.invite_tx = Some(tx);
         self.dialled.invitation.sent();
         self.dialled.forks.forget();

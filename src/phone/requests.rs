@@ -1,5 +1,4 @@
-//! What becomes of our requests and of the calls when a server challenges, a connection is lost or another is up, and at
-//! the end of the connection.
+//! Our requests and the calls when a server challenges a request, and when the connection is lost, replaced or closed.
 
 use super::authentication::{any_answer_will_do, next_seq_of};
 use super::context::{LineEvent, Question, Waiting};
@@ -171,7 +170,7 @@ impl Phone {
         match self.cx.send_prepared(owner, request, attempt) {
             Ok(tx) => {
                 if let Owner::Invite(call) = owner {
-                    self.with(call, |call, cx| call.invite_resent(cx, tx));
+                    self.with(call, |call, cx| call.invite_sent(cx, tx));
                 }
             }
             Err(error) => self.on_request_failed(owner, error),
@@ -269,17 +268,12 @@ impl Phone {
         for (id, owner) in waiting {
             self.give_up_request(id, owner, &error);
         }
-        for id in self.calls.live() {
-            let ringing = self.calls.get(id).is_some_and(|call| {
-                call.direction == Direction::Incoming
-                    && matches!(call.phase, Phase::Alerting | Phase::Answering)
-            });
-            if ringing {
-                self.with(id, |call, cx| {
-                    call.refuse(cx, 480, EndCause::Failed(error.clone()), EndedBy::Network)
-                });
+        self.for_live_calls(|call, cx| {
+            let rings = matches!(call.phase, Phase::Alerting | Phase::Answering);
+            if rings && call.direction == Direction::Incoming {
+                call.refuse(cx, 480, EndCause::Failed(error.clone()), EndedBy::Network);
             }
-        }
+        });
         self.cx.timers.set(TimerKey::Outage, self.cx.now + self.cx.config.signalling_grace);
     }
 
@@ -523,8 +517,10 @@ impl Phone {
             self.calls.iter().filter(|call| call.needs_connection()).map(|call| call.id).collect();
         for id in ids {
             let cause = EndCause::Failed(error.clone());
-            self.with(id, |call, cx| call.report_end(cx, cause, None, EndedBy::Network, Some(error.clone())));
-            self.with(id, |call, cx| call.remove(cx));
+            self.with(id, |call, cx| {
+                call.report_end(cx, cause, None, EndedBy::Network, Some(error.clone()));
+                call.remove(cx);
+            });
         }
     }
 

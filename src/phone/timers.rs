@@ -1,6 +1,6 @@
 //! The deadlines of a phone: set and cleared by name, the earliest first.
 
-/// A deadline of a call is named as the application is told of it.
+/// A call names its deadlines by the reasons that `Phone::poll_timeout` gives.
 pub(super) use super::io::Why as CallTimer;
 use super::io::{CallId, ProxyId, SubscriptionId, Why};
 use super::sorted_map::SortedMap;

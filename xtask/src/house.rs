@@ -45,9 +45,9 @@ const CEILINGS: [(&str, &str, Limit); 14] = [
     ("fields that another file writes", "none", AtMost(128)),
     ("files in the largest cycle by calls", "at most 3", AtMost(37)),
     ("files in the largest cycle by names", "at most 3", AtMost(19)),
-    ("places that look up a call", "one a message", AtMost(36)),
+    ("places that look up a call", "one a message", AtMost(35)),
     ("unit tests", "over 100", AtLeast(109)),
-    ("lines of code that are not tests", "under 7,500", AtMost(11_248)),
+    ("lines of code that are not tests", "under 7,500", AtMost(11_245)),
 ];
 
 impl Figure {
