@@ -16,10 +16,11 @@ export function serveBench(bundled) {
   return serveStatic({ '/': fileURLToPath(new URL('page/', import.meta.url)), '/libraries/': bundled }, {}, ISOLATED);
 }
 
-/** A fresh page with a library in it. Milliseconds that loading took are its `loadTime`. */
-export async function openBench(browser, url, name) {
+/** A fresh page with a library in it. Milliseconds that loading took are its `loadTime`. `script` runs first. */
+export async function openBench(browser, url, name, script = undefined) {
   const context = await browser.newContext();
   await context.addInitScript(playServer);
+  if (script) await context.addInitScript(script);
   const page = await context.newPage();
   page.problems = watchPage(page, name === 'ours' ? [] : [/^console: /]);
   await page.goto(`${url}/empty.html`);

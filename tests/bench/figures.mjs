@@ -1,9 +1,12 @@
 /** Medians, ratios and tables. */
 
-export function median(values) {
+export const median = (values) => quantile(values, 0.5);
+
+function quantile(values, part) {
   const sorted = [...values].sort((a, b) => a - b);
-  const middle = sorted.length >> 1;
-  return sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+  const at = (sorted.length - 1) * part;
+  const [below, above] = [sorted[Math.floor(at)], sorted[Math.ceil(at)]];
+  return below + (above - below) * (at % 1);
 }
 
 /** Three digits. */
@@ -21,17 +24,24 @@ export function table(head, rows) {
   return [line(head), rule, ...rows.map(line)].join('\n');
 }
 
+/** What `compare` shows, for who reads it. */
+export const RATIOS = 'The figures are medians. A ratio is to the first column: the median of the ratios of each round, and in brackets the quartiles.';
+
 /**
- * Rows of medians: `samples[row][library]` is a list in the order of the rounds, or `null` where a library can't. A ratio is
- * the median of those of each round: what slows the machine down slows down what is measured next to it too.
+ * Rows of medians: `samples[row][library]` is a list in the order of the rounds, or nothing where a library can't. The ratios
+ * are those of each round, as what slows the machine down slows down what is measured next to it too.
  */
 export function compare(all, rows, unit) {
-  const head = [unit, ...all.map(({ title }) => title), ...all.slice(1).map(({ title }) => `${title} : ours`)];
+  const [first, ...others] = all;
+  const head = [unit, ...all.map(({ title }) => title), ...others.map(({ title }) => `${title}, ratio`)];
   return table(head, rows.map(([title, samples]) => {
-    const ours = samples[all[0].name];
     const cell = ({ name }) => (samples[name] ? digits(median(samples[name])) : '-');
-    const ratio = ({ name }) => (samples[name] && ours ? `${digits(median(samples[name].map((value, round) => value / ours[round])))} x` : '-');
-    return [title, ...all.map(cell), ...all.slice(1).map(ratio)];
+    const ratio = ({ name }) => {
+      if (!samples[name] || !samples[first.name]) return '-';
+      const ratios = samples[name].map((value, round) => value / samples[first.name][round]);
+      return `${digits(median(ratios))} (${[0.25, 0.75].map((part) => digits(quantile(ratios, part))).join('-')})`;
+    };
+    return [title, ...all.map(cell), ...others.map(ratio)];
   }));
 }
 

@@ -14,7 +14,7 @@ const folder = (path) => fileURLToPath(new URL(path, import.meta.url));
 const version = (name) => createRequire(import.meta.url)(`${name}/package.json`).version;
 
 /** The package of this checkout, or the one that `PACKAGE_DIR` names. */
-const PACKAGE = process.env.PACKAGE_DIR ?? folder('../../pkg');
+const PACKAGE = resolve(process.env.PACKAGE_DIR ?? folder('../../pkg'));
 const WASM = 'wasm_softphone_bg.wasm';
 const TIMER = 'timer.js';
 
@@ -30,9 +30,9 @@ export function libraries(beside) {
 
 /**
  * Bundles each library into a folder of its own, which is returned: `phone.js`, the adapter of `page/` with all that it can
- * do, or `app.js`, a page that registers and can be called.
+ * do, or `app.js`, a page that registers and can be called. A profile wants the names: `minify: false`.
  */
-export async function bundle(all, entry) {
+export async function bundle(all, entry, { minify = true } = {}) {
   const root = await mkdtemp(join(tmpdir(), 'wasm-softphone-bench-'));
   process.once('exit', () => rmSync(root, { recursive: true, force: true }));
   for (const library of all) {
@@ -43,7 +43,7 @@ export async function bundle(all, entry) {
       alias: { phone: adapter, ...(library.package && { 'wasm-softphone': join(library.package, 'index.js') }) },
       outdir: out,
       bundle: true,
-      minify: true,
+      minify,
       // What is loaded on demand stays in a file of its own.
       splitting: true,
       format: 'esm',

@@ -30,7 +30,7 @@ ${preload ? `<link rel="preload" href="/${name}/${MODULE}" as="fetch" type="appl
 export async function page(browser, all, { rounds = SAMPLES }) {
   // Ours twice: as a bundler leaves it, and with the module asked for at once.
   const variants = all.flatMap((library) => (library.package
-    ? [{ ...library, preload: true, title: `${library.title}, module preloaded` }, { ...library, name: `${library.name}-late`, of: library.name }]
+    ? [library, { ...library, name: `${library.name}-preloaded`, of: library.name, preload: true, title: `${library.title}, preloaded` }]
     : [library]));
   const served = await serveCompressed(await bundle(all, 'app'), Object.fromEntries(variants.map(({ name, of, preload }) => [`/${name}.html`, html(of ?? name, preload)])));
   const samples = {};

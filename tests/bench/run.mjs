@@ -10,6 +10,7 @@ import { parseArgs } from 'node:util';
 
 import { launchBrowser } from '../support/browser.mjs';
 import { writePart } from '../support/document.mjs';
+import { RATIOS } from './figures.mjs';
 import { first } from './first.mjs';
 import { libraries } from './libraries.mjs';
 import { messages } from './messages.mjs';
@@ -36,12 +37,12 @@ try {
   if (values.profile) {
     await profile(browser, values.profile);
   } else {
-    const [{ model }, { length: cores }] = [cpus()[0], cpus()];
-    const machine = `${model.trim()}, ${cores} cores; ${process.platform}; Chromium ${browser.version()}, headless; ${new Date().toISOString().slice(0, 10)}.`;
+    const processors = cpus();
+    const machine = `${processors[0].model.trim()}, ${processors.length} cores; ${process.platform}; Chromium ${browser.version()}, headless; ${new Date().toISOString().slice(0, 10)}.`;
     for (const part of positionals) {
       const { title, table, method } = await PARTS[part](browser, all, settings);
       console.log(`\n${title}\n\n${table}\n`);
-      if (values.write) await writePart(DOCUMENT, part, `## ${title}\n\n${table}\n\n${method}\n\nMeasured on: ${machine}`);
+      if (values.write) await writePart(DOCUMENT, part, `## ${title}\n\n${table}\n\n${RATIOS} ${method}\n\nMeasured on: ${machine}`);
     }
     console.log(machine);
   }

@@ -2,7 +2,7 @@
 //! can leave the machine, fixed ports never clash with another run, WebRTC can only use 127.0.0.1, and every
 //! process ends with the suite.
 
-use std::{env, time::Duration};
+use std::{env, path::Path, time::Duration};
 
 use anyhow::{Context, Result};
 
@@ -17,10 +17,15 @@ const SCRIPT: &str = "PATH=$PATH:/usr/sbin:/sbin; ip link set lo up || exit 1; a
 /// value says whether.
 pub(crate) fn this_tool(address: Option<&str>) -> Result<(Task, bool)> {
     let exe = env::current_exe().context("cannot tell where this program is")?;
-    Ok(match namespace(address) {
-        Some(unshare) => (unshare.arg(exe), true),
-        None => (Task::new(exe), false),
-    })
+    Ok(program(&exe, address))
+}
+
+/// Another program in the same way.
+pub(crate) fn program(program: &Path, address: Option<&str>) -> (Task, bool) {
+    match namespace(address) {
+        Some(unshare) => (unshare.arg(program), true),
+        None => (Task::new(program), false),
+    }
 }
 
 fn namespace(address: Option<&str>) -> Option<Task> {

@@ -70,7 +70,7 @@ enum Command {
         targets: Vec<fuzz::Target>,
     },
     /// Measure, beside others in the same run
-    Bench { what: Bench },
+    Bench(bench::Bench),
     /// Run tests for long: what the suites do for a minute only
     Soak(soak::Soak),
     /// Install the tools that the other commands need (they do it by themselves)
@@ -85,13 +85,6 @@ enum Command {
         #[arg(long)]
         only: Option<String>,
     },
-}
-
-/// What can be measured.
-#[derive(Clone, Copy, clap::ValueEnum)]
-enum Bench {
-    /// Calls that the call proxy starts in a second, beside a bare handler
-    Proxy,
 }
 
 fn main() -> ExitCode {
@@ -116,7 +109,7 @@ fn run(command: Command) -> Result<bool> {
         Command::Fuzz { minutes, keep, address_sanitizer, targets } => {
             fuzz::command(minutes, &targets, keep, address_sanitizer)
         }
-        Command::Bench { what: Bench::Proxy } => bench::proxy().map(|()| true),
+        Command::Bench(bench) => bench::run(&bench).map(|()| true),
         Command::Soak(soak) => soak::run(&soak),
         Command::Setup => setup::all().map(|()| true),
         Command::Inside { suite, port, only } => suites::inside(suite, port, only.as_deref()),

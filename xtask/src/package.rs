@@ -96,11 +96,7 @@ pub(crate) fn build() -> Result<()> {
     let optimised = workspace::scratch()?.join("optimised.wasm");
     optimise(&bound.join(MODULE), &optimised, &STRIP)?;
     refuse_foreign_imports(&optimised)?;
-    let read = |path: &Path| fs::read(path).with_context(|| format!("cannot read {}", path.display()));
-    let glue = bound.join(GLUE);
-    let glue = read(&glue)?;
-    let glue = guarded(&without_code_of_text(core::str::from_utf8(&glue)?)?)?;
-    let (short_module, short_glue) = names::shorten(&read(&optimised)?, &glue)?;
+    let (short_module, short_glue) = names::shorten(&read(&optimised)?, &glue_of(&bound)?)?;
     write(&pkg.join(MODULE), &short_module)?;
     let named_short = workspace::scratch()?.join(GLUE);
     write(&named_short, short_glue.as_bytes())?;
@@ -110,6 +106,11 @@ pub(crate) fn build() -> Result<()> {
     fs::write(&stamp, state(&module, &pkg)?).with_context(|| format!("cannot write {}", stamp.display()))?;
     println!("built pkg/{MODULE} ({} bytes)", fs::metadata(pkg.join(MODULE))?.len());
     Ok(())
+}
+
+/// The glue as the package has it, before it is made small.
+fn glue_of(bound: &Path) -> Result<String> {
+    guarded(&without_code_of_text(core::str::from_utf8(&read(&bound.join(GLUE))?)?)?)
 }
 
 /// js-sys looks for the global object with `new Function("return this")` where it has no name, which no browser needs that
@@ -172,6 +173,24 @@ pub(crate) fn named_module() -> Result<PathBuf> {
     let named = workspace::scratch()?.join("named.wasm");
     optimise(&bound.join(MODULE), &named, &["-g"])?;
     Ok(named)
+}
+
+/// The package with the names of its functions, as a profile needs it: the same code, and glue that is not made small. Returns its
+/// directory, which is not `pkg/`.
+pub(crate) fn named_package() -> Result<PathBuf> {
+    build()?;
+    let bound = bind(&compile()?, &cargo_tools::wasm_bindgen()?, &[])?;
+    let dir = workspace::scratch()?.join("named");
+    fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
+    for entry in fs::read_dir(self::dir())? {
+        let from = entry?.path();
+        let Some(name) = from.file_name().filter(|_| from.is_file()) else { continue };
+        fs::copy(&from, dir.join(name)).with_context(|| format!("cannot copy {}", from.display()))?;
+    }
+    optimise(&bound.join(MODULE), &dir.join(MODULE), &["-g"])?;
+    write(&dir.join(GLUE), glue_of(&bound)?.as_bytes())?;
+    write(&dir.join(ENTRY), &read(&entry_source())?)?;
+    Ok(dir)
 }
 
 fn entry_source() -> PathBuf {
@@ -255,6 +274,10 @@ fn foreign_imports(module: &[u8]) -> Result<Vec<String>> {
         }
     }
     Ok(foreign)
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).with_context(|| format!("cannot read {}", path.display()))
 }
 
 fn write(to: &Path, bytes: &[u8]) -> Result<()> {
