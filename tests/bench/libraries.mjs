@@ -15,7 +15,8 @@ const version = (name) => createRequire(import.meta.url)(`${name}/package.json`)
 
 /** The package of this checkout, or the one that `PACKAGE_DIR` names. */
 const PACKAGE = resolve(process.env.PACKAGE_DIR ?? folder('../../pkg'));
-const WASM = 'wasm_softphone_bg.wasm';
+/** By the name that the glue looks for. */
+export const MODULE = 'wasm_softphone_bg.wasm';
 const TIMER = 'timer.js';
 
 /** The libraries: ours first, against which the others are held. `beside`: another build of the package. */
@@ -53,12 +54,10 @@ export async function bundle(all, entry, { minify = true } = {}) {
     });
     if (library.package) {
       // The glue looks for them beside itself.
-      for (const file of [WASM, TIMER]) await copyFile(join(library.package, file), join(out, file));
+      for (const file of [MODULE, TIMER]) await copyFile(join(library.package, file), join(out, file));
       const code = await readFile(join(out, `${entry}.js`), 'utf8');
-      assert.ok(code.includes(WASM), 'the bundler has put the glue into another file');
+      assert.ok(code.includes(MODULE), 'the bundler has put the glue into another file');
     }
   }
   return root;
 }
-
-export const MODULE = WASM;

@@ -26,8 +26,9 @@ export async function profile(browser, file) {
       const rows = (some) => some.map(([name, value]) => [name, digits(value)]);
       parts.push(
         `${kind}: with the profiler on, ${digits(event)} µs to the event and ${digits(all)} of all. Below ${digits(total)} µs, of which ${digits(sum(sums.slice(SHOWN)))} in other functions than those shown.`,
+        table(['where', 'µs', '%'], byPlace(sums).map(([place, time]) => [place, digits(time), digits((time / total) * 100)])),
         table(['function', 'µs, itself', '%'], sums.slice(0, SHOWN).map(([name, time]) => [name, digits(time), digits((time / total) * 100)])),
-        `${digits(sum(crossings))} crossings of the boundary, and calls of what copies strings:`,
+        `${digits(sum(crossings.filter(([name]) => /^(in|out): /.test(name))))} crossings of the boundary, and calls of what copies strings and sets properties:`,
         table(['called', 'times a message'], rows(crossings)),
       );
     }
@@ -37,6 +38,16 @@ export async function profile(browser, file) {
   const text = `${parts.join('\n\n')}\n`;
   await writeFile(file, text);
   console.log(text);
+}
+
+/** The module, its glue, what the browser does for them, and this bench with what it calls. */
+function byPlace(sums) {
+  const places = new Map();
+  for (const [name, time] of sums) {
+    const place = name.startsWith('(garbage collector)') ? 'garbage collector' : /\[(\w+)\]$/.exec(name)[1];
+    places.set(place, (places.get(place) ?? 0) + time);
+  }
+  return [...places].sort((a, b) => b[1] - a[1]);
 }
 
 const round = (page, kind, count) => page.evaluate(([what, number]) => globalThis.bench.round(what, number), [kind, count]);
