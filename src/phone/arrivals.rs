@@ -104,15 +104,15 @@ impl Phone {
             ));
         }
         // The other side has given up meanwhile.
-        if age > self.cx.config.signalling_grace {
+        if age > self.cx.env.config.signalling_grace {
             return Err(refused("The record of the calls is too old"));
         }
         let record = Record::read(record).ok_or_else(|| refused("The record of the calls is damaged"))?;
-        if record.aor != self.cx.config.uri.aor() {
+        if record.aor != self.cx.env.config.uri.aor() {
             return Err(refused("The record of the calls belongs to another account"));
         }
         let mut calls = record.calls;
-        calls.truncate(self.cx.config.max_calls);
+        calls.truncate(self.cx.env.config.max_calls);
         // Where others look for this phone, the registrar and the other sides of the calls.
         self.cx.registration.instance = record.instance;
         self.cx.contact_user = record.user;
@@ -123,7 +123,7 @@ impl Phone {
         for mut call in calls {
             let id = self.cx.new_call_id();
             call.id = id;
-            call.session.recovery = Recovery::resumed(self.cx.now);
+            call.session.recovery = Recovery::resumed(self.cx.env.now);
             self.calls.insert(call);
             self.cx.event(Event::CallState(id, CallState::Reconnecting));
             self.with(id, |call, cx| call.recover(cx));
@@ -136,7 +136,7 @@ impl Phone {
     pub(super) fn start_originate(&mut self, request: OriginateRequest) -> Result<CallId, Error> {
         if request.answer == AnswerBy::ThisPhone {
             let registered =
-                !self.cx.config.register || self.cx.registration.state == RegistrationState::Registered;
+                !self.cx.env.config.register || self.cx.registration.state == RegistrationState::Registered;
             if self.cx.flow.closing || self.connection() != ConnectionState::Connected || !registered {
                 return Err(Error::new(ErrorCode::NotConnected, "The provider cannot call this phone now"));
             }
@@ -189,7 +189,7 @@ impl Phone {
                 self.cx.respond(tx, 100);
                 self.cx.unmatched.push((tx, request.clone()));
                 if !self.cx.timers.is_set(TimerKey::Unmatched) {
-                    self.cx.timers.set(TimerKey::Unmatched, self.cx.now + MATCH_TIMEOUT);
+                    self.cx.timers.set(TimerKey::Unmatched, self.cx.env.now + MATCH_TIMEOUT);
                 }
             }
             Verdict::Bridge(id) => match self.calls.refusal(&self.cx, request) {

@@ -80,7 +80,7 @@ impl Call {
             return;
         }
         self.answering.by_itself = true;
-        let at = cx.now + Duration::from_secs(wish.after.into());
+        let at = cx.env.now + Duration::from_secs(wish.after.into());
         self.timers.set(CallTimer::AutoAnswer, at);
     }
 
@@ -124,12 +124,12 @@ impl Call {
 impl Cx {
     fn may_auto_answer(&self, headers: &Headers) -> bool {
         // Without the word of a server that is trusted, an unknown caller stays unknown.
-        let caller = if self.config.trust_identity {
+        let caller = if self.env.config.trust_identity {
             asserted(headers).map(|identity| identity.uri)
         } else {
             Some(from_uri(headers))
         };
-        caller.is_some_and(|uri| matches(&self.config.auto_answer, &uri))
+        caller.is_some_and(|uri| matches(&self.env.config.auto_answer, &uri))
     }
 }
 
@@ -174,7 +174,7 @@ mod tests {
         ] {
             let mut cx = cx();
             if allowed {
-                cx.config.auto_answer = vec!["@example.com".to_owned()];
+                cx.env.config.auto_answer = vec!["@example.com".to_owned()];
             }
             let phase = if busy { Phase::Confirmed } else { Phase::Terminating };
             let (calls, _) = calls(&mut cx, &[(Direction::Incoming, phase)]);
@@ -192,8 +192,8 @@ mod tests {
             (true, "P-Asserted-Identity: <sip:bob@elsewhere.example>\r\n", false),
         ] {
             let mut cx = cx();
-            cx.config.auto_answer = vec!["bob@example.com".to_owned()];
-            cx.config.trust_identity = trusts;
+            cx.env.config.auto_answer = vec!["bob@example.com".to_owned()];
+            cx.env.config.trust_identity = trusts;
             assert_eq!(cx.may_auto_answer(&request("INVITE", headers).headers), may, "{trusts} {headers}");
         }
     }
@@ -202,7 +202,7 @@ mod tests {
     fn a_call_is_not_answered_for_a_user_who_has_another() {
         for (occupied, answers) in [(false, true), (true, false)] {
             let mut cx = cx();
-            cx.config.auto_answer = vec!["*".to_owned()];
+            cx.env.config.auto_answer = vec!["*".to_owned()];
             let (mut calls, ids) = calls(&mut cx, &[(Direction::Incoming, Phase::Alerting)]);
             let call = calls.get_mut(ids[0]).unwrap();
             call.plan_auto_answer(&mut cx, &request("INVITE", "Answer-Mode: Auto\r\n"), occupied);

@@ -34,7 +34,7 @@ impl Phone {
             }
         }
         if let Some(call) = self.calls.get_mut(id) {
-            let transfer = Transfer::new(refer_to, other, holding.clone(), self.cx.now);
+            let transfer = Transfer::new(refer_to, other, holding.clone(), self.cx.env.now);
             call.transfers.ours = Some(Box::new(transfer));
         }
         for call in holding {
@@ -71,7 +71,7 @@ impl Phone {
                 if let Some(referral) =
                     self.calls.get_mut(old).and_then(|call| call.transfers.theirs.as_mut())
                 {
-                    referral.await_farewell(self.cx.now);
+                    referral.await_farewell(self.cx.env.now);
                 }
             }
             _ => {
@@ -260,7 +260,7 @@ mod tests {
             Output::Event(event) => Some(format!("{event:?}")),
             _ => None,
         };
-        core::mem::take(&mut phone.cx.out).into_iter().filter_map(event).collect()
+        core::mem::take(&mut phone.cx.env.out).into_iter().filter_map(event).collect()
     }
 
     #[test]
@@ -276,7 +276,7 @@ mod tests {
         let events = events(&mut phone);
         let kinds: Vec<&str> = events.iter().map(|event| event.split(['(', ' ']).next().unwrap()).collect();
         assert_eq!(kinds, ["AnswerDone", "Replaced", "Incoming", "Remote"]);
-        assert!(phone.cx.asked.is_empty());
+        assert!(phone.cx.env.asked.is_empty());
     }
 
     #[test]
@@ -299,7 +299,7 @@ mod tests {
         ] {
             let (mut phone, ids) = with_calls(&[phase]);
             if transferring {
-                let transfer = Transfer::new("<sip:c@h>".to_owned(), None, Vec::new(), phone.cx.now);
+                let transfer = Transfer::new("<sip:c@h>".to_owned(), None, Vec::new(), phone.cx.env.now);
                 phone.calls.get_mut(ids[0]).unwrap().transfers.ours = Some(Box::new(transfer));
             }
             let found = phone.calls.transferable(ids[0]).err().map(|error| error.code);

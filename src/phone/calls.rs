@@ -73,7 +73,7 @@ impl Calls {
 
     /// There are as many as the configuration allows.
     pub(super) fn is_full(&self, cx: &Cx) -> bool {
-        self.iter().filter(|call| call.is_live()).count() >= cx.config.max_calls
+        self.iter().filter(|call| call.is_live()).count() >= cx.env.config.max_calls
     }
 
     /// One is not over.
@@ -149,7 +149,7 @@ mod tests {
         let mut cx = cx();
         let (calls, _) = calls(&mut cx, &PHASES);
         for (max, full) in [(3, true), (4, true), (5, false)] {
-            cx.config.max_calls = max;
+            cx.env.config.max_calls = max;
             assert_eq!(calls.is_full(&cx), full, "{max}");
         }
     }

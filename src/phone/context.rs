@@ -14,7 +14,7 @@ use super::{
     ALLOW, CallId, CredentialsId, EARLY_TERMINATED, EndedBy, Event, LogLevel, Output, PhoneConfig, SDP,
     SUPPORTED, SocketId, SubscriptionId, description, list, outage, subscription,
 };
-use crate::entropy::{Entropy, token};
+use crate::entropy::{Entropy, below, token};
 use crate::error::{Error, ErrorCode};
 use crate::sip::auth::{Attempt, Authenticator};
 use crate::sip::dialog::Dialog;
@@ -23,7 +23,7 @@ use crate::sip::message::{Method, Request, Response, check_extra_header, long_na
 use crate::sip::transaction::{Client, ClientState, ServerState};
 use crate::sip::uri::{Uri, UriError};
 use crate::text::concat;
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 
 /// URLs with their priorities and weights.
 pub(super) type Servers = (Vec<String>, Vec<(u32, u32)>);
@@ -121,91 +121,19 @@ pub(super) struct Responder<'a> {
     pub(super) hidden: bool,
 }
 
-/// All that is not a call.
-pub(super) struct Cx {
+/// What every machine may touch: the configuration, the time, randomness, and what comes out.
+pub(super) struct Env {
     pub(super) config: PhoneConfig,
-    /// `servers`, `uri` and `register` that wait for the end of the connection.
-    pub(super) next_account: Option<(Servers, Uri, bool)>,
     pub(super) entropy: Box<dyn Entropy>,
     pub(super) now: Instant,
     pub(super) out: Vec<Output>,
-    pub(super) timers: Timers<TimerKey>,
-    pub(super) flow: Flow,
-    pub(super) registration: Registration,
-    pub(super) transactions: Transactions,
-    pub(super) authenticator: Authenticator,
-    /// A call is going on: kept true by `Phone::line`.
-    pub(super) in_call: bool,
     /// What calls have asked of the phone, and what the connection has told it.
     pub(super) asked: Vec<Asked>,
-    /// Calls that are to be forgotten before the next input.
-    pub(super) to_remove: Vec<CallId>,
-    pub(super) last_call: u32,
-    pub(super) questions: SortedMap<CredentialsId, Question>,
-    pub(super) last_question: u32,
-    pub(super) last_proxy: u32,
-    pub(super) last_lock: u32,
-    pub(super) last_request: u32,
-    /// The call that plays in the application's element.
-    pub(super) has_element: Option<CallId>,
-    pub(super) last_heard: u32,
-    pub(super) subscriptions: SortedMap<SubscriptionId, Box<subscription::Subscription>>,
-    pub(super) last_subscription: u32,
-    /// INVITEs of which it is not known yet whether they are the provider's for a dial by REST.
-    pub(super) unmatched: Vec<(TxId, Request)>,
-    pub(super) answered: Vec<outage::Answered>,
     /// Headers of the application, whose values are not for the log.
-    pub(super) secret_headers: Vec<String>,
-    /// User part of our Contact: unguessable, so that only the registrar can address this phone directly.
-    pub(super) contact_user: String,
-    /// Host of Via and Contact: a browser has no address (RFC 7118, section 5).
-    pub(super) host: String,
-    pub(super) via_transport: &'static str,
+    secret_headers: Vec<String>,
 }
 
-impl Cx {
-    #[must_use]
-    pub(super) fn new(config: PhoneConfig, mut entropy: Box<dyn Entropy>) -> Self {
-        let contact_user = token(&mut *entropy, 12);
-        let host = token(&mut *entropy, 12) + ".invalid";
-        Self {
-            config,
-            next_account: None,
-            entropy,
-            now: Instant::ZERO,
-            out: Vec::new(),
-            timers: Timers::new(),
-            flow: Flow::new(),
-            registration: Registration::new(),
-            transactions: Transactions::default(),
-            authenticator: Authenticator::new(),
-            in_call: false,
-            asked: Vec::new(),
-            to_remove: Vec::new(),
-            last_call: 0,
-            questions: SortedMap::new(),
-            last_question: 0,
-            last_proxy: 0,
-            last_lock: 0,
-            last_request: 0,
-            has_element: None,
-            last_heard: 0,
-            subscriptions: SortedMap::new(),
-            last_subscription: 0,
-            unmatched: Vec::new(),
-            answered: Vec::new(),
-            secret_headers: Vec::new(),
-            contact_user,
-            host,
-            via_transport: "WSS",
-        }
-    }
-
-    /// See [`Ask`].
-    pub(super) fn ask(&mut self, call: CallId, what: Ask) {
-        self.asked.push(Asked { what: What::Call(call, what), at: self.out.len() });
-    }
-
+impl Env {
     /// See [`LineEvent`].
     pub(super) fn tell(&mut self, event: LineEvent) {
         self.asked.push(Asked { what: What::Line(event), at: self.out.len() });
@@ -229,15 +157,113 @@ impl Cx {
         }
     }
 
+    /// A random time below this one.
+    pub(super) fn jitter(&mut self, below_ms: u64) -> Duration {
+        Duration::from_millis(below(&mut *self.entropy, below_ms))
+    }
+}
+
+/// All that is not a call.
+pub(super) struct Cx {
+    pub(super) env: Env,
+    /// `servers`, `uri` and `register` that wait for the end of the connection.
+    pub(super) next_account: Option<(Servers, Uri, bool)>,
+    pub(super) timers: Timers<TimerKey>,
+    pub(super) flow: Flow,
+    pub(super) registration: Registration,
+    pub(super) transactions: Transactions,
+    pub(super) authenticator: Authenticator,
+    /// A call is going on: kept true by `Phone::line`.
+    pub(super) in_call: bool,
+    /// Calls that are to be forgotten before the next input.
+    pub(super) to_remove: Vec<CallId>,
+    pub(super) last_call: u32,
+    pub(super) questions: SortedMap<CredentialsId, Question>,
+    pub(super) last_question: u32,
+    pub(super) last_proxy: u32,
+    pub(super) last_lock: u32,
+    pub(super) last_request: u32,
+    /// The call that plays in the application's element.
+    pub(super) has_element: Option<CallId>,
+    pub(super) last_heard: u32,
+    pub(super) subscriptions: SortedMap<SubscriptionId, Box<subscription::Subscription>>,
+    pub(super) last_subscription: u32,
+    /// INVITEs of which it is not known yet whether they are the provider's for a dial by REST.
+    pub(super) unmatched: Vec<(TxId, Request)>,
+    pub(super) answered: Vec<outage::Answered>,
+    /// User part of our Contact: unguessable, so that only the registrar can address this phone directly.
+    pub(super) contact_user: String,
+    /// Host of Via and Contact: a browser has no address (RFC 7118, section 5).
+    pub(super) host: String,
+    pub(super) via_transport: &'static str,
+}
+
+impl Cx {
+    #[must_use]
+    pub(super) fn new(config: PhoneConfig, mut entropy: Box<dyn Entropy>) -> Self {
+        let contact_user = token(&mut *entropy, 12);
+        let host = token(&mut *entropy, 12) + ".invalid";
+        Self {
+            env: Env {
+                config,
+                entropy,
+                now: Instant::ZERO,
+                out: Vec::new(),
+                asked: Vec::new(),
+                secret_headers: Vec::new(),
+            },
+            next_account: None,
+            timers: Timers::new(),
+            flow: Flow::new(),
+            registration: Registration::new(),
+            transactions: Transactions::default(),
+            authenticator: Authenticator::new(),
+            in_call: false,
+            to_remove: Vec::new(),
+            last_call: 0,
+            questions: SortedMap::new(),
+            last_question: 0,
+            last_proxy: 0,
+            last_lock: 0,
+            last_request: 0,
+            has_element: None,
+            last_heard: 0,
+            subscriptions: SortedMap::new(),
+            last_subscription: 0,
+            unmatched: Vec::new(),
+            answered: Vec::new(),
+            contact_user,
+            host,
+            via_transport: "WSS",
+        }
+    }
+
+    /// See [`Ask`].
+    pub(super) fn ask(&mut self, call: CallId, what: Ask) {
+        self.env.asked.push(Asked { what: What::Call(call, what), at: self.env.out.len() });
+    }
+
+    /// See [`Env::event`].
+    #[inline(never)]
+    pub(super) fn event(&mut self, event: Event) {
+        self.env.event(event);
+    }
+
+    /// See [`Env::log`].
+    #[inline(never)]
+    pub(super) fn log(&mut self, level: LogLevel, parts: &[&str]) {
+        self.env.log(level, parts);
+    }
+
     /// Checks the headers of the application; their values may be tokens, so that none is written to the log.
     pub(super) fn take_headers(&mut self, headers: &[(String, String)]) -> Result<(), Error> {
         for (name, value) in headers {
             check_extra_header(name, value)
                 .map_err(|problem| Error::invalid_config("extraHeaders", problem))?;
             let name = long_name(name);
-            let known = self.secret_headers.iter().any(|known| known.eq_ignore_ascii_case(name));
+            let known = self.env.secret_headers.iter().any(|known| known.eq_ignore_ascii_case(name));
             if !known {
-                self.secret_headers.push(name.to_owned());
+                self.env.secret_headers.push(name.to_owned());
             }
         }
         Ok(())
@@ -291,16 +317,16 @@ impl Cx {
         // Within a dialog a request goes to the other end of it, and an answer to a challenge lets a password be guessed: none
         // goes there before a server has asked for it in this dialog. RFC 3261, section 22.2, would have it each time.
         let asked_for = challenged || request.headers.head().to_tag().is_none();
-        let credentials = self.config.credentials.kept();
+        let credentials = self.env.config.credentials.kept();
         if !credentials.is_empty()
             && asked_for
             && !matches!(request.method, Method::Ack | Method::Cancel)
             && !any_answer_will_do(owner)
         {
-            let user = self.config.uri.user.as_deref().unwrap_or_default();
+            let user = self.env.config.uri.user.as_deref().unwrap_or_default();
             let scope = Self::scope(owner);
             let secure = self.flow.secure;
-            self.authenticator.authorize(scope, &mut request, user, credentials, secure, &mut *self.entropy);
+            self.authenticator.authorize(scope, &mut request, user, credentials, secure, &mut *self.env.entropy);
         }
         self.send_prepared(owner, request, attempt)
     }
@@ -315,7 +341,7 @@ impl Cx {
         if request.method != Method::Cancel {
             let via = self.via();
             request.headers.push_front("Via", via);
-            request.headers.set("User-Agent", self.config.user_agent.clone());
+            request.headers.set("User-Agent", self.env.config.user_agent.clone());
         }
         let text = request.to_text().map_err(|error| {
             Error::new(ErrorCode::InvalidConfig, concat(&["The request cannot be sent: ", &error.text()]))
@@ -328,7 +354,7 @@ impl Cx {
         if !waits && !self.transmit(text, false) {
             return Err(Error::new(ErrorCode::Transport, "There is no connection to the SIP server"));
         }
-        let mut tx = Client::new(request, self.now);
+        let mut tx = Client::new(request, self.env.now);
         let first = match owner {
             Owner::Register => !self.flow.settled,
             Owner::Invite(_) => !self.flow.heard,
@@ -338,7 +364,7 @@ impl Cx {
             // Its time runs from when it is sent.
             tx.deadline = None;
         } else if first {
-            tx.deadline = Some(self.now + self.first_response());
+            tx.deadline = Some(self.env.now + self.first_response());
         }
         let deadline = tx.deadline;
         let id = self.transactions.add_client(owner, tx, attempt, socket);
@@ -352,18 +378,18 @@ impl Cx {
     }
 
     pub(super) fn via(&mut self) -> String {
-        let branch = token(&mut *self.entropy, 16);
+        let branch = token(&mut *self.env.entropy, 16);
         concat(&["SIP/2.0/", self.via_transport, " ", &self.host, ";branch=z9hG4bK", &branch])
     }
 
     pub(super) fn contact_uri(&self) -> String {
-        concat(&[&self.config.uri.scheme, ":", &self.contact_user, "@", &self.host, ";transport=ws"])
+        concat(&[&self.env.config.uri.scheme, ":", &self.contact_user, "@", &self.host, ";transport=ws"])
     }
 
     /// The extensions that the other side is told of. `timer` where we want none too: those of the other side are kept
     /// to, and a server that requires them is told that we can (RFC 4028, section 7.1).
     pub(super) fn supported(&self) -> String {
-        self.supported_with(self.config.reliable_provisional)
+        self.supported_with(self.env.config.reliable_provisional)
     }
 
     pub(super) fn supported_with(&self, reliable: bool) -> String {
@@ -375,8 +401,8 @@ impl Cx {
 
     /// Our address in From and To, without a tag.
     pub(super) fn own_address(&self) -> String {
-        let name = self.config.display_name.as_deref().filter(|name| !name.is_empty());
-        name_addr(name, &self.config.uri.aor())
+        let name = self.env.config.display_name.as_deref().filter(|name| !name.is_empty());
+        name_addr(name, &self.env.config.uri.aor())
     }
 
     pub(super) fn tidy_client(&mut self, id: TxId) {
@@ -446,7 +472,7 @@ impl Cx {
 
     /// Answers a request that belongs to no call, with these headers.
     pub(super) fn respond_with(&mut self, tx: TxId, status: u16, headers: &[(&str, &str)]) {
-        let tag = token(&mut *self.entropy, 12);
+        let tag = token(&mut *self.env.entropy, 12);
         self.respond_as(tx, status, &Responder { tag: &tag, mode: None, hidden: false }, headers, None);
     }
 
@@ -459,7 +485,7 @@ impl Cx {
         headers: &[(&str, &str)],
         sdp: Option<String>,
     ) -> String {
-        let now = self.now;
+        let now = self.env.now;
         let supported = self.supported();
         let private = by.hidden.then(|| self.contact_as(true));
         let Some(entry) = self.transactions.server(tx) else { return String::new() };
@@ -507,7 +533,7 @@ impl Cx {
 
     /// Without a transaction (RFC 3261, section 8.2.7).
     pub(super) fn send_untracked(&mut self, mut response: Response) {
-        response.set_to_tag(&token(&mut *self.entropy, 12));
+        response.set_to_tag(&token(&mut *self.env.entropy, 12));
         if let Ok(text) = response.to_text() {
             self.transmit(text, false);
         }
@@ -561,7 +587,7 @@ impl Cx {
     }
 
     pub(super) fn on_server_timer(&mut self, id: TxId) {
-        let now = self.now;
+        let now = self.env.now;
         if let Some(entry) = self.transactions.server(id) {
             entry.tx.on_timeout(now);
         }

@@ -76,7 +76,7 @@ pub(super) fn told(cx: &mut Cx) -> Vec<LineEvent> {
         Asked { what: What::Line(event), .. } => event,
         Asked { what: What::Call(..), .. } => panic!("no call is here"),
     };
-    core::mem::take(&mut cx.asked).into_iter().map(line).collect()
+    core::mem::take(&mut cx.env.asked).into_iter().map(line).collect()
 }
 
 /// The outputs, taken, each by its kind.
@@ -92,5 +92,5 @@ pub(super) fn outputs(cx: &mut Cx) -> Vec<String> {
         Output::Event(Event::Registration(state, _)) => format!("{state:?}"),
         other => format!("{other:?}"),
     };
-    core::mem::take(&mut cx.out).into_iter().map(kind).collect()
+    core::mem::take(&mut cx.env.out).into_iter().map(kind).collect()
 }

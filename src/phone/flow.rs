@@ -237,7 +237,7 @@ impl Cx {
         match self.flow.next {
             Some(next) if next.socket == socket => self.change_over(next),
             _ if self.flow.state == FlowState::Opening(socket) => {
-                self.flow.took = (self.now - self.flow.began).min(MAX_TOOK);
+                self.flow.took = (self.env.now - self.flow.began).min(MAX_TOOK);
                 self.set_flow(FlowState::Open(socket), None);
             }
             _ => {
@@ -252,11 +252,11 @@ impl Cx {
         self.flow.heard = false;
         self.schedule_keep_alive();
         self.flush_queue(socket);
-        self.tell(LineEvent::Send(Waiting::Unregistered));
+        self.env.tell(LineEvent::Send(Waiting::Unregistered));
         if self.flow.closing {
-            self.tell(LineEvent::Send(Waiting::Invites));
+            self.env.tell(LineEvent::Send(Waiting::Invites));
             self.start_unregistering();
-        } else if self.config.register {
+        } else if self.env.config.register {
             self.start_registering();
         } else {
             self.connected();
@@ -268,7 +268,7 @@ impl Cx {
         self.flow.established = true;
         self.flow.silent = 0;
         if !core::mem::replace(&mut self.flow.settled, true) {
-            self.tell(LineEvent::Up);
+            self.env.tell(LineEvent::Up);
         }
         if core::mem::take(&mut self.flow.connect_pending) {
             self.event(Event::ConnectDone(Ok(())));
@@ -280,7 +280,7 @@ impl Cx {
             self.move_failed();
             if self.flow.liveness.is_doubted() {
                 // Browsers tell of a network that has an address before it has a route.
-                self.timers.set(TimerKey::Move, self.now + MOVE_AGAIN);
+                self.timers.set(TimerKey::Move, self.env.now + MOVE_AGAIN);
             }
         } else if self.flow.previous.is_some_and(|previous| previous.socket == socket) {
             self.flow.previous = None;
@@ -289,8 +289,8 @@ impl Cx {
             let error = self.not_opened("The SIP server could not be reached");
             self.attempt_failed(error);
         } else if self.flow.state == FlowState::Open(socket) {
-            let lived = self.now - self.flow.began;
-            self.flow.liveness.ended(self.now, self.flow.took, lived);
+            let lived = self.env.now - self.flow.began;
+            self.flow.liveness.ended(self.env.now, self.flow.took, lived);
             self.connection_lost("The connection was lost");
         } else if self.flow.spare.is_some_and(|spare| spare.socket == socket) {
             self.flow.spare = None;
@@ -303,7 +303,7 @@ impl Cx {
         self.flow.silent = self.flow.silent.saturating_add(1);
         let error = Error::new(ErrorCode::Timeout, "The server did not answer");
         if !self.go_back(&error) {
-            self.out.push(Output::CloseSocket(socket));
+            self.env.out.push(Output::CloseSocket(socket));
             self.connection_lost_by(error);
         }
     }
@@ -319,11 +319,11 @@ impl Cx {
         self.timers.clear_all(&[TimerKey::Connect, TimerKey::KeepAlive, TimerKey::Pong, TimerKey::Return]);
         self.flow.settled = false;
         if self.flow.closing {
-            self.tell(LineEvent::Over);
+            self.env.tell(LineEvent::Over);
             return;
         }
         self.flow.server = self.flow.server.wrapping_add(1);
-        if self.flow.tried < self.config.servers.len() {
+        if self.flow.tried < self.env.config.servers.len() {
             self.open_next(Some(error));
             return;
         }
@@ -340,7 +340,7 @@ impl Cx {
             if error.code == ErrorCode::Timeout && self.flow.silent < MAX_SILENT {
                 self.open_next(Some(error));
             } else {
-                self.tell(LineEvent::GaveUp(error));
+                self.env.tell(LineEvent::GaveUp(error));
             }
             return;
         }
@@ -352,10 +352,10 @@ impl Cx {
         let shift = self.flow.rounds.saturating_sub(1).min(8);
         self.flow.rounds = self.flow.rounds.saturating_add(1);
         let limit = cap.min(BACKOFF_BASE.saturating_mul(1 << shift));
-        let delay = below(&mut *self.entropy, u64::from(limit.as_millis()));
-        let mut at = self.now + Duration::from_millis(delay);
+        let delay = below(&mut *self.env.entropy, u64::from(limit.as_millis()));
+        let mut at = self.env.now + Duration::from_millis(delay);
         if !self.has_free_server() {
-            let free = self.flow.busy.iter().map(|(_, until)| *until).filter(|until| *until > self.now).min();
+            let free = self.flow.busy.iter().map(|(_, until)| *until).filter(|until| *until > self.env.now).min();
             at = at.max(free.unwrap_or(at));
         }
         self.timers.set(TimerKey::Reconnect, at);
@@ -371,7 +371,7 @@ impl Cx {
         let Some(socket) = self.flow.open_socket() else { return };
         self.log(LogLevel::Warn, &[&error.message]);
         if self.flow.closing {
-            self.tell(LineEvent::Over);
+            self.env.tell(LineEvent::Over);
             return;
         }
         if !self.flow.settled && self.flow.previous.is_some() {
@@ -388,19 +388,19 @@ impl Cx {
         self.flow.settled = false;
         let previous = self.flow.previous.take();
         if let Some(previous) = previous {
-            self.out.push(Output::CloseSocket(previous.socket));
+            self.env.out.push(Output::CloseSocket(previous.socket));
         }
         self.timers.clear_all(&[TimerKey::Move, TimerKey::Previous]);
-        let last = self.flow.lost.replace(self.now);
+        let last = self.flow.lost.replace(self.env.now);
         if let Some(next) = self.flow.next.take() {
             // The next socket is opening already.
             self.flow.server = next.server;
             self.flow.tried = 1;
-            self.flow.began = self.now;
+            self.flow.began = self.env.now;
             self.use_server();
-            self.timers.set(TimerKey::Connect, self.now + CONNECT_TIMEOUT);
+            self.timers.set(TimerKey::Connect, self.env.now + CONNECT_TIMEOUT);
             self.set_flow(FlowState::Opening(next.socket), Some(error.clone()));
-        } else if last.is_some_and(|last| self.now - last < FLAPPING) {
+        } else if last.is_some_and(|last| self.env.now - last < FLAPPING) {
             self.attempt_failed(error.clone());
         } else {
             // First at once, at the same server: most losses are short.
@@ -409,10 +409,10 @@ impl Cx {
             self.open_next(Some(error.clone()));
         }
         self.registration_interrupted();
-        self.tell(LineEvent::Lost);
+        self.env.tell(LineEvent::Lost);
         // Only now, so that nothing that follows goes over the lost socket.
         if let Some(previous) = previous {
-            self.tell(LineEvent::Interrupted { socket: previous.socket, error: error.clone() });
+            self.env.tell(LineEvent::Interrupted { socket: previous.socket, error: error.clone() });
         }
         self.everything_interrupted(socket, error);
     }
@@ -420,7 +420,7 @@ impl Cx {
     /// Closes the socket, and opens another.
     pub(super) fn leave_connection(&mut self, message: &'static str) {
         if let Some(socket) = self.flow.open_socket() {
-            self.out.push(Output::CloseSocket(socket));
+            self.env.out.push(Output::CloseSocket(socket));
             self.connection_lost(message);
         }
     }
@@ -429,16 +429,16 @@ impl Cx {
     pub(super) fn go_back(&mut self, error: &Error) -> bool {
         let Some(socket) = self.flow.open_socket().filter(|_| !self.flow.settled) else { return false };
         let Some(previous) = self.flow.previous.take() else { return false };
-        self.out.push(Output::CloseSocket(socket));
+        self.env.out.push(Output::CloseSocket(socket));
         self.flow.server = previous.server;
         self.flow.state = FlowState::Open(previous.socket);
         self.flow.settled = true;
         self.use_server();
         self.timers.clear_all(&[TimerKey::Previous, TimerKey::Pong]);
-        self.tell(LineEvent::Interrupted { socket, error: error.clone() });
+        self.env.tell(LineEvent::Interrupted { socket, error: error.clone() });
         self.schedule_keep_alive();
-        self.tell(LineEvent::Send(Waiting::All));
-        if self.config.register {
+        self.env.tell(LineEvent::Send(Waiting::All));
+        if self.env.config.register {
             // The registrar may have the binding of either.
             self.forget_clients_of(Owner::Register);
             self.start_registering();
@@ -465,7 +465,7 @@ impl Cx {
             return;
         }
         if let Some(previous) = self.flow.previous.take() {
-            self.out.push(Output::CloseSocket(previous.socket));
+            self.env.out.push(Output::CloseSocket(previous.socket));
             self.previous_is_over(previous.socket);
         }
     }
@@ -473,20 +473,20 @@ impl Cx {
     fn previous_is_over(&mut self, socket: SocketId) {
         self.timers.clear(TimerKey::Previous);
         let error = Error::new(ErrorCode::Transport, "The connection was lost");
-        self.tell(LineEvent::Interrupted { socket, error });
+        self.env.tell(LineEvent::Interrupted { socket, error });
         if self.flow.settled {
-            self.tell(LineEvent::Send(Waiting::All));
+            self.env.tell(LineEvent::Send(Waiting::All));
         }
     }
 
     pub(super) fn on_return_timer(&mut self) {
         let busy = self.transactions.clients().any(|(_, entry)| entry.tx.is_open());
         if busy || self.in_call {
-            self.timers.set(TimerKey::Return, self.now + RETURN_LATER);
+            self.timers.set(TimerKey::Return, self.env.now + RETURN_LATER);
             return;
         }
         self.flow.returns = self.flow.returns.saturating_add(1);
-        let best = (0..self.config.servers.len()).map(|server| self.priority(server)).min();
+        let best = (0..self.env.config.servers.len()).map(|server| self.priority(server)).min();
         let order = self.flow.order.clone();
         let place =
             order.iter().position(|server| Some(self.priority(*server)) == best && !self.is_busy(*server));
@@ -500,13 +500,13 @@ impl Cx {
 impl Cx {
     pub(super) fn start_connecting(&mut self) {
         if let Some(((servers, weights), uri, register)) = self.next_account.take() {
-            self.config.servers = servers;
-            self.config.weights = weights;
-            self.config.uri = uri;
-            self.config.register = register;
+            self.env.config.servers = servers;
+            self.env.config.weights = weights;
+            self.env.config.uri = uri;
+            self.env.config.register = register;
             self.authenticator.forget_realms();
         }
-        if self.config.servers.is_empty() {
+        if self.env.config.servers.is_empty() {
             self.flow.connect_pending = false;
             let error = Error::new(ErrorCode::NotConfigured, "There is no SIP server to connect to");
             self.event(Event::ConnectDone(Err(error)));
@@ -537,7 +537,7 @@ impl Cx {
 
     /// Lower is better. Without weights it is the place in the list.
     fn priority(&self, server: usize) -> u32 {
-        match self.config.weights.get(server) {
+        match self.env.config.weights.get(server) {
             Some((priority, _)) => *priority,
             None => u32::try_from(server).unwrap_or(u32::MAX),
         }
@@ -548,19 +548,19 @@ impl Cx {
         if self.priority(server) != priority {
             return 0;
         }
-        self.config.weights.get(server).map_or(1, |(_, weight)| u64::from(*weight))
+        self.env.config.weights.get(server).map_or(1, |(_, weight)| u64::from(*weight))
     }
 
     /// All servers, best first; among those of one priority at random by weight (RFC 2782).
     fn begin_round(&mut self) {
-        let mut left: Vec<usize> = (0..self.config.servers.len()).collect();
+        let mut left: Vec<usize> = (0..self.env.config.servers.len()).collect();
         let mut order = Vec::new();
         while let Some(best) = left.iter().map(|server| self.priority(*server)).min() {
             let mut total = 0_u64;
             for server in &left {
                 total = total.saturating_add(self.weight(*server, best));
             }
-            let mut chosen = below(&mut *self.entropy, total.max(1));
+            let mut chosen = below(&mut *self.env.entropy, total.max(1));
             let mut at = None;
             for (place, server) in left.iter().enumerate() {
                 if self.priority(*server) == best {
@@ -580,17 +580,17 @@ impl Cx {
     }
 
     fn is_busy(&self, server: usize) -> bool {
-        self.flow.busy.iter().any(|(busy, until)| *busy == server && *until > self.now)
+        self.flow.busy.iter().any(|(busy, until)| *busy == server && *until > self.env.now)
     }
 
     fn has_free_server(&self) -> bool {
-        (0..self.config.servers.len()).any(|server| !self.is_busy(server))
+        (0..self.env.config.servers.len()).any(|server| !self.is_busy(server))
     }
 
     /// 503: avoids this server for its Retry-After (RFC 3261, section 21.5.4).
     pub(super) fn server_is_busy(&mut self, retry_after: u32) {
         let Some(server) = self.flow.server() else { return };
-        let until = self.now + Duration::from_secs(retry_after.into());
+        let until = self.env.now + Duration::from_secs(retry_after.into());
         self.flow.busy.retain(|(busy, _)| *busy != server);
         self.flow.busy.push((server, until));
     }
@@ -600,10 +600,10 @@ impl Cx {
     fn new_socket(&mut self, server: usize) -> SocketId {
         self.flow.last_socket = self.flow.last_socket.wrapping_add(1);
         let socket = SocketId(self.flow.last_socket);
-        let url = self.config.servers.get(server).cloned().unwrap_or_default();
+        let url = self.env.config.servers.get(server).cloned().unwrap_or_default();
         // The query may contain a token.
         self.log(LogLevel::Info, &["connecting to ", before(&url, b'?')]);
-        self.out.push(Output::OpenSocket { socket, url });
+        self.env.out.push(Output::OpenSocket { socket, url });
         socket
     }
 
@@ -611,7 +611,7 @@ impl Cx {
     fn use_server(&mut self) {
         let Some(server) = self.flow.server() else { return };
         self.flow.liveness.meet(server);
-        let url = self.config.servers.get(server).map(String::as_str).unwrap_or_default();
+        let url = self.env.config.servers.get(server).map(String::as_str).unwrap_or_default();
         self.flow.secure = check_server_url(url).is_ok();
         let tls = url.get(..4).is_some_and(|scheme| scheme.eq_ignore_ascii_case("wss:"));
         self.via_transport = if tls { "WSS" } else { "WS" };
@@ -632,10 +632,10 @@ impl Cx {
         };
         let before = self.flow.connection();
         self.flow.tried = self.flow.tried.saturating_add(1);
-        self.flow.began = self.now;
+        self.flow.began = self.env.now;
         self.flow.state = FlowState::Opening(self.new_socket(server));
         self.use_server();
-        self.timers.set(TimerKey::Connect, self.now + CONNECT_TIMEOUT);
+        self.timers.set(TimerKey::Connect, self.env.now + CONNECT_TIMEOUT);
         self.report_connection(before, error);
     }
 
@@ -646,13 +646,13 @@ impl Cx {
         let (FlowState::Opening(socket), Some(server)) = (self.flow.state, self.flow.server()) else {
             return;
         };
-        let now = self.now;
+        let now = self.env.now;
         let waits = |spare: &Spare| now - spare.began < patience;
         let own = Spare { socket, server, began: self.flow.began };
         let spare = self.flow.spare.filter(waits).or(Some(own).filter(waits));
         for left in [self.flow.spare, Some(own)].into_iter().flatten() {
             if spare.is_none_or(|spare| spare.socket != left.socket) {
-                self.out.push(Output::CloseSocket(left.socket));
+                self.env.out.push(Output::CloseSocket(left.socket));
             }
         }
         self.flow.spare = spare;
@@ -660,7 +660,7 @@ impl Cx {
 
     fn drop_spare(&mut self) {
         if let Some(spare) = self.flow.spare.take() {
-            self.out.push(Output::CloseSocket(spare.socket));
+            self.env.out.push(Output::CloseSocket(spare.socket));
         }
     }
 
@@ -681,10 +681,10 @@ impl Cx {
             return false;
         }
         if let FlowState::Opening(other) = self.flow.state {
-            self.out.push(Output::CloseSocket(other));
+            self.env.out.push(Output::CloseSocket(other));
         }
         if let Some(spare) = self.take_spare() {
-            self.flow.took = (self.now - spare.began).min(MAX_TOOK);
+            self.flow.took = (self.env.now - spare.began).min(MAX_TOOK);
         }
         self.set_flow(FlowState::Open(socket), None);
         true
@@ -701,7 +701,7 @@ impl Cx {
     }
 
     fn is_local_server(&self) -> bool {
-        let url = self.flow.server().and_then(|server| self.config.servers.get(server));
+        let url = self.flow.server().and_then(|server| self.env.config.servers.get(server));
         url.is_some_and(|url| is_local_url(url))
     }
 
@@ -722,11 +722,11 @@ impl Cx {
         self.drop_spare();
         let beside = [self.flow.next.take(), self.flow.previous.take()];
         for beside in beside.into_iter().flatten() {
-            self.out.push(Output::CloseSocket(beside.socket));
+            self.env.out.push(Output::CloseSocket(beside.socket));
         }
         self.timers.clear_all(&[TimerKey::Move, TimerKey::Previous]);
         if let FlowState::Open(socket) | FlowState::Opening(socket) = self.flow.state {
-            self.out.push(Output::CloseSocket(socket));
+            self.env.out.push(Output::CloseSocket(socket));
         }
     }
 
@@ -757,7 +757,7 @@ impl Cx {
         };
         let socket = self.new_socket(*index);
         self.flow.next = Some(Beside { socket, server, optional });
-        self.timers.set(TimerKey::Move, self.now + CONNECT_TIMEOUT.max(self.flow.took.saturating_mul(2)));
+        self.timers.set(TimerKey::Move, self.env.now + CONNECT_TIMEOUT.max(self.flow.took.saturating_mul(2)));
     }
 
     /// The connection is alive: an optional move is given up.
@@ -770,7 +770,7 @@ impl Cx {
     /// The other socket did not open.
     pub(super) fn on_move_timer(&mut self) {
         if let Some(next) = self.flow.next {
-            self.out.push(Output::CloseSocket(next.socket));
+            self.env.out.push(Output::CloseSocket(next.socket));
             self.move_failed();
         } else if self.flow.liveness.is_doubted() {
             self.begin_move(true);
@@ -788,16 +788,16 @@ impl Cx {
         self.flow.next = None;
         self.flow.previous = Some(Beside { socket, server: self.flow.server, optional: false });
         self.flow.server = next.server;
-        self.flow.began = self.now;
+        self.flow.began = self.env.now;
         self.flow.state = FlowState::Open(next.socket);
         self.use_server();
         self.timers.clear_all(&[TimerKey::Move, TimerKey::Pong, TimerKey::Return]);
-        self.timers.set(TimerKey::Previous, self.now + PREVIOUS);
+        self.timers.set(TimerKey::Previous, self.env.now + PREVIOUS);
     }
 
     /// Plans the return from a lesser server to the preferred one.
     pub(super) fn plan_return(&mut self) {
-        let best = (0..self.config.servers.len()).map(|server| self.priority(server)).min();
+        let best = (0..self.env.config.servers.len()).map(|server| self.priority(server)).min();
         let here = self.flow.server().map(|server| self.priority(server));
         if here == best || !self.flow.settled {
             self.flow.returns = 0;
@@ -806,18 +806,18 @@ impl Cx {
         }
         let limit = RETURN_CAP.min(RETURN_BASE.saturating_mul(1 << self.flow.returns.min(6)));
         let half = u64::from(limit.as_millis()) / 2;
-        let wait = Duration::from_millis(half + below(&mut *self.entropy, half));
-        self.timers.set(TimerKey::Return, self.now + wait);
+        let wait = Duration::from_millis(half + below(&mut *self.env.entropy, half));
+        self.timers.set(TimerKey::Return, self.env.now + wait);
     }
 
     // ---- sending
 
     /// Sends, or queues for the next socket. `false`: neither is possible.
     pub(super) fn transmit(&mut self, text: String, keep: bool) -> bool {
-        self.trace("sent", &text);
+        self.env.trace("sent", &text);
         match self.flow.state {
             FlowState::Open(socket) => {
-                self.out.push(Output::Send { socket, text });
+                self.env.out.push(Output::Send { socket, text });
                 true
             }
             FlowState::Idle => false,
@@ -827,7 +827,7 @@ impl Cx {
                     self.flow.queue.remove(0);
                     self.log(LogLevel::Warn, &["too much waits for the connection"]);
                 }
-                self.flow.queue.push((self.now, text));
+                self.flow.queue.push((self.env.now, text));
                 true
             }
             _ => false,
@@ -835,10 +835,10 @@ impl Cx {
     }
 
     pub(super) fn flush_queue(&mut self, socket: SocketId) {
-        let (now, limit) = (self.now, self.config.signalling_grace.max(T64));
+        let (now, limit) = (self.env.now, self.env.config.signalling_grace.max(T64));
         for (since, text) in core::mem::take(&mut self.flow.queue) {
             if now.saturating_since(since) < limit {
-                self.out.push(Output::Send { socket, text });
+                self.env.out.push(Output::Send { socket, text });
             }
         }
     }
@@ -875,7 +875,7 @@ mod tests {
         let mut phone = Phone::new(config, Box::new(SeededEntropy::new(1)));
         phone.cx.flow.state = FlowState::Waiting;
         let warnings = |phone: &mut Phone| {
-            core::mem::take(&mut phone.cx.out)
+            core::mem::take(&mut phone.cx.env.out)
                 .iter()
                 .filter(|output| matches!(output, Output::Event(Event::Log(LogLevel::Warn, _))))
                 .count()
@@ -886,9 +886,9 @@ mod tests {
         assert_eq!((phone.cx.flow.queue.len(), warnings(&mut phone)), (MAX_QUEUE, 0));
         assert!(phone.cx.transmit(MAX_QUEUE.to_string(), true));
         assert_eq!((phone.cx.flow.queue.len(), warnings(&mut phone)), (MAX_QUEUE, 1));
-        phone.cx.config.trace = false;
+        phone.cx.env.config.trace = false;
         phone.cx.flush_queue(SocketId(1));
-        let sent = core::mem::take(&mut phone.cx.out).into_iter().map(|output| match output {
+        let sent = core::mem::take(&mut phone.cx.env.out).into_iter().map(|output| match output {
             Output::Send { text, .. } => text.parse::<usize>().unwrap(),
             other => panic!("{other:?}"),
         });
@@ -898,7 +898,7 @@ mod tests {
     /// Connected over socket 1, registered where that is wanted, and nothing told or put out yet.
     fn up(register: bool) -> Cx {
         let mut cx = fixture::cx();
-        cx.config.register = register;
+        cx.env.config.register = register;
         cx.flow.connect_pending = true;
         cx.start_connecting();
         let FlowState::Opening(socket) = cx.flow.state else { panic!("{:?}", cx.flow.state) };
@@ -906,8 +906,8 @@ mod tests {
         if register {
             cx.connected();
         }
-        cx.asked.clear();
-        cx.out.clear();
+        cx.env.asked.clear();
+        cx.env.out.clear();
         cx
     }
 
@@ -933,7 +933,7 @@ mod tests {
             [(false, &["send unregistered", "up"][..]), (true, &["send unregistered"][..])]
         {
             let mut cx = fixture::cx();
-            cx.config.register = register;
+            cx.env.config.register = register;
             cx.start_connecting();
             let FlowState::Opening(socket) = cx.flow.state else { panic!("{:?}", cx.flow.state) };
             cx.on_socket_opened(socket);
@@ -1037,8 +1037,8 @@ mod tests {
             cx.in_call = in_call;
             cx.server_is_busy(60);
             if busy {
-                for server in 0..cx.config.servers.len() {
-                    cx.flow.busy.push((server, cx.now + Duration::from_secs(60)));
+                for server in 0..cx.env.config.servers.len() {
+                    cx.flow.busy.push((server, cx.env.now + Duration::from_secs(60)));
                 }
             }
             let error = Error::new(ErrorCode::ServerError, "busy");

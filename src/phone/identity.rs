@@ -91,7 +91,7 @@ impl Call {
         if self.rest.is_some() {
             return false;
         }
-        if !cx.config.trust_identity {
+        if !cx.env.config.trust_identity {
             return false;
         }
         let (found, withheld) = vouched_for(headers);

@@ -55,12 +55,12 @@ impl Call {
     /// there. `None`: no dialog can be made of it.
     pub(super) fn ring(cx: &mut Cx, tx: TxId, request: &Request, former: Option<&Self>) -> Option<Box<Self>> {
         let id = cx.new_call_id();
-        let tag = token(&mut *cx.entropy, 12);
+        let tag = token(&mut *cx.env.entropy, 12);
         let mut dialog = Dialog::from_request(request, &tag)?;
         let mut call = Self::new(id, Direction::Incoming, Phase::Alerting);
         call.sip.call_id.clone_from(&dialog.call_id);
         call.sip.local_tag = tag;
-        call.sip.hidden = cx.config.anonymous;
+        call.sip.hidden = cx.env.config.anonymous;
         dialog.private = call.sip.hidden;
         if let Some(from) = &request.headers.head().from {
             call.peer.uri.clone_from(&from.uri);
@@ -82,7 +82,7 @@ impl Call {
         call.peer.private |= super::identity::is_withheld(&request.headers);
         cx.event(Event::CallState(id, CallState::New));
         // The caller's CANCEL may get lost with a socket.
-        call.timers.set(CallTimer::Ring, cx.now + super::RING_TIMEOUT);
+        call.timers.set(CallTimer::Ring, cx.env.now + super::RING_TIMEOUT);
         Some(call)
     }
 
@@ -204,7 +204,7 @@ impl Call {
     /// A 2xx is out: it is repeated until its ACK comes, even though the transport is reliable, since a later
     /// hop may not be (RFC 3261, section 13.3.1.4).
     pub(super) fn await_ack(&mut self, cx: &mut Cx, seq: u32, text: String, offered: bool) {
-        self.session.pending_ok = Some(Box::new(AwaitedAck::new(seq, text, offered, cx.now)));
+        self.session.pending_ok = Some(Box::new(AwaitedAck::new(seq, text, offered, cx.env.now)));
     }
 
     /// Nothing depends on the ACK any more.
@@ -214,7 +214,7 @@ impl Call {
 
     pub(super) fn on_retransmit_timer(&mut self, cx: &mut Cx) {
         let Some(pending) = self.session.pending_ok.as_mut() else { return };
-        let text = pending.repeat(cx.now);
+        let text = pending.repeat(cx.env.now);
         // Not kept for later: after a reconnect the timer sends it soon enough.
         cx.transmit(text, false);
     }
@@ -224,7 +224,7 @@ impl Call {
 
         if let Some(pending) = self.session.pending_ok.as_mut().filter(|_| interrupted) {
             // It could not have come.
-            pending.wait_on(cx.now);
+            pending.wait_on(cx.env.now);
             return;
         }
         self.session.pending_ok = None;

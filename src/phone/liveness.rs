@@ -159,7 +159,7 @@ impl Cx {
         let (answers, expected, rest) = (live.answers, live.expected(), live.rest);
         // A server that is known to answer OPTIONS gets nothing else.
         if expected != Answers::Options && answers != Answers::Nothing && self.ask_life(OPTIONS) {
-            self.timers.set(TimerKey::Pong, self.now + rest);
+            self.timers.set(TimerKey::Pong, self.env.now + rest);
             return;
         }
         self.forget_clients_of(Owner::Ping);
@@ -181,7 +181,7 @@ impl Cx {
     /// A request got no response in 32 s. If nothing else was received either, the socket is dead. With a server that
     /// answers no keep-alive this is the only sign.
     pub(super) fn leave_silent_server(&mut self) {
-        let silent = self.now - self.flow.liveness.heard >= T64;
+        let silent = self.env.now - self.flow.liveness.heard >= T64;
         if silent && self.flow.established && !self.flow.closing {
             self.leave_connection("The server no longer answers");
         }
@@ -190,7 +190,7 @@ impl Cx {
     // ---- hints
 
     pub(super) fn on_hint(&mut self, hint: Hint) {
-        let now = self.now;
+        let now = self.env.now;
         if self.flow.closing || (hint == Hint::Offline && self.flow.open_socket().is_none()) {
             return;
         }
@@ -227,13 +227,13 @@ impl Cx {
                 if hint == Hint::Woken {
                     // The binding may have expired, and any server answers a REGISTER.
                     self.on_register_timer();
-                    self.tell(LineEvent::ResumeCalls);
+                    self.env.tell(LineEvent::ResumeCalls);
                 }
                 if hint != Hint::Offline {
                     self.register_if_failed();
                 }
                 if matches!(hint, Hint::NetworkChanged | Hint::Online | Hint::Woken) {
-                    self.tell(LineEvent::MediaDoubted);
+                    self.env.tell(LineEvent::MediaDoubted);
                 }
             }
         }
@@ -249,8 +249,8 @@ impl Cx {
 
     pub(super) fn schedule_keep_alive(&mut self) {
         let max = u64::from(self.interval().0.as_millis());
-        let delay = max - below(&mut *self.entropy, max / 5);
-        self.timers.set(TimerKey::KeepAlive, self.now + Duration::from_millis(delay));
+        let delay = max - below(&mut *self.env.entropy, max / 5);
+        self.timers.set(TimerKey::KeepAlive, self.env.now + Duration::from_millis(delay));
     }
 
     pub(super) fn on_keep_alive_timer(&mut self) {
@@ -281,7 +281,7 @@ impl Cx {
         self.flow.liveness.asked = 0;
         self.flow.liveness.rest = half;
         if self.ask_life(first) || self.ask_life(CRLF | OPTIONS) {
-            self.timers.set(TimerKey::Pong, self.now + half);
+            self.timers.set(TimerKey::Pong, self.env.now + half);
         }
     }
 
@@ -293,9 +293,9 @@ impl Cx {
         let left = of & !live.asked & !live.shuns;
         let crlf = left & CRLF != 0;
         live.asked |= if crlf { CRLF } else { left };
-        live.asked_at = self.now;
+        live.asked_at = self.env.now;
         if crlf {
-            self.out.push(Output::Send { socket, text: "\r\n\r\n".to_owned() });
+            self.env.out.push(Output::Send { socket, text: "\r\n\r\n".to_owned() });
         } else if left != 0 {
             self.ping_by_options();
         }
@@ -304,7 +304,7 @@ impl Cx {
 
     /// With Max-Forwards 0 any server answers by itself (RFC 3261, section 16.3). Any response will do.
     fn ping_by_options(&mut self) {
-        let domain = self.config.uri.domain();
+        let domain = self.env.config.uri.domain();
         let mut request = self.request_outside(Method::Options, &domain, &concat(&["<", &domain, ">"]));
         request.headers.set("Max-Forwards", "0");
         self.forget_clients_of(Owner::Ping);
@@ -320,7 +320,7 @@ impl Cx {
         if self.flow.open_socket() != Some(socket) {
             return;
         }
-        self.flow.liveness.heard = self.now;
+        self.flow.liveness.heard = self.env.now;
         self.flow.heard = true;
         if answer || !self.flow.liveness.doubted {
             self.flow.liveness.doubted = false;
@@ -330,7 +330,7 @@ impl Cx {
     }
 
     pub(super) fn on_ping(&mut self, socket: SocketId) {
-        self.out.push(Output::Send { socket, text: "\r\n".to_owned() });
+        self.env.out.push(Output::Send { socket, text: "\r\n".to_owned() });
     }
 
     /// An unexpected CRLF is a server's own keep-alive: it does not show that the server answers ours.

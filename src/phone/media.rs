@@ -25,10 +25,10 @@ impl Call {
         let seq = self.media.seq;
         self.timers.clear_all(&[CallTimer::IceGather, CallTimer::MediaJob]);
         if !job.may_ask() {
-            let at = cx.now + JOB_TIMEOUT + cx.config.ice_gather_timeout;
+            let at = cx.env.now + JOB_TIMEOUT + cx.env.config.ice_gather_timeout;
             self.timers.set(CallTimer::MediaJob, at);
         }
-        cx.out.push(Output::Media { call: self.id, seq, command });
+        cx.env.out.push(Output::Media { call: self.id, seq, command });
     }
 
     /// A command that nobody reports back on.
@@ -38,7 +38,7 @@ impl Call {
                 self.media.open = false;
             }
             let seq = self.media.seq;
-            cx.out.push(Output::Media { call: self.id, seq, command });
+            cx.env.out.push(Output::Media { call: self.id, seq, command });
         }
     }
 
@@ -55,7 +55,7 @@ impl Call {
     }
 
     pub(super) fn on_gather_timeout(&mut self, cx: &mut Cx) {
-        self.timers.set(CallTimer::MediaJob, cx.now + FIRST_CANDIDATE);
+        self.timers.set(CallTimer::MediaJob, cx.env.now + FIRST_CANDIDATE);
         self.media_order(cx, MediaCommand::TakeLocal);
     }
 
@@ -74,13 +74,13 @@ impl Call {
         let Some(job) = self.media.job else { return };
         match result {
             Ok(MediaValue::Gathering) => {
-                let at = cx.now + cx.config.ice_gather_timeout;
+                let at = cx.env.now + cx.env.config.ice_gather_timeout;
                 self.timers.set(CallTimer::IceGather, at);
             }
             Ok(MediaValue::Useful) => {
                 if self.timers.is_set(CallTimer::IceGather) {
-                    let wait = ICE_SETTLE.min(cx.config.ice_gather_timeout);
-                    self.timers.set(CallTimer::IceGather, cx.now + wait);
+                    let wait = ICE_SETTLE.min(cx.env.config.ice_gather_timeout);
+                    self.timers.set(CallTimer::IceGather, cx.env.now + wait);
                 }
             }
             Ok(MediaValue::Microphone) => {

@@ -29,11 +29,11 @@ impl Cx {
 
     /// A request that belongs to no dialog.
     pub(super) fn request_outside(&mut self, method: Method, uri: &str, to: &str) -> Request {
-        let tag = token(&mut *self.entropy, 12);
-        let call_id = token(&mut *self.entropy, 24);
+        let tag = token(&mut *self.env.entropy, 12);
+        let call_id = token(&mut *self.env.entropy, 24);
         let cseq = concat(&["1 ", method.as_str()]);
         // What is for people may be anonymous; state is published and subscribed to under our name.
-        let hides = self.config.anonymous && matches!(method, Method::Message | Method::Options);
+        let hides = self.env.config.anonymous && matches!(method, Method::Message | Method::Options);
         let from = self.caller_address(hides);
         let mut request = Request::new(method, uri);
         if hides {

@@ -313,21 +313,21 @@ impl Phone {
     /// for, as if the call had done it.
     #[inline(never)]
     fn do_as_asked(&mut self) {
-        if self.cx.asked.is_empty() {
+        if self.cx.env.asked.is_empty() {
             return;
         }
-        let asked = core::mem::take(&mut self.cx.asked);
-        let mut outputs = core::mem::take(&mut self.cx.out).into_iter();
+        let asked = core::mem::take(&mut self.cx.env.asked);
+        let mut outputs = core::mem::take(&mut self.cx.env.out).into_iter();
         let mut passed = 0;
         for Asked { what, at } in asked {
-            self.cx.out.extend(outputs.by_ref().take(at - passed));
+            self.cx.env.out.extend(outputs.by_ref().take(at - passed));
             passed = at;
             match what {
                 What::Call(id, what) => self.do_for(id, what),
                 What::Line(event) => self.on_line(event),
             }
         }
-        self.cx.out.extend(outputs);
+        self.cx.env.out.extend(outputs);
     }
 
     // ---- inputs and outputs
@@ -366,11 +366,11 @@ impl Phone {
     /// The next thing to do outside.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.handing_out.next().or_else(|| {
-            debug_assert!(self.cx.asked.is_empty(), "a call has asked for something outside of `with`");
-            if self.cx.out.is_empty() {
+            debug_assert!(self.cx.env.asked.is_empty(), "a call has asked for something outside of `with`");
+            if self.cx.env.out.is_empty() {
                 self.calls.share_element(&mut self.cx);
             }
-            self.handing_out = core::mem::take(&mut self.cx.out).into_iter();
+            self.handing_out = core::mem::take(&mut self.cx.env.out).into_iter();
             self.handing_out.next()
         })
     }
@@ -389,21 +389,21 @@ impl Phone {
         self.cx.authenticator.clear();
         if self.cx.flow.connection() == ConnectionState::Disconnected {
             self.cx.authenticator.forget_realms();
-            self.cx.config = config;
+            self.cx.env.config = config;
             self.cx.next_account = None;
             return;
         }
         // The names of the connection change places, so that the new ones wait and the old ones stay.
         let mut config = config;
-        core::mem::swap(&mut config.servers, &mut self.cx.config.servers);
-        core::mem::swap(&mut config.weights, &mut self.cx.config.weights);
-        core::mem::swap(&mut config.uri, &mut self.cx.config.uri);
-        core::mem::swap(&mut config.register, &mut self.cx.config.register);
-        let new = core::mem::replace(&mut self.cx.config, config);
+        core::mem::swap(&mut config.servers, &mut self.cx.env.config.servers);
+        core::mem::swap(&mut config.weights, &mut self.cx.env.config.weights);
+        core::mem::swap(&mut config.uri, &mut self.cx.env.config.uri);
+        core::mem::swap(&mut config.register, &mut self.cx.env.config.register);
+        let new = core::mem::replace(&mut self.cx.env.config, config);
         self.cx.next_account = Some(((new.servers, new.weights), new.uri, new.register));
         if self.cx.flow.established && self.cx.registration.state == RegistrationState::Failed {
             // Perhaps the password is another one now.
-            self.cx.timers.set(TimerKey::Register, self.cx.now);
+            self.cx.timers.set(TimerKey::Register, self.cx.env.now);
         }
     }
 
@@ -420,7 +420,7 @@ impl Phone {
     pub fn connect(&mut self, now: Instant) {
         self.begin(now);
         let registered =
-            !self.cx.config.register || self.cx.registration.state == RegistrationState::Registered;
+            !self.cx.env.config.register || self.cx.registration.state == RegistrationState::Registered;
         let up = self.cx.flow.open_socket().is_some() && !self.cx.flow.closing;
         if up && registered && self.cx.flow.established {
             self.cx.event(Event::ConnectDone(Ok(())));
@@ -725,7 +725,7 @@ impl Phone {
 
     fn begin(&mut self, now: Instant) {
         // Clocks of machines that wake up have been seen to step back.
-        self.cx.now = self.cx.now.max(now);
+        self.cx.env.now = self.cx.env.now.max(now);
         for id in core::mem::take(&mut self.cx.to_remove) {
             self.calls.remove(id);
         }
@@ -744,7 +744,7 @@ impl Phone {
     }
 
     fn run_timers(&mut self) {
-        while let Some((_, key)) = self.next_deadline().filter(|(at, _)| *at <= self.cx.now) {
+        while let Some((_, key)) = self.next_deadline().filter(|(at, _)| *at <= self.cx.env.now) {
             self.cx.timers.clear(key);
             match key {
                 TimerKey::Connect => self.line(|cx| cx.on_connect_timeout()),
@@ -763,7 +763,7 @@ impl Phone {
                 TimerKey::Server(id) => self.cx.on_server_timer(id),
                 TimerKey::Call(id, timer) => self.with(id, |call, cx| call.on_timeout(cx, timer)),
                 TimerKey::Proxy(id) => {
-                    self.cx.out.push(Output::AbortProxy(id));
+                    self.cx.env.out.push(Output::AbortProxy(id));
                     self.on_proxy(id, &Err(ProxyFailure::Timeout));
                 }
                 TimerKey::Subscription(id) => self.cx.on_subscription_timer(id),
@@ -783,8 +783,8 @@ impl Phone {
             Ok(Frame::Ping) => self.cx.on_ping(socket),
             Ok(Frame::Pong) => self.cx.on_pong(socket),
             Ok(Frame::Message(message)) => {
-                if self.cx.config.trace {
-                    self.cx.trace("received", &wire::text_of(data));
+                if self.cx.env.config.trace {
+                    self.cx.env.trace("received", &wire::text_of(data));
                 }
                 match message {
                     Message::Request(request) => self.on_request(request),
@@ -898,7 +898,7 @@ impl Phone {
             self.cx.log(LogLevel::Warn, &["stray response ", &digits(response.status)]);
             return;
         };
-        let now = self.cx.now;
+        let now = self.cx.env.now;
         let Some(entry) = self.cx.transactions.client(id) else { return };
         let action = entry.tx.on_response(response, now);
         let owner = entry.owner;
@@ -981,7 +981,7 @@ impl Phone {
     }
 
     fn on_client_timer(&mut self, id: TxId) {
-        let now = self.cx.now;
+        let now = self.cx.env.now;
         let wait = T64 - self.cx.first_response();
         let Some(entry) = self.cx.transactions.client(id) else { return };
         let owner = entry.owner;

@@ -155,7 +155,7 @@ impl Call {
     /// It is made: it goes out.
     pub(super) fn our_offer_ready(&mut self, cx: &mut Cx, sdp: String) {
         let contact = cx.contact();
-        let now = cx.now;
+        let now = cx.env.now;
 
         let Some(dialog) = self.sip.dialog.as_mut().filter(|_| self.session.offers.send(now)) else { return };
         let mut request = dialog.request(Method::Invite, None);
@@ -181,7 +181,7 @@ impl Call {
     /// Nobody waits for our re-INVITE any more: it is cancelled, where that is possible and the call is not over.
     pub(super) fn abandon_reinvite(&mut self, cx: &mut Cx) {
         let up = self.phase == Phase::Confirmed;
-        let now = cx.now;
+        let now = cx.env.now;
         let (mut cancel, mut unsent) = (None, None);
         for (tx, entry) in cx.transactions.clients() {
             if entry.owner != Owner::Reinvite(self.id) {
@@ -270,10 +270,10 @@ impl Call {
             // RFC 3261, section 14.1: who made the Call-ID waits longer, so that both do not cross again.
             491 if self.session.offers.glare() => {
                 let wait = match self.direction {
-                    Direction::Outgoing => 2100 + below(&mut *cx.entropy, 190) * 10,
-                    Direction::Incoming => below(&mut *cx.entropy, 200) * 10,
+                    Direction::Outgoing => 2100 + below(&mut *cx.env.entropy, 190) * 10,
+                    Direction::Incoming => below(&mut *cx.env.entropy, 200) * 10,
                 };
-                self.session.offers.pause(cx.now + Duration::from_millis(wait));
+                self.session.offers.pause(cx.env.now + Duration::from_millis(wait));
                 self.media_order(cx, MediaCommand::Rollback);
             }
             // The offer itself was not looked at: the same again, with the interval that the other side can take.
@@ -371,8 +371,8 @@ impl Call {
             return;
         }
         let Some(half) = self.session.offers.ask_again() else { return };
-        let wait = Duration::from_millis(half + below(&mut *cx.entropy, half));
-        self.timers.set(CallTimer::Renew, cx.now + wait);
+        let wait = Duration::from_millis(half + below(&mut *cx.env.entropy, half));
+        self.timers.set(CallTimer::Renew, cx.env.now + wait);
     }
 
     pub(super) fn offer_again(&mut self, cx: &mut Cx) {
@@ -404,7 +404,7 @@ impl Call {
             }
             Phase::Accepted | Phase::Confirmed => {}
         }
-        match self.session.offers.crossing(cx.now) {
+        match self.session.offers.crossing(cx.env.now) {
             Crossing::Crossed => {
                 self.respond_in_dialog(cx, tx, 491, None);
                 return;
@@ -585,7 +585,7 @@ impl Call {
 
     /// 500 with a random Retry-After: the peer's earlier INVITE is not finished (RFC 3261, section 14.2).
     fn retry_later(&self, cx: &mut Cx, tx: TxId) {
-        let seconds = below(&mut *cx.entropy, 11);
+        let seconds = below(&mut *cx.env.entropy, 11);
         self.respond_with(cx, tx, 500, &[("Retry-After", &digits(seconds))], None);
     }
 
@@ -599,5 +599,3 @@ impl Call {
         }
     }
 }
-
-impl Cx {}

@@ -108,11 +108,11 @@ impl Call {
     pub(super) fn originate(cx: &mut Cx, request: OriginateRequest) -> Box<Self> {
         let here = request.answer == AnswerBy::ThisPhone;
         let mut call = Self::new(cx.new_call_id(), Direction::Outgoing, Phase::Originating);
-        call.sip.local_tag = token(&mut *cx.entropy, 12);
+        call.sip.local_tag = token(&mut *cx.env.entropy, 12);
         call.peer.uri = concat(&["tel:", &request.to]);
         cx.last_lock = cx.last_lock.wrapping_add(1);
         let lock = LockId(cx.last_lock);
-        let uuid = uuid_v4(&mut *cx.entropy);
+        let uuid = uuid_v4(&mut *cx.env.entropy);
         call.rest = Some(Box::new(RestCall {
             originate: Originate::new(uuid, request.to, request.caller_id),
             answer: request.answer,
@@ -121,7 +121,7 @@ impl Call {
             has_microphone: !here,
             armed: false,
             expected: None,
-            window: cx.now,
+            window: cx.env.now,
             confirm_timeout: CONFIRM_TIMEOUT,
             max_duration: MAX_DURATION,
             open: false,
@@ -133,13 +133,13 @@ impl Call {
         }));
         call.begin_dial(cx, request.listens_only);
         if let Some(timeout) = request.timeout {
-            call.timers.set(CallTimer::Ring, cx.now + timeout);
+            call.timers.set(CallTimer::Ring, cx.env.now + timeout);
             call.dialled.own_timeout = true;
         }
         if here {
-            let name = concat(&["wasm-softphone: calls from ", &cx.config.uri.aor()]);
-            cx.out.push(Output::Lock { id: lock, name });
-            call.timers.set(CallTimer::Bridge, cx.now + LOCK_TIMEOUT);
+            let name = concat(&["wasm-softphone: calls from ", &cx.env.config.uri.aor()]);
+            cx.env.out.push(Output::Lock { id: lock, name });
+            call.timers.set(CallTimer::Bridge, cx.env.now + LOCK_TIMEOUT);
             // Before anything is dialled: a prompt, or a refusal, must not cost a call.
             call.media_job(cx, Job::Microphone, MediaCommand::OpenMicrophone);
         } else {
@@ -181,7 +181,7 @@ impl Call {
 
     /// From here on the provider's call is waited for, and only then the proxy is asked for it.
     fn arm(&mut self, cx: &mut Cx) {
-        let until = cx.now + RING_TIMEOUT + GRACE;
+        let until = cx.env.now + RING_TIMEOUT + GRACE;
         let Some(rest) = self.rest.as_deref_mut() else { return };
         rest.armed = true;
         rest.window = until;

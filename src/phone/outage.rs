@@ -60,9 +60,9 @@ impl Cx {
     /// The connection is lost with this socket: interrupts subscriptions and requests.
     pub(super) fn everything_interrupted(&mut self, lost: SocketId, error: Error) {
         self.subscriptions_interrupted(&error);
-        self.tell(LineEvent::Interrupted { socket: lost, error });
+        self.env.tell(LineEvent::Interrupted { socket: lost, error });
         if self.flow.established && !self.timers.is_set(TimerKey::Outage) {
-            self.timers.set(TimerKey::Outage, self.now + self.config.signalling_grace);
+            self.timers.set(TimerKey::Outage, self.env.now + self.env.config.signalling_grace);
         }
     }
 }
@@ -158,7 +158,7 @@ impl Call {
     pub(super) fn resume_call(&mut self, cx: &mut Cx) {
         if let Some(pending) = &mut self.session.pending_ok {
             let text = pending.text().to_owned();
-            pending.wait_on(cx.now);
+            pending.wait_on(cx.env.now);
             // The peer starts its media only now.
             self.await_media(cx);
             cx.transmit(text, false);
@@ -189,7 +189,7 @@ impl Call {
         let away = matches!(status, 404 | 408 | 430 | 477..=480 | 500 | 503 | 504);
         let rang = self.state != CallState::Connecting;
         let Some(wait) = self.dialled.invitation.again_in().filter(|_| rang && away) else { return false };
-        self.timers.set(CallTimer::Renew, cx.now + wait);
+        self.timers.set(CallTimer::Renew, cx.env.now + wait);
         true
     }
 
@@ -204,8 +204,8 @@ impl Call {
 
     /// Replaces an INVITE that went over a lost socket and has failed since. `true`: a new one is out.
     pub(super) fn renew_invite(&mut self, cx: &mut Cx) -> bool {
-        let now = cx.now;
-        let tag = token(&mut *cx.entropy, 12);
+        let now = cx.env.now;
+        let tag = token(&mut *cx.env.entropy, 12);
         let hidden = self.sip.hidden;
         let from = concat(&[&cx.caller_address(hidden), ";tag=", &tag]);
         if self.phase != Phase::Inviting {
@@ -264,7 +264,7 @@ impl Cx {
             return false;
         }
         let Some(key) = answer_key(&request.headers) else { return false };
-        let now = self.now;
+        let now = self.env.now;
         let again = self.answered.iter().find(|answered| answered.key == key && now - answered.at < T64);
         match again.map(|answered| answered.status) {
             Some(status) => {
@@ -282,6 +282,6 @@ impl Cx {
         if self.answered.len() >= MAX_ANSWERED {
             self.answered.remove(0);
         }
-        self.answered.push(Answered { key, status, at: self.now });
+        self.answered.push(Answered { key, status, at: self.env.now });
     }
 }

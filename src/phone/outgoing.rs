@@ -44,8 +44,8 @@ impl Call {
         former: Option<&Self>,
     ) -> Result<Box<Self>, Error> {
         let mut call = Self::new(cx.new_call_id(), Direction::Outgoing, Phase::Preparing);
-        call.sip.call_id = token(&mut *cx.entropy, 24);
-        call.sip.local_tag = token(&mut *cx.entropy, 12);
+        call.sip.call_id = token(&mut *cx.env.entropy, 24);
+        call.sip.local_tag = token(&mut *cx.env.entropy, 12);
         call.peer.uri = target.aor();
         call.peer.display_name.clone_from(&dial.display_name);
         call.dialled.own_timeout = dial.timeout.is_some();
@@ -53,7 +53,7 @@ impl Call {
             former.go_on_as(&mut call);
             call.sip.hidden = former.sip.hidden;
         }
-        call.sip.hidden |= cx.config.anonymous;
+        call.sip.hidden |= cx.env.config.anonymous;
 
         let uri = target.to_text();
         let remote = name_addr(dial.display_name.as_deref(), &uri);
@@ -83,7 +83,7 @@ impl Call {
         call.sip.invite = Some(invite);
 
         call.begin_dial(cx, dial.listens_only);
-        call.timers.set(CallTimer::Ring, cx.now + dial.timeout.unwrap_or(super::RING_TIMEOUT));
+        call.timers.set(CallTimer::Ring, cx.env.now + dial.timeout.unwrap_or(super::RING_TIMEOUT));
         call.media_job(cx, Job::Offer, MediaCommand::CreateOffer);
         Ok(call)
     }
@@ -443,7 +443,7 @@ impl Call {
                     cx.questions.remove(&question);
                 }
                 if running {
-                    self.timers.set(CallTimer::Cancelled, cx.now + T64);
+                    self.timers.set(CallTimer::Cancelled, cx.env.now + T64);
                     if provisional {
                         self.send_cancel(cx, false);
                     }
@@ -473,7 +473,7 @@ impl Call {
             _ => return,
         };
         self.dialled.invitation.take_cancel();
-        self.timers.set(CallTimer::Cancelled, cx.now + T64);
+        self.timers.set(CallTimer::Cancelled, cx.env.now + T64);
         if let Err(error) = self.send_request(cx, Owner::Nobody, cancel, Attempt::default()) {
             cx.log(super::LogLevel::Warn, &["CANCEL could not be sent: ", &error.message]);
         }
@@ -483,7 +483,7 @@ impl Call {
     pub(super) fn on_cancelled_timeout(&mut self, cx: &mut Cx) {
         if cx.flow.is_interrupted() {
             // The CANCEL has yet to be sent. Its time is that of everything that waits.
-            self.timers.set(CallTimer::Cancelled, cx.now + T64);
+            self.timers.set(CallTimer::Cancelled, cx.env.now + T64);
             return;
         }
         cx.forget_clients_of(Owner::Invite(self.id));
@@ -584,7 +584,7 @@ mod tests {
             let error = made(&mut cx, dial, None).map(|_| ()).map_err(|error| error.code);
             assert_eq!(error, Err(ErrorCode::InvalidConfig), "{name} {value}");
         }
-        assert!(cx.out.is_empty());
+        assert!(cx.env.out.is_empty());
     }
 
     #[test]
@@ -595,7 +595,7 @@ mod tests {
             let mut cx = cx();
             let mut former = call(&mut cx, Direction::Outgoing, Phase::Confirmed);
             former.sip.hidden = former_hides;
-            cx.config.anonymous = anonymous;
+            cx.env.config.anonymous = anonymous;
             let call = made(&mut cx, dial("sip:bob@example.com"), Some(&former)).unwrap();
             let from = call.sip.invite.as_ref().unwrap().headers.get("From").unwrap().to_owned();
             assert_eq!(

@@ -15,7 +15,7 @@ impl Cx {
         id: Option<SubscriptionId>,
         request: PublishRequest,
     ) -> Result<SubscriptionId, Error> {
-        let uri = self.config.uri.aor();
+        let uri = self.env.config.uri.aor();
         super::messaging::check_body(&request.content_type, &request.body)?;
         let Some(id) = id else {
             self.request_target(&uri)?;

@@ -41,7 +41,7 @@ impl Call {
     /// A final response other than 2xx to the INVITE that makes a call, or none (408): whether the call goes on to
     /// somewhere else, or waits to be told where.
     pub(super) fn redirected(&mut self, cx: &mut Cx, status: u16, headers: &Headers) -> bool {
-        let limit = match cx.config.redirects {
+        let limit = match cx.env.config.redirects {
             RedirectPolicy::Off => return false,
             RedirectPolicy::Ask => MAX_TARGETS,
             RedirectPolicy::Follow(limit) => usize::from(limit),
@@ -75,7 +75,7 @@ impl Call {
         if redirects.targets.is_empty() || redirects.tried.len() > limit {
             return false;
         }
-        if cx.config.redirects == RedirectPolicy::Ask {
+        if cx.env.config.redirects == RedirectPolicy::Ask {
             if !moves {
                 return false;
             }

@@ -35,13 +35,13 @@ impl Calls {
 
 impl Call {
     pub(super) fn refer_if_held(&mut self, cx: &mut Cx) {
-        let aor = cx.config.uri.aor();
+        let aor = cx.env.config.uri.aor();
         let contact = cx.contact();
         // A call that ends meanwhile takes its transfer with it.
         if self.phase != Phase::Confirmed {
             return;
         }
-        let Some(refer_to) = self.transfers.ours.as_mut().and_then(|transfer| transfer.refer(cx.now)) else {
+        let Some(refer_to) = self.transfers.ours.as_mut().and_then(|transfer| transfer.refer(cx.env.now)) else {
             return;
         };
         let Some(dialog) = self.sip.dialog.as_mut() else { return };
@@ -135,7 +135,7 @@ impl Call {
     /// of that may follow.
     pub(super) fn depart(&mut self, cx: &mut Cx) {
         let Some(transfer) = self.transfers.ours.as_mut() else { return };
-        transfer.depart(cx.now);
+        transfer.depart(cx.env.now);
         self.phase = Phase::Terminating;
         self.session.pending_ok = None;
         self.media_order(cx, MediaCommand::Close);
@@ -209,7 +209,7 @@ impl Call {
         let headers = if wanted { headers.get(..1).unwrap_or_default() } else { &headers };
         self.respond_with(cx, tx, 202, headers, None);
 
-        let referral = Referral::new(target.clone(), uri.header("Replaces"), request, wanted, cx.now);
+        let referral = Referral::new(target.clone(), uri.header("Replaces"), request, wanted, cx.env.now);
         let referred_by = referral.referred_by().map(str::to_owned);
         self.transfers.theirs = Some(Box::new(referral));
         // At once, before anything is known (RFC 3515, section 2.4.4).

@@ -12,7 +12,7 @@ use crate::sip::message::{Headers, Method, Response};
 impl Call {
     /// What an INVITE that makes a call asks for.
     pub(super) fn offer_session(&self, cx: &mut Cx, headers: &mut Headers) {
-        let wanted = cx.config.session_timers.map(|wanted| wanted.expires);
+        let wanted = cx.env.config.session_timers.map(|wanted| wanted.expires);
         self.session.timer.ask(wanted, headers);
     }
 
@@ -29,15 +29,15 @@ impl Call {
             return;
         }
         // Not with a provider's self.
-        let wanted = cx.config.session_timers.filter(|_| self.rest.is_none()).map(|wanted| wanted.expires);
+        let wanted = cx.env.config.session_timers.filter(|_| self.rest.is_none()).map(|wanted| wanted.expires);
         self.session.timer.accept(request, wanted, headers);
-        self.start_session_timer(cx.now);
+        self.start_session_timer(cx.env.now);
     }
 
     /// What the other side's 2xx to our INVITE, re-INVITE or UPDATE says of it.
     pub(super) fn session_answered(&mut self, cx: &mut Cx, response: &Response) {
         self.session.timer.agree(response);
-        self.start_session_timer(cx.now);
+        self.start_session_timer(cx.env.now);
         self.reached(cx);
         // What could not be agreed while the other side was away.
         self.continue_offer(cx);
@@ -100,12 +100,12 @@ impl Call {
         if self.recovery_failed(cx, false, error) {
             return;
         }
-        self.session.timer.refresh_later(cx.now);
+        self.session.timer.refresh_later(cx.env.now);
     }
 
     pub(super) fn on_session_expired(&mut self, cx: &mut Cx) {
         if self.session.recovery.is_unreached() {
-            self.session.timer.expire_later(cx.now);
+            self.session.timer.expire_later(cx.env.now);
             return;
         }
         let error = Error::new(ErrorCode::Timeout, "The other side no longer refreshes the session");

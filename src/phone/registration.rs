@@ -104,7 +104,7 @@ impl Registration {
 impl Cx {
     /// REGISTER on a fresh socket, or again.
     pub(super) fn start_registering(&mut self) {
-        self.registration.expires = self.config.register_expires.as_secs().clamp(1, MAX_EXPIRES);
+        self.registration.expires = self.env.config.register_expires.as_secs().clamp(1, MAX_EXPIRES);
         self.registration.too_brief = 0;
         self.registration.removing = false;
         self.timers.clear(TimerKey::Register);
@@ -126,14 +126,14 @@ impl Cx {
     fn send_register(&mut self) {
         let expires = if self.registration.removing { 0 } else { self.registration.expires };
         let seq = self.registration.next_seq();
-        let aor = self.config.uri.aor();
+        let aor = self.env.config.uri.aor();
         // RFC 3261, section 10.2.4: all REGISTERs of one phone to one registrar share a Call-ID.
         if aor != self.registration.aor {
             self.registration.aor = aor;
-            self.registration.call_id = token(&mut *self.entropy, 24);
-            self.registration.from_tag = token(&mut *self.entropy, 12);
+            self.registration.call_id = token(&mut *self.env.entropy, 24);
+            self.registration.from_tag = token(&mut *self.env.entropy, 12);
         }
-        let mut request = Request::new(Method::Register, self.config.uri.domain());
+        let mut request = Request::new(Method::Register, self.env.config.uri.domain());
         let local = self.own_address();
         self.make_instance();
         // One flow is all that a phone has: the registrar puts the new one in the place of the one that was lost
@@ -217,9 +217,9 @@ impl Cx {
         // enough for a tab in the background whose timers fire once a minute.
         let millis = u64::from(granted).saturating_mul(1000);
         let late = millis.saturating_sub(THROTTLED).max(millis / 2);
-        let delay = (millis / 2 + below(&mut *self.entropy, millis / 5)).min(late);
-        self.timers.set(TimerKey::Register, self.now + Duration::from_millis(delay));
-        self.timers.set(TimerKey::Binding, self.now + Duration::from_millis(millis));
+        let delay = (millis / 2 + below(&mut *self.env.entropy, millis / 5)).min(late);
+        self.timers.set(TimerKey::Register, self.env.now + Duration::from_millis(delay));
+        self.timers.set(TimerKey::Binding, self.env.now + Duration::from_millis(millis));
         self.set_registration(RegistrationState::Registered, None);
         self.connected();
     }
@@ -244,7 +244,7 @@ impl Cx {
                     self.everything_interrupted(socket, error);
                 }
             } else {
-                self.tell(LineEvent::GaveUp(error));
+                self.env.tell(LineEvent::GaveUp(error));
             }
             return;
         }
@@ -260,13 +260,13 @@ impl Cx {
         let (base, cap) = if retry { (RETRY_BASE, RETRY_CAP) } else { (REFUSED_BASE, REFUSED_CAP) };
         let limit = u64::from(cap.min(base.saturating_mul(1 << shift)).as_millis());
         let least = if retry { 0 } else { limit / 2 };
-        let wait = u64::from(asked) * 1000 + least + below(&mut *self.entropy, limit - least);
-        self.timers.set(TimerKey::Register, self.now + Duration::from_millis(wait));
-        self.registration.hold_until = self.now + Duration::from_secs(asked.max(HINT_AFTER).into());
+        let wait = u64::from(asked) * 1000 + least + below(&mut *self.env.entropy, limit - least);
+        self.timers.set(TimerKey::Register, self.env.now + Duration::from_millis(wait));
+        self.registration.hold_until = self.env.now + Duration::from_secs(asked.max(HINT_AFTER).into());
     }
 
     pub(super) fn on_register_timer(&mut self) {
-        if self.flow.open_socket().is_some() && self.config.register && !self.flow.closing {
+        if self.flow.open_socket().is_some() && self.env.config.register && !self.flow.closing {
             self.start_registering();
         }
     }
@@ -274,7 +274,7 @@ impl Cx {
     /// Something has changed, perhaps for the better: a registration that was refused is asked for now.
     pub(super) fn register_if_failed(&mut self) {
         let failed = self.registration.state == RegistrationState::Failed;
-        if failed && self.flow.established && self.now >= self.registration.hold_until {
+        if failed && self.flow.established && self.env.now >= self.registration.hold_until {
             self.on_register_timer();
         }
     }
@@ -312,11 +312,11 @@ impl Cx {
     }
 
     fn make_instance(&mut self) {
-        let given = self.config.instance_id.as_deref().filter(|id| is_instance(id));
+        let given = self.env.config.instance_id.as_deref().filter(|id| is_instance(id));
         if let Some(given) = given {
             self.registration.instance = given.to_owned();
         } else if self.registration.instance.is_empty() {
-            self.registration.instance = concat(&["urn:uuid:", &uuid_v4(&mut *self.entropy)]);
+            self.registration.instance = concat(&["urn:uuid:", &uuid_v4(&mut *self.env.entropy)]);
         }
     }
 
@@ -357,7 +357,7 @@ impl Cx {
     /// Our Contact in what makes or refreshes a dialog: the GRUU while there is one (RFC 5627, section 4.4), with `ob`
     /// where requests are to come back over this flow (RFC 5626, section 4.3).
     pub(super) fn contact(&self) -> String {
-        self.contact_as(self.config.anonymous)
+        self.contact_as(self.env.config.anonymous)
     }
 
     /// `private`: one that does not say who we are (RFC 5627, section 3.1.2).

@@ -95,8 +95,8 @@ impl Call {
     /// A 1xx but 100 of an incoming call: sent reliably where the caller demands it, and where it holds an answer and
     /// the caller can (RFC 3262, section 3).
     pub(super) fn respond_provisional(&mut self, cx: &mut Cx, tx: TxId, status: u16, sdp: Option<String>) {
-        let wish = cx.config.reliable_provisional;
-        let first = crate::entropy::below(&mut *cx.entropy, 1 << 30);
+        let wish = cx.env.config.reliable_provisional;
+        let first = crate::entropy::below(&mut *cx.env.entropy, 1 << 30);
 
         let (required, supported, seq) = match &self.sip.invite {
             Some(invite) => (
@@ -141,10 +141,10 @@ impl Call {
         let headers =
             [("Contact", contact.as_str()), ("Allow", super::ALLOW), ("Require", "100rel"), ("RSeq", &rseq)];
         let text = self.respond_with(cx, tx, status, &headers, sdp);
-        let pending = Pending { text, interval: T1, until: cx.now + T64, answers, offers };
+        let pending = Pending { text, interval: T1, until: cx.env.now + T64, answers, offers };
         if let Some(reliable) = self.answering.reliable.as_mut() {
             reliable.pending = Some(pending);
-            self.timers.set(CallTimer::Reliable1xx, cx.now + T1);
+            self.timers.set(CallTimer::Reliable1xx, cx.env.now + T1);
         }
     }
 
@@ -170,7 +170,7 @@ impl Call {
         let invite = self.sip.invite.as_ref();
         invite.is_some_and(|invite| {
             invite.headers.contains_token("Require", "100rel")
-                || (cx.config.reliable_provisional && invite.headers.contains_token("Supported", "100rel"))
+                || (cx.env.config.reliable_provisional && invite.headers.contains_token("Supported", "100rel"))
         })
     }
 
@@ -231,7 +231,7 @@ impl Call {
 
     /// Sent again, each time after twice as long, until the caller has acknowledged it or is given up.
     pub(super) fn on_reliable_timer(&mut self, cx: &mut Cx) {
-        let now = cx.now;
+        let now = cx.env.now;
         let pending = self.answering.reliable.as_mut().and_then(|reliable| reliable.pending.as_mut());
         let Some(pending) = pending else { return };
         if cx.flow.is_interrupted() {

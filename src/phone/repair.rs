@@ -11,14 +11,14 @@ impl Call {
 
     /// The call is answered: starts the deadline of its media path.
     pub(super) fn await_media(&mut self, cx: &mut Cx) {
-        self.session.recovery.await_path(cx.now);
+        self.session.recovery.await_path(cx.env.now);
     }
 
     pub(super) fn on_media_state(&mut self, cx: &mut Cx, state: MediaState) {
         if matches!(self.phase, Phase::Terminating | Phase::Outcome) {
             return;
         }
-        if self.session.recovery.on_media(state, cx.now) {
+        if self.session.recovery.on_media(state, cx.env.now) {
             if self.session.recovery.is_disturbed() {
                 cx.ask_for_life();
             }
@@ -42,30 +42,30 @@ impl Call {
 
     /// What has become of the connection: lost, or another one has taken its place.
     pub(super) fn set_signalling(&mut self, cx: &mut Cx, signalling: Signalling) {
-        let network_changed = cx.flow.liveness.network_changed_within(TOGETHER, cx.now);
+        let network_changed = cx.flow.liveness.network_changed_within(TOGETHER, cx.env.now);
         if self.needs_connection() && self.is_up() {
-            self.session.recovery.set_signalling(signalling, network_changed, cx.now);
+            self.session.recovery.set_signalling(signalling, network_changed, cx.env.now);
             self.recover(cx);
         }
     }
 
     /// The peer has responded in the dialog, so it knows our Contact.
     pub(super) fn reached(&mut self, cx: &mut Cx) {
-        if self.session.recovery.reach(cx.now) {
+        if self.session.recovery.reach(cx.env.now) {
             self.recover(cx);
         }
     }
 
     /// The peer has answered our offer.
     pub(super) fn recovery_agreed(&mut self, cx: &mut Cx, restart: bool) {
-        if restart && self.session.recovery.restarted(cx.now) {
+        if restart && self.session.recovery.restarted(cx.env.now) {
             self.recover(cx);
         }
     }
 
     /// A request got no response, or was refused: recovery tries again later. `false`: it was not for recovery.
     pub(super) fn recovery_failed(&mut self, cx: &mut Cx, restart: bool, error: &Error) -> bool {
-        match self.session.recovery.fail(restart, error.sip_status, cx.now, &mut *cx.entropy) {
+        match self.session.recovery.fail(restart, error.sip_status, cx.env.now, &mut *cx.env.entropy) {
             Failure::Other => false,
             Failure::Reached => {
                 self.reached(cx);
@@ -78,12 +78,12 @@ impl Call {
     // ---- actions
 
     pub(super) fn recover(&mut self, cx: &mut Cx) {
-        let graces = Graces { signalling: cx.config.signalling_grace, media: cx.config.media_grace };
+        let graces = Graces { signalling: cx.env.config.signalling_grace, media: cx.env.config.media_grace };
         if self.phase != Phase::Confirmed {
             return;
         }
         let state = self.state;
-        let plan = self.session.recovery.plan(graces, cx.now);
+        let plan = self.session.recovery.plan(graces, cx.env.now);
         if plan.ill && state == CallState::Active {
             self.set_call_state(cx, CallState::Reconnecting);
         }
@@ -117,7 +117,7 @@ impl Call {
         if self.phase != Phase::Confirmed {
             return;
         }
-        match self.session.recovery.judge(cx.now) {
+        match self.session.recovery.judge(cx.env.now) {
             Verdict::None => {}
             Verdict::End => self.end_unrecovered(cx),
             Verdict::GoOn => {
@@ -131,7 +131,7 @@ impl Call {
     pub(super) fn on_ice_timeout(&mut self, cx: &mut Cx) {
         let call_waits = matches!(self.phase, Phase::Accepted | Phase::Applying);
         if self.session.recovery.is_unreached() && self.phase == Phase::Confirmed {
-            self.session.recovery.excuse_path(cx.now);
+            self.session.recovery.excuse_path(cx.env.now);
             self.recover(cx);
             return;
         }

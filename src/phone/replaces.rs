@@ -42,10 +42,10 @@ impl Calls {
 impl Call {
     /// Whether this INVITE may take the place of the call with nobody's hand on the phone.
     pub(super) fn may_replace(&self, cx: &Cx, headers: &Headers) -> bool {
-        match cx.config.replaces {
+        match cx.env.config.replaces {
             ReplacesPolicy::Any => true,
             ReplacesPolicy::Ask => false,
-            ReplacesPolicy::Peer if cx.config.trust_identity => asserted(headers).is_some(),
+            ReplacesPolicy::Peer if cx.env.config.trust_identity => asserted(headers).is_some(),
             ReplacesPolicy::Peer => {
                 let address = |uri: &str| {
                     // Of those who hide, nobody is who another one is (RFC 3323, section 4.1.1.3).
@@ -136,8 +136,8 @@ mod tests {
             (ReplacesPolicy::Peer, true, "", false, false),
             (ReplacesPolicy::Peer, true, asserted, true, true),
         ] {
-            cx.config.replaces = policy;
-            cx.config.trust_identity = trusts;
+            cx.env.config.replaces = policy;
+            cx.env.config.trust_identity = trusts;
             let mut invite = request("INVITE", headers);
             if by_eve {
                 invite.headers.set("From", "<sip:eve@example.com>;tag=e");

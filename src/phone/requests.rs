@@ -44,18 +44,18 @@ impl Phone {
         let about = Circumstances {
             scope: Cx::scope(owner),
             in_dialog: request.headers.head().to_tag().is_some(),
-            kept: self.cx.config.credentials.kept(),
-            asks: matches!(self.cx.config.credentials, CredentialSource::Ask),
+            kept: self.cx.env.config.credentials.kept(),
+            asks: matches!(self.cx.env.config.credentials, CredentialSource::Ask),
         };
         let realms = self.cx.authenticator.on_challenge(about, response, &mut attempt);
         let Some(realm) = realms.first().cloned() else {
             self.cx.log(LogLevel::Warn, &["a challenge that is not answered"]);
             return false;
         };
-        match &self.cx.config.credentials {
+        match &self.cx.env.config.credentials {
             CredentialSource::None => false,
             CredentialSource::Static(_) | CredentialSource::ByRealm(_) => {
-                let kept = self.cx.config.credentials.kept().to_vec();
+                let kept = self.cx.env.config.credentials.kept().to_vec();
                 self.send_again(owner, request.clone(), attempt, &kept);
                 true
             }
@@ -68,10 +68,10 @@ impl Phone {
                         call.invite_asks(id);
                     });
                 }
-                let until = self.cx.now + QUESTION;
+                let until = self.cx.env.now + QUESTION;
                 self.cx.questions.insert(id, Question { owner, request: request.clone(), attempt, until });
                 self.cx.time_questions();
-                self.cx.out.push(Output::NeedCredentials { id, realm });
+                self.cx.env.out.push(Output::NeedCredentials { id, realm });
                 true
             }
         }
@@ -99,7 +99,7 @@ impl Phone {
 
     pub(super) fn on_question_timeout(&mut self) {
         let mut late = Vec::new();
-        let now = self.cx.now;
+        let now = self.cx.env.now;
         self.cx.questions.retain(|question| {
             let waits = question.until > now;
             if !waits {
@@ -148,7 +148,7 @@ impl Phone {
         request.headers.remove("Via");
         let cseq = concat(&[&digits(seq), " ", request.method.as_str()]);
         request.headers.set("CSeq", cseq);
-        let user = self.cx.config.uri.user.as_deref().unwrap_or_default();
+        let user = self.cx.env.config.uri.user.as_deref().unwrap_or_default();
         let scope = Cx::scope(owner);
         let secure = self.cx.flow.secure;
         if !self.cx.authenticator.authorize(
@@ -157,7 +157,7 @@ impl Phone {
             user,
             credentials,
             secure,
-            &mut *self.cx.entropy,
+            &mut *self.cx.env.entropy,
         ) {
             let error =
                 Error::new(ErrorCode::AuthFailed, "The server does not accept this kind of credentials");
@@ -274,7 +274,7 @@ impl Phone {
                 call.refuse(cx, 480, EndCause::Failed(error.clone()), EndedBy::Network);
             }
         });
-        self.cx.timers.set(TimerKey::Outage, self.cx.now + self.cx.config.signalling_grace);
+        self.cx.timers.set(TimerKey::Outage, self.cx.env.now + self.cx.env.config.signalling_grace);
     }
 
     /// Sends the requests that have waited for this connection. Those that need no registration go first. In a call that
@@ -295,7 +295,7 @@ impl Phone {
         };
         let (mut cancels, mut unsent) = (Vec::new(), Vec::new());
         let mut texts = Vec::new();
-        let now = self.cx.now;
+        let now = self.cx.env.now;
         for (id, entry) in self.cx.transactions.clients() {
             if entry.socket.is_some() || !entry.tx.is_open() || !fits(&self.calls, entry.owner) {
                 continue;
@@ -430,7 +430,7 @@ impl Phone {
         }
         self.cx.timers.clear_all(&[TimerKey::Register, TimerKey::Reconnect]);
         self.cx.end_subscriptions(false);
-        self.cx.timers.set(TimerKey::Disconnect, self.cx.now + DISCONNECT_TIMEOUT);
+        self.cx.timers.set(TimerKey::Disconnect, self.cx.env.now + DISCONNECT_TIMEOUT);
         if self.cx.flow.open_socket().is_some() {
             self.line(|cx| cx.start_unregistering());
         } else if self.cx.flow.state == FlowState::Waiting && self.cx.has_goodbyes() {
@@ -441,7 +441,7 @@ impl Phone {
 
     /// The page is going: whatever is not sent now is never sent.
     pub(super) fn on_page_hide(&mut self, kept: PageKept) {
-        let stays = kept == PageKept::Page || !self.cx.config.hangup_on_unload;
+        let stays = kept == PageKept::Page || !self.cx.env.config.hangup_on_unload;
         let mut handed_on = false;
         let ids = self.calls.ids(|_| true);
         for id in ids {
@@ -528,7 +528,7 @@ impl Phone {
     /// deadlines are put off by as much; due actions happen at once.
     pub(super) fn notice_sleep(&mut self) {
         let Some((due, _)) = self.next_deadline() else { return };
-        let late = self.cx.now - due;
+        let late = self.cx.env.now - due;
         if late < LATE {
             return;
         }
@@ -555,7 +555,7 @@ impl Phone {
         let inviting = self.calls.get(id).is_some_and(|call| call.phase == Phase::Inviting);
         if response.status != 503
             || !inviting
-            || self.cx.config.servers.len() < 2
+            || self.cx.env.config.servers.len() < 2
             || self.calls.live() != [id]
         {
             return false;
@@ -624,13 +624,13 @@ mod tests {
         let id = call.id;
         phone.calls.insert(call);
         let request = Request::new(Method::Invite, "sip:bob@example.com");
-        let until = phone.cx.now + QUESTION;
+        let until = phone.cx.env.now + QUESTION;
         let owner = Owner::Invite(id);
         let question = Question { owner, request, attempt: Attempt::default(), until };
         phone.cx.questions.insert(CredentialsId(1), question);
         phone.on_question_timeout();
         assert!(phone.calls.get(id).unwrap().is_live(), "not before its time");
-        phone.cx.now = until;
+        phone.cx.env.now = until;
         phone.on_question_timeout();
         let ended = phone.calls.get(id).unwrap().end.reason.clone().unwrap();
         assert!(matches!(ended.cause, EndCause::Failed(error) if error.code == ErrorCode::AuthFailed));

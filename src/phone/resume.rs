@@ -81,7 +81,7 @@ impl Calls {
             return None;
         }
         let mut record = Lines { text: concat(&[VERSION, "\n"]), good: true };
-        record.push("aor", &cx.config.uri.aor());
+        record.push("aor", &cx.env.config.uri.aor());
         record.push("instance", &cx.registration.instance);
         record.push("user", &cx.contact_user);
         record.push("host", &cx.host);

@@ -279,9 +279,9 @@ impl Cx {
         let mut delay = u64::from(after.unwrap_or(0).min(MAX_RETRY_AFTER)) * 1000;
         if !(at_once && failures == 0) {
             let limit = RETRY_CAP.min(RETRY_BASE.saturating_mul(1 << failures));
-            delay += 500 + below(&mut *self.entropy, u64::from(limit.as_millis()));
+            delay += 500 + below(&mut *self.env.entropy, u64::from(limit.as_millis()));
         }
-        self.timers.set(TimerKey::Subscription(id), self.now + Duration::from_millis(delay));
+        self.timers.set(TimerKey::Subscription(id), self.env.now + Duration::from_millis(delay));
     }
 
     pub(super) fn on_subscription_timer(&mut self, id: SubscriptionId) {
@@ -301,8 +301,8 @@ impl Cx {
     /// Between 50 % and 70 % of the lifetime, as for a registration.
     fn schedule_refresh(&mut self, id: SubscriptionId, seconds: u32) {
         let millis = u64::from(seconds.clamp(1, MAX_EXPIRES)) * 1000;
-        let delay = millis / 2 + below(&mut *self.entropy, millis / 5);
-        self.timers.set(TimerKey::Subscription(id), self.now + Duration::from_millis(delay));
+        let delay = millis / 2 + below(&mut *self.env.entropy, millis / 5);
+        self.timers.set(TimerKey::Subscription(id), self.env.now + Duration::from_millis(delay));
     }
 
     pub(super) fn on_subscription_response(
@@ -324,7 +324,7 @@ impl Cx {
                 // The last NOTIFY may still come, and is taken.
                 Kind::Subscribe { dialog: Some(_), .. } if status < 300 => {
                     self.set_subscription(id, SubscriptionState::Terminated, None);
-                    self.timers.set(TimerKey::Subscription(id), self.now + T64);
+                    self.timers.set(TimerKey::Subscription(id), self.env.now + T64);
                 }
                 _ => self.finish_subscription(id, None),
             }
@@ -503,7 +503,7 @@ impl Cx {
         let kind = request.headers.content_type().unwrap_or_default();
         let uri = Uri::parse(&request.uri).ok()?;
         let ours = |own: &Uri| own.user.is_some() && own.user == uri.user;
-        let wanted = self.config.message_summary.unwrap_or_else(|| {
+        let wanted = self.env.config.message_summary.unwrap_or_else(|| {
             matches!(self.registration.state, RegistrationState::Registered | RegistrationState::Registering)
                 && self.flow.heard_over == self.flow.open_socket()
         });
@@ -512,7 +512,7 @@ impl Cx {
             && request.headers.head().to_tag().is_none()
             && kind.eq_ignore_ascii_case("application/simple-message-summary")
             && request.body.len() <= MAX_SUMMARY
-            && (ours(&self.config.uri) || Uri::parse(&self.contact_uri()).is_ok_and(|own| ours(&own)));
+            && (ours(&self.env.config.uri) || Uri::parse(&self.contact_uri()).is_ok_and(|own| ours(&own)));
         core::str::from_utf8(&request.body).ok().filter(|_| good).map(str::to_owned)
     }
 

@@ -40,7 +40,7 @@ impl Calls {
                 let seq = call.media.seq;
                 if call.media.open {
                     let (call, command) = (call.id, MediaCommand::Wish(wish));
-                    cx.out.push(Output::Media { call, seq, command });
+                    cx.env.out.push(Output::Media { call, seq, command });
                 }
             }
         }
@@ -105,7 +105,7 @@ impl Call {
 
     /// The media of a call begin: with what is wished of it.
     pub(super) fn wish_of_new_media(&mut self, cx: &mut Cx) {
-        let listens_only = cx.config.listens_only;
+        let listens_only = cx.env.config.listens_only;
         if self.media.open {
             return;
         }

@@ -42,7 +42,7 @@ impl Call {
             if order.after.is_zero() {
                 self.ask_proxy(cx, order);
             } else {
-                let at = cx.now + order.after;
+                let at = cx.env.now + order.after;
                 if let Some(rest) = self.rest.as_deref_mut() {
                     rest.pauses.push((at, order));
                 }
@@ -59,7 +59,7 @@ impl Call {
     }
 
     pub(in crate::phone) fn on_proxy_pause(&mut self, cx: &mut Cx) {
-        let now = cx.now;
+        let now = cx.env.now;
         let Some(rest) = self.rest.as_deref_mut() else { return };
         let mut due = Vec::new();
         rest.pauses.retain(|(at, order)| {
@@ -83,8 +83,8 @@ impl Call {
         };
         // A page that is left while a call is being given up must not keep the far end ringing.
         let keepalive = rest.leaving || order.purpose == Purpose::Cancel;
-        cx.timers.set(TimerKey::Proxy(request), cx.now + wait + PROXY_TIMEOUT);
-        cx.out.push(Output::Proxy { id: request, command: order.command, keepalive });
+        cx.timers.set(TimerKey::Proxy(request), cx.env.now + wait + PROXY_TIMEOUT);
+        cx.env.out.push(Output::Proxy { id: request, command: order.command, keepalive });
     }
 
     pub(super) fn on_news(&mut self, cx: &mut Cx, news: News) {
@@ -105,7 +105,7 @@ impl Call {
     }
 
     pub(super) fn on_accepted(&mut self, cx: &mut Cx, accepted: ProxyCall, over: bool) {
-        let now = cx.now;
+        let now = cx.env.now;
         let own = cx.own_number();
 
         let phase = self.phase;

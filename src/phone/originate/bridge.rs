@@ -22,7 +22,7 @@ impl Call {
         if let Some(entry) = cx.transactions.server(tx) {
             entry.call = Some(self.id);
         }
-        self.timers.set(CallTimer::Bridge, cx.now + ANSWER_TIMEOUT);
+        self.timers.set(CallTimer::Bridge, cx.env.now + ANSWER_TIMEOUT);
         // The provider was faster than the proxy, whose answer would have told.
         if self.rest.as_deref_mut().is_some_and(|rest| rest.state.is_none()) {
             cx.event(Event::Stage(self.id, DialStage::RingingClient));
@@ -42,7 +42,7 @@ impl Call {
         let sip_call_id = sha256_hex(&self.sip.call_id);
         let Some(rest) = self.rest.as_mut() else { return };
         let orders = rest.originate.claim(Some(sip_call_id));
-        let confirm = cx.now + rest.confirm_timeout;
+        let confirm = cx.env.now + rest.confirm_timeout;
         self.timers.clear(CallTimer::Bridge);
         self.timers.set(CallTimer::Confirm, confirm);
         cx.event(Event::Stage(self.id, DialStage::ClientConnected));
@@ -51,7 +51,7 @@ impl Call {
 
     /// The proxy has seen the provider on this phone's line.
     pub(super) fn on_confirmed(&mut self, cx: &mut Cx) {
-        let now = cx.now;
+        let now = cx.env.now;
 
         let Some(rest) = self.rest.as_mut() else { return };
         if self.phase == Phase::Outcome {
@@ -74,7 +74,7 @@ impl Call {
         self.timers.set(CallTimer::MaxDuration, until);
         if here {
             self.media_order(cx, MediaCommand::OpenGate);
-            cx.out.push(Output::Unlock(lock));
+            cx.env.out.push(Output::Unlock(lock));
         }
         self.set_call_state(cx, CallState::Ringing);
         cx.event(Event::Stage(self.id, DialStage::Ringing));

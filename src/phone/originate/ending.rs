@@ -61,7 +61,7 @@ impl Call {
         self.stop_awaiting_ack();
         self.timers.clear_all(&[CallTimer::Confirm, CallTimer::MaxDuration]);
         self.media_order(cx, MediaCommand::Close);
-        let now = cx.now;
+        let now = cx.env.now;
 
         self.session.recovery.forget_path();
         self.media.job = None;
@@ -176,13 +176,13 @@ impl Call {
         let lock = (rest.answer == AnswerBy::ThisPhone && !rest.open).then_some(rest.lock);
         for request in dropped {
             cx.timers.clear(TimerKey::Proxy(request));
-            cx.out.push(Output::AbortProxy(request));
+            cx.env.out.push(Output::AbortProxy(request));
         }
         if let Some(lock) = lock {
-            cx.out.push(Output::Unlock(lock));
+            cx.env.out.push(Output::Unlock(lock));
         }
         if lingers {
-            let at = window.max(cx.now + RING_TIMEOUT + GRACE);
+            let at = window.max(cx.env.now + RING_TIMEOUT + GRACE);
             self.timers.set(CallTimer::Tombstone, at);
         }
         self.carry_out(cx, orders);
@@ -199,7 +199,7 @@ impl Call {
         rest.pauses.clear();
         for (request, _) in core::mem::take(&mut rest.requests) {
             cx.timers.clear(TimerKey::Proxy(request));
-            cx.out.push(Output::AbortProxy(request));
+            cx.env.out.push(Output::AbortProxy(request));
         }
         self.timers.clear(CallTimer::ProxyPause);
         // The BYE may still wait for the ACK; whoever sends it lays the record to rest.

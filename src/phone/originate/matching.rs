@@ -64,7 +64,7 @@ impl Calls {
                 late |= rest.lingers;
                 // Its call has not come: it may be this one.
                 due |= rest.lingers && call.sip.dialog.is_none();
-            } else if !rest.open || cx.now <= rest.window {
+            } else if !rest.open || cx.env.now <= rest.window {
                 return Verdict::Second;
             }
         }
@@ -96,7 +96,7 @@ impl Call {
 
 impl Cx {
     pub(in crate::phone) fn own_number(&self) -> String {
-        number(self.config.uri.user.as_deref().unwrap_or_default())
+        number(self.env.config.uri.user.as_deref().unwrap_or_default())
     }
 
     /// The phone is about to disconnect.
