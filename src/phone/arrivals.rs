@@ -72,11 +72,11 @@ impl Phone {
 
     /// `own`: headers that are not the application's.
     pub(super) fn start_dial(&mut self, dial: DialRequest, own: &[(&str, &str)]) -> Result<CallId, Error> {
-        if self.cx.flow.closing || self.cx.flow.open_socket().is_none() {
+        if self.cx.line.is_closing() || self.cx.line.open_socket().is_none() {
             return Err(Error::new(ErrorCode::NotConnected, "There is no connection to the SIP server"));
         }
         let callee = Callee::of(&dial)?;
-        self.cx.take_headers(&dial.extra_headers)?;
+        self.cx.env.take_headers(&dial.extra_headers)?;
         if self.calls.is_full(&self.cx) {
             return Err(too_many());
         }
@@ -97,7 +97,7 @@ impl Phone {
     /// another account: nothing is taken up.
     pub fn resume(&mut self, now: Instant, record: &str, age: Duration) -> Result<usize, Error> {
         self.begin(now);
-        if self.cx.flow.connection() != ConnectionState::Disconnected || !self.calls.is_empty() {
+        if self.cx.line.connection() != ConnectionState::Disconnected || !self.calls.is_empty() {
             return Err(Error::new(
                 ErrorCode::InvalidState,
                 "Calls can be taken up before connect(), and by a phone without calls",
@@ -118,7 +118,7 @@ impl Phone {
         self.cx.contact_user = record.user;
         self.cx.host = record.host;
         // From now on the connection is one that was lost: it is looked for until the grace is over.
-        self.cx.flow.established = true;
+        self.cx.line.take_up();
         let count = calls.len();
         for mut call in calls {
             let id = self.cx.new_call_id();
@@ -137,7 +137,7 @@ impl Phone {
         if request.answer == AnswerBy::ThisPhone {
             let registered =
                 !self.cx.env.config.register || self.cx.registration.state == RegistrationState::Registered;
-            if self.cx.flow.closing || self.connection() != ConnectionState::Connected || !registered {
+            if self.cx.line.is_closing() || self.connection() != ConnectionState::Connected || !registered {
                 return Err(Error::new(ErrorCode::NotConnected, "The provider cannot call this phone now"));
             }
             if self.cx.own_number().is_empty() {
@@ -179,7 +179,7 @@ impl Phone {
 
     /// Deals with an INVITE that concerns a dial by REST; `false` for any other.
     fn take_bridge(&mut self, tx: TxId, request: &Request) -> bool {
-        if self.cx.flow.closing {
+        if self.cx.line.is_closing() {
             return false;
         }
         match self.calls.verdict(&self.cx, request) {

@@ -89,7 +89,7 @@ impl Call {
             return;
         }
         // The user has taken or made another call meanwhile: this one rings on.
-        if occupied || cx.flow.closing {
+        if occupied || cx.line.is_closing() {
             self.answering.by_itself = false;
             return;
         }

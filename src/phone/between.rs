@@ -1,6 +1,6 @@
 //! Actions that concern two calls: the phone carries out what a call asks for ([`Ask`]), and commands that name two calls.
 
-use super::context::Ask;
+use super::env::Ask;
 use super::refer::{invalid, replacing};
 use super::transfer::{Referrer, Transfer};
 use super::*;

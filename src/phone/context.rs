@@ -4,26 +4,25 @@
 //! one, and the phone carries that out as soon as the call has returned.
 
 use super::authentication::any_answer_will_do;
-use super::flow::Flow;
+use super::env::{Ask, Env};
+use super::line::Line;
 use super::registration::Registration;
 use super::sorted_map::SortedMap;
 use super::timers::{TimerKey, Timers};
 use super::transactions::{Owner, Transactions, TxId};
-use super::transfer::Referral;
 use super::{
-    ALLOW, CallId, CredentialsId, EARLY_TERMINATED, EndedBy, Event, LogLevel, Output, PhoneConfig, SDP,
-    SUPPORTED, SocketId, SubscriptionId, description, list, outage, subscription,
+    ALLOW, CallId, CredentialsId, EARLY_TERMINATED, Event, LogLevel, PhoneConfig, SDP,
+    SUPPORTED, SubscriptionId, description, list, outage, subscription,
 };
-use crate::entropy::{Entropy, below, token};
+use crate::entropy::{Entropy, token};
 use crate::error::{Error, ErrorCode};
 use crate::sip::auth::{Attempt, Authenticator};
-use crate::sip::dialog::Dialog;
 use crate::sip::header::name_addr;
-use crate::sip::message::{Method, Request, Response, check_extra_header, long_name, redact_with};
+use crate::sip::message::{Method, Request, Response};
 use crate::sip::transaction::{Client, ClientState, ServerState};
 use crate::sip::uri::{Uri, UriError};
 use crate::text::concat;
-use crate::time::{Duration, Instant};
+use crate::time::Instant;
 
 /// URLs with their priorities and weights.
 pub(super) type Servers = (Vec<String>, Vec<(u32, u32)>);
@@ -37,80 +36,6 @@ pub(super) struct Question {
     pub(super) until: Instant,
 }
 
-/// What a call asks of the phone.
-#[derive(Debug)]
-pub(super) enum Ask {
-    /// Its hold has changed: the call that is taking its place follows.
-    FollowHold,
-    /// Its hold has succeeded or failed: a transfer may have waited for that.
-    GoOnWithTransfer,
-    /// End this call, whose transfer has succeeded.
-    HangUp(CallId),
-    /// Take the place of this call; `asked`: the user has answered, and a hold is not passed on.
-    TakePlace { old: CallId, asked: bool },
-    /// It was dialled for a transfer of `old`, and has received this status.
-    TellReferral { old: CallId, status: u16 },
-    /// It is over, and the call that was made for it goes on reporting.
-    OutliveReferral { new: CallId, referral: Box<Referral>, dialog: Option<Dialog> },
-    /// A new call is to take its place.
-    MakeReplacement { target: String, replaces: String },
-    /// It is over: `replaced` is the call whose place it was to take.
-    EndReplacement { replaced: Option<CallId>, by: EndedBy },
-    /// It is answered: no other call by REST is still to be confirmed.
-    YieldToIt,
-    /// It is to answer itself, unless the user has another call meanwhile.
-    AnswerItself,
-    /// It waits no more for the provider's call: those that might have been its are judged anew.
-    JudgeUnmatched,
-}
-
-/// What the connection reports to the phone. It knows no call.
-#[derive(Debug)]
-pub(super) enum LineEvent {
-    /// The phone can make and receive calls, over another connection than before.
-    Up,
-    /// The open connection is lost.
-    Lost,
-    /// What was sent over this socket has no answer.
-    Interrupted { socket: SocketId, error: Error },
-    /// What has waited for a connection may go out over this one.
-    Send(Waiting),
-    /// The page was suspended: the other sides of the calls may have gone.
-    ResumeCalls,
-    /// The network may have changed: disturbed media paths count as broken.
-    MediaDoubted,
-    /// The first `connect` has failed for good.
-    GaveUp(Error),
-    /// `disconnect` has come to its end.
-    Over,
-}
-
-/// Which of the requests that have waited.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Waiting {
-    /// Those that need no registration.
-    Unregistered,
-    /// INVITEs, before a disconnect: calls that were given up get their CANCEL.
-    Invites,
-    /// All.
-    All,
-}
-
-/// What the phone is asked for or told.
-#[derive(Debug)]
-pub(super) enum What {
-    Call(CallId, Ask),
-    Line(LineEvent),
-}
-
-/// The same, in its place.
-#[derive(Debug)]
-pub(super) struct Asked {
-    pub(super) what: What,
-    /// How many outputs came before it: what is done comes out in this place.
-    pub(super) at: usize,
-}
-
 /// Who answers a request.
 pub(super) struct Responder<'a> {
     /// The To-tag, where the request has none.
@@ -121,60 +46,16 @@ pub(super) struct Responder<'a> {
     pub(super) hidden: bool,
 }
 
-/// What every machine may touch: the configuration, the time, randomness, and what comes out.
-pub(super) struct Env {
-    pub(super) config: PhoneConfig,
-    pub(super) entropy: Box<dyn Entropy>,
-    pub(super) now: Instant,
-    pub(super) out: Vec<Output>,
-    /// What calls have asked of the phone, and what the connection has told it.
-    pub(super) asked: Vec<Asked>,
-    /// Headers of the application, whose values are not for the log.
-    secret_headers: Vec<String>,
-}
-
-impl Env {
-    /// See [`LineEvent`].
-    pub(super) fn tell(&mut self, event: LineEvent) {
-        self.asked.push(Asked { what: What::Line(event), at: self.out.len() });
-    }
-
-    #[inline(never)]
-    pub(super) fn event(&mut self, event: Event) {
-        self.out.push(Output::Event(event));
-    }
-
-    #[inline(never)]
-    pub(super) fn log(&mut self, level: LogLevel, parts: &[&str]) {
-        if self.config.trace || matches!(level, LogLevel::Warn | LogLevel::Error) {
-            self.event(Event::Log(level, concat(parts)));
-        }
-    }
-
-    pub(super) fn trace(&mut self, direction: &str, text: &str) {
-        if self.config.trace {
-            self.log(LogLevel::Debug, &[direction, "\n", &redact_with(text, &self.secret_headers)]);
-        }
-    }
-
-    /// A random time below this one.
-    pub(super) fn jitter(&mut self, below_ms: u64) -> Duration {
-        Duration::from_millis(below(&mut *self.entropy, below_ms))
-    }
-}
-
 /// All that is not a call.
 pub(super) struct Cx {
     pub(super) env: Env,
     /// `servers`, `uri` and `register` that wait for the end of the connection.
     pub(super) next_account: Option<(Servers, Uri, bool)>,
     pub(super) timers: Timers<TimerKey>,
-    pub(super) flow: Flow,
+    pub(super) line: Line,
     pub(super) registration: Registration,
     pub(super) transactions: Transactions,
     pub(super) authenticator: Authenticator,
-    /// A call is going on: kept true by `Phone::line`.
-    pub(super) in_call: bool,
     /// Calls that are to be forgotten before the next input.
     pub(super) to_remove: Vec<CallId>,
     pub(super) last_call: u32,
@@ -195,7 +76,6 @@ pub(super) struct Cx {
     pub(super) contact_user: String,
     /// Host of Via and Contact: a browser has no address (RFC 7118, section 5).
     pub(super) host: String,
-    pub(super) via_transport: &'static str,
 }
 
 impl Cx {
@@ -204,21 +84,13 @@ impl Cx {
         let contact_user = token(&mut *entropy, 12);
         let host = token(&mut *entropy, 12) + ".invalid";
         Self {
-            env: Env {
-                config,
-                entropy,
-                now: Instant::ZERO,
-                out: Vec::new(),
-                asked: Vec::new(),
-                secret_headers: Vec::new(),
-            },
+            env: Env::new(config, entropy),
             next_account: None,
             timers: Timers::new(),
-            flow: Flow::new(),
+            line: Line::new(),
             registration: Registration::new(),
             transactions: Transactions::default(),
             authenticator: Authenticator::new(),
-            in_call: false,
             to_remove: Vec::new(),
             last_call: 0,
             questions: SortedMap::new(),
@@ -234,13 +106,12 @@ impl Cx {
             answered: Vec::new(),
             contact_user,
             host,
-            via_transport: "WSS",
         }
     }
 
     /// See [`Ask`].
     pub(super) fn ask(&mut self, call: CallId, what: Ask) {
-        self.env.asked.push(Asked { what: What::Call(call, what), at: self.env.out.len() });
+        self.env.ask(call, what);
     }
 
     /// See [`Env::event`].
@@ -253,20 +124,6 @@ impl Cx {
     #[inline(never)]
     pub(super) fn log(&mut self, level: LogLevel, parts: &[&str]) {
         self.env.log(level, parts);
-    }
-
-    /// Checks the headers of the application; their values may be tokens, so that none is written to the log.
-    pub(super) fn take_headers(&mut self, headers: &[(String, String)]) -> Result<(), Error> {
-        for (name, value) in headers {
-            check_extra_header(name, value)
-                .map_err(|problem| Error::invalid_config("extraHeaders", problem))?;
-            let name = long_name(name);
-            let known = self.env.secret_headers.iter().any(|known| known.eq_ignore_ascii_case(name));
-            if !known {
-                self.env.secret_headers.push(name.to_owned());
-            }
-        }
-        Ok(())
     }
 
     pub(super) fn new_call_id(&mut self) -> CallId {
@@ -325,7 +182,7 @@ impl Cx {
         {
             let user = self.env.config.uri.user.as_deref().unwrap_or_default();
             let scope = Self::scope(owner);
-            let secure = self.flow.secure;
+            let secure = self.line.is_secure(&self.env.config);
             self.authenticator.authorize(scope, &mut request, user, credentials, secure, &mut *self.env.entropy);
         }
         self.send_prepared(owner, request, attempt)
@@ -349,22 +206,22 @@ impl Cx {
         // What waits in this dialog has lower numbers, and goes first (RFC 3261, section 12.2.2).
         let follows = !matches!(request.method, Method::Ack | Method::Cancel | Method::Bye)
             && self.transactions.waits_in(&request.headers);
-        let socket = self.flow.open_socket().filter(|_| !follows);
-        let waits = socket.is_none() && (follows || self.flow.keeps(&request.method));
-        if !waits && !self.transmit(text, false) {
+        let socket = self.line.open_socket().filter(|_| !follows);
+        let waits = socket.is_none() && (follows || self.line.keeps(&request.method));
+        if !waits && !self.line.transmit(&mut self.env, text, false) {
             return Err(Error::new(ErrorCode::Transport, "There is no connection to the SIP server"));
         }
         let mut tx = Client::new(request, self.env.now);
         let first = match owner {
-            Owner::Register => !self.flow.settled,
-            Owner::Invite(_) => !self.flow.heard,
+            Owner::Register => !self.line.is_settled(),
+            Owner::Invite(_) => !self.line.has_heard(),
             _ => false,
         };
         if waits {
             // Its time runs from when it is sent.
             tx.deadline = None;
         } else if first {
-            tx.deadline = Some(self.env.now + self.first_response());
+            tx.deadline = Some(self.env.now + self.line.first_response());
         }
         let deadline = tx.deadline;
         let id = self.transactions.add_client(owner, tx, attempt, socket);
@@ -379,7 +236,7 @@ impl Cx {
 
     pub(super) fn via(&mut self) -> String {
         let branch = token(&mut *self.env.entropy, 16);
-        concat(&["SIP/2.0/", self.via_transport, " ", &self.host, ";branch=z9hG4bK", &branch])
+        concat(&["SIP/2.0/", self.line.via_transport(&self.env.config), " ", &self.host, ";branch=z9hG4bK", &branch])
     }
 
     pub(super) fn contact_uri(&self) -> String {
@@ -527,7 +384,7 @@ impl Cx {
         let asked = entry.tx.request.headers.clone();
         self.tidy_server(tx);
         self.remember_answer(&asked, status);
-        self.transmit(text.clone(), true);
+        self.line.transmit(&mut self.env, text.clone(), true);
         text
     }
 
@@ -535,7 +392,7 @@ impl Cx {
     pub(super) fn send_untracked(&mut self, mut response: Response) {
         response.set_to_tag(&token(&mut *self.env.entropy, 12));
         if let Ok(text) = response.to_text() {
-            self.transmit(text, false);
+            self.line.transmit(&mut self.env, text, false);
         }
     }
 

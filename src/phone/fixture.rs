@@ -3,7 +3,8 @@
 
 use super::call::{Call, Phase};
 use super::calls::Calls;
-use super::context::{Asked, Cx, LineEvent, What};
+use super::context::Cx;
+use super::env::{Asked, Env, LineEvent, What};
 use super::io::{CallId, Direction, Event, Output};
 use super::{Phone, PhoneConfig};
 use crate::entropy::SeededEntropy;
@@ -71,16 +72,16 @@ pub(super) fn calls(cx: &mut Cx, phases: &[(Direction, Phase)]) -> (Calls, Vec<C
 }
 
 /// What the connection has told, taken.
-pub(super) fn told(cx: &mut Cx) -> Vec<LineEvent> {
+pub(super) fn told(env: &mut Env) -> Vec<LineEvent> {
     let line = |asked| match asked {
         Asked { what: What::Line(event), .. } => event,
         Asked { what: What::Call(..), .. } => panic!("no call is here"),
     };
-    core::mem::take(&mut cx.env.asked).into_iter().map(line).collect()
+    core::mem::take(&mut env.asked).into_iter().map(line).collect()
 }
 
 /// The outputs, taken, each by its kind.
-pub(super) fn outputs(cx: &mut Cx) -> Vec<String> {
+pub(super) fn outputs(env: &mut Env) -> Vec<String> {
     let kind = |output: Output| match output {
         Output::OpenSocket { socket, url } => format!("open {} {url}", socket.0),
         Output::CloseSocket(socket) => format!("close {}", socket.0),
@@ -92,5 +93,5 @@ pub(super) fn outputs(cx: &mut Cx) -> Vec<String> {
         Output::Event(Event::Registration(state, _)) => format!("{state:?}"),
         other => format!("{other:?}"),
     };
-    core::mem::take(&mut cx.env.out).into_iter().map(kind).collect()
+    core::mem::take(&mut env.out).into_iter().map(kind).collect()
 }

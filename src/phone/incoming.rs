@@ -3,7 +3,8 @@
 use super::awaited_ack::AwaitedAck;
 use super::call::{Call, Job, Phase};
 use super::calls::Calls;
-use super::context::{Ask, Cx};
+use super::context::Cx;
+use super::env::Ask;
 use super::description::{read_offer, sdp_text};
 use super::transactions::TxId;
 use super::{
@@ -30,7 +31,7 @@ impl Calls {
         if let Err(flaw) = read_offer(request, &Agreed::default()) {
             return Some(cx.refusal_of(flaw));
         }
-        if cx.flow.closing {
+        if cx.line.is_closing() {
             return Some((480, None));
         }
         // The same request over another path (RFC 3261, section 8.2.2.2).
@@ -73,7 +74,7 @@ impl Call {
             call.succession.replaces = Some(former.id);
             former.go_on_as(&mut call);
         }
-        call.answering.came_over = cx.flow.heard_over;
+        call.answering.came_over = cx.env.heard_over;
         call.succession.replaceable = request.headers.contains_token("Supported", "replaces");
         if let Some(entry) = cx.transactions.server(tx) {
             entry.call = Some(id);
@@ -216,11 +217,11 @@ impl Call {
         let Some(pending) = self.session.pending_ok.as_mut() else { return };
         let text = pending.repeat(cx.env.now);
         // Not kept for later: after a reconnect the timer sends it soon enough.
-        cx.transmit(text, false);
+        cx.line.transmit(&mut cx.env, text, false);
     }
 
     pub(super) fn on_ack_timeout(&mut self, cx: &mut Cx) {
-        let interrupted = cx.flow.is_interrupted();
+        let interrupted = cx.line.is_interrupted();
 
         if let Some(pending) = self.session.pending_ok.as_mut().filter(|_| interrupted) {
             // It could not have come.
@@ -428,7 +429,9 @@ mod tests {
             ("Supported: timer\r\nSession-Expires: 20\r\n", false, Some(422)),
         ] {
             let mut cx = cx();
-            cx.flow.closing = closing;
+            if closing {
+                cx.line.close();
+            }
             let (calls, _) = calls(&mut cx, &[]);
             let refusal = calls.refusal(&cx, &request("INVITE", headers)).map(|(status, _)| status);
             assert_eq!(refusal, status, "{headers} {closing}");

@@ -13,15 +13,10 @@
 //! | after a hint of the browser | 0 s + 2 s |
 //! | after the audio of a call has stopped | 0 s + 1.5 s |
 
-use super::context::{Cx, LineEvent};
-use super::flow::FlowState;
-use super::transactions::Owner;
-use super::{Hint, Output, SocketId, TimerKey};
+use super::env::{Env, LineEvent};
+use super::io::{Hint, Output, SocketId};
+use super::timers::TimerKey;
 use crate::entropy::below;
-use crate::sip::auth::Attempt;
-use crate::sip::message::Method;
-use crate::sip::transaction::T64;
-use crate::text::concat;
 use crate::time::{Duration, Instant};
 
 /// Interval of keep-alives, 80 % to 100 % of this (the spread of RFC 5626, section 4.4.1). Proxies and NATs drop idle
@@ -70,7 +65,7 @@ pub(super) struct Liveness {
     rest: Duration,
     /// Keep-alives upon which this server has closed a connection.
     shuns: u8,
-    /// The short interval is in use.
+    /// A call is going on: the short interval is in use.
     in_call: bool,
     /// After a hint of the browser. Only an answer clears it: other messages may have been on their way before.
     doubted: bool,
@@ -80,6 +75,11 @@ pub(super) struct Liveness {
     hinted: Option<Instant>,
     /// When the browser last reported another network, or the return of one.
     network_changed: Option<Instant>,
+    /// How long the last socket took to open: a few round trips.
+    took: Duration,
+    keep_alive: Option<Instant>,
+    /// Until then an answer is waited for.
+    pong: Option<Instant>,
 }
 
 impl Liveness {
@@ -97,6 +97,9 @@ impl Liveness {
             heard: Instant::ZERO,
             hinted: None,
             network_changed: None,
+            took: Duration::ZERO,
+            keep_alive: None,
+            pong: None,
         }
     }
 
@@ -105,8 +108,28 @@ impl Liveness {
         self.doubted
     }
 
+    /// A call is going on.
+    pub(super) const fn is_in_call(&self) -> bool {
+        self.in_call
+    }
+
+    /// How long the last socket took to open.
+    pub(super) const fn took(&self) -> Duration {
+        self.took
+    }
+
     pub(super) fn network_changed_within(&self, time: Duration, now: Instant) -> bool {
         self.network_changed.is_some_and(|changed| now - changed < time)
+    }
+
+    /// The server has sent nothing for this long.
+    pub(super) fn is_silent(&self, time: Duration, now: Instant) -> bool {
+        now - self.heard >= time
+    }
+
+    /// A socket has opened, after this long.
+    pub(super) fn opened(&mut self, took: Duration) {
+        self.took = took;
     }
 
     /// Starts anew, with a connection to this server.
@@ -123,13 +146,13 @@ impl Liveness {
         self.doubted = false;
     }
 
-    /// The server has closed the connection.
-    pub(super) fn ended(&mut self, now: Instant, took: Duration, lived: Duration) {
+    /// The server has closed the connection, which has lasted for this long.
+    pub(super) fn ended(&mut self, now: Instant, lived: Duration) {
         if lived >= LONG {
             self.shuns = 0;
         }
         // After a hint of the browser the network is the likelier cause.
-        if !self.doubted && now - self.asked_at < UPON + took {
+        if !self.doubted && now - self.asked_at < UPON + self.took {
             self.shuns |= if self.asked & CRLF & !self.shuns == 0 { self.asked } else { CRLF };
         }
     }
@@ -141,232 +164,197 @@ impl Liveness {
             answers => answers,
         }
     }
-}
 
-impl Cx {
-    /// A call has begun, or the last one is over.
-    pub(super) fn pace_keep_alive(&mut self) {
-        let in_call = self.in_call;
-        if core::mem::replace(&mut self.flow.liveness.in_call, in_call) != in_call
-            && self.timers.is_set(TimerKey::KeepAlive)
-        {
-            self.schedule_keep_alive();
-        }
-    }
-
-    pub(super) fn on_pong_timeout(&mut self) {
-        let live = &self.flow.liveness;
-        let (answers, expected, rest) = (live.answers, live.expected(), live.rest);
-        // A server that is known to answer OPTIONS gets nothing else.
-        if expected != Answers::Options && answers != Answers::Nothing && self.ask_life(OPTIONS) {
-            self.timers.set(TimerKey::Pong, self.env.now + rest);
-            return;
-        }
-        self.forget_clients_of(Owner::Ping);
-        if answers == Answers::Nothing {
-            return;
-        }
-        self.flow.liveness.asked = 0;
-        if answers == Answers::Unknown {
-            // The previous connection had answers, this one has none: it is left for that, but the next one is not.
-            self.flow.liveness.before = Answers::Unknown;
-            if expected == Answers::Unknown {
-                self.flow.liveness.answers = Answers::Nothing;
-                return;
-            }
-        }
-        self.leave_connection("The server no longer answers");
-    }
-
-    /// A request got no response in 32 s. If nothing else was received either, the socket is dead. With a server that
-    /// answers no keep-alive this is the only sign.
-    pub(super) fn leave_silent_server(&mut self) {
-        let silent = self.env.now - self.flow.liveness.heard >= T64;
-        if silent && self.flow.established && !self.flow.closing {
-            self.leave_connection("The server no longer answers");
-        }
-    }
-
-    // ---- hints
-
-    pub(super) fn on_hint(&mut self, hint: Hint) {
-        let now = self.env.now;
-        if self.flow.closing || (hint == Hint::Offline && self.flow.open_socket().is_none()) {
-            return;
-        }
-        if matches!(hint, Hint::NetworkChanged | Hint::Online) {
-            self.flow.liveness.network_changed = Some(now);
-        }
-        let apart = |last: Instant| now - last >= HINTS_APART;
-        match self.flow.state {
-            FlowState::Idle => {}
-            FlowState::Waiting => {
-                if apart(self.flow.began) {
-                    self.timers.clear(TimerKey::Reconnect);
-                    self.begin_anew();
-                }
-            }
-            FlowState::Opening(_) => {
-                // It began on a network that may be gone.
-                if hint != Hint::Visible && apart(self.flow.began) {
-                    self.pass_over(Duration::MAX);
-                    self.begin_anew();
-                }
-            }
-            FlowState::Open(_) => {
-                if hint == Hint::Visible && self.flow.liveness.hinted.is_some_and(|last| !apart(last)) {
-                    return;
-                }
-                self.flow.liveness.hinted = Some(now);
-                self.doubt(ANSWER_TO_HINT);
-                match hint {
-                    Hint::NetworkChanged => self.begin_move(false),
-                    Hint::Online | Hint::Woken => self.begin_move(true),
-                    Hint::Offline | Hint::Visible => {}
-                }
-                if hint == Hint::Woken {
-                    // The binding may have expired, and any server answers a REGISTER.
-                    self.on_register_timer();
-                    self.env.tell(LineEvent::ResumeCalls);
-                }
-                if hint != Hint::Offline {
-                    self.register_if_failed();
-                }
-                if matches!(hint, Hint::NetworkChanged | Hint::Online | Hint::Woken) {
-                    self.env.tell(LineEvent::MediaDoubted);
-                }
-            }
-        }
-    }
-}
-
-impl Cx {
     // ---- the interval
 
-    fn interval(&self) -> (Duration, Duration) {
-        if self.flow.liveness.in_call { (KEEP_ALIVE_IN_CALL, ANSWER_IN_CALL) } else { (KEEP_ALIVE, ANSWER) }
+    const fn interval(&self) -> (Duration, Duration) {
+        if self.in_call { (KEEP_ALIVE_IN_CALL, ANSWER_IN_CALL) } else { (KEEP_ALIVE, ANSWER) }
     }
 
-    pub(super) fn schedule_keep_alive(&mut self) {
+    /// Plans the next keep-alive.
+    pub(super) fn schedule(&mut self, env: &mut Env) {
         let max = u64::from(self.interval().0.as_millis());
-        let delay = max - below(&mut *self.env.entropy, max / 5);
-        self.timers.set(TimerKey::KeepAlive, self.env.now + Duration::from_millis(delay));
+        let delay = max - below(&mut *env.entropy, max / 5);
+        self.keep_alive = Some(env.now + Duration::from_millis(delay));
     }
 
-    pub(super) fn on_keep_alive_timer(&mut self) {
-        // A pending answer gets no more time.
-        if !self.timers.is_set(TimerKey::Pong) {
-            let answer = self.interval().1;
-            self.ping(answer);
+    /// A call has begun, or the last one is over.
+    pub(super) fn pace(&mut self, env: &mut Env, in_call: bool) {
+        if core::mem::replace(&mut self.in_call, in_call) != in_call && self.keep_alive.is_some() {
+            self.schedule(env);
         }
-        self.schedule_keep_alive();
     }
+
+    /// No keep-alive, and no answer waited for.
+    pub(super) const fn stop(&mut self) {
+        self.keep_alive = None;
+        self.pong = None;
+    }
+
+    /// No answer is waited for.
+    pub(super) const fn expect_nothing(&mut self) {
+        self.pong = None;
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<(Instant, TimerKey)> {
+        let keep_alive = self.keep_alive.map(|at| (at, TimerKey::KeepAlive));
+        let pong = self.pong.map(|at| (at, TimerKey::Pong));
+        keep_alive.into_iter().chain(pong).min()
+    }
+
+    pub(super) fn deadlines(&self) -> usize {
+        usize::from(self.keep_alive.is_some()) + usize::from(self.pong.is_some())
+    }
+
+    /// The page was suspended for so long.
+    pub(super) fn put_off(&mut self, by: Duration) {
+        self.pong = self.pong.map(|at| at + by);
+    }
+
+    /// The time for the next keep-alive has come.
+    pub(super) fn on_keep_alive(&mut self, env: &mut Env, socket: Option<SocketId>) {
+        // A pending answer gets no more time.
+        if self.pong.is_none() {
+            self.ping(env, socket, self.interval().1);
+        }
+        self.schedule(env);
+    }
+
+    /// No answer has come in time. `true`: the connection is dead.
+    pub(super) fn on_pong_timeout(&mut self, env: &mut Env, socket: Option<SocketId>) -> bool {
+        self.pong = None;
+        let (answers, expected, rest) = (self.answers, self.expected(), self.rest);
+        // A server that is known to answer OPTIONS gets nothing else.
+        if expected != Answers::Options && answers != Answers::Nothing && self.ask(env, socket, OPTIONS) {
+            self.pong = Some(env.now + rest);
+            return false;
+        }
+        env.tell(LineEvent::OptionsOver);
+        if answers == Answers::Nothing {
+            return false;
+        }
+        self.asked = 0;
+        if answers == Answers::Unknown {
+            // The previous connection had answers, this one has none: it is left for that, but the next one is not.
+            self.before = Answers::Unknown;
+            if expected == Answers::Unknown {
+                self.answers = Answers::Nothing;
+                return false;
+            }
+        }
+        true
+    }
+
+    // ---- asking
 
     /// Learns early which keep-alive is answered over this connection.
-    pub(super) fn meet_server(&mut self) {
-        if self.flow.liveness.answers == Answers::Unknown {
-            let answer = self.interval().1;
-            self.ping(answer);
+    pub(super) fn learn(&mut self, env: &mut Env, socket: Option<SocketId>) {
+        if self.answers == Answers::Unknown {
+            self.ping(env, socket, self.interval().1);
         }
     }
 
     /// Sends the keep-alive that the server is known to answer. If that is CRLF, half of the time is left for OPTIONS: a
     /// server that does not know CRLF may have taken its place.
-    fn ping(&mut self, answer: Duration) {
-        let first = if self.flow.liveness.expected() == Answers::Options { OPTIONS } else { CRLF };
+    fn ping(&mut self, env: &mut Env, socket: Option<SocketId>, answer: Duration) {
+        let first = if self.expected() == Answers::Options { OPTIONS } else { CRLF };
         // On a slow link an answer takes as long as the connection took to open.
-        let answer = answer.max(self.flow.took);
-        let known = matches!(self.flow.liveness.expected(), Answers::Crlf | Answers::Options);
+        let answer = answer.max(self.took);
+        let known = matches!(self.expected(), Answers::Crlf | Answers::Options);
         let half = if known && first == CRLF { answer / 2 } else { answer };
-        self.flow.liveness.asked = 0;
-        self.flow.liveness.rest = half;
-        if self.ask_life(first) || self.ask_life(CRLF | OPTIONS) {
-            self.timers.set(TimerKey::Pong, self.env.now + half);
+        self.asked = 0;
+        self.rest = half;
+        if self.ask(env, socket, first) || self.ask(env, socket, CRLF | OPTIONS) {
+            self.pong = Some(env.now + half);
         }
     }
 
     /// Sends one of these keep-alives that is not pending, unless the server closes connections upon it. `false`: none is
     /// left.
-    fn ask_life(&mut self, of: u8) -> bool {
-        let Some(socket) = self.flow.open_socket() else { return false };
-        let live = &mut self.flow.liveness;
-        let left = of & !live.asked & !live.shuns;
+    fn ask(&mut self, env: &mut Env, socket: Option<SocketId>, of: u8) -> bool {
+        let Some(socket) = socket else { return false };
+        let left = of & !self.asked & !self.shuns;
         let crlf = left & CRLF != 0;
-        live.asked |= if crlf { CRLF } else { left };
-        live.asked_at = self.env.now;
+        self.asked |= if crlf { CRLF } else { left };
+        self.asked_at = env.now;
         if crlf {
-            self.env.out.push(Output::Send { socket, text: "\r\n\r\n".to_owned() });
+            env.out.push(Output::Send { socket, text: "\r\n\r\n".to_owned() });
         } else if left != 0 {
-            self.ping_by_options();
+            env.tell(LineEvent::AskByOptions);
         }
         left != 0
     }
 
-    /// With Max-Forwards 0 any server answers by itself (RFC 3261, section 16.3). Any response will do.
-    fn ping_by_options(&mut self) {
-        let domain = self.env.config.uri.domain();
-        let mut request = self.request_outside(Method::Options, &domain, &concat(&["<", &domain, ">"]));
-        request.headers.set("Max-Forwards", "0");
-        self.forget_clients_of(Owner::Ping);
-        if let Err(error) = self.send_request(Owner::Ping, request, Attempt::default()) {
-            self.log(super::LogLevel::Warn, &["OPTIONS could not be sent: ", &error.message]);
+    /// The audio of a call has stopped: the connection to the server may be dead too.
+    pub(super) fn ask_in_silence(&mut self, env: &mut Env, socket: Option<SocketId>) {
+        if self.pong.is_none() {
+            self.doubt(env, socket, ANSWER_IN_SILENCE);
         }
+    }
+
+    fn doubt(&mut self, env: &mut Env, socket: Option<SocketId>, answer: Duration) {
+        if socket.is_some() {
+            self.doubted = true;
+            self.ping(env, socket, answer);
+            if self.expected() == Answers::Unknown {
+                self.ask(env, socket, OPTIONS);
+            }
+        }
+    }
+
+    // ---- hints
+
+    /// The browser has told of the network.
+    pub(super) fn note_hint(&mut self, hint: Hint, now: Instant) {
+        if matches!(hint, Hint::NetworkChanged | Hint::Online) {
+            self.network_changed = Some(now);
+        }
+    }
+
+    /// A hint while a connection is open; `socket`: where it is up. `false`: another came just before.
+    pub(super) fn on_hint(&mut self, env: &mut Env, socket: Option<SocketId>, hint: Hint) -> bool {
+        if hint == Hint::Visible && self.hinted.is_some_and(|last| !apart(last, env.now)) {
+            return false;
+        }
+        self.hinted = Some(env.now);
+        self.doubt(env, socket, ANSWER_TO_HINT);
+        true
     }
 
     // ---- answers
 
-    /// The socket has received something; `answer`: a response to a request or keep-alive of ours.
-    pub(super) fn heard_from(&mut self, socket: SocketId, answer: bool) {
-        if self.flow.open_socket() != Some(socket) {
-            return;
+    /// The open socket has received something; `answer`: a response to a request or keep-alive of ours. `true`: the
+    /// connection is alive.
+    pub(super) const fn on_heard(&mut self, now: Instant, answer: bool) -> bool {
+        self.heard = now;
+        let alive = answer || !self.doubted;
+        if alive {
+            self.doubted = false;
+            self.pong = None;
         }
-        self.flow.liveness.heard = self.env.now;
-        self.flow.heard = true;
-        if answer || !self.flow.liveness.doubted {
-            self.flow.liveness.doubted = false;
-            self.timers.clear(TimerKey::Pong);
-            self.stay();
-        }
+        alive
     }
 
-    pub(super) fn on_ping(&mut self, socket: SocketId) {
-        self.env.out.push(Output::Send { socket, text: "\r\n".to_owned() });
+    /// CRLF has come over the open socket. `true`: it answers ours. An unexpected one is a server's own keep-alive: it
+    /// does not show that the server answers.
+    pub(super) const fn on_crlf(&mut self) -> bool {
+        let asked = self.pong.is_some() && self.asked & CRLF != 0;
+        if asked {
+            self.answers = Answers::Crlf;
+            self.asked &= !CRLF;
+        }
+        asked
     }
 
-    /// An unexpected CRLF is a server's own keep-alive: it does not show that the server answers ours.
-    pub(super) fn on_pong(&mut self, socket: SocketId) {
-        let live = &mut self.flow.liveness;
-        let pinged = self.timers.is_set(TimerKey::Pong) && live.asked & CRLF != 0;
-        if pinged && self.flow.open_socket() == Some(socket) {
-            self.flow.liveness.answers = Answers::Crlf;
-            self.flow.liveness.asked &= !CRLF;
+    pub(super) fn on_options_answered(&mut self) {
+        if self.answers != Answers::Crlf || self.asked & CRLF != 0 {
+            self.answers = Answers::Options;
         }
-        self.heard_from(socket, pinged);
+        self.asked &= !OPTIONS;
     }
+}
 
-    pub(super) fn on_ping_response(&mut self) {
-        let live = &mut self.flow.liveness;
-        if live.answers != Answers::Crlf || live.asked & CRLF != 0 {
-            live.answers = Answers::Options;
-        }
-        live.asked &= !OPTIONS;
-        self.forget_clients_of(Owner::Ping);
-    }
-
-    /// The audio of a call has stopped: the connection to the server may be dead too.
-    pub(super) fn ask_for_life(&mut self) {
-        if !self.timers.is_set(TimerKey::Pong) {
-            self.doubt(ANSWER_IN_SILENCE);
-        }
-    }
-
-    fn doubt(&mut self, answer: Duration) {
-        if self.flow.settled {
-            self.flow.liveness.doubted = true;
-            self.ping(answer);
-            if self.flow.liveness.expected() == Answers::Unknown {
-                self.ask_life(OPTIONS);
-            }
-        }
-    }
+/// Hints come in swarms: whether this much time has passed since then.
+pub(super) fn apart(last: Instant, now: Instant) -> bool {
+    now - last >= HINTS_APART
 }

@@ -19,7 +19,7 @@ pub(super) const MAX_BODY: usize = 60 * 1024;
 impl Cx {
     /// A URI to send a request to, if there is a connection to send it over.
     pub(super) fn request_target(&self, target: &str) -> Result<String, Error> {
-        if self.flow.closing || self.flow.open_socket().is_none() {
+        if self.line.is_closing() || self.line.open_socket().is_none() {
             return Err(Error::new(ErrorCode::NotConnected, "There is no connection to the SIP server"));
         }
         let uri = Uri::parse(target).ok().filter(|uri| uri.headers.is_none());
@@ -59,7 +59,7 @@ impl Cx {
     pub(super) fn start_message(&mut self, message: MessageRequest) -> Result<RequestId, Error> {
         let uri = self.request_target(&message.target)?;
         check_body(&message.content_type, &message.body)?;
-        self.take_headers(&message.extra_headers)?;
+        self.env.take_headers(&message.extra_headers)?;
         // No Contact: a MESSAGE makes no dialog (RFC 3428, section 4).
         let mut request = self.request_outside(Method::Message, &uri, &concat(&["<", &uri, ">"]));
         request.headers.push("Content-Type", message.content_type);

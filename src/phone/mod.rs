@@ -41,10 +41,12 @@ mod between;
 mod call;
 mod calls;
 pub mod config;
+mod connection;
 mod context;
 mod description;
 mod fixture;
-mod flow;
+mod env;
+mod line;
 mod forks;
 mod identity;
 mod in_dialog;
@@ -52,6 +54,7 @@ mod incoming;
 mod invitation;
 pub mod io;
 mod liveness;
+mod servers;
 mod media;
 mod messaging;
 mod negotiation;
@@ -83,7 +86,8 @@ pub use io::*;
 
 use self::call::{Call, Phase};
 use self::calls::Calls;
-use self::context::{Asked, Cx, What};
+use self::context::Cx;
+use self::env::{Asked, What};
 use self::originate::RestCall;
 use self::timers::{CallTimer, TimerKey};
 use self::transactions::{Owner, TxId};
@@ -303,7 +307,8 @@ impl Phone {
 
     /// Lets the connection do something, and does what follows from it for the calls.
     fn line<R>(&mut self, act: impl FnOnce(&mut Cx) -> R) -> R {
-        self.cx.in_call = self.calls.any_live();
+        let Cx { line, env, .. } = &mut self.cx;
+        line.set_in_call(env, self.calls.any_live());
         let result = act(&mut self.cx);
         self.do_as_asked();
         result
@@ -338,14 +343,14 @@ impl Phone {
         self.notice_sleep();
         match input {
             Input::Timer => {}
-            Input::SocketOpened(socket) => self.line(|cx| cx.on_socket_opened(socket)),
+            Input::SocketOpened(socket) => self.line(|cx| cx.line.on_socket_opened(&mut cx.env, socket)),
             Input::SocketData(socket, data) => {
-                if self.cx.flow.listens_to(socket) {
-                    self.cx.flow.heard_over = Some(socket);
+                if self.cx.line.listens_to(socket) {
+                    self.cx.env.heard_over = Some(socket);
                     self.on_data(socket, &data);
                 }
             }
-            Input::SocketClosed(socket) => self.line(|cx| cx.on_socket_closed(socket)),
+            Input::SocketClosed(socket) => self.line(|cx| cx.line.on_socket_closed(&mut cx.env, socket)),
             Input::MediaDone { call, seq, result } => {
                 self.with(call, |call, cx| call.on_media_done(cx, seq, result))
             }
@@ -353,13 +358,12 @@ impl Phone {
             Input::Credentials(id, credentials) => self.on_credentials(id, credentials),
             Input::Proxy(id, answer) => self.on_proxy(id, &answer),
             Input::Lock(id, granted) => self.on_lock(id, granted),
-            Input::LocalNetwork(state) => self.cx.flow.local_network = state,
+            Input::LocalNetwork(state) => self.cx.line.set_local_network(state),
             Input::PageHide(kept) => self.on_page_hide(kept),
-            Input::Hint(hint) => self.line(|cx| cx.on_hint(hint)),
+            Input::Hint(hint) => self.line(|cx| cx.line.on_hint(&mut cx.env, hint)),
         }
         self.run_timers();
-        self.line(|cx| cx.pace_keep_alive());
-        self.line(|cx| cx.close_previous());
+        self.line(Cx::close_previous);
         self.check_disconnected();
     }
 
@@ -387,7 +391,7 @@ impl Phone {
     /// [`Phone::connect`] after a disconnect: what was registered must be un-registered under the same name.
     pub fn configure(&mut self, config: PhoneConfig) {
         self.cx.authenticator.clear();
-        if self.cx.flow.connection() == ConnectionState::Disconnected {
+        if self.cx.line.connection() == ConnectionState::Disconnected {
             self.cx.authenticator.forget_realms();
             self.cx.env.config = config;
             self.cx.next_account = None;
@@ -401,7 +405,7 @@ impl Phone {
         core::mem::swap(&mut config.register, &mut self.cx.env.config.register);
         let new = core::mem::replace(&mut self.cx.env.config, config);
         self.cx.next_account = Some(((new.servers, new.weights), new.uri, new.register));
-        if self.cx.flow.established && self.cx.registration.state == RegistrationState::Failed {
+        if self.cx.line.is_established() && self.cx.registration.state == RegistrationState::Failed {
             // Perhaps the password is another one now.
             self.cx.timers.set(TimerKey::Register, self.cx.env.now);
         }
@@ -421,18 +425,18 @@ impl Phone {
         self.begin(now);
         let registered =
             !self.cx.env.config.register || self.cx.registration.state == RegistrationState::Registered;
-        let up = self.cx.flow.open_socket().is_some() && !self.cx.flow.closing;
-        if up && registered && self.cx.flow.established {
+        let up = self.cx.line.open_socket().is_some() && !self.cx.line.is_closing();
+        if up && registered && self.cx.line.is_established() {
             self.cx.event(Event::ConnectDone(Ok(())));
             return;
         }
-        self.cx.flow.connect_pending = true;
-        if self.cx.flow.closing {
+        self.cx.line.want_connect();
+        if self.cx.line.is_closing() {
             // `finish_disconnect` takes it up.
-        } else if self.cx.flow.connection() == ConnectionState::Disconnected {
+        } else if self.cx.line.connection() == ConnectionState::Disconnected {
             self.cx.start_connecting();
         } else if up
-            && self.cx.flow.established
+            && self.cx.line.is_established()
             && self.cx.registration.state != RegistrationState::Registering
         {
             // Connected, but the registration was refused earlier: one more honest try.
@@ -676,7 +680,7 @@ impl Phone {
     /// State of the connection.
     #[must_use]
     pub const fn connection(&self) -> ConnectionState {
-        self.cx.flow.connection()
+        self.cx.line.connection()
     }
 
     /// State of the registration.
@@ -706,7 +710,9 @@ impl Phone {
             calls: self.calls.len(),
             client_transactions,
             server_transactions,
-            timers: self.cx.timers.len() + self.calls.iter().map(|call| call.deadlines()).sum::<usize>(),
+            timers: self.cx.timers.len()
+                + self.cx.line.deadlines()
+                + self.calls.iter().map(|call| call.deadlines()).sum::<usize>(),
             subscriptions: self.cx.subscriptions.len(),
         }
     }
@@ -733,7 +739,7 @@ impl Phone {
 
     /// The next deadline: of the phone, or of a part of a call that keeps its own.
     fn next_deadline(&self) -> Option<(Instant, TimerKey)> {
-        let mut next = self.cx.timers.next();
+        let mut next = self.cx.timers.next().into_iter().chain(self.cx.line.poll_timeout()).min();
         for call in self.calls.iter() {
             let own = call.poll_timeout().map(|(at, timer)| (at, TimerKey::Call(call.id, timer)));
             if own.is_some() && (next.is_none() || own < next) {
@@ -747,13 +753,16 @@ impl Phone {
         while let Some((_, key)) = self.next_deadline().filter(|(at, _)| *at <= self.cx.env.now) {
             self.cx.timers.clear(key);
             match key {
-                TimerKey::Connect => self.line(|cx| cx.on_connect_timeout()),
-                TimerKey::KeepAlive => self.cx.on_keep_alive_timer(),
-                TimerKey::Pong => self.line(|cx| cx.on_pong_timeout()),
-                TimerKey::Reconnect => self.cx.on_reconnect_timer(),
-                TimerKey::Move => self.cx.on_move_timer(),
-                TimerKey::Previous => self.line(|cx| cx.on_previous_timer()),
-                TimerKey::Return => self.line(|cx| cx.on_return_timer()),
+                TimerKey::Connect
+                | TimerKey::KeepAlive
+                | TimerKey::Pong
+                | TimerKey::Reconnect
+                | TimerKey::Move
+                | TimerKey::Previous
+                | TimerKey::Return => self.line(|cx| {
+                    let busy = cx.transactions.are_open();
+                    cx.line.on_timeout(&mut cx.env, key, busy);
+                }),
                 TimerKey::Register => self.line(|cx| cx.on_register_timer()),
                 TimerKey::Binding => self.line(|cx| cx.on_binding_expired()),
                 TimerKey::Question => self.on_question_timeout(),
@@ -777,11 +786,11 @@ impl Phone {
     fn on_data(&mut self, socket: SocketId, data: &[u8]) {
         let frame = wire::parse(data);
         if !matches!(frame, Ok(Frame::Pong)) {
-            self.cx.heard_from(socket, matches!(frame, Ok(Frame::Message(Message::Response(_)))));
+            self.cx.line.on_heard(&mut self.cx.env, socket, matches!(frame, Ok(Frame::Message(Message::Response(_)))));
         }
         match frame {
-            Ok(Frame::Ping) => self.cx.on_ping(socket),
-            Ok(Frame::Pong) => self.cx.on_pong(socket),
+            Ok(Frame::Ping) => self.cx.env.out.push(Output::Send { socket, text: "\r\n".to_owned() }),
+            Ok(Frame::Pong) => self.cx.line.on_pong(&mut self.cx.env, socket),
             Ok(Frame::Message(message)) => {
                 if self.cx.env.config.trace {
                     self.cx.env.trace("received", &wire::text_of(data));
@@ -811,7 +820,7 @@ impl Phone {
                 ServerAction::Absorb => return,
                 ServerAction::Resend => {
                     if let Some(text) = text {
-                        self.cx.transmit(text, false);
+                        self.cx.line.transmit(&mut self.cx.env, text, false);
                     }
                     return;
                 }
@@ -910,7 +919,7 @@ impl Phone {
             ClientAction::Deliver => {}
             ClientAction::AckAndDeliver(ack) => {
                 if let Ok(text) = ack.to_text() {
-                    self.cx.transmit(text, true);
+                    self.cx.line.transmit(&mut self.cx.env, text, true);
                 }
             }
         }
@@ -969,7 +978,10 @@ impl Phone {
             }
             Owner::Request(id) => self.cx.on_request_response(id, response),
             Owner::Caller(call) => self.with(call, |call, cx| call.on_caller_response(cx, response)),
-            Owner::Ping => self.cx.on_ping_response(),
+            Owner::Ping => {
+                self.cx.line.on_options_answered();
+                self.cx.forget_clients_of(Owner::Ping);
+            },
             // An INVITE whose place another has taken, or whose call is gone.
             Owner::Nobody if request.method == Method::Invite && (200..300).contains(&response.status) => {
                 if let Some(mut dialog) = Dialog::from_response(&request, response) {
@@ -982,14 +994,14 @@ impl Phone {
 
     fn on_client_timer(&mut self, id: TxId) {
         let now = self.cx.env.now;
-        let wait = T64 - self.cx.first_response();
+        let wait = T64 - self.cx.line.first_response();
         let Some(entry) = self.cx.transactions.client(id) else { return };
         let owner = entry.owner;
         if core::mem::take(&mut entry.first) {
             let unheard =
-                entry.tx.state == ClientState::Calling && (owner == Owner::Register || !self.cx.flow.heard);
-            if unheard && entry.socket.is_some() && entry.socket == self.cx.flow.open_socket() {
-                self.line(|cx| cx.leave_unanswered());
+                entry.tx.state == ClientState::Calling && (owner == Owner::Register || !self.cx.line.has_heard());
+            if unheard && entry.socket.is_some() && entry.socket == self.cx.line.open_socket() {
+                self.line(|cx| cx.line.leave_unanswered(&mut cx.env));
                 return;
             }
             if wait > Duration::ZERO {
@@ -1018,7 +1030,7 @@ impl Phone {
                 self.on_request_failed(owner, error);
             }
         }
-        self.line(|cx| cx.leave_silent_server());
+        self.line(|cx| cx.line.leave_silent_server(&mut cx.env));
     }
 }
 

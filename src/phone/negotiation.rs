@@ -2,7 +2,8 @@
 
 use super::call::{Call, Job, Phase};
 use super::calls::Calls;
-use super::context::{Ask, Cx};
+use super::context::Cx;
+use super::env::Ask;
 use super::description::{describes, read_offer, sdp_text};
 use super::offers::{Crossing, Next, flow};
 use super::outgoing::ack_text;
@@ -27,7 +28,7 @@ impl Cx {
             ack.headers.copy(name, &request.headers);
         }
         if let Ok(text) = ack.to_text() {
-            self.transmit(text, true);
+            self.line.transmit(&mut self.env, text, true);
         }
     }
 }
@@ -105,7 +106,7 @@ impl Call {
 
     /// Makes an offer where what is agreed is not what is wanted, unless something else goes on: then it follows that.
     pub(super) fn continue_offer(&mut self, cx: &mut Cx) {
-        let online = cx.flow.open_socket().is_some();
+        let online = cx.line.open_socket().is_some();
 
         if self.phase != Phase::Confirmed || self.taken_up.lost_dialog.is_some() {
             return;
@@ -242,7 +243,7 @@ impl Call {
             if let Some(dialog) = self.sip.dialog.as_mut().filter(|_| going_on) {
                 dialog.refresh_target(&response.headers);
             }
-            cx.transmit(ack, true);
+            cx.line.transmit(&mut cx.env, ack, true);
             if going_on {
                 self.session_answered(cx, response);
                 self.session.offers.responded();

@@ -17,10 +17,10 @@
 use super::authentication::renew;
 use super::call::{Call, Phase};
 use super::calls::Calls;
-use super::context::{Cx, LineEvent};
+use super::context::Cx;
 use super::outgoing::ack_text;
 use super::transactions::{Owner, TxId};
-use super::{CallId, CallState, CallTimer, Direction, EndCause, EndedBy, LogLevel, SocketId, TimerKey};
+use super::{CallId, CallState, CallTimer, Direction, EndCause, EndedBy, LogLevel, TimerKey};
 use crate::entropy::token;
 use crate::error::Error;
 use crate::sip::auth::Attempt;
@@ -54,19 +54,6 @@ fn answer_key(headers: &Headers) -> Option<String> {
     Some(concat(&[headers.call_id()?, " ", headers.head().from_tag()?, " ", headers.get("CSeq")?]))
 }
 
-impl Cx {
-    // ---- the loss
-
-    /// The connection is lost with this socket: interrupts subscriptions and requests.
-    pub(super) fn everything_interrupted(&mut self, lost: SocketId, error: Error) {
-        self.subscriptions_interrupted(&error);
-        self.env.tell(LineEvent::Interrupted { socket: lost, error });
-        if self.flow.established && !self.timers.is_set(TimerKey::Outage) {
-            self.timers.set(TimerKey::Outage, self.env.now + self.env.config.signalling_grace);
-        }
-    }
-}
-
 impl Calls {
     /// The call that this INVITE is, once more. A caller that could not know whether its INVITE arrived sends a new one, with
     /// another From tag and CSeq and the same offer.
@@ -93,7 +80,7 @@ impl Call {
     pub(super) fn adopt_retransmitted_invite(&mut self, cx: &mut Cx, tx: TxId, request: &Request) -> bool {
         let rings = matches!(self.phase, Phase::Alerting | Phase::Answering);
         let answered = self.phase == Phase::Accepted && self.session.pending_ok.is_some();
-        if !(rings || answered) || self.answering.came_over.is_none_or(|socket| cx.flow.listens_to(socket)) {
+        if !(rings || answered) || self.answering.came_over.is_none_or(|socket| cx.line.listens_to(socket)) {
             return false;
         }
         let (Some(old), Some(mut dialog)) =
@@ -105,7 +92,7 @@ impl Call {
         dialog.private = old.private;
         self.sip.dialog = Some(dialog);
         self.sip.invite = Some(request.clone());
-        self.answering.came_over = cx.flow.heard_over;
+        self.answering.came_over = cx.env.heard_over;
         self.answering.reliable = None;
         let early = self.answering.early_answer.clone();
         let former = self.sip.invite_tx.take();
@@ -145,7 +132,7 @@ impl Call {
             ack_text(&request, dialog, &via)
         });
         if let Some(ack) = ack {
-            cx.transmit(ack, true);
+            cx.line.transmit(&mut cx.env, ack, true);
         }
         self.abandon_reinvite(cx);
         self.offer_failed(cx, error.clone());
@@ -161,7 +148,7 @@ impl Call {
             pending.wait_on(cx.env.now);
             // The peer starts its media only now.
             self.await_media(cx);
-            cx.transmit(text, false);
+            cx.line.transmit(&mut cx.env, text, false);
             return;
         }
         if self.direction == Direction::Incoming && matches!(self.phase, Phase::Alerting | Phase::Answering) {

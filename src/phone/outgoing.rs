@@ -2,7 +2,8 @@
 
 use super::authentication::renew;
 use super::call::{Call, Job, Phase};
-use super::context::{Ask, Cx};
+use super::context::Cx;
+use super::env::Ask;
 use super::description::sdp_text;
 use super::forks::Hear;
 use super::transactions::{Owner, TxId};
@@ -320,7 +321,7 @@ impl Call {
         // A repeated 2xx: its ACK was lost (RFC 3261, section 13.2.2.4).
         if let Some(ack) = self.dialled.forks.ack(&dialog.remote_tag) {
             let ack = ack.to_owned();
-            cx.transmit(ack, true);
+            cx.line.transmit(&mut cx.env, ack, true);
             return;
         }
         if self.phase != Phase::Inviting {
@@ -354,7 +355,7 @@ impl Call {
         self.session_answered(cx, response);
         self.timers.clear(CallTimer::Ring);
         if let Some(ack) = ack {
-            cx.transmit(ack, true);
+            cx.line.transmit(&mut cx.env, ack, true);
         }
         if let Some(with_it) = settled {
             self.answered_after_offers(cx, with_it);
@@ -481,7 +482,7 @@ impl Call {
 
     /// The cancelled INVITE got no final response: its transaction is over all the same (RFC 3261, section 9.1).
     pub(super) fn on_cancelled_timeout(&mut self, cx: &mut Cx) {
-        if cx.flow.is_interrupted() {
+        if cx.line.is_interrupted() {
             // The CANCEL has yet to be sent. Its time is that of everything that waits.
             self.timers.set(CallTimer::Cancelled, cx.env.now + T64);
             return;
@@ -507,7 +508,7 @@ impl Cx {
     ) -> Option<String> {
         let ack = ack_text(request, dialog, &self.via());
         if let Some(ack) = ack.clone() {
-            self.transmit(ack, true);
+            self.line.transmit(&mut self.env, ack, true);
         }
         let mut bye = dialog.request(Method::Bye, None);
         if elsewhere {

@@ -2,7 +2,8 @@
 
 use super::call::{Call, Phase};
 use super::calls::Calls;
-use super::context::{Ask, Cx};
+use super::context::Cx;
+use super::env::Ask;
 use super::transactions::{Owner, TxId};
 use super::transfer::{EXPIRES, Missing, News, Referral, refer_event, refer_sub_is_false};
 use super::{CallId, EndCause, EndedBy, Event, LogLevel, MediaCommand, TransferState};

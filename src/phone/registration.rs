@@ -1,7 +1,8 @@
 //! The registration (RFC 3261, section 10): bind, refresh, and un-bind one contact; and what the registrar gives with
 //! it: the way for requests (RFC 3608), an address that leads here from anywhere (RFC 5627).
 
-use super::context::{Cx, LineEvent};
+use super::context::Cx;
+use super::env::LineEvent;
 use super::transactions::Owner;
 use super::{Event, LogLevel, RegistrationState, TimerKey};
 use crate::entropy::{below, token, uuid_v4};
@@ -193,8 +194,8 @@ impl Cx {
                 let error = register_error(response);
                 if status == 503 {
                     // Without a time it counts as a failure of the moment.
-                    self.server_is_busy(after.unwrap_or(1).min(MAX_RETRY_AFTER));
-                    if self.leave_busy_server(&error) {
+                    self.line.server_is_busy(&mut self.env, after.unwrap_or(1).min(MAX_RETRY_AFTER));
+                    if self.line.leave_busy_server(&mut self.env, &error) {
                         return;
                     }
                 }
@@ -221,12 +222,12 @@ impl Cx {
         self.timers.set(TimerKey::Register, self.env.now + Duration::from_millis(delay));
         self.timers.set(TimerKey::Binding, self.env.now + Duration::from_millis(millis));
         self.set_registration(RegistrationState::Registered, None);
-        self.connected();
+        self.line.connected(&mut self.env);
     }
 
     /// The REGISTER got no answer, or one that cannot be used.
     pub(super) fn registration_failed(&mut self, error: Error, retry: bool, retry_after: Option<u32>) {
-        if !self.registration.removing && self.go_back(&error) {
+        if !self.registration.removing && self.line.go_back(&mut self.env, &error) {
             return;
         }
         if self.registration.removing {
@@ -235,24 +236,24 @@ impl Cx {
         }
         self.log(LogLevel::Warn, &["registration failed: ", &error.message]);
         self.set_registration(RegistrationState::Failed, Some(error.clone()));
-        if !self.flow.established {
+        if !self.line.is_established() {
             if retry {
-                let socket = self.flow.open_socket();
-                self.drop_socket();
-                self.attempt_failed(error.clone());
+                let socket = self.line.open_socket();
+                self.line.drop_socket(&mut self.env);
+                self.line.attempt_failed(&mut self.env, error.clone());
                 if let Some(socket) = socket {
-                    self.everything_interrupted(socket, error);
+                    self.on_down(socket, error);
                 }
             } else {
                 self.env.tell(LineEvent::GaveUp(error));
             }
             return;
         }
-        if core::mem::take(&mut self.flow.connect_pending) {
+        if self.line.take_connect() {
             self.event(Event::ConnectDone(Err(error)));
         }
         // Calls need no binding: those that have waited for one go on without.
-        self.connected();
+        self.line.connected(&mut self.env);
         // What was granted once may be granted again: the registrar was restarted, or does not reach its database.
         let shift = self.registration.failures.min(8);
         self.registration.failures = self.registration.failures.saturating_add(1);
@@ -266,7 +267,7 @@ impl Cx {
     }
 
     pub(super) fn on_register_timer(&mut self) {
-        if self.flow.open_socket().is_some() && self.env.config.register && !self.flow.closing {
+        if self.line.open_socket().is_some() && self.env.config.register && !self.line.is_closing() {
             self.start_registering();
         }
     }
@@ -274,7 +275,7 @@ impl Cx {
     /// Something has changed, perhaps for the better: a registration that was refused is asked for now.
     pub(super) fn register_if_failed(&mut self) {
         let failed = self.registration.state == RegistrationState::Failed;
-        if failed && self.flow.established && self.env.now >= self.registration.hold_until {
+        if failed && self.line.is_established() && self.env.now >= self.registration.hold_until {
             self.on_register_timer();
         }
     }

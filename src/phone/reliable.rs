@@ -234,7 +234,7 @@ impl Call {
         let now = cx.env.now;
         let pending = self.answering.reliable.as_mut().and_then(|reliable| reliable.pending.as_mut());
         let Some(pending) = pending else { return };
-        if cx.flow.is_interrupted() {
+        if cx.line.is_interrupted() {
             // Its PRACK could not have come.
             pending.until = now + T64;
         }
@@ -247,7 +247,7 @@ impl Call {
         let next = (now + pending.interval).min(pending.until);
         let text = pending.text.clone();
         self.timers.set(CallTimer::Reliable1xx, next);
-        cx.transmit(text, false);
+        cx.line.transmit(&mut cx.env, text, false);
     }
 }
 

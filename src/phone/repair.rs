@@ -20,7 +20,7 @@ impl Call {
         }
         if self.session.recovery.on_media(state, cx.env.now) {
             if self.session.recovery.is_disturbed() {
-                cx.ask_for_life();
+                cx.line.ask_in_silence(&mut cx.env);
             }
             self.recover(cx);
         }
@@ -42,7 +42,7 @@ impl Call {
 
     /// What has become of the connection: lost, or another one has taken its place.
     pub(super) fn set_signalling(&mut self, cx: &mut Cx, signalling: Signalling) {
-        let network_changed = cx.flow.liveness.network_changed_within(TOGETHER, cx.env.now);
+        let network_changed = cx.line.network_changed_within(TOGETHER, cx.env.now);
         if self.needs_connection() && self.is_up() {
             self.session.recovery.set_signalling(signalling, network_changed, cx.env.now);
             self.recover(cx);
@@ -135,7 +135,7 @@ impl Call {
             self.recover(cx);
             return;
         }
-        if cx.flow.is_interrupted() && call_waits {
+        if cx.line.is_interrupted() && call_waits {
             // Our 2xx has not left yet, or its ACK could not arrive: the peer cannot have started its media.
             self.await_media(cx);
             return;

@@ -1,8 +1,8 @@
 //! Our requests and the calls when a server challenges a request, and when the connection is lost, replaced or closed.
 
 use super::authentication::{any_answer_will_do, next_seq_of};
-use super::context::{LineEvent, Question, Waiting};
-use super::flow::FlowState;
+use super::context::Question;
+use super::env::{LineEvent, Waiting};
 use super::outage::FIRST_RESPONSE;
 use super::recovery::Signalling;
 use super::registration::{MAX_RETRY_AFTER, refused, retry_after};
@@ -150,7 +150,7 @@ impl Phone {
         request.headers.set("CSeq", cseq);
         let user = self.cx.env.config.uri.user.as_deref().unwrap_or_default();
         let scope = Cx::scope(owner);
-        let secure = self.cx.flow.secure;
+        let secure = self.cx.line.is_secure(&self.cx.env.config);
         if !self.cx.authenticator.authorize(
             scope,
             &mut request,
@@ -207,7 +207,7 @@ impl Phone {
 
     /// Gives up the requests that were sent over this socket, or marks them for the next one.
     pub(super) fn requests_interrupted(&mut self, lost: SocketId, error: &Error) {
-        let established = self.cx.flow.established;
+        let established = self.cx.line.is_established();
         let mut failed = Vec::new();
         let mut over = Vec::new();
         for (id, entry) in self.cx.transactions.clients() {
@@ -246,7 +246,7 @@ impl Phone {
             Owner::Invite(call) if self.calls.get(call).is_some_and(|call| call.phase == Phase::Inviting) => {
                 self.with(call, |call, cx| call.give_up_call(cx, Some(error.clone()), EndedBy::Network));
             }
-            Owner::Invite(_) if !self.cx.flow.established => {}
+            Owner::Invite(_) if !self.cx.line.is_established() => {}
             _ => {
                 self.cx.remove_client(id);
                 self.on_request_failed(owner, error.clone());
@@ -284,7 +284,7 @@ impl Phone {
         if which == Waiting::All {
             self.cx.timers.clear(TimerKey::Outage);
         }
-        let Some(socket) = self.cx.flow.open_socket() else { return };
+        let Some(socket) = self.cx.line.open_socket() else { return };
         let fits = |calls: &Calls, owner| match (which, owner) {
             (Waiting::All, _) | (Waiting::Unregistered, Owner::Bye(_) | Owner::Nobody) => true,
             (Waiting::Unregistered, Owner::ReferNotify(id)) => {
@@ -340,7 +340,7 @@ impl Phone {
             texts.extend(text);
         }
         for text in texts {
-            self.cx.transmit(text, false);
+            self.cx.line.transmit(&mut self.cx.env, text, false);
         }
         for (id, call) in unsent {
             self.cx.remove_client(id);
@@ -356,21 +356,49 @@ impl Phone {
     /// What the connection has told, for the calls and their requests.
     pub(super) fn on_line(&mut self, event: LineEvent) {
         match event {
+            LineEvent::Opened => {
+                self.send_waiting(Waiting::Unregistered);
+                if self.cx.line.is_closing() {
+                    self.send_waiting(Waiting::Invites);
+                }
+                self.line(Cx::on_opened);
+            }
             LineEvent::Up => self.on_up(),
+            LineEvent::Back => {
+                self.send_waiting(Waiting::All);
+                self.line(Cx::on_back);
+            }
+            LineEvent::Unbound => self.cx.registration_interrupted(),
+            LineEvent::Down { socket, error } => self.line(|cx| cx.on_down(socket, error)),
+            LineEvent::AskByOptions => self.cx.ask_by_options(),
+            LineEvent::OptionsOver => self.cx.forget_clients_of(Owner::Ping),
+            LineEvent::Hinted(hint) => self.on_hinted(hint),
             LineEvent::Lost => self.for_live_calls(|call, cx| call.set_signalling(cx, Signalling::Lost)),
             LineEvent::Interrupted { socket, error } => self.requests_interrupted(socket, &error),
             LineEvent::Send(waiting) => self.send_waiting(waiting),
-            LineEvent::ResumeCalls => self.for_live_calls(|call, cx| call.resume_call(cx)),
-            LineEvent::MediaDoubted => self.for_live_calls(|call, cx| call.doubt_media(cx)),
             LineEvent::GaveUp(error) => self.give_up(error),
             LineEvent::Over => self.finish_disconnect(),
+        }
+    }
+
+    fn on_hinted(&mut self, hint: Hint) {
+        if hint == Hint::Woken {
+            // The binding may have expired, and any server answers a REGISTER. The other sides of the calls may have gone.
+            self.line(Cx::on_register_timer);
+            self.for_live_calls(|call, cx| call.resume_call(cx));
+        }
+        if hint != Hint::Offline {
+            self.line(Cx::register_if_failed);
+        }
+        if matches!(hint, Hint::NetworkChanged | Hint::Online | Hint::Woken) {
+            self.for_live_calls(|call, cx| call.doubt_media(cx));
         }
     }
 
     pub(super) fn on_up(&mut self) {
         self.send_waiting(Waiting::All);
         self.for_live_calls(|call, cx| call.acknowledge_for_before(cx));
-        if self.cx.flow.has_previous() {
+        if self.cx.line.has_previous() {
             self.cx.refresh_subscriptions();
             self.for_live_calls(|call, cx| call.set_signalling(cx, Signalling::Moved));
         } else {
@@ -381,8 +409,8 @@ impl Phone {
         self.for_live_calls(|call, cx| call.continue_offer(cx));
         self.line(|cx| {
             cx.close_previous();
-            cx.meet_server();
-            cx.plan_return();
+            cx.line.learn_keep_alive(&mut cx.env);
+            cx.line.plan_return(&mut cx.env);
         });
     }
 
@@ -394,21 +422,19 @@ impl Phone {
 
     /// The first `connect` has failed for good.
     pub(super) fn give_up(&mut self, error: Error) {
-        self.cx.drop_socket();
-        self.cx.timers.clear_all(&[TimerKey::KeepAlive, TimerKey::Pong, TimerKey::Register]);
-        let before = self.cx.flow.connection();
-        // The closed socket must carry nothing more.
-        self.cx.flow.state = FlowState::Idle;
+        let before = self.cx.line.connection();
+        self.cx.line.abandon(&mut self.cx.env);
+        self.cx.timers.clear(TimerKey::Register);
         self.end_all_calls(&error);
         self.cx.abandon_transactions();
-        self.cx.report_connection(before, Some(error.clone()));
-        if core::mem::take(&mut self.cx.flow.connect_pending) {
+        self.cx.line.report_connection(&mut self.cx.env, before, Some(error.clone()));
+        if self.cx.line.take_connect() {
             self.cx.event(Event::ConnectDone(Err(error)));
         }
     }
 
     pub(super) fn start_disconnecting(&mut self) {
-        if self.cx.flow.state == FlowState::Idle {
+        if self.cx.line.is_idle() {
             // Calls that are answered elsewhere need no connection.
             for id in self.calls.live() {
                 self.with(id, |call, cx| call.hang_up(cx, None, 480));
@@ -417,24 +443,24 @@ impl Phone {
             return;
         }
         // Also a connect that waits for an earlier disconnect: the last command counts.
-        if core::mem::take(&mut self.cx.flow.connect_pending) {
+        if self.cx.line.take_connect() {
             self.cx.event(Event::ConnectDone(Err(Error::new(ErrorCode::Aborted, "Disconnected"))));
         }
-        if self.cx.flow.closing {
+        if self.cx.line.is_closing() {
             return;
         }
-        self.cx.flow.closing = true;
+        self.cx.line.close();
         self.cx.refuse_unmatched();
         for id in self.calls.live() {
             self.with(id, |call, cx| call.hang_up(cx, None, 480));
         }
-        self.cx.timers.clear_all(&[TimerKey::Register, TimerKey::Reconnect]);
+        self.cx.timers.clear(TimerKey::Register);
         self.cx.end_subscriptions(false);
         self.cx.timers.set(TimerKey::Disconnect, self.cx.env.now + DISCONNECT_TIMEOUT);
-        if self.cx.flow.open_socket().is_some() {
+        if self.cx.line.open_socket().is_some() {
             self.line(|cx| cx.start_unregistering());
-        } else if self.cx.flow.state == FlowState::Waiting && self.cx.has_goodbyes() {
-            self.cx.begin_anew();
+        } else if self.cx.line.is_waiting() && self.cx.has_goodbyes() {
+            self.cx.line.begin_anew(&mut self.cx.env);
         }
         self.check_disconnected();
     }
@@ -458,24 +484,23 @@ impl Phone {
             }
             self.with(id, |call, cx| call.hurry_goodbye(cx));
         }
-        if !stays && !handed_on && self.cx.flow.state != FlowState::Idle {
+        if !stays && !handed_on && !self.cx.line.is_idle() {
             self.start_disconnecting();
         }
     }
 
     /// Finishes the disconnect once nothing is outstanding.
     pub(super) fn check_disconnected(&mut self) {
-        if !self.cx.flow.closing {
+        if !self.cx.line.is_closing() {
             return;
         }
-        let waiting = match self.cx.flow.state {
-            FlowState::Open(_) => {
-                self.cx.transactions.clients().any(|(_, entry)| entry.tx.is_open())
-                    || !self.cx.questions.is_empty()
-                    // A BYE that waits for the caller's ACK.
-                    || self.calls.iter().any(|call| call.session.pending_ok.is_some())
-            }
-            _ => self.cx.has_goodbyes(),
+        let waiting = if self.cx.line.open_socket().is_some() {
+            self.cx.transactions.are_open()
+                || !self.cx.questions.is_empty()
+                // A BYE that waits for the caller's ACK.
+                || self.calls.iter().any(|call| call.session.pending_ok.is_some())
+        } else {
+            self.cx.has_goodbyes()
         };
         if !waiting {
             self.finish_disconnect();
@@ -483,29 +508,20 @@ impl Phone {
     }
 
     pub(super) fn finish_disconnect(&mut self) {
-        self.cx.drop_socket();
-        let again = self.cx.flow.connect_pending;
+        self.cx.line.drop_socket(&mut self.cx.env);
+        let again = self.cx.line.take_connect();
         let error = Error::new(ErrorCode::Aborted, "Disconnected");
         self.end_all_calls(&error);
         self.cx.abandon_transactions();
-        self.cx.timers.clear_all(&[
-            TimerKey::Connect,
-            TimerKey::KeepAlive,
-            TimerKey::Pong,
-            TimerKey::Reconnect,
-            TimerKey::Register,
-            TimerKey::Disconnect,
-            TimerKey::Outage,
-            TimerKey::Return,
-        ]);
-        let before = self.cx.flow.connection();
-        self.cx.flow = self.cx.flow.anew();
-        self.cx.report_connection(before, None);
+        self.cx.timers.clear_all(&[TimerKey::Register, TimerKey::Disconnect, TimerKey::Outage]);
+        let before = self.cx.line.connection();
+        self.cx.line.reset();
+        self.cx.line.report_connection(&mut self.cx.env, before, None);
         self.cx.registration_interrupted();
         self.cx.registration.forget_binding();
         self.cx.event(Event::DisconnectDone);
         if again {
-            self.cx.flow.connect_pending = true;
+            self.cx.line.want_connect();
             self.cx.start_connecting();
         }
     }
@@ -535,18 +551,14 @@ impl Phone {
         self.cx.timers.put_off(late, |key| {
             !matches!(
                 key,
-                TimerKey::KeepAlive
-                    | TimerKey::Reconnect
-                    | TimerKey::Return
-                    | TimerKey::Register
-                    | TimerKey::Binding
-                    | TimerKey::Subscription(_)
+                TimerKey::Register | TimerKey::Binding | TimerKey::Subscription(_)
             )
         });
+        self.cx.line.put_off(late);
         for call in self.calls.iter_mut() {
             call.put_off(late);
         }
-        self.line(|cx| cx.on_hint(if late < ASLEEP { Hint::Visible } else { Hint::Woken }));
+        self.line(|cx| cx.line.on_hint(&mut cx.env, if late < ASLEEP { Hint::Visible } else { Hint::Woken }));
     }
 
     /// 503: tries the next server (RFC 3261, section 21.5.4, RFC 3263, section 4.3), if there is one and no other call.
@@ -561,9 +573,9 @@ impl Phone {
             return false;
         }
         // At least for a while, so that this call tries no server twice.
-        self.cx.server_is_busy(retry_after(response).unwrap_or(BUSY).clamp(BUSY, MAX_RETRY_AFTER));
+        self.cx.line.server_is_busy(&mut self.cx.env, retry_after(response).unwrap_or(BUSY).clamp(BUSY, MAX_RETRY_AFTER));
         let error = refused(response);
-        if !self.line(|cx| cx.leave_for_free_server(&error)) {
+        if !self.line(|cx| cx.line.leave_for_free_server(&mut cx.env, &error)) {
             return false;
         }
         self.with(id, |call, cx| {
@@ -613,7 +625,7 @@ mod tests {
         let lost: Vec<bool> = phone.calls.iter().map(|call| call.session.recovery.is_lost()).collect();
         // Only one that is up has signalling to lose.
         assert_eq!(lost, [true, false, false]);
-        phone.on_line(LineEvent::MediaDoubted);
+        phone.on_line(LineEvent::Hinted(Hint::NetworkChanged));
         assert_eq!(phone.calls.live().len(), 2);
     }
 

@@ -10,7 +10,8 @@
 
 use super::call::{Call, Phase};
 use super::calls::Calls;
-use super::context::{Ask, Cx};
+use super::context::Cx;
+use super::env::Ask;
 use super::{CallId, CallNote, CallState, Direction, Identity};
 use crate::error::{Error, ErrorCode};
 use crate::sip::dialog::Dialog;
@@ -77,7 +78,7 @@ impl Lines {
 
 impl Calls {
     pub(super) fn record(&self, cx: &Cx, notes: &dyn Fn(CallId) -> CallNote) -> Option<String> {
-        if cx.flow.closing {
+        if cx.line.is_closing() {
             return None;
         }
         let mut record = Lines { text: concat(&[VERSION, "\n"]), good: true };
@@ -109,7 +110,7 @@ impl Call {
         let mut ack = dialog.request(Method::Ack, Some(seq));
         ack.headers.push_front("Via", via);
         if let Ok(text) = ack.to_text() {
-            cx.transmit(text, true);
+            cx.line.transmit(&mut cx.env, text, true);
         }
     }
 

@@ -505,7 +505,7 @@ impl Cx {
         let ours = |own: &Uri| own.user.is_some() && own.user == uri.user;
         let wanted = self.env.config.message_summary.unwrap_or_else(|| {
             matches!(self.registration.state, RegistrationState::Registered | RegistrationState::Registering)
-                && self.flow.heard_over == self.flow.open_socket()
+                && self.env.heard_over == self.line.open_socket()
         });
         let good = wanted
             && event.is_some()

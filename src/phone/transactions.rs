@@ -165,6 +165,16 @@ impl Transactions {
         self.clients.iter_mut().map(|(id, entry)| (*id, entry.as_mut()))
     }
 
+    /// A request of ours has no final response.
+    pub(super) fn are_open(&self) -> bool {
+        self.clients.values().any(|entry| entry.tx.is_open())
+    }
+
+    /// The same of one that went over this socket.
+    pub(super) fn wait_over(&self, socket: SocketId) -> bool {
+        self.clients.values().any(|entry| entry.tx.is_open() && entry.socket == Some(socket))
+    }
+
     /// A request of this dialog waits to be sent.
     pub(super) fn waits_in(&self, headers: &Headers) -> bool {
         let dialog = (headers.call_id(), headers.head().to_tag());

@@ -33,7 +33,7 @@ impl Call {
         self.sip.invite_tx = Some(tx);
         self.sip.dialog = Some(dialog);
         self.phase = Phase::Answering;
-        self.answering.came_over = cx.flow.heard_over;
+        self.answering.came_over = cx.env.heard_over;
         self.make_answer(cx, Job::Answer);
     }
 

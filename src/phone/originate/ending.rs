@@ -1,7 +1,8 @@
 //! How a call by REST ends, whoever ends it, and what stays of it afterwards.
 
 use super::super::call::{Call, Phase};
-use super::super::context::{Ask, Cx};
+use super::super::context::Cx;
+use super::super::env::Ask;
 use super::super::{
     AnswerBy, CallTimer, EndCause, EndedBy, LogLevel, MediaCommand, Output, ProxyId, TimerKey,
 };
