@@ -9,7 +9,7 @@ use super::resume::{Record, refused};
 use super::transactions::TxId;
 use super::{
     AnswerBy, CallId, CallState, ConnectionState, DialRequest, EndCause, Event, LockId, LogLevel,
-    OriginateRequest, Phone, ProxyId, RegistrationState, TimerKey,
+    OriginateRequest, Phone, ProxyId, TimerKey,
 };
 use crate::dial::proxy::{ProxyFailure, ProxyReply};
 use crate::error::{Error, ErrorCode};
@@ -114,9 +114,8 @@ impl Phone {
         let mut calls = record.calls;
         calls.truncate(self.cx.env.config.max_calls);
         // Where others look for this phone, the registrar and the other sides of the calls.
-        self.cx.registration.instance = record.instance;
-        self.cx.contact_user = record.user;
-        self.cx.host = record.host;
+        self.cx.registration.set_instance(record.instance);
+        self.cx.env.take_address(record.user, record.host);
         // From now on the connection is one that was lost: it is looked for until the grace is over.
         self.cx.line.take_up();
         let count = calls.len();
@@ -136,7 +135,7 @@ impl Phone {
     pub(super) fn start_originate(&mut self, request: OriginateRequest) -> Result<CallId, Error> {
         if request.answer == AnswerBy::ThisPhone {
             let registered =
-                !self.cx.env.config.register || self.cx.registration.state == RegistrationState::Registered;
+                !self.cx.env.config.register || self.cx.registration.is_registered();
             if self.cx.line.is_closing() || self.connection() != ConnectionState::Connected || !registered {
                 return Err(Error::new(ErrorCode::NotConnected, "The provider cannot call this phone now"));
             }

@@ -3,11 +3,12 @@
 
 use super::context::Cx;
 use super::env::LineEvent;
+use super::registration::{Refusal, Verdict};
 use super::transactions::Owner;
 use super::{Event, LogLevel, SocketId, TimerKey};
 use crate::error::{Error, ErrorCode};
 use crate::sip::auth::Attempt;
-use crate::sip::message::Method;
+use crate::sip::message::{Method, Response};
 use crate::text::concat;
 
 impl Cx {
@@ -80,5 +81,112 @@ impl Cx {
     pub(super) fn has_goodbyes(&self) -> bool {
         self.line.is_interrupted()
             && (self.registration.is_bound() || self.line.has_queued() || self.transactions.are_open())
+    }
+
+    // ---- the registration
+
+    pub(super) fn start_registering(&mut self) {
+        self.registration.begin(&self.env);
+        self.forget_clients_of(Owner::Register);
+        self.send_register();
+    }
+
+    pub(super) fn start_unregistering(&mut self) {
+        if self.registration.begin_removal() {
+            // An answer to the REGISTER under way is no longer of interest.
+            self.forget_clients_of(Owner::Register);
+            self.send_register();
+        }
+    }
+
+    fn send_register(&mut self) {
+        let request = self.registration.request(&mut self.env);
+        if let Err(error) = self.send_request(Owner::Register, request, Attempt::default()) {
+            self.registration_failed(Refusal { error, temporary: false, retry_after: None });
+        }
+    }
+
+    pub(super) fn on_register_response(&mut self, response: &Response) {
+        if response.status < 200 {
+            return;
+        }
+        match self.registration.on_response(&mut self.env, response) {
+            Verdict::Removed => {}
+            Verdict::Registered => self.line.connected(&mut self.env),
+            Verdict::Again => self.send_register(),
+            Verdict::Busy(seconds, refusal) => {
+                self.line.server_is_busy(&self.env, seconds);
+                if !self.line.leave_busy_server(&mut self.env, &refusal.error) {
+                    self.registration_failed(refusal);
+                }
+            }
+            Verdict::Refused(refusal) => self.registration_failed(refusal),
+        }
+    }
+
+    /// The REGISTER got no answer, or one that cannot be used.
+    pub(super) fn registration_failed(&mut self, refusal: Refusal) {
+        let Refusal { error, temporary, retry_after } = refusal;
+        if !self.registration.is_removing() && self.line.go_back(&mut self.env, &error)
+            || self.registration.end_removal(&mut self.env)
+        {
+            return;
+        }
+        self.registration.failed(&mut self.env, &error);
+        if !self.line.is_established() {
+            if temporary {
+                let socket = self.line.open_socket();
+                self.line.drop_socket(&mut self.env);
+                self.line.attempt_failed(&mut self.env, error.clone());
+                if let Some(socket) = socket {
+                    self.on_down(socket, error);
+                }
+            } else {
+                self.env.tell(LineEvent::GaveUp(error));
+            }
+            return;
+        }
+        if self.line.take_connect() {
+            self.event(Event::ConnectDone(Err(error)));
+        }
+        // Calls need no binding: those that have waited for one go on without.
+        self.line.connected(&mut self.env);
+        self.registration.try_later(&mut self.env, temporary, retry_after);
+    }
+
+    /// The next REGISTER is due.
+    pub(super) fn on_register_timer(&mut self) {
+        self.registration.set_due(None);
+        if self.line.open_socket().is_some() && self.env.config.register && !self.line.is_closing() {
+            self.start_registering();
+        }
+    }
+
+    /// Something has changed, perhaps for the better.
+    pub(super) fn register_if_failed(&mut self) {
+        if self.line.is_established() && self.registration.is_worth_a_try(self.env.now) {
+            self.on_register_timer();
+        }
+    }
+
+    pub(super) fn on_binding_expired(&mut self) {
+        if self.registration.on_expired(&mut self.env) {
+            self.on_register_timer();
+        }
+    }
+
+    /// What the registrar knows of us leads nowhere.
+    pub(super) fn registration_interrupted(&mut self) {
+        self.forget_clients_of(Owner::Register);
+        self.registration.interrupted(&mut self.env);
+    }
+
+    /// See [`Registration::contact`].
+    pub(super) fn contact(&self) -> String {
+        self.contact_as(self.env.config.anonymous)
+    }
+
+    pub(super) fn contact_as(&self, private: bool) -> String {
+        self.registration.contact(&self.env, private)
     }
 }

@@ -17,7 +17,6 @@ use super::{
 use crate::entropy::{Entropy, token};
 use crate::error::{Error, ErrorCode};
 use crate::sip::auth::{Attempt, Authenticator};
-use crate::sip::header::name_addr;
 use crate::sip::message::{Method, Request, Response};
 use crate::sip::transaction::{Client, ClientState, ServerState};
 use crate::sip::uri::{Uri, UriError};
@@ -72,17 +71,11 @@ pub(super) struct Cx {
     /// INVITEs of which it is not known yet whether they are the provider's for a dial by REST.
     pub(super) unmatched: Vec<(TxId, Request)>,
     pub(super) answered: Vec<outage::Answered>,
-    /// User part of our Contact: unguessable, so that only the registrar can address this phone directly.
-    pub(super) contact_user: String,
-    /// Host of Via and Contact: a browser has no address (RFC 7118, section 5).
-    pub(super) host: String,
 }
 
 impl Cx {
     #[must_use]
-    pub(super) fn new(config: PhoneConfig, mut entropy: Box<dyn Entropy>) -> Self {
-        let contact_user = token(&mut *entropy, 12);
-        let host = token(&mut *entropy, 12) + ".invalid";
+    pub(super) fn new(config: PhoneConfig, entropy: Box<dyn Entropy>) -> Self {
         Self {
             env: Env::new(config, entropy),
             next_account: None,
@@ -104,8 +97,6 @@ impl Cx {
             last_subscription: 0,
             unmatched: Vec::new(),
             answered: Vec::new(),
-            contact_user,
-            host,
         }
     }
 
@@ -141,6 +132,12 @@ impl Cx {
         true
     }
 
+    /// The next deadline of those that are not a call's.
+    pub(super) fn next_deadline(&self) -> Option<(Instant, TimerKey)> {
+        let parts = [self.timers.next(), self.line.poll_timeout(), self.registration.poll_timeout()];
+        parts.into_iter().flatten().min()
+    }
+
     // ---- requests out
 
     /// Sends a request that belongs to no call: Via, User-Agent, the Route outside dialogs and, where a challenge is
@@ -166,7 +163,7 @@ impl Cx {
             && request.headers.head().to_tag().is_none()
             && request.headers.get("Route").is_none()
         {
-            self.route_headers(&mut request);
+            self.registration.route(&mut request);
         }
         if request.headers.get("Privacy").is_some() && request.headers.get("Contact").is_some() {
             request.headers.set("Contact", self.contact_as(true));
@@ -236,11 +233,7 @@ impl Cx {
 
     pub(super) fn via(&mut self) -> String {
         let branch = token(&mut *self.env.entropy, 16);
-        concat(&["SIP/2.0/", self.line.via_transport(&self.env.config), " ", &self.host, ";branch=z9hG4bK", &branch])
-    }
-
-    pub(super) fn contact_uri(&self) -> String {
-        concat(&[&self.env.config.uri.scheme, ":", &self.contact_user, "@", &self.host, ";transport=ws"])
+        concat(&["SIP/2.0/", self.line.via_transport(&self.env.config), " ", self.env.host(), ";branch=z9hG4bK", &branch])
     }
 
     /// The extensions that the other side is told of. `timer` where we want none too: those of the other side are kept
@@ -254,12 +247,6 @@ impl Cx {
         tags.retain(|tag| reliable || *tag != "100rel");
         tags.push(EARLY_TERMINATED);
         list(&tags)
-    }
-
-    /// Our address in From and To, without a tag.
-    pub(super) fn own_address(&self) -> String {
-        let name = self.env.config.display_name.as_deref().filter(|name| !name.is_empty());
-        name_addr(name, &self.env.config.uri.aor())
     }
 
     pub(super) fn tidy_client(&mut self, id: TxId) {

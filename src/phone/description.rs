@@ -144,7 +144,7 @@ impl Cx {
     pub(super) fn refusal_of(&self, flaw: Flaw) -> (u16, Option<(&'static str, String)>) {
         let header = match flaw {
             Flaw::Type => ("Accept", ACCEPT.to_owned()),
-            flaw => ("Warning", concat(&[flaw.warning(), " ", &self.host, " \"", flaw.text(), "\""])),
+            flaw => ("Warning", concat(&[flaw.warning(), " ", self.env.host(), " \"", flaw.text(), "\""])),
         };
         (flaw.status(), Some(header))
     }

@@ -3,9 +3,10 @@
 use super::io::{CallId, EndedBy, Event, Hint, LogLevel, Output, SocketId};
 use super::transfer::Referral;
 use super::PhoneConfig;
-use crate::entropy::Entropy;
+use crate::entropy::{Entropy, token};
 use crate::error::Error;
 use crate::sip::dialog::Dialog;
+use crate::sip::header::name_addr;
 use crate::sip::message::{check_extra_header, long_name, redact_with};
 use crate::text::concat;
 use crate::time::Instant;
@@ -106,10 +107,16 @@ pub(super) struct Env {
     pub(super) asked: Vec<Asked>,
     /// Headers of the application, whose values are not for the log.
     secret_headers: Vec<String>,
+    /// User part of our Contact: unguessable, so that only the registrar can address this phone directly.
+    contact_user: String,
+    /// Host of Via and Contact: a browser has no address (RFC 7118, section 5).
+    host: String,
 }
 
 impl Env {
-    pub(super) fn new(config: PhoneConfig, entropy: Box<dyn Entropy>) -> Self {
+    pub(super) fn new(config: PhoneConfig, mut entropy: Box<dyn Entropy>) -> Self {
+        let contact_user = token(&mut *entropy, 12);
+        let host = token(&mut *entropy, 12) + ".invalid";
         Self {
             config,
             entropy,
@@ -118,6 +125,8 @@ impl Env {
             out: Vec::new(),
             asked: Vec::new(),
             secret_headers: Vec::new(),
+            contact_user,
+            host,
         }
     }
 
@@ -161,5 +170,29 @@ impl Env {
             }
         }
         Ok(())
+    }
+
+    pub(super) fn contact_user(&self) -> &str {
+        &self.contact_user
+    }
+
+    pub(super) fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The address of the page whose calls are taken up: where others look for this phone.
+    pub(super) fn take_address(&mut self, contact_user: String, host: String) {
+        self.contact_user = contact_user;
+        self.host = host;
+    }
+
+    pub(super) fn contact_uri(&self) -> String {
+        concat(&[&self.config.uri.scheme, ":", &self.contact_user, "@", &self.host, ";transport=ws"])
+    }
+
+    /// Our address in From and To, without a tag.
+    pub(super) fn own_address(&self) -> String {
+        let name = self.config.display_name.as_deref().filter(|name| !name.is_empty());
+        name_addr(name, &self.config.uri.aor())
     }
 }

@@ -122,13 +122,13 @@ impl Call {
 impl Cx {
     /// Our address in the From of calls and of other requests to people, without a tag.
     pub(super) fn caller_address(&self, hidden: bool) -> String {
-        if hidden { ANONYMOUS.to_owned() } else { self.own_address() }
+        if hidden { ANONYMOUS.to_owned() } else { self.env.own_address() }
     }
 
     /// To the server: who we are, and that nobody else is to be told (RFC 3325, sections 9.2 and 9.3).
     pub(super) fn hide_caller(&self, request: &mut Request) {
         request.headers.set("Privacy", "id");
-        request.headers.set("P-Preferred-Identity", self.own_address());
+        request.headers.set("P-Preferred-Identity", self.env.own_address());
     }
 }
 

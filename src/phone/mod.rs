@@ -405,9 +405,9 @@ impl Phone {
         core::mem::swap(&mut config.register, &mut self.cx.env.config.register);
         let new = core::mem::replace(&mut self.cx.env.config, config);
         self.cx.next_account = Some(((new.servers, new.weights), new.uri, new.register));
-        if self.cx.line.is_established() && self.cx.registration.state == RegistrationState::Failed {
+        if self.cx.line.is_established() && self.cx.registration.has_failed() {
             // Perhaps the password is another one now.
-            self.cx.timers.set(TimerKey::Register, self.cx.env.now);
+            self.cx.registration.set_due(Some(self.cx.env.now));
         }
     }
 
@@ -415,7 +415,7 @@ impl Phone {
     /// were taken up from another page keep that page's, which the registrar knows.
     pub fn use_instance(&mut self, id: &str) {
         if self.calls.is_empty() && registration::is_instance(id) {
-            id.clone_into(&mut self.cx.registration.instance);
+            self.cx.registration.set_instance(id.to_owned());
         }
     }
 
@@ -424,7 +424,7 @@ impl Phone {
     pub fn connect(&mut self, now: Instant) {
         self.begin(now);
         let registered =
-            !self.cx.env.config.register || self.cx.registration.state == RegistrationState::Registered;
+            !self.cx.env.config.register || self.cx.registration.is_registered();
         let up = self.cx.line.open_socket().is_some() && !self.cx.line.is_closing();
         if up && registered && self.cx.line.is_established() {
             self.cx.event(Event::ConnectDone(Ok(())));
@@ -437,7 +437,7 @@ impl Phone {
             self.cx.start_connecting();
         } else if up
             && self.cx.line.is_established()
-            && self.cx.registration.state != RegistrationState::Registering
+            && !self.cx.registration.is_under_way()
         {
             // Connected, but the registration was refused earlier: one more honest try.
             self.line(|cx| cx.start_registering());
@@ -672,7 +672,7 @@ impl Phone {
     /// told to a call and with each REGISTER, which may bring another instance; not while nothing happens.
     #[must_use]
     pub const fn revision(&self) -> u32 {
-        self.calls.revision.wrapping_add(self.cx.registration.seq)
+        self.calls.revision.wrapping_add(self.cx.registration.seq())
     }
 
     // ---- getters
@@ -686,7 +686,7 @@ impl Phone {
     /// State of the registration.
     #[must_use]
     pub const fn registration(&self) -> RegistrationState {
-        self.cx.registration.state
+        self.cx.registration.state()
     }
 
     /// A call, until the input after its end.
@@ -712,6 +712,7 @@ impl Phone {
             server_transactions,
             timers: self.cx.timers.len()
                 + self.cx.line.deadlines()
+                + self.cx.registration.deadlines()
                 + self.calls.iter().map(|call| call.deadlines()).sum::<usize>(),
             subscriptions: self.cx.subscriptions.len(),
         }
@@ -739,7 +740,7 @@ impl Phone {
 
     /// The next deadline: of the phone, or of a part of a call that keeps its own.
     fn next_deadline(&self) -> Option<(Instant, TimerKey)> {
-        let mut next = self.cx.timers.next().into_iter().chain(self.cx.line.poll_timeout()).min();
+        let mut next = self.cx.next_deadline();
         for call in self.calls.iter() {
             let own = call.poll_timeout().map(|(at, timer)| (at, TimerKey::Call(call.id, timer)));
             if own.is_some() && (next.is_none() || own < next) {

@@ -574,7 +574,7 @@ impl Call {
         self.dialled.forks.unsettle();
         let text = concat(&[
             "399 ",
-            &cx.host,
+            cx.env.host(),
             " \"",
             &super::media_error(error).message.replace(['"', '\\'], "'"),
             "\"",

@@ -1,13 +1,11 @@
 //! The registration (RFC 3261, section 10): bind, refresh, and un-bind one contact; and what the registrar gives with
 //! it: the way for requests (RFC 3608), an address that leads here from anywhere (RFC 5627).
 
-use super::context::Cx;
-use super::env::LineEvent;
-use super::transactions::Owner;
-use super::{Event, LogLevel, RegistrationState, TimerKey};
+use super::env::Env;
+use super::io::{Event, LogLevel, RegistrationState};
+use super::timers::TimerKey;
 use crate::entropy::{below, token, uuid_v4};
 use crate::error::{Error, ErrorCode};
-use crate::sip::auth::Attempt;
 use crate::sip::header::{NameAddr, parse_u32};
 use crate::sip::message::{Method, Request, Response};
 use crate::sip::uri::Uri;
@@ -34,14 +32,40 @@ const THROTTLED: u64 = 75_000;
 /// More proxies than any service sends its users through.
 const MAX_SERVICE_ROUTES: usize = 8;
 
+/// What follows from the final response to our REGISTER.
+#[derive(Debug)]
+pub(super) enum Verdict {
+    /// Nothing: the binding is removed.
+    Removed,
+    /// The phone is registered.
+    Registered,
+    /// Another REGISTER is to be sent at once.
+    Again,
+    /// The server is overloaded for so many seconds; elsewhere it may succeed. Otherwise it is a refusal.
+    Busy(u32, Refusal),
+    /// It has failed, and the phone goes on without.
+    Refused(Refusal),
+}
+
+/// Why the registration has failed, and when another attempt makes sense.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    pub(super) error: Error,
+    /// The cause is temporary by its status.
+    pub(super) temporary: bool,
+    /// Seconds that the registrar asks to wait.
+    pub(super) retry_after: Option<u32>,
+}
+
+/// The registration. It sends nothing: it makes the REGISTER, and says what follows from the response.
 #[derive(Debug)]
 pub(super) struct Registration {
-    pub(super) state: RegistrationState,
+    state: RegistrationState,
     /// The address of record that the Call-ID is for.
     aor: String,
     call_id: String,
     from_tag: String,
-    pub(super) seq: u32,
+    seq: u32,
     /// Lifetime to ask for, seconds; raised by 423.
     expires: u32,
     too_brief: u8,
@@ -53,7 +77,7 @@ pub(super) struct Registration {
     /// The registrar holds a binding that it has confirmed.
     bound: bool,
     /// `+sip.instance` (RFC 5626, section 4.1), the same for the life of the phone.
-    pub(super) instance: String,
+    instance: String,
     /// An edge proxy of this server lacks outbound (439): the contact is registered without `reg-id`.
     plain: bool,
     /// The registrar knows this flow (RFC 5626, section 6).
@@ -63,6 +87,10 @@ pub(super) struct Registration {
     gruu: [Option<String>; 2],
     /// Route of requests outside dialogs (RFC 3608, section 6.1).
     service_route: Vec<String>,
+    /// When the next REGISTER is due.
+    due: Option<Instant>,
+    /// When the time that the registrar has granted is over.
+    expiry: Option<Instant>,
 }
 
 impl Registration {
@@ -84,7 +112,40 @@ impl Registration {
             hold_until: Instant::ZERO,
             removing: false,
             bound: false,
+            due: None,
+            expiry: None,
         }
+    }
+
+    pub(super) const fn state(&self) -> RegistrationState {
+        self.state
+    }
+
+    pub(super) fn is_registered(&self) -> bool {
+        self.state == RegistrationState::Registered
+    }
+
+    pub(super) fn has_failed(&self) -> bool {
+        self.state == RegistrationState::Failed
+    }
+
+    /// A REGISTER is under way, and its success is waited for.
+    pub(super) fn is_under_way(&self) -> bool {
+        self.state == RegistrationState::Registering
+    }
+
+    /// `+sip.instance` of this phone, empty before its first REGISTER.
+    pub(super) fn instance(&self) -> &str {
+        &self.instance
+    }
+
+    pub(super) fn set_instance(&mut self, instance: String) {
+        self.instance = instance;
+    }
+
+    /// CSeq of the last REGISTER.
+    pub(super) const fn seq(&self) -> u32 {
+        self.seq
     }
 
     /// The registrar may have a binding of ours.
@@ -100,232 +161,231 @@ impl Registration {
         self.seq = self.seq.saturating_add(1);
         self.seq
     }
-}
 
-impl Cx {
+    // ---- its deadlines
+
+    pub(super) fn poll_timeout(&self) -> Option<(Instant, TimerKey)> {
+        let due = self.due.map(|at| (at, TimerKey::Register));
+        due.into_iter().chain(self.expiry.map(|at| (at, TimerKey::Binding))).min()
+    }
+
+    pub(super) fn deadlines(&self) -> usize {
+        usize::from(self.due.is_some()) + usize::from(self.expiry.is_some())
+    }
+
+    /// The next REGISTER is due now, or has been sent.
+    pub(super) const fn set_due(&mut self, due: Option<Instant>) {
+        self.due = due;
+    }
+
+    /// The time that the registrar granted is over, and no refresh has been granted. `true`: another REGISTER is to be
+    /// sent.
+    pub(super) fn on_expired(&mut self, env: &mut Env) -> bool {
+        self.expiry = None;
+        self.bound = false;
+        if self.state != RegistrationState::Registered {
+            return false;
+        }
+        let error = Error::new(ErrorCode::RegistrationFailed, "The registration has expired");
+        self.enter(env, RegistrationState::Registering, Some(error));
+        // Otherwise its outcome is waited for: each has a deadline.
+        self.due.is_some()
+    }
+
+    /// Something has changed, perhaps for the better: whether a registration that was refused is asked for now.
+    pub(super) fn is_worth_a_try(&self, now: Instant) -> bool {
+        self.has_failed() && now >= self.hold_until
+    }
+
+    // ---- REGISTER
+
     /// REGISTER on a fresh socket, or again.
-    pub(super) fn start_registering(&mut self) {
-        self.registration.expires = self.env.config.register_expires.as_secs().clamp(1, MAX_EXPIRES);
-        self.registration.too_brief = 0;
-        self.registration.removing = false;
-        self.timers.clear(TimerKey::Register);
-        self.forget_clients_of(Owner::Register);
-        self.send_register();
+    pub(super) fn begin(&mut self, env: &Env) {
+        self.expires = env.config.register_expires.as_secs().clamp(1, MAX_EXPIRES);
+        self.too_brief = 0;
+        self.removing = false;
+        self.due = None;
     }
 
-    pub(super) fn start_unregistering(&mut self) {
-        let under_way = self.registration.state == RegistrationState::Registering;
-        if !self.registration.bound && !under_way {
-            return;
-        }
-        // An answer to the REGISTER under way is no longer of interest.
-        self.forget_clients_of(Owner::Register);
-        self.registration.removing = true;
-        self.send_register();
+    /// The binding is to be removed. `false`: there can be none.
+    pub(super) fn begin_removal(&mut self) -> bool {
+        let may_be_bound = self.bound || self.is_under_way();
+        self.removing |= may_be_bound;
+        may_be_bound
     }
 
-    fn send_register(&mut self) {
-        let expires = if self.registration.removing { 0 } else { self.registration.expires };
-        let seq = self.registration.next_seq();
-        let aor = self.env.config.uri.aor();
+    /// The next REGISTER, for this contact.
+    pub(super) fn request(&mut self, env: &mut Env) -> Request {
+        let expires = if self.removing { 0 } else { self.expires };
+        let seq = self.next_seq();
+        let aor = env.config.uri.aor();
         // RFC 3261, section 10.2.4: all REGISTERs of one phone to one registrar share a Call-ID.
-        if aor != self.registration.aor {
-            self.registration.aor = aor;
-            self.registration.call_id = token(&mut *self.env.entropy, 24);
-            self.registration.from_tag = token(&mut *self.env.entropy, 12);
+        if aor != self.aor {
+            self.aor = aor;
+            self.call_id = token(&mut *env.entropy, 24);
+            self.from_tag = token(&mut *env.entropy, 12);
         }
-        let mut request = Request::new(Method::Register, self.env.config.uri.domain());
-        let local = self.own_address();
-        self.make_instance();
+        let mut request = Request::new(Method::Register, env.config.uri.domain());
+        let local = env.own_address();
+        self.make_instance(env);
         // One flow is all that a phone has: the registrar puts the new one in the place of the one that was lost
         // (RFC 5626, section 4.2).
-        let instance = concat(&[";+sip.instance=\"<", &self.registration.instance, ">\""]);
-        let reg_id = if self.registration.plain { "" } else { ";reg-id=1" };
-        let supported = if self.registration.plain { "path, gruu" } else { "path, outbound, gruu" };
+        let instance = concat(&[";+sip.instance=\"<", &self.instance, ">\""]);
+        let reg_id = if self.plain { "" } else { ";reg-id=1" };
+        let supported = if self.plain { "path, gruu" } else { "path, outbound, gruu" };
         request.headers.push_all(&[
             ("Max-Forwards", "70"),
-            ("From", &concat(&[&local, ";tag=", &self.registration.from_tag])),
+            ("From", &concat(&[&local, ";tag=", &self.from_tag])),
             ("To", &local),
-            ("Call-ID", &self.registration.call_id),
+            ("Call-ID", &self.call_id),
             ("CSeq", &concat(&[&digits(seq), " REGISTER"])),
-            ("Contact", &concat(&["<", &self.contact_uri(), ">", &instance, reg_id])),
+            ("Contact", &concat(&["<", &env.contact_uri(), ">", &instance, reg_id])),
             ("Expires", &digits(expires)),
             ("Allow", super::ALLOW),
             ("Supported", supported),
         ]);
-        if !self.registration.removing && self.registration.state != RegistrationState::Registered {
-            self.set_registration(RegistrationState::Registering, None);
+        if !self.removing && self.state != RegistrationState::Registered {
+            self.enter(env, RegistrationState::Registering, None);
         }
-        if let Err(error) = self.send_request(Owner::Register, request, Attempt::default()) {
-            self.registration_failed(error, false, None);
+        request
+    }
+
+    fn make_instance(&mut self, env: &mut Env) {
+        let given = env.config.instance_id.as_deref().filter(|id| is_instance(id));
+        if let Some(given) = given {
+            self.instance = given.to_owned();
+        } else if self.instance.is_empty() {
+            self.instance = concat(&["urn:uuid:", &uuid_v4(&mut *env.entropy)]);
         }
     }
 
-    pub(super) fn on_register_response(&mut self, response: &Response) {
-        if response.status < 200 {
-            return;
+    /// Takes a final response.
+    pub(super) fn on_response(&mut self, env: &mut Env, response: &Response) -> Verdict {
+        if self.removing {
+            self.removed(env);
+            return Verdict::Removed;
         }
-        if self.registration.removing {
-            self.removed();
-            return;
-        }
+        let refused = |error| Refusal { error, temporary: false, retry_after: None };
         match response.status {
-            200..=299 => self.registered(response),
+            200..=299 => self.granted(env, response),
             // The first proxy cannot keep flows (RFC 5626, section 11.6): registered as ever, then.
-            439 if !self.registration.plain => {
-                self.registration.plain = true;
-                self.send_register();
+            439 if !self.plain => {
+                self.plain = true;
+                Verdict::Again
             }
             // RFC 3261, section 10.2.8
             423 => {
                 let min = response.headers.get("Min-Expires").and_then(parse_u32).unwrap_or(0);
-                let acceptable = min > self.registration.expires && min <= MAX_EXPIRES;
-                if acceptable && self.registration.too_brief < MAX_TOO_BRIEF {
-                    self.registration.too_brief += 1;
-                    self.registration.expires = min;
-                    self.send_register();
+                let acceptable = min > self.expires && min <= MAX_EXPIRES;
+                if acceptable && self.too_brief < MAX_TOO_BRIEF {
+                    self.too_brief += 1;
+                    self.expires = min;
+                    Verdict::Again
                 } else {
-                    self.registration_failed(register_error(response), false, None);
+                    Verdict::Refused(refused(register_error(response)))
                 }
             }
             status => {
-                let retry = matches!(status, 408 | 480 | 500..=599);
-                let after = retry_after(response);
-                let error = register_error(response);
+                let retry_after = retry_after(response);
+                let temporary = matches!(status, 408 | 480 | 500..=599);
+                let refusal = Refusal { error: register_error(response), temporary, retry_after };
                 if status == 503 {
                     // Without a time it counts as a failure of the moment.
-                    self.line.server_is_busy(&mut self.env, after.unwrap_or(1).min(MAX_RETRY_AFTER));
-                    if self.line.leave_busy_server(&mut self.env, &error) {
-                        return;
-                    }
+                    Verdict::Busy(retry_after.unwrap_or(1).min(MAX_RETRY_AFTER), refusal)
+                } else {
+                    Verdict::Refused(refusal)
                 }
-                self.registration_failed(error, retry, after);
             }
         }
     }
 
-    fn registered(&mut self, response: &Response) {
-        let granted = self.granted(response);
+    fn granted(&mut self, env: &mut Env, response: &Response) -> Verdict {
+        let granted = self.lifetime(env, response);
         if granted == 0 {
             let error = Error::new(ErrorCode::RegistrationFailed, "The server granted no registration time");
-            self.registration_failed(error, true, None);
-            return;
+            return Verdict::Refused(Refusal { error, temporary: true, retry_after: None });
         }
-        self.registration.bound = true;
-        self.registration.failures = 0;
-        self.learn_addresses(response);
+        self.bound = true;
+        self.failures = 0;
+        self.learn_addresses(env, response);
         // Between 50 % and 70 % of the lifetime: two more tries fit in before it runs out. And where it is short, early
         // enough for a tab in the background whose timers fire once a minute.
         let millis = u64::from(granted).saturating_mul(1000);
         let late = millis.saturating_sub(THROTTLED).max(millis / 2);
-        let delay = (millis / 2 + below(&mut *self.env.entropy, millis / 5)).min(late);
-        self.timers.set(TimerKey::Register, self.env.now + Duration::from_millis(delay));
-        self.timers.set(TimerKey::Binding, self.env.now + Duration::from_millis(millis));
-        self.set_registration(RegistrationState::Registered, None);
-        self.line.connected(&mut self.env);
+        let delay = (millis / 2 + below(&mut *env.entropy, millis / 5)).min(late);
+        self.due = Some(env.now + Duration::from_millis(delay));
+        self.expiry = Some(env.now + Duration::from_millis(millis));
+        self.enter(env, RegistrationState::Registered, None);
+        Verdict::Registered
     }
 
-    /// The REGISTER got no answer, or one that cannot be used.
-    pub(super) fn registration_failed(&mut self, error: Error, retry: bool, retry_after: Option<u32>) {
-        if !self.registration.removing && self.line.go_back(&mut self.env, &error) {
-            return;
+    /// The REGISTER that was to remove the binding got no answer: that is the end of it. `false`: it was another.
+    pub(super) fn end_removal(&mut self, env: &mut Env) -> bool {
+        let removing = self.removing;
+        if removing {
+            self.removed(env);
         }
-        if self.registration.removing {
-            self.removed();
-            return;
-        }
-        self.log(LogLevel::Warn, &["registration failed: ", &error.message]);
-        self.set_registration(RegistrationState::Failed, Some(error.clone()));
-        if !self.line.is_established() {
-            if retry {
-                let socket = self.line.open_socket();
-                self.line.drop_socket(&mut self.env);
-                self.line.attempt_failed(&mut self.env, error.clone());
-                if let Some(socket) = socket {
-                    self.on_down(socket, error);
-                }
-            } else {
-                self.env.tell(LineEvent::GaveUp(error));
-            }
-            return;
-        }
-        if self.line.take_connect() {
-            self.event(Event::ConnectDone(Err(error)));
-        }
-        // Calls need no binding: those that have waited for one go on without.
-        self.line.connected(&mut self.env);
-        // What was granted once may be granted again: the registrar was restarted, or does not reach its database.
-        let shift = self.registration.failures.min(8);
-        self.registration.failures = self.registration.failures.saturating_add(1);
-        let asked = retry_after.unwrap_or(u32::from(retry)).min(MAX_RETRY_AFTER);
-        let (base, cap) = if retry { (RETRY_BASE, RETRY_CAP) } else { (REFUSED_BASE, REFUSED_CAP) };
+        removing
+    }
+
+    /// The REGISTER under way is to remove the binding.
+    pub(super) const fn is_removing(&self) -> bool {
+        self.removing
+    }
+
+    pub(super) fn failed(&mut self, env: &mut Env, error: &Error) {
+        env.log(LogLevel::Warn, &["registration failed: ", &error.message]);
+        self.enter(env, RegistrationState::Failed, Some(error.clone()));
+    }
+
+    /// Plans another attempt: what was granted once may be granted again. The registrar was restarted, or does not reach
+    /// its database.
+    pub(super) fn try_later(&mut self, env: &mut Env, temporary: bool, retry_after: Option<u32>) {
+        let shift = self.failures.min(8);
+        self.failures = self.failures.saturating_add(1);
+        let asked = retry_after.unwrap_or(u32::from(temporary)).min(MAX_RETRY_AFTER);
+        let (base, cap) = if temporary { (RETRY_BASE, RETRY_CAP) } else { (REFUSED_BASE, REFUSED_CAP) };
         let limit = u64::from(cap.min(base.saturating_mul(1 << shift)).as_millis());
-        let least = if retry { 0 } else { limit / 2 };
-        let wait = u64::from(asked) * 1000 + least + below(&mut *self.env.entropy, limit - least);
-        self.timers.set(TimerKey::Register, self.env.now + Duration::from_millis(wait));
-        self.registration.hold_until = self.env.now + Duration::from_secs(asked.max(HINT_AFTER).into());
+        let least = if temporary { 0 } else { limit / 2 };
+        let wait = u64::from(asked) * 1000 + least + below(&mut *env.entropy, limit - least);
+        self.due = Some(env.now + Duration::from_millis(wait));
+        self.hold_until = env.now + Duration::from_secs(asked.max(HINT_AFTER).into());
     }
 
-    pub(super) fn on_register_timer(&mut self) {
-        if self.line.open_socket().is_some() && self.env.config.register && !self.line.is_closing() {
-            self.start_registering();
+    /// The socket is gone: what the registrar knows of us leads nowhere. It knows it all the same.
+    pub(super) fn interrupted(&mut self, env: &mut Env) {
+        self.due = None;
+        self.plain = false;
+        self.failures = 0;
+        let bound = self.bound;
+        self.removed(env);
+        self.bound = bound;
+    }
+
+    fn removed(&mut self, env: &mut Env) {
+        self.removing = false;
+        self.bound = false;
+        self.outbound = false;
+        self.gruu = [None, None];
+        self.service_route.clear();
+        self.expiry = None;
+        self.enter(env, RegistrationState::Unregistered, None);
+    }
+
+    fn enter(&mut self, env: &mut Env, state: RegistrationState, error: Option<Error>) {
+        if self.state != state || error.is_some() {
+            self.state = state;
+            env.event(Event::Registration(state, error));
         }
     }
 
-    /// Something has changed, perhaps for the better: a registration that was refused is asked for now.
-    pub(super) fn register_if_failed(&mut self) {
-        let failed = self.registration.state == RegistrationState::Failed;
-        if failed && self.line.is_established() && self.env.now >= self.registration.hold_until {
-            self.on_register_timer();
-        }
-    }
-
-    /// The time that the registrar granted is over, and no refresh has been granted.
-    pub(super) fn on_binding_expired(&mut self) {
-        self.registration.bound = false;
-        if self.registration.state == RegistrationState::Registered {
-            let error = Error::new(ErrorCode::RegistrationFailed, "The registration has expired");
-            self.set_registration(RegistrationState::Registering, Some(error));
-            // Otherwise its outcome is waited for: each has a deadline.
-            if self.timers.is_set(TimerKey::Register) {
-                self.on_register_timer();
-            }
-        }
-    }
-}
-
-impl Cx {
-    pub(super) fn set_registration(&mut self, state: RegistrationState, error: Option<Error>) {
-        if self.registration.state != state || error.is_some() {
-            self.registration.state = state;
-            self.event(Event::Registration(state, error));
-        }
-    }
-
-    fn removed(&mut self) {
-        self.registration.removing = false;
-        self.registration.bound = false;
-        self.registration.outbound = false;
-        self.registration.gruu = [None, None];
-        self.registration.service_route.clear();
-        self.timers.clear(TimerKey::Binding);
-        self.set_registration(RegistrationState::Unregistered, None);
-    }
-
-    fn make_instance(&mut self) {
-        let given = self.env.config.instance_id.as_deref().filter(|id| is_instance(id));
-        if let Some(given) = given {
-            self.registration.instance = given.to_owned();
-        } else if self.registration.instance.is_empty() {
-            self.registration.instance = concat(&["urn:uuid:", &uuid_v4(&mut *self.env.entropy)]);
-        }
-    }
+    // ---- what the registrar gives
 
     /// What the 2xx says beyond the lifetime. It holds until the next one.
-    fn learn_addresses(&mut self, response: &Response) {
+    fn learn_addresses(&mut self, env: &mut Env, response: &Response) {
         let headers = &response.headers;
         let outbound = ["Require", "Supported"].iter().any(|name| headers.contains_token(name, "outbound"));
-        let binding = self.own_binding(response);
+        let binding = self.own_binding(env, response);
         let gruu = ["pub-gruu", "temp-gruu"].map(|parameter| {
             let gruu = binding.as_ref()?.params.get(parameter)?;
             let uri = Uri::parse(gruu).ok()?;
@@ -336,44 +396,39 @@ impl Cx {
             // The whole way or none: with a part of it requests go astray.
             let good = NameAddr::parse(value).is_ok_and(|route| Uri::parse(&route.uri).is_ok());
             if !good || routes.len() == MAX_SERVICE_ROUTES {
-                self.log(LogLevel::Warn, &["a Service-Route that cannot be used"]);
+                env.log(LogLevel::Warn, &["a Service-Route that cannot be used"]);
                 routes.clear();
                 break;
             }
             routes.push(value.to_owned());
         }
-        self.registration.outbound = outbound && !self.registration.plain;
-        self.registration.gruu = gruu;
-        self.registration.service_route = routes;
+        self.outbound = outbound && !self.plain;
+        self.gruu = gruu;
+        self.service_route = routes;
     }
 
-    /// The Route of a request outside a dialog, REGISTER excepted (RFC 3608, section 6.1). `send_request` does this
-    /// for every request without a To-tag.
-    pub(super) fn route_headers(&self, request: &mut Request) {
-        for route in &self.registration.service_route {
+    /// The Route of a request outside a dialog, REGISTER excepted (RFC 3608, section 6.1).
+    pub(super) fn route(&self, request: &mut Request) {
+        for route in &self.service_route {
             request.headers.push("Route", route.as_str());
         }
     }
 
     /// Our Contact in what makes or refreshes a dialog: the GRUU while there is one (RFC 5627, section 4.4), with `ob`
-    /// where requests are to come back over this flow (RFC 5626, section 4.3).
-    pub(super) fn contact(&self) -> String {
-        self.contact_as(self.env.config.anonymous)
-    }
-
-    /// `private`: one that does not say who we are (RFC 5627, section 3.1.2).
-    pub(super) fn contact_as(&self, private: bool) -> String {
-        let [public, temporary] = &self.registration.gruu;
+    /// where requests are to come back over this flow (RFC 5626, section 4.3). `private`: one that does not say who we
+    /// are (RFC 5627, section 3.1.2).
+    pub(super) fn contact(&self, env: &Env, private: bool) -> String {
+        let [public, temporary] = &self.gruu;
         let own = if private { temporary } else { public };
-        let own = own.clone().unwrap_or_else(|| self.contact_uri());
-        let ob = if self.registration.outbound { ";ob" } else { "" };
+        let own = own.clone().unwrap_or_else(|| env.contact_uri());
+        let ob = if self.outbound { ";ob" } else { "" };
         concat(&["<", &own, ob, ">"])
     }
 
     /// Our contact among those that the registrar lists: behind a NAT some registrars answer with the address that they
     /// see. It is known by its instance (RFC 5626, section 4.2.1), by its user, which no other phone can guess, by both
     /// before either, or by being the only one.
-    fn own_binding(&self, response: &Response) -> Option<NameAddr> {
+    fn own_binding(&self, env: &Env, response: &Response) -> Option<NameAddr> {
         let contacts = response.headers.values("Contact");
         let mut best = (u8::from(contacts.len() > 1), None);
         for value in contacts {
@@ -384,8 +439,8 @@ impl Cx {
                 .map(|id| before(id.strip_prefix('<').unwrap_or(id), b'>'));
             let user = Uri::parse(&contact.uri).ok().and_then(|uri| uri.user);
             let rank = 1
-                + u8::from(user.as_deref() == Some(&*self.contact_user))
-                + 2 * u8::from(instance == Some(&*self.registration.instance));
+                + u8::from(user.as_deref() == Some(env.contact_user()))
+                + 2 * u8::from(instance == Some(&*self.instance));
             if rank > best.0 {
                 best = (rank, Some(contact));
             }
@@ -395,24 +450,13 @@ impl Cx {
 
     /// Seconds that the registrar granted to our contact: its `expires` parameter, else the Expires header, else
     /// what we asked for (RFC 3261, section 10.2.4).
-    fn granted(&self, response: &Response) -> u32 {
+    fn lifetime(&self, env: &Env, response: &Response) -> u32 {
         let by_contact =
-            self.own_binding(response).and_then(|contact| contact.params.get("expires").and_then(parse_u32));
+            self.own_binding(env, response).and_then(|contact| contact.params.get("expires").and_then(parse_u32));
         by_contact
             .or_else(|| response.headers.get("Expires").and_then(parse_u32))
-            .unwrap_or(self.registration.expires)
+            .unwrap_or(self.expires)
             .min(MAX_EXPIRES)
-    }
-
-    /// The socket is gone: what the registrar knows of us leads nowhere. It knows it all the same.
-    pub(super) fn registration_interrupted(&mut self) {
-        self.forget_clients_of(Owner::Register);
-        self.timers.clear(TimerKey::Register);
-        self.registration.plain = false;
-        self.registration.failures = 0;
-        let bound = self.registration.bound;
-        self.removed();
-        self.registration.bound = bound;
     }
 }
 

@@ -5,7 +5,7 @@ use super::context::Question;
 use super::env::{LineEvent, Waiting};
 use super::outage::FIRST_RESPONSE;
 use super::recovery::Signalling;
-use super::registration::{MAX_RETRY_AFTER, refused, retry_after};
+use super::registration::{MAX_RETRY_AFTER, Refusal, refused, retry_after};
 use super::*;
 use crate::sip::auth::{Attempt, Circumstances, Secret};
 
@@ -181,8 +181,8 @@ impl Phone {
     pub(super) fn on_request_failed(&mut self, owner: Owner, error: Error) {
         match owner {
             Owner::Register => {
-                let retry = matches!(error.code, ErrorCode::Timeout | ErrorCode::Transport);
-                self.line(|cx| cx.registration_failed(error, retry, None));
+                let temporary = matches!(error.code, ErrorCode::Timeout | ErrorCode::Transport);
+                self.line(|cx| cx.registration_failed(Refusal { error, temporary, retry_after: None }));
             }
             Owner::Invite(call) => {
                 if self.calls.get(call).is_some_and(|call| call.phase == Phase::Terminating) {
@@ -424,7 +424,7 @@ impl Phone {
     pub(super) fn give_up(&mut self, error: Error) {
         let before = self.cx.line.connection();
         self.cx.line.abandon(&mut self.cx.env);
-        self.cx.timers.clear(TimerKey::Register);
+        self.cx.registration.set_due(None);
         self.end_all_calls(&error);
         self.cx.abandon_transactions();
         self.cx.line.report_connection(&mut self.cx.env, before, Some(error.clone()));
@@ -454,7 +454,7 @@ impl Phone {
         for id in self.calls.live() {
             self.with(id, |call, cx| call.hang_up(cx, None, 480));
         }
-        self.cx.timers.clear(TimerKey::Register);
+        self.cx.registration.set_due(None);
         self.cx.end_subscriptions(false);
         self.cx.timers.set(TimerKey::Disconnect, self.cx.env.now + DISCONNECT_TIMEOUT);
         if self.cx.line.open_socket().is_some() {
@@ -513,7 +513,8 @@ impl Phone {
         let error = Error::new(ErrorCode::Aborted, "Disconnected");
         self.end_all_calls(&error);
         self.cx.abandon_transactions();
-        self.cx.timers.clear_all(&[TimerKey::Register, TimerKey::Disconnect, TimerKey::Outage]);
+        self.cx.registration.set_due(None);
+        self.cx.timers.clear_all(&[TimerKey::Disconnect, TimerKey::Outage]);
         let before = self.cx.line.connection();
         self.cx.line.reset();
         self.cx.line.report_connection(&mut self.cx.env, before, None);
@@ -548,12 +549,7 @@ impl Phone {
         if late < LATE {
             return;
         }
-        self.cx.timers.put_off(late, |key| {
-            !matches!(
-                key,
-                TimerKey::Register | TimerKey::Binding | TimerKey::Subscription(_)
-            )
-        });
+        self.cx.timers.put_off(late, |key| !matches!(key, TimerKey::Subscription(_)));
         self.cx.line.put_off(late);
         for call in self.calls.iter_mut() {
             call.put_off(late);

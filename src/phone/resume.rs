@@ -83,9 +83,9 @@ impl Calls {
         }
         let mut record = Lines { text: concat(&[VERSION, "\n"]), good: true };
         record.push("aor", &cx.env.config.uri.aor());
-        record.push("instance", &cx.registration.instance);
-        record.push("user", &cx.contact_user);
-        record.push("host", &cx.host);
+        record.push("instance", cx.registration.instance());
+        record.push("user", cx.env.contact_user());
+        record.push("host", cx.env.host());
         let mut any = false;
         for call in self.iter() {
             let Some(lines) = cx.write_call(call, notes(call.id)) else { continue };

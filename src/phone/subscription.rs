@@ -9,7 +9,7 @@ use super::messaging::{MAX_BODY, is_media_type};
 use super::publication::DEFAULT_EXPIRES;
 use super::registration::refused;
 use super::transactions::{Owner, TxId};
-use super::{Event, RegistrationState, SubscribeRequest, SubscriptionId, SubscriptionState, TimerKey};
+use super::{Event, SubscribeRequest, SubscriptionId, SubscriptionState, TimerKey};
 use crate::entropy::below;
 use crate::error::{Error, ErrorCode};
 use crate::sip::auth::Attempt;
@@ -504,7 +504,7 @@ impl Cx {
         let uri = Uri::parse(&request.uri).ok()?;
         let ours = |own: &Uri| own.user.is_some() && own.user == uri.user;
         let wanted = self.env.config.message_summary.unwrap_or_else(|| {
-            matches!(self.registration.state, RegistrationState::Registered | RegistrationState::Registering)
+            (self.registration.is_registered() || self.registration.is_under_way())
                 && self.env.heard_over == self.line.open_socket()
         });
         let good = wanted
@@ -512,7 +512,7 @@ impl Cx {
             && request.headers.head().to_tag().is_none()
             && kind.eq_ignore_ascii_case("application/simple-message-summary")
             && request.body.len() <= MAX_SUMMARY
-            && (ours(&self.env.config.uri) || Uri::parse(&self.contact_uri()).is_ok_and(|own| ours(&own)));
+            && (ours(&self.env.config.uri) || Uri::parse(&self.env.contact_uri()).is_ok_and(|own| ours(&own)));
         core::str::from_utf8(&request.body).ok().filter(|_| good).map(str::to_owned)
     }
 
