@@ -2,11 +2,13 @@
 
 use super::call::Call;
 use super::context::Cx;
+use super::sorted_map::SortedMap;
 use super::transactions::Owner;
-use super::{CallId, TimerKey};
-use crate::sip::auth::Scope;
+use super::{CallId, CredentialsId, TimerKey};
+use crate::sip::auth::{Attempt, Scope};
 use crate::sip::message::Request;
 use crate::text::{concat, digits};
+use crate::time::{Duration, Instant};
 
 /// Requests that only ask whether somebody is there: a challenge is an answer too, and no credentials follow.
 pub(super) const fn any_answer_will_do(owner: Owner) -> bool {
@@ -34,30 +36,83 @@ impl Cx {
             _ => Scope::Calls,
         }
     }
+}
 
-    /// Sets the deadline of the oldest question.
-    pub(super) fn time_questions(&mut self) {
-        match self.questions.values().map(|question| question.until).min() {
-            Some(at) => self.timers.set(TimerKey::Question, at),
-            None => self.timers.clear(TimerKey::Question),
-        }
+/// A challenged request that waits for the application's credentials.
+#[derive(Debug)]
+pub(super) struct Question {
+    pub(super) owner: Owner,
+    pub(super) request: Request,
+    pub(super) attempt: Attempt,
+    pub(super) until: Instant,
+}
+
+/// Challenged requests that wait for the application's credentials.
+#[derive(Debug, Default)]
+pub(super) struct Questions {
+    waiting: SortedMap<CredentialsId, Question>,
+    last: u32,
+}
+
+impl Questions {
+    pub(super) fn add(&mut self, question: Question) -> CredentialsId {
+        self.last = self.last.wrapping_add(1);
+        let id = CredentialsId(self.last);
+        self.waiting.insert(id, question);
+        id
+    }
+
+    pub(super) fn take(&mut self, id: CredentialsId) -> Option<Question> {
+        self.waiting.remove(&id)
+    }
+
+    /// Takes those that have waited too long.
+    pub(super) fn take_late(&mut self, now: Instant) -> Vec<Owner> {
+        let mut late = Vec::new();
+        self.waiting.retain(|question| {
+            let waits = question.until > now;
+            if !waits {
+                late.push(question.owner);
+            }
+            waits
+        });
+        late
+    }
+
+    /// Returns how many there were.
+    pub(super) fn forget_of(&mut self, owner: Owner) -> usize {
+        let before = self.waiting.len();
+        self.waiting.retain(|question| question.owner != owner);
+        before - self.waiting.len()
     }
 
     /// The call is over for the application: no credentials are waited for, except for the BYE that ends it.
-    pub(super) fn forget_questions_of_call(&mut self, id: CallId) {
-        self.questions.retain(|question| match question.owner {
-            Owner::Invite(call)
-            | Owner::Info(call)
-            | Owner::Reinvite(call)
-            | Owner::LateReinvite(call)
-            | Owner::Update(call)
-            | Owner::Prack(call)
-            | Owner::Refer(call)
-            | Owner::ReferNotify(call)
-            | Owner::Caller(call) => call != id,
-            _ => true,
-        });
-        self.time_questions();
+    pub(super) fn forget_of_call(&mut self, id: CallId) {
+        self.waiting
+            .retain(|question| question.owner == Owner::Bye(id) || question.owner.call() != Some(id));
+    }
+
+    pub(super) fn owners(&self) -> Vec<Owner> {
+        self.waiting.values().map(|question| question.owner).collect()
+    }
+
+    pub(super) const fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.waiting = SortedMap::new();
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<(Instant, TimerKey)> {
+        self.waiting.values().map(|question| (question.until, TimerKey::Question)).min()
+    }
+
+    /// The page was suspended for so long.
+    pub(super) fn put_off(&mut self, by: Duration) {
+        for (_, question) in self.waiting.iter_mut() {
+            question.until = question.until + by;
+        }
     }
 }
 

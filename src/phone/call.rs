@@ -545,8 +545,8 @@ impl Call {
             CallTimer::MediaJob,
             CallTimer::Renew,
         ]);
-        let mut infos = cx.forget_questions_of(Owner::Info(self.id));
-        cx.forget_questions_of_call(self.id);
+        let mut infos = cx.questions.forget_of(Owner::Info(self.id));
+        cx.questions.forget_of_call(self.id);
         for (_, entry) in cx.transactions.clients() {
             if entry.owner == Owner::Info(self.id) {
                 entry.owner = Owner::Nobody;

@@ -3,7 +3,7 @@
 //! Each method of a call takes a `&mut Cx`. A call knows no other call. It asks the phone ([`Ask`]) for an action on another
 //! one, and the phone carries that out as soon as the call has returned.
 
-use super::authentication::any_answer_will_do;
+use super::authentication::{Questions, any_answer_will_do};
 use super::env::{Ask, Env};
 use super::line::Line;
 use super::registration::Registration;
@@ -11,29 +11,20 @@ use super::sorted_map::SortedMap;
 use super::timers::{TimerKey, Timers};
 use super::transactions::{Owner, Transactions, TxId};
 use super::{
-    ALLOW, CallId, CredentialsId, EARLY_TERMINATED, Event, LogLevel, PhoneConfig, SDP,
-    SUPPORTED, SubscriptionId, description, list, outage, subscription,
+    ALLOW, CallId, EARLY_TERMINATED, Event, LogLevel, PhoneConfig, SDP,
+    SUPPORTED, SubscriptionId, description, list, subscription,
 };
 use crate::entropy::{Entropy, token};
 use crate::error::{Error, ErrorCode};
 use crate::sip::auth::{Attempt, Authenticator};
 use crate::sip::message::{Method, Request, Response};
-use crate::sip::transaction::{Client, ClientState, ServerState};
+use crate::sip::transaction::Client;
 use crate::sip::uri::{Uri, UriError};
 use crate::text::concat;
 use crate::time::Instant;
 
 /// URLs with their priorities and weights.
 pub(super) type Servers = (Vec<String>, Vec<(u32, u32)>);
-
-/// A challenged request that waits for the application's credentials.
-#[derive(Debug)]
-pub(super) struct Question {
-    pub(super) owner: Owner,
-    pub(super) request: Request,
-    pub(super) attempt: Attempt,
-    pub(super) until: Instant,
-}
 
 /// Who answers a request.
 pub(super) struct Responder<'a> {
@@ -58,8 +49,7 @@ pub(super) struct Cx {
     /// Calls that are to be forgotten before the next input.
     pub(super) to_remove: Vec<CallId>,
     pub(super) last_call: u32,
-    pub(super) questions: SortedMap<CredentialsId, Question>,
-    pub(super) last_question: u32,
+    pub(super) questions: Questions,
     pub(super) last_proxy: u32,
     pub(super) last_lock: u32,
     pub(super) last_request: u32,
@@ -70,7 +60,6 @@ pub(super) struct Cx {
     pub(super) last_subscription: u32,
     /// INVITEs of which it is not known yet whether they are the provider's for a dial by REST.
     pub(super) unmatched: Vec<(TxId, Request)>,
-    pub(super) answered: Vec<outage::Answered>,
 }
 
 impl Cx {
@@ -86,8 +75,7 @@ impl Cx {
             authenticator: Authenticator::new(),
             to_remove: Vec::new(),
             last_call: 0,
-            questions: SortedMap::new(),
-            last_question: 0,
+            questions: Questions::default(),
             last_proxy: 0,
             last_lock: 0,
             last_request: 0,
@@ -96,7 +84,6 @@ impl Cx {
             subscriptions: SortedMap::new(),
             last_subscription: 0,
             unmatched: Vec::new(),
-            answered: Vec::new(),
         }
     }
 
@@ -122,19 +109,15 @@ impl Cx {
         CallId(self.last_call)
     }
 
-    /// Whether one more request can be taken, from within a call or not.
-    pub(super) fn make_room(&mut self, in_call: bool) -> bool {
-        while self.transactions.is_full(in_call) {
-            let Some(accepted) = self.transactions.oldest_accepted() else { return false };
-            self.timers.clear(TimerKey::Server(accepted));
-            self.transactions.remove_server(accepted);
-        }
-        true
-    }
-
     /// The next deadline of those that are not a call's.
     pub(super) fn next_deadline(&self) -> Option<(Instant, TimerKey)> {
-        let parts = [self.timers.next(), self.line.poll_timeout(), self.registration.poll_timeout()];
+        let parts = [
+            self.timers.next(),
+            self.line.poll_timeout(),
+            self.registration.poll_timeout(),
+            self.transactions.poll_timeout(),
+            self.questions.poll_timeout(),
+        ];
         parts.into_iter().flatten().min()
     }
 
@@ -220,13 +203,9 @@ impl Cx {
         } else if first {
             tx.deadline = Some(self.env.now + self.line.first_response());
         }
-        let deadline = tx.deadline;
         let id = self.transactions.add_client(owner, tx, attempt, socket);
         if let Some(entry) = self.transactions.client(id) {
             entry.first = first && !waits;
-        }
-        if let Some(at) = deadline {
-            self.timers.set(TimerKey::Client(id), at);
         }
         Ok(id)
     }
@@ -249,43 +228,15 @@ impl Cx {
         list(&tags)
     }
 
-    pub(super) fn tidy_client(&mut self, id: TxId) {
-        let Some(entry) = self.transactions.client(id) else { return };
-        match entry.tx.deadline {
-            Some(at) => self.timers.set(TimerKey::Client(id), at),
-            None => self.timers.clear(TimerKey::Client(id)),
-        }
-        if entry.tx.state == ClientState::Terminated {
-            self.remove_client(id);
-        }
-    }
-
-    pub(super) fn remove_client(&mut self, id: TxId) {
-        self.timers.clear(TimerKey::Client(id));
-        self.transactions.remove_client(id);
-    }
-
     pub(super) fn forget_clients_of(&mut self, owner: Owner) {
-        let ids: Vec<TxId> =
-            self.transactions.clients().filter(|(_, entry)| entry.owner == owner).map(|(id, _)| id).collect();
-        for id in ids {
-            self.remove_client(id);
-        }
-        self.forget_questions_of(owner);
+        self.transactions.remove_clients_of(owner);
+        self.questions.forget_of(owner);
     }
 
-    /// Returns how many there were.
-    pub(super) fn forget_questions_of(&mut self, owner: Owner) -> usize {
-        let before = self.questions.len();
-        self.questions.retain(|question| question.owner != owner);
-        self.time_questions();
-        before - self.questions.len()
-    }
-
-    /// Forgets all transactions and their timers.
+    /// Forgets all transactions.
     pub(super) fn abandon_transactions(&mut self) {
         self.end_subscriptions(true);
-        let mut owners: Vec<Owner> = self.questions.values().map(|question| question.owner).collect();
+        let mut owners = self.questions.owners();
         owners.extend(self.transactions.clients().map(|(_, entry)| entry.owner));
         for owner in owners {
             if let Owner::Request(id) = owner {
@@ -293,19 +244,10 @@ impl Cx {
                 self.event(Event::RequestDone(id, Err(error)));
             }
         }
-        let ids: Vec<TxId> = self.transactions.clients().map(|(id, _)| id).collect();
-        for id in ids {
-            self.remove_client(id);
-        }
-        while let Some(key) = self.timers.find(|key| matches!(key, TimerKey::Server(_))) {
-            self.timers.clear(key);
-        }
         self.transactions.clear();
         self.unmatched.clear();
-        self.answered.clear();
         self.timers.clear(TimerKey::Unmatched);
-        self.questions = SortedMap::new();
-        self.time_questions();
+        self.questions.clear();
     }
 
     // ---- responses out
@@ -361,7 +303,6 @@ impl Cx {
         }
         let Ok(text) = response.to_text() else {
             // Too long to be answered: the transaction would wait for ever.
-            self.timers.clear(TimerKey::Server(tx));
             self.transactions.remove_server(tx);
             return String::new();
         };
@@ -369,8 +310,8 @@ impl Cx {
             return String::new();
         }
         let asked = entry.tx.request.headers.clone();
-        self.tidy_server(tx);
-        self.remember_answer(&asked, status);
+        self.transactions.tidy_server(tx);
+        self.transactions.remember_answer(&asked, status, now);
         self.line.transmit(&mut self.env, text.clone(), true);
         text
     }
@@ -417,24 +358,5 @@ impl Cx {
             return Some((420, Some(("Unsupported", list(&required)))));
         }
         None
-    }
-
-    pub(super) fn tidy_server(&mut self, id: TxId) {
-        let Some(entry) = self.transactions.server(id) else { return };
-        match entry.tx.deadline {
-            Some(at) => self.timers.set(TimerKey::Server(id), at),
-            None => self.timers.clear(TimerKey::Server(id)),
-        }
-        if entry.tx.state == ServerState::Terminated {
-            self.transactions.remove_server(id);
-        }
-    }
-
-    pub(super) fn on_server_timer(&mut self, id: TxId) {
-        let now = self.env.now;
-        if let Some(entry) = self.transactions.server(id) {
-            entry.tx.on_timeout(now);
-        }
-        self.tidy_server(id);
     }
 }

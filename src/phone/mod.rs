@@ -713,6 +713,7 @@ impl Phone {
             timers: self.cx.timers.len()
                 + self.cx.line.deadlines()
                 + self.cx.registration.deadlines()
+                + self.cx.transactions.deadlines()
                 + self.calls.iter().map(|call| call.deadlines()).sum::<usize>(),
             subscriptions: self.cx.subscriptions.len(),
         }
@@ -770,7 +771,7 @@ impl Phone {
                 TimerKey::Disconnect => self.finish_disconnect(),
                 TimerKey::Outage => self.on_outage_timer(),
                 TimerKey::Client(id) => self.on_client_timer(id),
-                TimerKey::Server(id) => self.cx.on_server_timer(id),
+                TimerKey::Server(id) => self.cx.transactions.on_server_timeout(id, self.cx.env.now),
                 TimerKey::Call(id, timer) => self.with(id, |call, cx| call.on_timeout(cx, timer)),
                 TimerKey::Proxy(id) => {
                     self.cx.env.out.push(Output::AbortProxy(id));
@@ -816,7 +817,7 @@ impl Phone {
             let Some(entry) = self.cx.transactions.server(tx) else { return };
             let action = entry.tx.on_request(&request.method);
             let text = entry.tx.last_response.clone();
-            self.cx.tidy_server(tx);
+            self.cx.transactions.tidy_server(tx);
             match action {
                 ServerAction::Absorb => return,
                 ServerAction::Resend => {
@@ -837,7 +838,7 @@ impl Phone {
             }
             return;
         }
-        if request.method != Method::Cancel && !self.cx.make_room(call.is_some()) {
+        if request.method != Method::Cancel && !self.cx.transactions.make_room(call.is_some()) {
             self.cx.send_untracked(request.response(503, None));
             return;
         }
@@ -914,7 +915,7 @@ impl Phone {
         let owner = entry.owner;
         let request = entry.tx.request.clone();
         let attempt = entry.attempt.clone();
-        self.cx.tidy_client(id);
+        self.cx.transactions.tidy_client(id);
         match action {
             ClientAction::Ignore => return,
             ClientAction::Deliver => {}
@@ -1007,7 +1008,6 @@ impl Phone {
             }
             if wait > Duration::ZERO {
                 entry.tx.deadline = Some(now + wait);
-                self.cx.timers.set(TimerKey::Client(id), now + wait);
                 return;
             }
         }
@@ -1020,7 +1020,7 @@ impl Phone {
         }
         let Some(entry) = self.cx.transactions.client(id) else { return };
         let timed_out = entry.tx.on_timeout(now);
-        self.cx.tidy_client(id);
+        self.cx.transactions.tidy_client(id);
         if !timed_out {
             return;
         }

@@ -9,7 +9,7 @@ use super::offers::{Crossing, Next, flow};
 use super::outgoing::ack_text;
 use super::recovery::is_from_peer;
 use super::transactions::{Owner, TxId};
-use super::{CallId, CallTimer, Direction, Event, MediaCommand, MediaError, TimerKey};
+use super::{CallId, CallTimer, Direction, Event, MediaCommand, MediaError};
 use crate::entropy::below;
 use crate::error::{Error, ErrorCode};
 use crate::sip::auth::Attempt;
@@ -196,12 +196,11 @@ impl Call {
             entry.owner = Owner::LateReinvite(self.id);
             if entry.tx.state == ClientState::Proceeding {
                 entry.tx.deadline = Some(now + T64);
-                cx.timers.set(TimerKey::Client(tx), now + T64);
                 cancel = up.then(|| entry.tx.cancel());
             }
         }
         if let Some(tx) = unsent {
-            cx.remove_client(tx);
+            cx.transactions.remove_client(tx);
         }
         if let Some(cancel) = cancel
             && let Err(error) = self.send_request(cx, Owner::Nobody, cancel, Attempt::default())

@@ -20,39 +20,19 @@ use super::calls::Calls;
 use super::context::Cx;
 use super::outgoing::ack_text;
 use super::transactions::{Owner, TxId};
-use super::{CallId, CallState, CallTimer, Direction, EndCause, EndedBy, LogLevel, TimerKey};
+use super::{CallId, CallState, CallTimer, Direction, EndCause, EndedBy, LogLevel};
 use crate::entropy::token;
 use crate::error::Error;
 use crate::sip::auth::Attempt;
 use crate::sip::dialog::Dialog;
-use crate::sip::message::{Headers, Method, Request, Response};
+use crate::sip::message::{Method, Request, Response};
 use crate::sip::transaction::T64;
 use crate::text::concat;
-use crate::time::{Duration, Instant};
+use crate::time::Duration;
 
 /// Time for the first response to an INVITE on a new socket. A server that has it responds at once (RFC 3261, section
 /// 17.2.1).
 pub(super) const FIRST_RESPONSE: Duration = Duration::from_secs(4);
-
-/// Limit of remembered responses. They are of the last half minute, and a lost socket loses only a few.
-const MAX_ANSWERED: usize = 32;
-
-/// A request that must not be carried out twice, with the status of its response.
-#[derive(Debug)]
-pub(super) struct Answered {
-    key: String,
-    status: u16,
-    at: Instant,
-}
-
-/// Methods that have an effect each time. The dialog protects the others, or they do no harm.
-const fn answers_once(method: &Method) -> bool {
-    matches!(method, Method::Message | Method::Info | Method::Refer | Method::Notify)
-}
-
-fn answer_key(headers: &Headers) -> Option<String> {
-    Some(concat(&[headers.call_id()?, " ", headers.head().from_tag()?, " ", headers.get("CSeq")?]))
-}
 
 impl Calls {
     /// The call that this INVITE is, once more. A caller that could not know whether its INVITE arrived sends a new one, with
@@ -102,7 +82,6 @@ impl Call {
         }
         self.timers.clear(CallTimer::Reliable1xx);
         if let Some(former) = former {
-            cx.timers.clear(TimerKey::Server(former));
             cx.transactions.remove_server(former);
         }
         if let Some(entry) = cx.transactions.server(tx) {
@@ -211,13 +190,12 @@ impl Call {
         // A fork that has answered meanwhile would get no ACK, so BYE ends its dialog. CANCEL ends those that ring.
         let byes = self.dialled.forks.abandon();
         let mut cancel = None;
-        for (tx, entry) in cx.transactions.clients() {
+        for (_, entry) in cx.transactions.clients() {
             if entry.owner == Owner::Invite(self.id) {
                 entry.owner = Owner::Nobody;
                 if entry.tx.is_open() {
                     cancel = Some(entry.tx.cancel());
                     entry.tx.deadline = Some(now + T64);
-                    cx.timers.set(TimerKey::Client(tx), now + T64);
                 }
             }
         }
@@ -242,33 +220,11 @@ impl Cx {
         }
     }
 
-    // ---- retransmissions over another socket
-
     /// Repeats the response to a request that was carried out before, and whose response was lost. `true`: done. (RFC 3261,
     /// section 8.2.2.2, has 482 for a request that is not answered yet.)
     pub(super) fn answer_again(&mut self, tx: TxId, request: &Request) -> bool {
-        if !answers_once(&request.method) {
-            return false;
-        }
-        let Some(key) = answer_key(&request.headers) else { return false };
-        let now = self.env.now;
-        let again = self.answered.iter().find(|answered| answered.key == key && now - answered.at < T64);
-        match again.map(|answered| answered.status) {
-            Some(status) => {
-                self.respond(tx, status);
-                true
-            }
-            None => false,
-        }
-    }
-
-    /// The request with these headers has been given this response.
-    pub(super) fn remember_answer(&mut self, headers: &Headers, status: u16) {
-        let once = headers.head().cseq.as_ref().is_some_and(|cseq| answers_once(&cseq.method));
-        let Some(key) = answer_key(headers).filter(|_| once && status >= 200) else { return };
-        if self.answered.len() >= MAX_ANSWERED {
-            self.answered.remove(0);
-        }
-        self.answered.push(Answered { key, status, at: self.env.now });
+        let Some(status) = self.transactions.status_given(request, self.env.now) else { return false };
+        self.respond(tx, status);
+        true
     }
 }

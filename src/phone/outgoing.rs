@@ -441,7 +441,7 @@ impl Call {
                 self.phase = Phase::Terminating;
                 self.report_end(cx, end, None, by, Some(error));
                 if let Some(question) = asking {
-                    cx.questions.remove(&question);
+                    cx.questions.take(question);
                 }
                 if running {
                     self.timers.set(CallTimer::Cancelled, cx.env.now + T64);

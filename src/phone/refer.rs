@@ -128,7 +128,7 @@ impl Call {
                 entry.owner = Owner::Nobody;
             }
         }
-        cx.forget_questions_of(Owner::Refer(self.id));
+        cx.questions.forget_of(Owner::Refer(self.id));
         Some((transfer.other(), transfer.has_departed()))
     }
 

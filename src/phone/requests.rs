@@ -1,7 +1,6 @@
 //! Our requests and the calls when a server challenges a request, and when the connection is lost, replaced or closed.
 
-use super::authentication::{any_answer_will_do, next_seq_of};
-use super::context::Question;
+use super::authentication::{Question, any_answer_will_do, next_seq_of};
 use super::env::{LineEvent, Waiting};
 use super::outage::FIRST_RESPONSE;
 use super::recovery::Signalling;
@@ -60,17 +59,14 @@ impl Phone {
                 true
             }
             CredentialSource::Ask => {
-                self.cx.last_question = self.cx.last_question.wrapping_add(1);
-                let id = CredentialsId(self.cx.last_question);
+                let until = self.cx.env.now + QUESTION;
+                let id = self.cx.questions.add(Question { owner, request: request.clone(), attempt, until });
                 if let Owner::Invite(call) = owner {
                     self.with(call, |call, _| {
                         call.sip.invite_tx = None;
                         call.invite_asks(id);
                     });
                 }
-                let until = self.cx.env.now + QUESTION;
-                self.cx.questions.insert(id, Question { owner, request: request.clone(), attempt, until });
-                self.cx.time_questions();
                 self.cx.env.out.push(Output::NeedCredentials { id, realm });
                 true
             }
@@ -78,10 +74,9 @@ impl Phone {
     }
 
     pub(super) fn on_credentials(&mut self, id: CredentialsId, credentials: Option<Credentials>) {
-        let Some(Question { owner, request, mut attempt, .. }) = self.cx.questions.remove(&id) else {
+        let Some(Question { owner, request, mut attempt, .. }) = self.cx.questions.take(id) else {
             return;
         };
-        self.cx.time_questions();
         match credentials {
             Some(credentials) => {
                 attempt.given.insert(0, credentials);
@@ -98,19 +93,9 @@ impl Phone {
     }
 
     pub(super) fn on_question_timeout(&mut self) {
-        let mut late = Vec::new();
-        let now = self.cx.env.now;
-        self.cx.questions.retain(|question| {
-            let waits = question.until > now;
-            if !waits {
-                late.push(question.owner);
-            }
-            waits
-        });
-        for owner in late {
+        for owner in self.cx.questions.take_late(self.cx.env.now) {
             self.on_request_failed(owner, not_given("The function `credentials` has not answered in time"));
         }
-        self.cx.time_questions();
     }
 
     /// A challenged request again: same Call-ID and From-tag, CSeq one higher, new branch (RFC 3261, section
@@ -225,7 +210,6 @@ impl Phone {
                     entry.again = true;
                     entry.first = false;
                     entry.tx.deadline = None;
-                    self.cx.timers.clear(TimerKey::Client(id));
                     if !established && !matches!(owner, Owner::Bye(_) | Owner::Nobody) {
                         failed.push((id, owner));
                     }
@@ -233,7 +217,7 @@ impl Phone {
             }
         }
         for id in over {
-            self.cx.remove_client(id);
+            self.cx.transactions.remove_client(id);
         }
         for (id, owner) in failed {
             self.give_up_request(id, owner, error);
@@ -248,7 +232,7 @@ impl Phone {
             }
             Owner::Invite(_) if !self.cx.line.is_established() => {}
             _ => {
-                self.cx.remove_client(id);
+                self.cx.transactions.remove_client(id);
                 self.on_request_failed(owner, error.clone());
             }
         }
@@ -336,14 +320,13 @@ impl Phone {
             }
             entry.socket = Some(socket);
             entry.tx.deadline = Some(now + wait);
-            self.cx.timers.set(TimerKey::Client(id), now + wait);
             texts.extend(text);
         }
         for text in texts {
             self.cx.line.transmit(&mut self.cx.env, text, false);
         }
         for (id, call) in unsent {
-            self.cx.remove_client(id);
+            self.cx.transactions.remove_client(id);
             if let Some(call) = call {
                 self.with(call, |call, cx| call.remove(cx));
             }
@@ -551,6 +534,8 @@ impl Phone {
         }
         self.cx.timers.put_off(late, |key| !matches!(key, TimerKey::Subscription(_)));
         self.cx.line.put_off(late);
+        self.cx.transactions.put_off(late);
+        self.cx.questions.put_off(late);
         for call in self.calls.iter_mut() {
             call.put_off(late);
         }
@@ -635,14 +620,14 @@ mod tests {
         let until = phone.cx.env.now + QUESTION;
         let owner = Owner::Invite(id);
         let question = Question { owner, request, attempt: Attempt::default(), until };
-        phone.cx.questions.insert(CredentialsId(1), question);
+        phone.cx.questions.add(question);
         phone.on_question_timeout();
         assert!(phone.calls.get(id).unwrap().is_live(), "not before its time");
         phone.cx.env.now = until;
         phone.on_question_timeout();
         let ended = phone.calls.get(id).unwrap().end.reason.clone().unwrap();
         assert!(matches!(ended.cause, EndCause::Failed(error) if error.code == ErrorCode::AuthFailed));
-        assert_eq!(phone.cx.questions.len(), 0);
+        assert!(phone.cx.questions.is_empty());
     }
 
     #[test]

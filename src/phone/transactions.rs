@@ -2,11 +2,13 @@
 
 use super::io::{CallId, RequestId, SocketId, SubscriptionId};
 use super::sorted_map::SortedMap;
+use super::timers::TimerKey;
 use crate::error::{Error, ErrorCode};
 use crate::sip::auth::Attempt;
 use crate::sip::message::{Headers, Method, Request, Response};
-use crate::sip::transaction::{Client, Server, ServerState};
+use crate::sip::transaction::{Client, ClientState, Server, ServerState, T64};
 use crate::text::{concat, digits};
+use crate::time::{Duration, Instant};
 
 /// One transaction.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -97,6 +99,26 @@ const MAX_SERVERS: usize = 256;
 /// Requests of ours under way, beyond which the application may start no more.
 const MAX_CLIENTS: usize = 256;
 
+/// Limit of remembered responses. They are of the last half minute, and a lost socket loses only a few.
+const MAX_ANSWERED: usize = 32;
+
+/// A request that must not be carried out twice, with the status of its response.
+#[derive(Debug)]
+struct Answered {
+    key: String,
+    status: u16,
+    at: Instant,
+}
+
+/// Methods that have an effect each time. The dialog protects the others, or they do no harm.
+const fn answers_once(method: &Method) -> bool {
+    matches!(method, Method::Message | Method::Info | Method::Refer | Method::Notify)
+}
+
+fn answer_key(headers: &Headers) -> Option<String> {
+    Some(concat(&[headers.call_id()?, " ", headers.head().from_tag()?, " ", headers.get("CSeq")?]))
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Transactions {
     last: u32,
@@ -104,6 +126,8 @@ pub(super) struct Transactions {
     clients_by_key: SortedMap<String, TxId>,
     servers: SortedMap<TxId, Box<ServerEntry>>,
     servers_by_key: SortedMap<String, TxId>,
+    /// The last responses to requests that must not be carried out twice.
+    answered: Vec<Answered>,
 }
 
 /// Branch and method: a CANCEL has the branch of its INVITE.
@@ -187,7 +211,7 @@ impl Transactions {
 
     /// CSeq of a re-INVITE in this call that has no final response.
     pub(super) fn open_reinvite(&self, call: CallId) -> Option<u32> {
-        use crate::sip::transaction::ClientState::{Calling, Proceeding};
+        use ClientState::{Calling, Proceeding};
         let open = self.clients.values().find(|entry| {
             entry.owner == Owner::Reinvite(call) && matches!(entry.tx.state, Calling | Proceeding)
         });
@@ -210,13 +234,13 @@ impl Transactions {
     }
 
     /// Whether no more requests can be taken, from within a call or not.
-    pub(super) const fn is_full(&self, in_call: bool) -> bool {
+    const fn is_full(&self, in_call: bool) -> bool {
         self.servers.len() >= if in_call { MAX_SERVERS } else { MAX_STRANGERS }
     }
 
     /// The oldest INVITE that was answered with a 2xx. It is kept for Timer L only to absorb a repetition, which comes after
     /// an outage at most, and is known by its Call-ID then.
-    pub(super) fn oldest_accepted(&self) -> Option<TxId> {
+    fn oldest_accepted(&self) -> Option<TxId> {
         let accepted = |entry: &ServerEntry| entry.tx.state == ServerState::Accepted;
         self.servers.iter().find(|(_, entry)| accepted(entry)).map(|(id, _)| *id)
     }
@@ -247,6 +271,90 @@ impl Transactions {
         if let Some(entry) = self.servers.remove(&id) {
             self.servers_by_key.remove(&entry.key);
         }
+    }
+
+    // ---- deadlines
+
+    pub(super) fn poll_timeout(&self) -> Option<(Instant, TimerKey)> {
+        let clients = self.clients.iter().map(|(id, entry)| (entry.tx.deadline, TimerKey::Client(*id)));
+        let servers = self.servers.iter().map(|(id, entry)| (entry.tx.deadline, TimerKey::Server(*id)));
+        clients.chain(servers).filter_map(|(at, key)| Some((at?, key))).min()
+    }
+
+    pub(super) fn deadlines(&self) -> usize {
+        self.clients.values().filter(|entry| entry.tx.deadline.is_some()).count()
+            + self.servers.values().filter(|entry| entry.tx.deadline.is_some()).count()
+    }
+
+    /// The page was suspended for so long.
+    pub(super) fn put_off(&mut self, by: Duration) {
+        for (_, entry) in self.clients.iter_mut() {
+            entry.tx.deadline = entry.tx.deadline.map(|at| at + by);
+        }
+        for (_, entry) in self.servers.iter_mut() {
+            entry.tx.deadline = entry.tx.deadline.map(|at| at + by);
+        }
+    }
+
+    /// The deadline of a request of others has been reached.
+    pub(super) fn on_server_timeout(&mut self, id: TxId, now: Instant) {
+        if let Some(entry) = self.server(id) {
+            entry.tx.on_timeout(now);
+        }
+        self.tidy_server(id);
+    }
+
+    /// Forgets it, if it has ended.
+    pub(super) fn tidy_client(&mut self, id: TxId) {
+        if self.client(id).is_some_and(|entry| entry.tx.state == ClientState::Terminated) {
+            self.remove_client(id);
+        }
+    }
+
+    /// Forgets it, if it has ended.
+    pub(super) fn tidy_server(&mut self, id: TxId) {
+        if self.server(id).is_some_and(|entry| entry.tx.state == ServerState::Terminated) {
+            self.remove_server(id);
+        }
+    }
+
+    pub(super) fn remove_clients_of(&mut self, owner: Owner) {
+        let of = |(id, entry): (TxId, &mut ClientEntry)| (entry.owner == owner).then_some(id);
+        let ids: Vec<TxId> = self.clients().filter_map(of).collect();
+        for id in ids {
+            self.remove_client(id);
+        }
+    }
+
+    /// Whether one more request can be taken, from within a call or not.
+    pub(super) fn make_room(&mut self, in_call: bool) -> bool {
+        while self.is_full(in_call) {
+            let Some(accepted) = self.oldest_accepted() else { return false };
+            self.remove_server(accepted);
+        }
+        true
+    }
+
+    // ---- retransmissions over another socket
+
+    /// The status that this request has been given before, where it must not be carried out twice.
+    pub(super) fn status_given(&self, request: &Request, now: Instant) -> Option<u16> {
+        if !answers_once(&request.method) {
+            return None;
+        }
+        let key = answer_key(&request.headers)?;
+        let again = self.answered.iter().find(|answered| answered.key == key && now - answered.at < T64);
+        again.map(|answered| answered.status)
+    }
+
+    /// The request with these headers has been given this response.
+    pub(super) fn remember_answer(&mut self, headers: &Headers, status: u16, now: Instant) {
+        let once = headers.head().cseq.as_ref().is_some_and(|cseq| answers_once(&cseq.method));
+        let Some(key) = answer_key(headers).filter(|_| once && status >= 200) else { return };
+        if self.answered.len() >= MAX_ANSWERED {
+            self.answered.remove(0);
+        }
+        self.answered.push(Answered { key, status, at: now });
     }
 
     /// Our own, and those of others.
