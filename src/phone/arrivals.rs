@@ -120,7 +120,7 @@ impl Phone {
         self.cx.line.take_up();
         let count = calls.len();
         for mut call in calls {
-            let id = self.cx.new_call_id();
+            let id = self.cx.numbers.call();
             call.id = id;
             call.session.recovery = Recovery::resumed(self.cx.env.now);
             self.calls.insert(call);
@@ -134,8 +134,7 @@ impl Phone {
 
     pub(super) fn start_originate(&mut self, request: OriginateRequest) -> Result<CallId, Error> {
         if request.answer == AnswerBy::ThisPhone {
-            let registered =
-                !self.cx.env.config.register || self.cx.registration.is_registered();
+            let registered = !self.cx.env.config.register || self.cx.registration.is_registered();
             if self.cx.line.is_closing() || self.connection() != ConnectionState::Connected || !registered {
                 return Err(Error::new(ErrorCode::NotConnected, "The provider cannot call this phone now"));
             }

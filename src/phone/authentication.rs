@@ -88,8 +88,7 @@ impl Questions {
 
     /// The call is over for the application: no credentials are waited for, except for the BYE that ends it.
     pub(super) fn forget_of_call(&mut self, id: CallId) {
-        self.waiting
-            .retain(|question| question.owner == Owner::Bye(id) || question.owner.call() != Some(id));
+        self.waiting.retain(|question| question.owner == Owner::Bye(id) || question.owner.call() != Some(id));
     }
 
     pub(super) fn owners(&self) -> Vec<Owner> {

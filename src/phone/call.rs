@@ -3,8 +3,8 @@
 use super::awaited_ack::AwaitedAck;
 use super::call_ended;
 use super::context::{Cx, Responder};
-use super::env::Ask;
 use super::description::Descriptions;
+use super::env::Ask;
 use super::forks::Forks;
 use super::invitation::Invitation;
 use super::io::{

@@ -11,7 +11,7 @@ use super::sorted_map::SortedMap;
 use super::timers::{TimerKey, Timers};
 use super::transactions::{Owner, Transactions, TxId};
 use super::{
-    ALLOW, CallId, EARLY_TERMINATED, Event, LogLevel, PhoneConfig, SDP,
+    ALLOW, CallId, EARLY_TERMINATED, Event, LockId, LogLevel, PhoneConfig, ProxyId, RequestId, SDP,
     SUPPORTED, SubscriptionId, description, list, subscription,
 };
 use crate::entropy::{Entropy, token};
@@ -36,6 +36,49 @@ pub(super) struct Responder<'a> {
     pub(super) hidden: bool,
 }
 
+/// The last number of each kind that has been given.
+#[derive(Debug, Default)]
+pub(super) struct Numbers {
+    call: u32,
+    proxy: u32,
+    lock: u32,
+    request: u32,
+    subscription: u32,
+    heard: u32,
+}
+
+const fn next(last: &mut u32) -> u32 {
+    *last = last.wrapping_add(1);
+    *last
+}
+
+impl Numbers {
+    pub(super) const fn call(&mut self) -> CallId {
+        CallId(next(&mut self.call))
+    }
+
+    pub(super) const fn proxy(&mut self) -> ProxyId {
+        ProxyId(next(&mut self.proxy))
+    }
+
+    pub(super) const fn lock(&mut self) -> LockId {
+        LockId(next(&mut self.lock))
+    }
+
+    pub(super) const fn request(&mut self) -> RequestId {
+        RequestId(next(&mut self.request))
+    }
+
+    pub(super) const fn subscription(&mut self) -> SubscriptionId {
+        SubscriptionId(next(&mut self.subscription))
+    }
+
+    /// The place of a call among those that may be heard.
+    pub(super) const fn heard(&mut self) -> u32 {
+        next(&mut self.heard)
+    }
+}
+
 /// All that is not a call.
 pub(super) struct Cx {
     pub(super) env: Env,
@@ -48,16 +91,11 @@ pub(super) struct Cx {
     pub(super) authenticator: Authenticator,
     /// Calls that are to be forgotten before the next input.
     pub(super) to_remove: Vec<CallId>,
-    pub(super) last_call: u32,
+    pub(super) numbers: Numbers,
     pub(super) questions: Questions,
-    pub(super) last_proxy: u32,
-    pub(super) last_lock: u32,
-    pub(super) last_request: u32,
     /// The call that plays in the application's element.
     pub(super) has_element: Option<CallId>,
-    pub(super) last_heard: u32,
     pub(super) subscriptions: SortedMap<SubscriptionId, Box<subscription::Subscription>>,
-    pub(super) last_subscription: u32,
     /// INVITEs of which it is not known yet whether they are the provider's for a dial by REST.
     pub(super) unmatched: Vec<(TxId, Request)>,
 }
@@ -74,15 +112,10 @@ impl Cx {
             transactions: Transactions::default(),
             authenticator: Authenticator::new(),
             to_remove: Vec::new(),
-            last_call: 0,
+            numbers: Numbers::default(),
             questions: Questions::default(),
-            last_proxy: 0,
-            last_lock: 0,
-            last_request: 0,
             has_element: None,
-            last_heard: 0,
             subscriptions: SortedMap::new(),
-            last_subscription: 0,
             unmatched: Vec::new(),
         }
     }
@@ -102,11 +135,6 @@ impl Cx {
     #[inline(never)]
     pub(super) fn log(&mut self, level: LogLevel, parts: &[&str]) {
         self.env.log(level, parts);
-    }
-
-    pub(super) fn new_call_id(&mut self) -> CallId {
-        self.last_call = self.last_call.wrapping_add(1);
-        CallId(self.last_call)
     }
 
     /// The next deadline of those that are not a call's.
@@ -163,7 +191,14 @@ impl Cx {
             let user = self.env.config.uri.user.as_deref().unwrap_or_default();
             let scope = Self::scope(owner);
             let secure = self.line.is_secure(&self.env.config);
-            self.authenticator.authorize(scope, &mut request, user, credentials, secure, &mut *self.env.entropy);
+            self.authenticator.authorize(
+                scope,
+                &mut request,
+                user,
+                credentials,
+                secure,
+                &mut *self.env.entropy,
+            );
         }
         self.send_prepared(owner, request, attempt)
     }
@@ -212,7 +247,14 @@ impl Cx {
 
     pub(super) fn via(&mut self) -> String {
         let branch = token(&mut *self.env.entropy, 16);
-        concat(&["SIP/2.0/", self.line.via_transport(&self.env.config), " ", self.env.host(), ";branch=z9hG4bK", &branch])
+        concat(&[
+            "SIP/2.0/",
+            self.line.via_transport(&self.env.config),
+            " ",
+            self.env.host(),
+            ";branch=z9hG4bK",
+            &branch,
+        ])
     }
 
     /// The extensions that the other side is told of. `timer` where we want none too: those of the other side are kept

@@ -1,8 +1,8 @@
 //! What every machine may touch, and what it tells the phone.
 
+use super::PhoneConfig;
 use super::io::{CallId, EndedBy, Event, Hint, LogLevel, Output, SocketId};
 use super::transfer::Referral;
-use super::PhoneConfig;
 use crate::entropy::{Entropy, token};
 use crate::error::Error;
 use crate::sip::dialog::Dialog;

@@ -46,7 +46,7 @@ pub(super) fn request(method: &str, headers: &str) -> Request {
 
 /// A call with Bob in this phase, in a dialog of its own.
 pub(super) fn call(cx: &mut Cx, direction: Direction, phase: Phase) -> Box<Call> {
-    let id = cx.new_call_id();
+    let id = cx.numbers.call();
     let mut call = Call::new(id, direction, phase);
     let mut invite = request("INVITE", "");
     invite.headers.set("Call-ID", format!("call-{}", id.0));

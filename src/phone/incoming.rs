@@ -4,8 +4,8 @@ use super::awaited_ack::AwaitedAck;
 use super::call::{Call, Job, Phase};
 use super::calls::Calls;
 use super::context::Cx;
-use super::env::Ask;
 use super::description::{read_offer, sdp_text};
+use super::env::Ask;
 use super::transactions::TxId;
 use super::{
     CallState, CallTimer, Direction, EndCause, EndedBy, Event, MediaCommand, MediaError, session_timer,
@@ -55,7 +55,7 @@ impl Call {
     /// A call that comes in with this INVITE, and takes the place of `former`; the application has only heard that it is
     /// there. `None`: no dialog can be made of it.
     pub(super) fn ring(cx: &mut Cx, tx: TxId, request: &Request, former: Option<&Self>) -> Option<Box<Self>> {
-        let id = cx.new_call_id();
+        let id = cx.numbers.call();
         let tag = token(&mut *cx.env.entropy, 12);
         let mut dialog = Dialog::from_request(request, &tag)?;
         let mut call = Self::new(id, Direction::Incoming, Phase::Alerting);

@@ -636,8 +636,7 @@ impl Line {
 
     /// Keeps the opening socket beside the next attempt, unless there is an older one already.
     pub(super) fn pass_over(&mut self, env: &mut Env, patience: Duration) {
-        let (State::Opening(socket), Some(server)) = (self.state, self.servers.current())
-        else {
+        let (State::Opening(socket), Some(server)) = (self.state, self.servers.current()) else {
             return;
         };
         let now = env.now;
@@ -746,7 +745,8 @@ impl Line {
         let Some(server) = self.servers.at(place) else { return };
         let socket = self.new_socket(env, server);
         self.next = Some(Beside { socket, place, optional });
-        self.timers.set(TimerKey::Move, env.now + CONNECT_TIMEOUT.max(self.liveness.took().saturating_mul(2)));
+        self.timers
+            .set(TimerKey::Move, env.now + CONNECT_TIMEOUT.max(self.liveness.took().saturating_mul(2)));
     }
 
     /// The connection is alive: an optional move is given up.

@@ -51,8 +51,7 @@ impl Cx {
 
     fn start_request(&mut self, request: Request) -> Result<RequestId, Error> {
         self.transactions.allow_request()?;
-        self.last_request = self.last_request.wrapping_add(1);
-        let id = RequestId(self.last_request);
+        let id = self.numbers.request();
         self.send_request(Owner::Request(id), request, Attempt::default()).map(|_| id)
     }
 

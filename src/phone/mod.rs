@@ -44,17 +44,16 @@ pub mod config;
 mod connection;
 mod context;
 mod description;
-mod fixture;
 mod env;
-mod line;
+mod fixture;
 mod forks;
 mod identity;
 mod in_dialog;
 mod incoming;
 mod invitation;
 pub mod io;
+mod line;
 mod liveness;
-mod servers;
 mod media;
 mod messaging;
 mod negotiation;
@@ -73,6 +72,7 @@ mod repair;
 mod replaces;
 mod requests;
 mod resume;
+mod servers;
 mod session_timer;
 mod sorted_map;
 mod subscription;
@@ -423,8 +423,7 @@ impl Phone {
     /// at once; while connecting it joins the attempt (one event).
     pub fn connect(&mut self, now: Instant) {
         self.begin(now);
-        let registered =
-            !self.cx.env.config.register || self.cx.registration.is_registered();
+        let registered = !self.cx.env.config.register || self.cx.registration.is_registered();
         let up = self.cx.line.open_socket().is_some() && !self.cx.line.is_closing();
         if up && registered && self.cx.line.is_established() {
             self.cx.event(Event::ConnectDone(Ok(())));
@@ -435,10 +434,7 @@ impl Phone {
             // `finish_disconnect` takes it up.
         } else if self.cx.line.connection() == ConnectionState::Disconnected {
             self.cx.start_connecting();
-        } else if up
-            && self.cx.line.is_established()
-            && !self.cx.registration.is_under_way()
-        {
+        } else if up && self.cx.line.is_established() && !self.cx.registration.is_under_way() {
             // Connected, but the registration was refused earlier: one more honest try.
             self.line(|cx| cx.start_registering());
         }
@@ -788,7 +784,11 @@ impl Phone {
     fn on_data(&mut self, socket: SocketId, data: &[u8]) {
         let frame = wire::parse(data);
         if !matches!(frame, Ok(Frame::Pong)) {
-            self.cx.line.on_heard(&mut self.cx.env, socket, matches!(frame, Ok(Frame::Message(Message::Response(_)))));
+            self.cx.line.on_heard(
+                &mut self.cx.env,
+                socket,
+                matches!(frame, Ok(Frame::Message(Message::Response(_)))),
+            );
         }
         match frame {
             Ok(Frame::Ping) => self.cx.env.out.push(Output::Send { socket, text: "\r\n".to_owned() }),
@@ -983,7 +983,7 @@ impl Phone {
             Owner::Ping => {
                 self.cx.line.on_options_answered();
                 self.cx.forget_clients_of(Owner::Ping);
-            },
+            }
             // An INVITE whose place another has taken, or whose call is gone.
             Owner::Nobody if request.method == Method::Invite && (200..300).contains(&response.status) => {
                 if let Some(mut dialog) = Dialog::from_response(&request, response) {
@@ -1000,8 +1000,8 @@ impl Phone {
         let Some(entry) = self.cx.transactions.client(id) else { return };
         let owner = entry.owner;
         if core::mem::take(&mut entry.first) {
-            let unheard =
-                entry.tx.state == ClientState::Calling && (owner == Owner::Register || !self.cx.line.has_heard());
+            let unheard = entry.tx.state == ClientState::Calling
+                && (owner == Owner::Register || !self.cx.line.has_heard());
             if unheard && entry.socket.is_some() && entry.socket == self.cx.line.open_socket() {
                 self.line(|cx| cx.line.leave_unanswered(&mut cx.env));
                 return;

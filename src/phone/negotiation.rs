@@ -3,8 +3,8 @@
 use super::call::{Call, Job, Phase};
 use super::calls::Calls;
 use super::context::Cx;
-use super::env::Ask;
 use super::description::{describes, read_offer, sdp_text};
+use super::env::Ask;
 use super::offers::{Crossing, Next, flow};
 use super::outgoing::ack_text;
 use super::recovery::is_from_peer;

@@ -107,11 +107,10 @@ impl Call {
     /// A call to be, by REST: it waits for the lock and the microphone, where the provider is to call this phone.
     pub(super) fn originate(cx: &mut Cx, request: OriginateRequest) -> Box<Self> {
         let here = request.answer == AnswerBy::ThisPhone;
-        let mut call = Self::new(cx.new_call_id(), Direction::Outgoing, Phase::Originating);
+        let mut call = Self::new(cx.numbers.call(), Direction::Outgoing, Phase::Originating);
         call.sip.local_tag = token(&mut *cx.env.entropy, 12);
         call.peer.uri = concat(&["tel:", &request.to]);
-        cx.last_lock = cx.last_lock.wrapping_add(1);
-        let lock = LockId(cx.last_lock);
+        let lock = cx.numbers.lock();
         let uuid = uuid_v4(&mut *cx.env.entropy);
         call.rest = Some(Box::new(RestCall {
             originate: Originate::new(uuid, request.to, request.caller_id),

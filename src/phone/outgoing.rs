@@ -3,8 +3,8 @@
 use super::authentication::renew;
 use super::call::{Call, Job, Phase};
 use super::context::Cx;
-use super::env::Ask;
 use super::description::sdp_text;
+use super::env::Ask;
 use super::forks::Hear;
 use super::transactions::{Owner, TxId};
 use super::{
@@ -44,7 +44,7 @@ impl Call {
         own: &[(&str, &str)],
         former: Option<&Self>,
     ) -> Result<Box<Self>, Error> {
-        let mut call = Self::new(cx.new_call_id(), Direction::Outgoing, Phase::Preparing);
+        let mut call = Self::new(cx.numbers.call(), Direction::Outgoing, Phase::Preparing);
         call.sip.call_id = token(&mut *cx.env.entropy, 24);
         call.sip.local_tag = token(&mut *cx.env.entropy, 12);
         call.peer.uri = target.aor();

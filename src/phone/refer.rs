@@ -42,7 +42,8 @@ impl Call {
         if self.phase != Phase::Confirmed {
             return;
         }
-        let Some(refer_to) = self.transfers.ours.as_mut().and_then(|transfer| transfer.refer(cx.env.now)) else {
+        let Some(refer_to) = self.transfers.ours.as_mut().and_then(|transfer| transfer.refer(cx.env.now))
+        else {
             return;
         };
         let Some(dialog) = self.sip.dialog.as_mut() else { return };

@@ -29,7 +29,8 @@ impl Call {
             return;
         }
         // Not with a provider's self.
-        let wanted = cx.env.config.session_timers.filter(|_| self.rest.is_none()).map(|wanted| wanted.expires);
+        let wanted =
+            cx.env.config.session_timers.filter(|_| self.rest.is_none()).map(|wanted| wanted.expires);
         self.session.timer.accept(request, wanted, headers);
         self.start_session_timer(cx.env.now);
     }

@@ -451,8 +451,9 @@ impl Registration {
     /// Seconds that the registrar granted to our contact: its `expires` parameter, else the Expires header, else
     /// what we asked for (RFC 3261, section 10.2.4).
     fn lifetime(&self, env: &Env, response: &Response) -> u32 {
-        let by_contact =
-            self.own_binding(env, response).and_then(|contact| contact.params.get("expires").and_then(parse_u32));
+        let by_contact = self
+            .own_binding(env, response)
+            .and_then(|contact| contact.params.get("expires").and_then(parse_u32));
         by_contact
             .or_else(|| response.headers.get("Expires").and_then(parse_u32))
             .unwrap_or(self.expires)

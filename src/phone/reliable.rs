@@ -170,7 +170,8 @@ impl Call {
         let invite = self.sip.invite.as_ref();
         invite.is_some_and(|invite| {
             invite.headers.contains_token("Require", "100rel")
-                || (cx.env.config.reliable_provisional && invite.headers.contains_token("Supported", "100rel"))
+                || (cx.env.config.reliable_provisional
+                    && invite.headers.contains_token("Supported", "100rel"))
         })
     }
 

@@ -99,8 +99,7 @@ impl Cx {
             return Err(Error::new(ErrorCode::InvalidState, "There are too many subscriptions already"));
         }
         let expires = if expires.is_zero() { DEFAULT_EXPIRES } else { expires };
-        self.last_subscription = self.last_subscription.wrapping_add(1);
-        let id = SubscriptionId(self.last_subscription);
+        let id = self.numbers.subscription();
         let subscription = Subscription {
             kind,
             target,
@@ -512,7 +511,8 @@ impl Cx {
             && request.headers.head().to_tag().is_none()
             && kind.eq_ignore_ascii_case("application/simple-message-summary")
             && request.body.len() <= MAX_SUMMARY
-            && (ours(&self.env.config.uri) || Uri::parse(&self.env.contact_uri()).is_ok_and(|own| ours(&own)));
+            && (ours(&self.env.config.uri)
+                || Uri::parse(&self.env.contact_uri()).is_ok_and(|own| ours(&own)));
         core::str::from_utf8(&request.body).ok().filter(|_| good).map(str::to_owned)
     }
 

@@ -106,11 +106,6 @@ impl<K: Ord + Copy> Timers<K> {
         }
         earliest
     }
-
-    /// Any that fits.
-    pub(super) fn find(&self, fits: impl Fn(&K) -> bool) -> Option<K> {
-        self.0.keys().copied().find(|key| fits(key))
-    }
 }
 
 #[cfg(test)]

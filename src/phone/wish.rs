@@ -54,8 +54,8 @@ impl Calls {
         loop {
             let at = self.iter().position(|call| call.may_be_heard() != call.audio.heard.is_some());
             let Some(call) = at.and_then(|at| self.iter_mut().nth(at)) else { break };
-            cx.last_heard = cx.last_heard.wrapping_add(1);
-            call.audio.heard = call.may_be_heard().then_some(cx.last_heard);
+            let number = cx.numbers.heard();
+            call.audio.heard = call.may_be_heard().then_some(number);
         }
         let heard = self.iter().filter(|call| call.audio.heard.is_some());
         let Some(owner) = heard.max_by_key(|call| call.audio.heard).map(|call| call.id) else { return };

@@ -73,8 +73,7 @@ impl Call {
     }
 
     pub(super) fn ask_proxy(&mut self, cx: &mut Cx, order: Order) {
-        cx.last_proxy = cx.last_proxy.wrapping_add(1);
-        let request = ProxyId(cx.last_proxy);
+        let request = cx.numbers.proxy();
         let Some(rest) = self.rest.as_deref_mut() else { return };
         rest.requests.push((request, order.purpose));
         let wait = match &order.command {
