@@ -3,6 +3,7 @@
 use super::call::Call;
 use super::context::Cx;
 use super::sorted_map::SortedMap;
+use super::timers::Earliest;
 use super::transactions::Owner;
 use super::{CallId, CredentialsId, TimerKey};
 use crate::sip::auth::{Attempt, Scope};
@@ -103,8 +104,10 @@ impl Questions {
         self.waiting = SortedMap::new();
     }
 
-    pub(super) fn poll_timeout(&self) -> Option<(Instant, TimerKey)> {
-        self.waiting.values().map(|question| (question.until, TimerKey::Question)).min()
+    pub(super) fn show_deadlines(&self, earliest: &mut Earliest) {
+        for question in self.waiting.values() {
+            earliest.show(Some(question.until), TimerKey::Question);
+        }
     }
 
     /// The page was suspended for so long.

@@ -8,7 +8,7 @@ use super::env::{Ask, Env};
 use super::line::Line;
 use super::registration::Registration;
 use super::sorted_map::SortedMap;
-use super::timers::{TimerKey, Timers};
+use super::timers::{Earliest, TimerKey, Timers};
 use super::transactions::{Owner, Transactions, TxId};
 use super::{
     ALLOW, CallId, EARLY_TERMINATED, Event, LockId, LogLevel, PhoneConfig, ProxyId, RequestId, SDP,
@@ -137,16 +137,15 @@ impl Cx {
         self.env.log(level, parts);
     }
 
-    /// The next deadline of those that are not a call's.
-    pub(super) fn next_deadline(&self) -> Option<(Instant, TimerKey)> {
-        let parts = [
-            self.timers.next(),
-            self.line.poll_timeout(),
-            self.registration.poll_timeout(),
-            self.transactions.poll_timeout(),
-            self.questions.poll_timeout(),
-        ];
-        parts.into_iter().flatten().min()
+    /// The deadlines that are not a call's.
+    pub(super) fn deadlines(&self) -> Earliest {
+        let mut earliest = Earliest::default();
+        self.line.show_deadlines(&mut earliest);
+        self.registration.show_deadlines(&mut earliest);
+        self.questions.show_deadlines(&mut earliest);
+        self.timers.show(&mut earliest);
+        self.transactions.show_deadlines(&mut earliest);
+        earliest
     }
 
     // ---- requests out

@@ -7,7 +7,7 @@
 use super::env::{Env, LineEvent, Waiting};
 use super::liveness::{Liveness, apart};
 use super::servers::Servers;
-use super::timers::{TimerKey, Timers};
+use super::timers::{Earliest, TimerKey, Timers};
 use super::{ConnectionState, Event, Hint, LocalNetwork, LogLevel, Output, PhoneConfig, SocketId};
 use crate::entropy::below;
 use crate::error::{Error, ErrorCode};
@@ -247,12 +247,9 @@ impl Line {
         self.liveness.network_changed_within(time, now)
     }
 
-    pub(super) fn poll_timeout(&self) -> Option<(Instant, TimerKey)> {
-        self.timers.next().into_iter().chain(self.liveness.poll_timeout()).min()
-    }
-
-    pub(super) fn deadlines(&self) -> usize {
-        self.timers.len() + self.liveness.deadlines()
+    pub(super) fn show_deadlines(&self, earliest: &mut Earliest) {
+        self.timers.show(earliest);
+        self.liveness.show_deadlines(earliest);
     }
 
     /// The page was suspended for so long.
@@ -1046,7 +1043,9 @@ mod tests {
             line.on_socket_closed(&mut env, socket);
         }
         assert!(told(&mut env).is_empty());
-        let (at, timer) = line.poll_timeout().unwrap();
+        let mut earliest = Earliest::default();
+        line.show_deadlines(&mut earliest);
+        let (at, timer) = earliest.get().unwrap();
         assert!(line.is_waiting() && timer == TimerKey::Reconnect && at <= env.now + BACKOFF_CAP);
     }
 

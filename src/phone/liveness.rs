@@ -15,7 +15,7 @@
 
 use super::env::{Env, LineEvent};
 use super::io::{Hint, Output, SocketId};
-use super::timers::TimerKey;
+use super::timers::{Earliest, TimerKey};
 use crate::entropy::below;
 use crate::time::{Duration, Instant};
 
@@ -196,14 +196,9 @@ impl Liveness {
         self.pong = None;
     }
 
-    pub(super) fn poll_timeout(&self) -> Option<(Instant, TimerKey)> {
-        let keep_alive = self.keep_alive.map(|at| (at, TimerKey::KeepAlive));
-        let pong = self.pong.map(|at| (at, TimerKey::Pong));
-        keep_alive.into_iter().chain(pong).min()
-    }
-
-    pub(super) fn deadlines(&self) -> usize {
-        usize::from(self.keep_alive.is_some()) + usize::from(self.pong.is_some())
+    pub(super) fn show_deadlines(&self, earliest: &mut Earliest) {
+        earliest.show(self.keep_alive, TimerKey::KeepAlive);
+        earliest.show(self.pong, TimerKey::Pong);
     }
 
     /// The page was suspended for so long.

@@ -706,10 +706,7 @@ impl Phone {
             calls: self.calls.len(),
             client_transactions,
             server_transactions,
-            timers: self.cx.timers.len()
-                + self.cx.line.deadlines()
-                + self.cx.registration.deadlines()
-                + self.cx.transactions.deadlines()
+            timers: self.cx.deadlines().count()
                 + self.calls.iter().map(|call| call.deadlines()).sum::<usize>(),
             subscriptions: self.cx.subscriptions.len(),
         }
@@ -737,14 +734,13 @@ impl Phone {
 
     /// The next deadline: of the phone, or of a part of a call that keeps its own.
     fn next_deadline(&self) -> Option<(Instant, TimerKey)> {
-        let mut next = self.cx.next_deadline();
+        let mut earliest = self.cx.deadlines();
         for call in self.calls.iter() {
-            let own = call.poll_timeout().map(|(at, timer)| (at, TimerKey::Call(call.id, timer)));
-            if own.is_some() && (next.is_none() || own < next) {
-                next = own;
+            if let Some((at, timer)) = call.poll_timeout() {
+                earliest.show(Some(at), TimerKey::Call(call.id, timer));
             }
         }
-        next
+        earliest.get()
     }
 
     fn run_timers(&mut self) {

@@ -3,7 +3,7 @@
 
 use super::env::Env;
 use super::io::{Event, LogLevel, RegistrationState};
-use super::timers::TimerKey;
+use super::timers::{Earliest, TimerKey};
 use crate::entropy::{below, token, uuid_v4};
 use crate::error::{Error, ErrorCode};
 use crate::sip::header::{NameAddr, parse_u32};
@@ -164,13 +164,9 @@ impl Registration {
 
     // ---- its deadlines
 
-    pub(super) fn poll_timeout(&self) -> Option<(Instant, TimerKey)> {
-        let due = self.due.map(|at| (at, TimerKey::Register));
-        due.into_iter().chain(self.expiry.map(|at| (at, TimerKey::Binding))).min()
-    }
-
-    pub(super) fn deadlines(&self) -> usize {
-        usize::from(self.due.is_some()) + usize::from(self.expiry.is_some())
+    pub(super) fn show_deadlines(&self, earliest: &mut Earliest) {
+        earliest.show(self.due, TimerKey::Register);
+        earliest.show(self.expiry, TimerKey::Binding);
     }
 
     /// The next REGISTER is due now, or has been sent.

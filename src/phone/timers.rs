@@ -54,6 +54,41 @@ impl TimerKey {
     }
 }
 
+/// The earliest of deadlines that are shown one after the other, and how many there are. Of two at the same time it is
+/// the first that was shown.
+#[derive(Debug, Default)]
+pub(super) struct Earliest {
+    earliest: Option<(Instant, TimerKey)>,
+    count: usize,
+}
+
+impl Earliest {
+    #[inline(never)]
+    pub(super) fn show(&mut self, at: Option<Instant>, key: TimerKey) {
+        let Some(at) = at else { return };
+        self.count += 1;
+        if self.earliest.is_none_or(|(earliest, _)| at < earliest) {
+            self.earliest = Some((at, key));
+        }
+    }
+
+    pub(super) const fn get(&self) -> Option<(Instant, TimerKey)> {
+        self.earliest
+    }
+
+    pub(super) const fn count(&self) -> usize {
+        self.count
+    }
+}
+
+impl Timers<TimerKey> {
+    pub(super) fn show(&self, earliest: &mut Earliest) {
+        for (key, at) in self.0.iter() {
+            earliest.show(Some(*at), *key);
+        }
+    }
+}
+
 /// Deadlines by key. The earliest is looked for among all of them: even a thousand are read in a microsecond, and a
 /// second index by time would cost more of the module than it saves.
 #[derive(Debug)]

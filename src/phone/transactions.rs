@@ -2,7 +2,7 @@
 
 use super::io::{CallId, RequestId, SocketId, SubscriptionId};
 use super::sorted_map::SortedMap;
-use super::timers::TimerKey;
+use super::timers::{Earliest, TimerKey};
 use crate::error::{Error, ErrorCode};
 use crate::sip::auth::Attempt;
 use crate::sip::message::{Headers, Method, Request, Response};
@@ -275,15 +275,13 @@ impl Transactions {
 
     // ---- deadlines
 
-    pub(super) fn poll_timeout(&self) -> Option<(Instant, TimerKey)> {
-        let clients = self.clients.iter().map(|(id, entry)| (entry.tx.deadline, TimerKey::Client(*id)));
-        let servers = self.servers.iter().map(|(id, entry)| (entry.tx.deadline, TimerKey::Server(*id)));
-        clients.chain(servers).filter_map(|(at, key)| Some((at?, key))).min()
-    }
-
-    pub(super) fn deadlines(&self) -> usize {
-        self.clients.values().filter(|entry| entry.tx.deadline.is_some()).count()
-            + self.servers.values().filter(|entry| entry.tx.deadline.is_some()).count()
+    pub(super) fn show_deadlines(&self, earliest: &mut Earliest) {
+        for (id, entry) in self.clients.iter() {
+            earliest.show(entry.tx.deadline, TimerKey::Client(*id));
+        }
+        for (id, entry) in self.servers.iter() {
+            earliest.show(entry.tx.deadline, TimerKey::Server(*id));
+        }
     }
 
     /// The page was suspended for so long.
