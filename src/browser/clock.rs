@@ -33,17 +33,22 @@ impl Clock {
 
     /// Milliseconds since the page was loaded.
     pub(crate) fn now(&self) -> Instant {
-        // A float-to-integer `as` saturates, and the time is never negative.
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-        Instant::from_millis(self.performance.now() as u64)
+        instant(self.performance.now())
     }
 
-    /// Whether the clock on the wall has jumped ahead since this was last asked: the machine has slept, in which time
-    /// this clock stands still on most systems, or somebody has set the other one.
-    pub(crate) fn has_slept(&self) -> bool {
-        let ahead = Date::now() - self.performance.now();
-        ahead - self.ahead.replace(ahead) > JUMP_MS
+    /// The same, and whether the clock on the wall has jumped ahead since this was last asked: the machine has slept, in
+    /// which time this clock stands still on most systems, or somebody has set the other one.
+    pub(crate) fn read(&self) -> (Instant, bool) {
+        let now = self.performance.now();
+        let ahead = Date::now() - now;
+        (instant(now), ahead - self.ahead.replace(ahead) > JUMP_MS)
     }
+}
+
+fn instant(milliseconds: f64) -> Instant {
+    // A float-to-integer `as` saturates, and the time is never negative.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    Instant::from_millis(milliseconds as u64)
 }
 
 #[wasm_bindgen]
@@ -99,11 +104,14 @@ impl Timer {
         }
     }
 
-    /// Moves the timer to this moment, or clears it.
-    pub(crate) fn set(&self, now: Instant, due: Option<Instant>) {
-        if due == self.due.get() && self.handle.get().is_some() == due.is_some() {
+    /// Sees to it that the callback runs at this moment at the latest, or not at all. One that is set for an earlier
+    /// moment stays: most deadlines go before they are reached, and setting it back and forth costs more than being early.
+    pub(crate) fn set(&self, clock: &Clock, due: Option<Instant>) {
+        let is_set = self.handle.get().is_some();
+        if is_set && due >= self.due.get() || !is_set && due.is_none() {
             return;
         }
+        let now = clock.now();
         self.clear();
         self.due.set(due);
         self.tell_helper(now);

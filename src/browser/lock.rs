@@ -105,7 +105,7 @@ impl Question {
                 held.clone()
             }
         });
-        let options = object!([("ifAvailable", true.into())]);
+        let options = object!([("ifAvailable", true)]);
         let asked = if manager.is_object() {
             manager.unchecked_into::<LockManager>().request(&name, &options, granted.as_ref())
         } else {

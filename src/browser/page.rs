@@ -29,7 +29,7 @@ pub(crate) fn local_network(window: &Window, loopback: bool, done: Box<dyn FnOnc
     let permissions = get(&window.navigator(), "permissions");
     let query = get(&permissions, "query");
     let ask = |name: &str| -> JsValue {
-        let name = object!([("name", name.into())]);
+        let name = object!([("name", name)]);
         let asked = query.dyn_ref::<Function>().map(|query| query.call1(&permissions, &name));
         promised(asked.unwrap_or(Ok(JsValue::UNDEFINED))).into()
     };

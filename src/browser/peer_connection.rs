@@ -198,7 +198,7 @@ impl PeerConnection {
         // Without a stream the description would say that the track belongs to none ("msid:-"), and some
         // browsers then give the other side's application no stream.
         let streams = MediaStream::new().map(|stream| Array::of1(&stream)).unwrap_or_default();
-        let init = object!([("streams", streams.into())]);
+        let init = object!([("streams", streams)]);
         self.pc.add_transceiver("audio", &init)?;
         self.apply_codecs();
         Ok(())
@@ -256,7 +256,7 @@ impl PeerConnection {
 
     /// Starts to make an offer, with new candidates and credentials or those that there are.
     pub(crate) fn create_offer(&self, ice_restart: bool) -> JsFuture {
-        let options = object!([("iceRestart", ice_restart.into())]);
+        let options = object!([("iceRestart", ice_restart)]);
         JsFuture::from(self.pc.offer(&options))
     }
 

@@ -98,7 +98,7 @@ fn request(
         // They were checked: this throws at what is no header.
         sent_headers.set(name, value);
     }
-    let init = object!([("keepalive", keepalive.into()), ("signal", abort.signal().into())]);
+    let init = object!([("keepalive", keepalive), ("signal", abort.signal())]);
     for (name, value) in [
         ("method", method),
         ("mode", "cors"),
@@ -125,7 +125,7 @@ fn asked(command: &ProxyCommand) -> (&'static str, String, Option<JsValue>) {
     match command {
         ProxyCommand::Config => ("GET", "config".to_owned(), None),
         ProxyCommand::Start { call: id, to, caller_id } => {
-            let body = object!([("to", to.as_str().into())]);
+            let body = object!([("to", to.as_str())]);
             if let Some(key) = caller_id {
                 set(&body, "caller_id", key.as_str());
             }

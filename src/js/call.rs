@@ -188,7 +188,7 @@ impl CallEntry {
     /// The other side, as far as it is known.
     pub(crate) fn remote_js(&self) -> JsValue {
         let info = self.info.borrow();
-        let object = object!([("uri", info.remote_uri.as_str().into()), ("private", info.private.into())]);
+        let object = object!([("uri", info.remote_uri.as_str()), ("private", info.private)]);
         let asserted = info.asserted_identity.as_ref();
         for (key, value) in [
             ("displayName", info.remote_display_name.as_ref()),

@@ -165,7 +165,10 @@ impl Driver {
             Some((dial.on_progress.clone()?, call))
         });
         if let Some((function, call)) = progress {
-            event::call_back(&function, &[&event::stage(stage).into(), &call.object(self.weak())]);
+            let (stage, call) = (event::stage(stage).into(), call.object(self.weak()));
+            if let Err(thrown) = function.call2(&JsValue::UNDEFINED, &stage, &call) {
+                event::report(&thrown);
+            }
         }
     }
 
@@ -183,8 +186,8 @@ impl Driver {
                 let Some(dial) = self.with(|state| state.dial.take()) else { return };
                 let Some(call) = dial.call else { return };
                 let result = object!([
-                    ("success", true.into()),
-                    ("callId", call.js_id().into()),
+                    ("success", true),
+                    ("callId", call.js_id()),
                     ("strategy", event::strategy(dial.strategy)),
                     ("call", call.object(self.weak())),
                 ]);
@@ -234,7 +237,7 @@ fn decide(
 
 /// A `DialResult` without success.
 fn failure(error: &JsValue, call_id: Option<&str>, strategy: Option<StrategyName>) -> JsValue {
-    let result = object!([("success", false.into()), ("error", error.clone())]);
+    let result = object!([("success", false), ("error", error.clone())]);
     if let Some(id) = call_id {
         set(&result, "callId", id);
     }

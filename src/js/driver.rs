@@ -273,10 +273,14 @@ impl Driver {
 
     /// Hands in what happened outside, and does what follows.
     pub(super) fn feed(&self, input: Input) {
-        if self.clock.has_slept() {
-            self.with_phone(|phone, now| phone.handle_input(now, Input::Hint(Hint::Woken)));
-        }
-        self.with_phone(|phone, now| phone.handle_input(now, input));
+        let (now, slept) = self.clock.read();
+        self.with(|state| {
+            let Some(phone) = &mut state.phone else { return };
+            if slept {
+                phone.handle_input(now, Input::Hint(Hint::Woken));
+            }
+            phone.handle_input(now, input);
+        });
         self.drain();
     }
 
@@ -403,7 +407,6 @@ impl Driver {
 
     /// Sets the one timer to the earliest of all deadlines.
     pub(crate) fn arm_timer(&self) {
-        let now = self.clock.now();
         let due = self.with(|state| {
             let mut due = state.phone.as_ref().and_then(Phone::poll_timeout).map(|(at, _)| at);
             for call in &state.calls {
@@ -412,7 +415,7 @@ impl Driver {
                 }
                 let listened = call.state.get() == CallState::Active && call.listeners.has("stats");
                 match (listened, call.next_stats.get()) {
-                    (true, None) => call.next_stats.set(Some(now + STATS_INTERVAL)),
+                    (true, None) => call.next_stats.set(Some(self.clock.now() + STATS_INTERVAL)),
                     (false, Some(_)) => call.next_stats.set(None),
                     _ => {}
                 }
@@ -420,7 +423,7 @@ impl Driver {
             }
             due
         });
-        self.timer.set(now, due);
+        self.timer.set(&self.clock, due);
     }
 
     // ---- the wire
@@ -585,7 +588,7 @@ impl Driver {
                 }
                 MediaReport::Track(track) => {
                     if let Some(call) = driver.call(call) {
-                        call.listeners.emit("remoteTrack", &object!([("track", track.into())]));
+                        call.listeners.emit("remoteTrack", &object!([("track", track)]));
                     }
                 }
                 MediaReport::Servers(problem) => {
@@ -597,7 +600,7 @@ impl Driver {
                 MediaReport::PlaybackBlocked(blocked) => driver.playback_blocked(call, blocked),
                 MediaReport::Microphone(state) => {
                     if let Some(call) = driver.call(call) {
-                        call.listeners.emit("microphone", &object!([("state", state.into())]));
+                        call.listeners.emit("microphone", &object!([("state", state)]));
                     }
                 }
             }
@@ -614,7 +617,7 @@ impl Driver {
             self.log(LogLevel::Warn, text);
         }
         if let Some(call) = self.call(call) {
-            let payload = object!([("call", call.object(&self.me)), ("blocked", blocked.into())]);
+            let payload = object!([("call", call.object(&self.me)), ("blocked", blocked)]);
             self.listeners.emit("audioBlocked", &payload);
         }
     }
@@ -829,7 +832,7 @@ impl Driver {
     fn ask_credentials(&self, id: CredentialsId, realm: String) {
         // What was given may be a promise or not.
         let given = promised(match &self.settings().ask_credentials {
-            Some(function) => function.call1(&JsValue::UNDEFINED, &object!([("realm", realm.into())])),
+            Some(function) => function.call1(&JsValue::UNDEFINED, &object!([("realm", realm)])),
             None => Ok(JsValue::UNDEFINED),
         });
         let me = self.me.clone();
@@ -902,14 +905,10 @@ impl Driver {
                 self.notified(subscription, &content_type, &body);
             }
             (Event::MessageSummary(body), _) => {
-                self.listeners.emit("messageSummary", &object!([("body", body.into())]));
+                self.listeners.emit("messageSummary", &object!([("body", body)]));
             }
             (Event::Message { from, display_name, content_type, body }, _) => {
-                let payload = object!([
-                    ("from", from.into()),
-                    ("contentType", content_type.into()),
-                    ("body", body.into()),
-                ]);
+                let payload = object!([("from", from), ("contentType", content_type), ("body", body),]);
                 if let Some(name) = display_name {
                     set(&payload, "displayName", name);
                 }
@@ -923,13 +922,13 @@ impl Driver {
             (Event::AnswerDone(_, result), Some(call)) => call.settle(Wait::Answer, &result),
             (Event::InfoDone(_, result), Some(call)) => self.tone_answered(&call, result),
             (Event::Hold { local, remote, .. }, Some(call)) => {
-                let payload = object!([("local", local.into()), ("remote", remote.into())]);
+                let payload = object!([("local", local), ("remote", remote)]);
                 call.listeners.emit("hold", &payload);
             }
             (Event::HoldDone(_, result), Some(call)) => call.settle(Wait::Hold, &result),
             (Event::Remote(_), Some(call)) => call.listeners.emit("remote", &call.remote_js()),
             (Event::Transfer(_, state, status), Some(call)) => {
-                let payload = object!([("state", event::transfer_state(state).into())]);
+                let payload = object!([("state", event::transfer_state(state))]);
                 if let Some(status) = status {
                     set(&payload, "sipStatus", status);
                 }
@@ -938,7 +937,7 @@ impl Driver {
             (Event::TransferDone(_, result), Some(call)) => call.settle(Wait::Transfer, &result),
             (Event::TransferRequested { target, referred_by, .. }, Some(call)) => {
                 let payload = object!([
-                    ("target", target.into()),
+                    ("target", target),
                     ("accept", call.method("acceptTransfer", &self.me)),
                     ("reject", call.method("rejectTransfer", &self.me)),
                 ]);
@@ -957,7 +956,7 @@ impl Driver {
                     list.push(&target.into());
                 }
                 let payload = object!([
-                    ("targets", list.into()),
+                    ("targets", list),
                     ("follow", call.method("followRedirect", &self.me)),
                     ("decline", call.method("declineRedirect", &self.me)),
                 ]);
@@ -971,7 +970,7 @@ impl Driver {
             // Nothing is heard of a caller who may not be the provider.
             (Event::Dtmf(..), Some(call)) if call.is_gated() => {}
             (Event::Dtmf(_, tone), Some(call)) => {
-                call.listeners.emit("dtmf", &object!([("tone", tone.to_string().into())]));
+                call.listeners.emit("dtmf", &object!([("tone", tone.to_string())]));
             }
             (Event::Ended(_, reason), Some(call)) => self.call_ended(&call, reason),
             // The call is not known any more: nobody waits for it.
@@ -984,7 +983,7 @@ impl Driver {
     }
 
     fn emit_state(&self, kind: &str, state: &str, error: Option<&Error>) {
-        let payload = object!([("state", state.into())]);
+        let payload = object!([("state", state)]);
         if let Some(error) = error {
             set(&payload, "error", error::to_js(error));
         }
@@ -1064,11 +1063,9 @@ impl Driver {
         if wanted && self.listeners.has("log") {
             self.listeners.emit(
                 "log",
-                &object!([
-                    ("level", event::log_level(level).into()),
-                    ("time", js_sys::Date::now().into()),
-                    ("text", text.into()),
-                ]),
+                &object!(
+                    [("level", event::log_level(level)), ("time", js_sys::Date::now()), ("text", text),]
+                ),
             );
         }
     }

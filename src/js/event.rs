@@ -3,7 +3,7 @@
 use core::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use js_sys::{Array, Function, Promise};
+use js_sys::{Function, Promise};
 use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsCast, JsValue};
 
@@ -106,25 +106,21 @@ impl Listeners {
     pub(crate) fn emit(&self, kind: &str, payload: &JsValue) {
         for entry in self.of(kind) {
             if self.knows(entry.id) {
-                call_back(&entry.function, &[payload]);
+                call_back(&entry.function, payload);
             }
         }
     }
 }
 
-/// Calls a function of the application.
-pub(crate) fn call_back(function: &Function, arguments: &[&JsValue]) {
-    let list = Array::new();
-    for argument in arguments {
-        list.push(argument);
-    }
-    if let Err(thrown) = function.apply(&JsValue::UNDEFINED, &list) {
+/// Calls a function of the application with one argument.
+pub(crate) fn call_back(function: &Function, argument: &JsValue) {
+    if let Err(thrown) = function.call1(&JsValue::UNDEFINED, argument) {
         report(&thrown);
     }
 }
 
 /// Reports what the application threw, outside of our stack.
-fn report(thrown: &JsValue) {
+pub(crate) fn report(thrown: &JsValue) {
     if report_error(thrown).is_err() {
         // An unhandled rejection is the next best way into the console and the error trackers.
         let _unhandled = Promise::reject(thrown);
@@ -223,7 +219,7 @@ pub(crate) fn end_reason(reason: &EndReason) -> JsValue {
         EndedBy::Remote => "remote",
         EndedBy::Network => "network",
     };
-    let object = object!([("code", code.into()), ("by", by.into())]);
+    let object = object!([("code", code), ("by", by)]);
     if let Some(status) = reason.sip_status {
         set(&object, "sipStatus", status);
     }

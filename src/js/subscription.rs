@@ -85,7 +85,7 @@ impl Driver {
     ) {
         let Some(entry) = self.subscription(id) else { return };
         entry.state.set(state);
-        let payload = object!([("state", event::subscription(state).into())]);
+        let payload = object!([("state", event::subscription(state))]);
         if let Some(error) = error {
             set(&payload, "error", error::to_js(error));
         }
@@ -97,7 +97,7 @@ impl Driver {
 
     pub(super) fn notified(&self, id: SubscriptionId, content_type: &str, body: &str) {
         if let Some(entry) = self.subscription(id) {
-            let payload = object!([("contentType", content_type.into()), ("body", body.into())]);
+            let payload = object!([("contentType", content_type), ("body", body)]);
             entry.listeners.emit("notify", &payload);
         }
     }

@@ -21,7 +21,6 @@ use crate::sip::message::{Method, Request, Response};
 use crate::sip::transaction::Client;
 use crate::sip::uri::{Uri, UriError};
 use crate::text::concat;
-use crate::time::Instant;
 
 /// URLs with their priorities and weights.
 pub(super) type Servers = (Vec<String>, Vec<(u32, u32)>);

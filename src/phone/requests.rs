@@ -554,10 +554,9 @@ impl Phone {
             return false;
         }
         // At least for a while, so that this call tries no server twice.
-        self.cx.line.server_is_busy(
-            &mut self.cx.env,
-            retry_after(response).unwrap_or(BUSY).clamp(BUSY, MAX_RETRY_AFTER),
-        );
+        self.cx
+            .line
+            .server_is_busy(&self.cx.env, retry_after(response).unwrap_or(BUSY).clamp(BUSY, MAX_RETRY_AFTER));
         let error = refused(response);
         if !self.line(|cx| cx.line.leave_for_free_server(&mut cx.env, &error)) {
             return false;

@@ -2,12 +2,13 @@
 
 use std::{
     fs,
+    ops::Range,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use anyhow::{Context, Result, bail};
-use wasmparser::{Parser, Payload};
+use wasmparser::{DataKind, Operator, Parser, Payload};
 
 use crate::{
     names,
@@ -93,10 +94,11 @@ pub(crate) fn build() -> Result<()> {
         return Ok(());
     }
     let bound = bind(&module, &bindgen, &[])?;
-    let optimised = workspace::scratch()?.join("optimised.wasm");
-    optimise(&bound.join(MODULE), &optimised, &STRIP)?;
-    refuse_foreign_imports(&optimised)?;
-    let (short_module, short_glue) = names::shorten(&read(&optimised)?, &glue_of(&bound)?)?;
+    let path = workspace::scratch()?.join("optimised.wasm");
+    optimise(&bound.join(MODULE), &path, &STRIP)?;
+    refuse_foreign_imports(&path)?;
+    let optimised = read(&path)?;
+    let (short_module, short_glue) = names::shorten(&optimised, &glue_of(&bound, &optimised)?)?;
     write(&pkg.join(MODULE), &short_module)?;
     let named_short = workspace::scratch()?.join(GLUE);
     write(&named_short, short_glue.as_bytes())?;
@@ -109,8 +111,9 @@ pub(crate) fn build() -> Result<()> {
 }
 
 /// The glue as the package has it, before it is made small.
-fn glue_of(bound: &Path) -> Result<String> {
-    guarded(&without_code_of_text(core::str::from_utf8(&read(&bound.join(GLUE))?)?)?)
+fn glue_of(bound: &Path, module: &[u8]) -> Result<String> {
+    let glue = without_code_of_text(core::str::from_utf8(&read(&bound.join(GLUE))?)?)?;
+    guarded(&fewer_copies(&glue, constants(module)?)?)
 }
 
 /// js-sys looks for the global object with `new Function("return this")` where it has no name, which no browser needs that
@@ -122,6 +125,55 @@ fn without_code_of_text(glue: &str) -> Result<String> {
         bail!("the glue makes code of text in a way that is not known here");
     }
     Ok(clean)
+}
+
+/// Long texts into the module are copied by the browser and not by a loop, and a text among the module's constants, such as
+/// the name of a property, is made a JavaScript string once. Both are in the way of every message.
+fn fewer_copies(glue: &str, constants: Range<u32>) -> Result<String> {
+    const IN: &str = "    let len = arg.length;\n    let ptr = malloc(len, 1) >>> 0;\n\n    const mem = getUint8ArrayMemory0();\n";
+    const OUT: &str = "    return decodeText(getUint8ArrayMemory0().subarray(ptr, ptr + len));\n";
+    for known in [IN, OUT] {
+        if glue.matches(known).count() != 1 {
+            bail!("the glue copies texts in a way that is not known here");
+        }
+    }
+    // Where all of it has found room, each character was one byte. Another text takes the way that it always took.
+    let copied = format!(
+        "{IN}    if (len > 64 && cachedTextEncoder.encodeInto(arg, mem.subarray(ptr, ptr + len)).read === len) {{
+        WASM_VECTOR_LEN = len;
+        return ptr;
+    }}\n"
+    );
+    let Range { start, end } = constants;
+    let kept = format!(
+        "    const decode = () => decodeText(getUint8ArrayMemory0().subarray(ptr, ptr + len));
+    if (ptr < {start} || ptr >= {end}) return decode();
+    const place = ptr * 65536 + len;
+    let text = constantTexts.get(place);
+    if (text === undefined) constantTexts.set(place, text = decode());
+    return text;\n"
+    );
+    Ok(glue.replace(IN, &copied).replace(OUT, &kept) + "\nconst constantTexts = new Map();\n")
+}
+
+/// The addresses of what the module has from the first, and never changes where it is a text.
+fn constants(module: &[u8]) -> Result<Range<u32>> {
+    let mut all: Option<Range<u32>> = None;
+    for payload in Parser::new(0).parse_all(module) {
+        let Payload::DataSection(segments) = payload? else { continue };
+        for segment in segments {
+            let segment = segment?;
+            let DataKind::Active { offset_expr, .. } = segment.kind else { continue };
+            let Operator::I32Const { value } = offset_expr.get_operators_reader().read()? else {
+                bail!("a data segment without a fixed address");
+            };
+            let start = u32::try_from(value).context("a data segment beyond 2 GiB")?;
+            let end = start.saturating_add(u32::try_from(segment.data.len())?);
+            let known = all.unwrap_or(start..end);
+            all = Some(known.start.min(start)..known.end.max(end));
+        }
+    }
+    all.context("the module has no data")
 }
 
 /// Around every function that the module exports: what leaves the module by a trap has left its borrows taken, so the
@@ -188,7 +240,7 @@ pub(crate) fn named_package() -> Result<PathBuf> {
         fs::copy(&from, dir.join(name)).with_context(|| format!("cannot copy {}", from.display()))?;
     }
     optimise(&bound.join(MODULE), &dir.join(MODULE), &["-g"])?;
-    write(&dir.join(GLUE), glue_of(&bound)?.as_bytes())?;
+    write(&dir.join(GLUE), glue_of(&bound, &read(&dir.join(MODULE))?)?.as_bytes())?;
     write(&dir.join(ENTRY), &read(&entry_source())?)?;
     Ok(dir)
 }
@@ -307,6 +359,28 @@ mod tests {
         for unknown in ["new Function('a', 'return a')", "eval(text)"] {
             without_code_of_text(unknown).unwrap_err();
         }
+    }
+
+    #[test]
+    fn texts_are_copied_by_the_browser_and_those_of_the_module_once() {
+        let glue = "    let len = arg.length;\n    let ptr = malloc(len, 1) >>> 0;\n\n    const mem = getUint8ArrayMemory0();\n\
+                    \x20   return decodeText(getUint8ArrayMemory0().subarray(ptr, ptr + len));\n";
+        let faster = fewer_copies(glue, 10..20).unwrap();
+        assert!(
+            faster.contains("ptr < 10 || ptr >= 20") && faster.contains("encodeInto(arg, mem"),
+            "{faster}"
+        );
+        fewer_copies("another", 10..20).unwrap_err();
+    }
+
+    #[test]
+    fn the_constants_are_where_the_data_is() {
+        // Two active segments: two bytes at 8, and one at 100.
+        let mut module = b"\0asm\x01\0\0\0".to_vec();
+        module.extend([5, 3, 1, 0, 1]);
+        module.extend([11, 15, 2, 0, 0x41, 8, 0x0b, 2, b'a', b'b', 0, 0x41, 0xe4, 0, 0x0b, 1, b'c']);
+        assert_eq!(constants(&module).unwrap(), 8..101);
+        constants(b"\0asm\x01\0\0\0").unwrap_err();
     }
 
     #[test]
