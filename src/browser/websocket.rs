@@ -4,10 +4,9 @@ use std::rc::Rc;
 
 use js_sys::{ArrayBuffer, Uint8Array};
 use wasm_bindgen::{JsCast, JsValue};
-use web_sys::{BinaryType, WebSocket};
+use web_sys::{BinaryType, MessageEvent, WebSocket};
 
 use super::listener::Listener;
-use super::object::get;
 
 /// The subprotocol (RFC 7118, section 4).
 const SUBPROTOCOL: &str = "sip";
@@ -56,7 +55,7 @@ impl Socket {
         let received = {
             let report = report.clone();
             move |event: JsValue| {
-                if let Some(bytes) = payload(&get(&event, "data")) {
+                if let Some(bytes) = payload(&event.unchecked_ref::<MessageEvent>().data()) {
                     report(SocketEvent::Data(bytes));
                 }
             }

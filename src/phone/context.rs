@@ -11,8 +11,8 @@ use super::sorted_map::SortedMap;
 use super::timers::{Earliest, TimerKey, Timers};
 use super::transactions::{Owner, Transactions, TxId};
 use super::{
-    ALLOW, CallId, EARLY_TERMINATED, Event, LockId, LogLevel, PhoneConfig, ProxyId, RequestId, SDP,
-    SUPPORTED, SubscriptionId, description, list, subscription,
+    ALLOW, CallId, Event, LockId, LogLevel, PhoneConfig, ProxyId, RequestId, SDP, SUPPORTED, SubscriptionId,
+    description, list, subscription,
 };
 use crate::entropy::{Entropy, token};
 use crate::error::{Error, ErrorCode};
@@ -255,19 +255,6 @@ impl Cx {
         ])
     }
 
-    /// The extensions that the other side is told of. `timer` where we want none too: those of the other side are kept
-    /// to, and a server that requires them is told that we can (RFC 4028, section 7.1).
-    pub(super) fn supported(&self) -> String {
-        self.supported_with(self.env.config.reliable_provisional)
-    }
-
-    pub(super) fn supported_with(&self, reliable: bool) -> String {
-        let mut tags = SUPPORTED.to_vec();
-        tags.retain(|tag| reliable || *tag != "100rel");
-        tags.push(EARLY_TERMINATED);
-        list(&tags)
-    }
-
     pub(super) fn forget_clients_of(&mut self, owner: Owner) {
         self.transactions.remove_clients_of(owner);
         self.questions.forget_of(owner);
@@ -312,7 +299,6 @@ impl Cx {
         sdp: Option<String>,
     ) -> String {
         let now = self.env.now;
-        let supported = self.supported();
         let private = by.hidden.then(|| self.contact_as(true));
         let Some(entry) = self.transactions.server(tx) else { return String::new() };
         let request = &entry.tx.request;
@@ -325,7 +311,7 @@ impl Cx {
         // RFC 3261, sections 11.2 and 13.3.1.4, RFC 3311, section 5.2.
         let tells = matches!(entry.tx.request.method, Method::Invite | Method::Update | Method::Options);
         if tells && (200..300).contains(&status) {
-            response.headers.push("Supported", supported);
+            response.headers.push("Supported", self.env.supported());
         }
         if let Some(contact) = private {
             response.headers.push("Privacy", "id");

@@ -90,7 +90,7 @@ use self::context::Cx;
 use self::env::{Asked, What};
 use self::originate::RestCall;
 use self::timers::{CallTimer, TimerKey};
-use self::transactions::{Owner, TxId};
+use self::transactions::{Owner, TxId, server_key};
 use crate::dial::proxy::ProxyFailure;
 use crate::entropy::Entropy;
 use crate::error::{Error, ErrorCode};
@@ -809,7 +809,9 @@ impl Phone {
     }
 
     fn on_request(&mut self, request: Request) {
-        if let Some(tx) = self.cx.transactions.find_server(&request) {
+        // One without a key is not answered.
+        let Some(key) = server_key(&request, &request.method) else { return };
+        if let Some(tx) = self.cx.transactions.find_server(&key) {
             let Some(entry) = self.cx.transactions.server(tx) else { return };
             let action = entry.tx.on_request(&request.method);
             let text = entry.tx.last_response.clone();
@@ -843,7 +845,7 @@ impl Phone {
             self.cx.send_untracked(request.response(513, None));
             return;
         }
-        let Some(tx) = self.cx.transactions.add_server(Server::new(request.clone()), None) else { return };
+        let tx = self.cx.transactions.add_server(Server::new(request.clone()), key);
         if self.cx.answer_again(tx, &request) {
             return;
         }

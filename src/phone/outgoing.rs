@@ -67,7 +67,7 @@ impl Call {
             ("CSeq", "1 INVITE"),
             ("Contact", &cx.contact()),
             ("Allow", super::ALLOW),
-            ("Supported", &cx.supported()),
+            ("Supported", &cx.env.supported()),
             ("Content-Type", super::SDP),
         ]);
         invite.headers.push_all(own);
@@ -195,7 +195,7 @@ impl Call {
     fn take_extension(&mut self, cx: &mut Cx, response: &Response) -> bool {
         let required = response.headers.values("Require");
         let is = |tag: &str, known: &str| known.eq_ignore_ascii_case(tag);
-        let supported = cx.supported_with(true);
+        let supported = cx.env.supported_with(true);
         if !self.dialled.invitation.takes_extension() {
             return false;
         }

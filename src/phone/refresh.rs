@@ -46,7 +46,7 @@ impl Call {
 
     /// The headers of a refresh.
     pub(super) fn keep_session(&self, cx: &mut Cx, headers: &mut Headers) {
-        headers.push("Supported", cx.supported());
+        headers.push("Supported", cx.env.supported());
         self.session.timer.keep(headers);
     }
 

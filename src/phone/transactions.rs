@@ -137,7 +137,7 @@ fn client_key(branch: &str, method: &str) -> String {
 
 /// Branch, sent-by and method, where ACK belongs to INVITE. For a peer without the magic cookie, or with nothing
 /// behind it (RFC 4475, section 3.2.1), the old key of RFC 2543 (section 17.2.3) is close to Call-ID and CSeq.
-fn server_key(request: &Request, method: &Method) -> Option<String> {
+pub(super) fn server_key(request: &Request, method: &Method) -> Option<String> {
     let via = request.headers.head().via.as_ref()?;
     let method = if *method == Method::Ack { "INVITE" } else { method.as_str() };
     let unique = |branch: &&str| branch.strip_prefix("z9hG4bK").is_some_and(|id| !id.is_empty());
@@ -224,13 +224,11 @@ impl Transactions {
         Some(*entry)
     }
 
-    /// `None` where the request cannot be given a key; it is then not answered either.
-    pub(super) fn add_server(&mut self, tx: Server, call: Option<CallId>) -> Option<TxId> {
-        let key = server_key(&tx.request, &tx.request.method)?;
+    pub(super) fn add_server(&mut self, tx: Server, key: String) -> TxId {
         let id = self.next_id();
         self.servers_by_key.insert(key.clone(), id);
-        self.servers.insert(id, Box::new(ServerEntry { tx, call, key }));
-        Some(id)
+        self.servers.insert(id, Box::new(ServerEntry { tx, call: None, key }));
+        id
     }
 
     /// Whether no more requests can be taken, from within a call or not.
@@ -253,9 +251,9 @@ impl Transactions {
         Err(Error::new(ErrorCode::InvalidState, "There are too many requests under way already"))
     }
 
-    /// The transaction that this request repeats or acknowledges.
-    pub(super) fn find_server(&self, request: &Request) -> Option<TxId> {
-        self.servers_by_key.get(&server_key(request, &request.method)?).copied()
+    /// The transaction that the request with this key repeats or acknowledges.
+    pub(super) fn find_server(&self, key: &str) -> Option<TxId> {
+        self.servers_by_key.get(key).copied()
     }
 
     /// The INVITE transaction that a CANCEL is for (RFC 3261, section 9.2).

@@ -246,6 +246,30 @@ impl Head {
     }
 }
 
+/// The values of the headers of one name.
+// Not an iterator adapter: those are compiled into every place that uses them.
+#[derive(Debug)]
+pub struct Named<'a, 'n> {
+    rest: &'a [Header],
+    name: &'n str,
+}
+
+impl<'a> Iterator for Named<'a, '_> {
+    type Item = &'a str;
+
+    #[inline(never)]
+    fn next(&mut self) -> Option<&'a str> {
+        while let Some((first, rest)) = self.rest.split_first() {
+            self.rest = rest;
+            let (name, value) = name_and_value(first);
+            if name.eq_ignore_ascii_case(self.name) {
+                return Some(value);
+            }
+        }
+        None
+    }
+}
+
 impl Headers {
     /// What every message has, as values.
     #[must_use]
@@ -326,22 +350,17 @@ impl Headers {
     #[must_use]
     #[inline(never)]
     pub fn get(&self, name: &str) -> Option<&str> {
-        let name = long_name(name);
-        self.iter().find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+        Named { rest: &self.0.list, name: long_name(name) }.next()
     }
 
     /// The values of all headers of this name, a line each.
-    // A list rather than an iterator adapter: those are compiled into every place that uses them.
-    #[inline(never)]
-    pub fn get_all(&self, name: &str) -> std::vec::IntoIter<&str> {
-        let name = long_name(name);
-        let mut values = Vec::new();
-        for (other, value) in self.iter() {
-            if other.eq_ignore_ascii_case(name) {
-                values.push(value);
-            }
-        }
-        values.into_iter()
+    pub fn get_all<'n>(&self, name: &'n str) -> Named<'_, 'n> {
+        Named { rest: &self.0.list, name: long_name(name) }
+    }
+
+    /// Makes room for so many headers more.
+    pub(crate) fn reserve(&mut self, more: usize) {
+        self.change().reserve(more);
     }
 
     /// Adds the headers of this name that another message has.
@@ -487,6 +506,7 @@ impl Request {
     #[must_use]
     pub fn response(&self, status: u16, reason: Option<&str>) -> Response {
         let mut headers = Headers::default();
+        headers.reserve(16);
         self.repeated(status, &mut |name, value| headers.push(name, value));
         let reason = reason.map_or_else(|| default_reason(status), str::to_owned);
         Response { status, reason, headers, body: Vec::new() }

@@ -233,6 +233,7 @@ fn check_version(word: &str) -> Result<(), ParseError> {
 fn read_headers(text: &str, cut: bool, headers: &mut Headers) -> Result<(), ParseError> {
     let mut outcome = Ok(());
     let mut count = 0;
+    headers.reserve(24);
     let mut rest = text;
     while !rest.is_empty() {
         let (line, mut tail) = split_once(rest, b'\n').unwrap_or((rest, ""));

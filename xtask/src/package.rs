@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use wasmparser::{DataKind, Operator, Parser, Payload};
+use wasmparser::{DataKind, ExternalKind, Operator, Parser, Payload, TypeRef};
 
 use crate::{
     names,
@@ -113,6 +113,9 @@ pub(crate) fn build() -> Result<()> {
 /// The glue as the package has it, before it is made small.
 fn glue_of(bound: &Path, module: &[u8]) -> Result<String> {
     let glue = without_code_of_text(core::str::from_utf8(&read(&bound.join(GLUE))?)?)?;
+    if most_arguments(module)? > ARGUMENTS {
+        bail!("an export takes more arguments than the guard passes on");
+    }
     guarded(&fewer_copies(&glue, constants(module)?)?)
 }
 
@@ -197,9 +200,10 @@ function fail(error) {
 function guard(exports) {
     const guarded = {};
     for (const [name, value] of Object.entries(exports)) {
-        guarded[name] = typeof value !== 'function' ? value : (...given) => {
+        // As many arguments as the longest list has: spread ones cost more than all the rest of this.
+        guarded[name] = typeof value !== 'function' ? value : (a, b, c, d, e, f, g, h) => {
             try {
-                return value(...given);
+                return value(a, b, c, d, e, f, g, h);
             } catch (error) {
                 fail(error);
                 throw error;
@@ -209,6 +213,47 @@ function guard(exports) {
     return guarded;
 }
 ";
+
+/// How many arguments the guard passes on.
+const ARGUMENTS: usize = 8;
+
+/// How many the function with the longest list has, of those that the module exports.
+fn most_arguments(module: &[u8]) -> Result<usize> {
+    let (mut types, mut functions, mut most) = (Vec::new(), Vec::new(), 0);
+    for payload in Parser::new(0).parse_all(module) {
+        match payload? {
+            Payload::TypeSection(groups) => {
+                for kind in groups.into_iter_err_on_gc_types() {
+                    types.push(kind?.params().len());
+                }
+            }
+            Payload::ImportSection(imports) => {
+                for import in imports.into_imports() {
+                    if let TypeRef::Func(kind) | TypeRef::FuncExact(kind) = import?.ty {
+                        functions.push(kind);
+                    }
+                }
+            }
+            Payload::FunctionSection(kinds) => {
+                for kind in kinds {
+                    functions.push(kind?);
+                }
+            }
+            Payload::ExportSection(exports) => {
+                for export in exports {
+                    let export = export?;
+                    let kind = functions
+                        .get(usize::try_from(export.index)?)
+                        .filter(|_| export.kind == ExternalKind::Func);
+                    let arguments = kind.and_then(|kind| types.get(usize::try_from(*kind).ok()?));
+                    most = most.max(arguments.copied().unwrap_or_default());
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(most)
+}
 
 /// The glue with the guard.
 fn guarded(glue: &str) -> Result<String> {
@@ -381,6 +426,19 @@ mod tests {
         module.extend([11, 15, 2, 0, 0x41, 8, 0x0b, 2, b'a', b'b', 0, 0x41, 0xe4, 0, 0x0b, 1, b'c']);
         assert_eq!(constants(&module).unwrap(), 8..101);
         constants(b"\0asm\x01\0\0\0").unwrap_err();
+    }
+
+    #[test]
+    fn the_longest_list_of_arguments_is_that_of_an_export() {
+        // Types of one and of three arguments; a function of each, of which the first is exported.
+        let mut module = b"\0asm\x01\0\0\0".to_vec();
+        module.extend([1, 11, 2, 0x60, 1, 0x7f, 0, 0x60, 3, 0x7f, 0x7f, 0x7f, 0]);
+        module.extend([3, 3, 2, 0, 1]);
+        module.extend([7, 5, 1, 1, b'f', 0, 0]);
+        assert_eq!(most_arguments(&module).unwrap(), 1);
+        let last = module.len() - 1;
+        module[last] = 1;
+        assert_eq!(most_arguments(&module).unwrap(), 3);
     }
 
     #[test]
