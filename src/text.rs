@@ -50,10 +50,41 @@ pub(crate) fn number(text: &str) -> Option<u32> {
     u32::try_from(number).ok()
 }
 
+/// A byte of one in each place of a word, and the highest bit of each.
+const ONES: u64 = 0x0101_0101_0101_0101;
+const HIGHS: u64 = 0x8080_8080_8080_8080;
+
+/// Whether a byte of the word is less than `limit`, which is 128 at most.
+const fn has_less(word: u64, limit: u64) -> bool {
+    word.wrapping_sub(ONES * limit) & !word & HIGHS != 0
+}
+
+/// Where this byte stands first. Eight bytes at a time: what looks at each byte of a message is most of what reading it
+/// costs.
+#[inline(never)]
+pub(crate) fn find(bytes: &[u8], wanted: u8) -> Option<usize> {
+    let mut at = 0;
+    for word in bytes.as_chunks::<8>().0 {
+        if has_less(u64::from_le_bytes(*word) ^ (ONES * u64::from(wanted)), 1) {
+            break;
+        }
+        at += 8;
+    }
+    Some(at + bytes.get(at..)?.iter().position(|byte| *byte == wanted)?)
+}
+
+/// Whether nothing ends the line: no CR, LF or NUL.
+#[inline(never)]
+pub(crate) fn is_line(text: &str) -> bool {
+    let ends = |bytes: &[u8]| bytes.iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0));
+    let (words, rest) = text.as_bytes().as_chunks::<8>();
+    !ends(rest) && !words.iter().any(|word| has_less(u64::from_le_bytes(*word), 14) && ends(word))
+}
+
 /// What stands before and behind the first such byte, which is an ASCII one.
 #[inline(never)]
 pub(crate) fn split_once(text: &str, byte: u8) -> Option<(&str, &str)> {
-    let at = text.bytes().position(|b| b == byte)?;
+    let at = find(text.as_bytes(), byte)?;
     Some((text.get(..at)?, text.get(at + 1..)?))
 }
 
@@ -166,6 +197,36 @@ mod tests {
         for text in ["", "a", "ab", "\u{e5}abab", "xxabx", "aab"] {
             assert_eq!(first_place(text, "ab"), text.find("ab"), "{text}");
             assert_eq!(last_place(text, "ab"), text.rfind("ab"), "{text}");
+        }
+    }
+
+    #[test]
+    fn bytes_are_found_wherever_they_stand() {
+        for length in 0..40 {
+            for wanted in [0, b'\n', b':', 0x7f, 0x80, 0xff] {
+                let other = wanted ^ 1;
+                let mut bytes = vec![other; length];
+                assert_eq!(find(&bytes, wanted), None, "{length} {wanted}");
+                for at in (0..length).rev() {
+                    bytes[at] = wanted;
+                    assert_eq!(find(&bytes, wanted), Some(at), "{length} {wanted}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_line_has_no_end_within() {
+        for length in 0..40 {
+            let mut text = "\t\u{e5}\u{c}\u{b}".chars().cycle().take(length).collect::<Vec<char>>();
+            assert!(is_line(&text.iter().collect::<String>()), "{length}");
+            for at in 0..length {
+                for end in ['\r', '\n', '\0'] {
+                    let was = core::mem::replace(&mut text[at], end);
+                    assert!(!is_line(&text.iter().collect::<String>()), "{length} {at} {end:?}");
+                    text[at] = was;
+                }
+            }
         }
     }
 

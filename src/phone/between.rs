@@ -221,7 +221,7 @@ impl Phone {
             }),
             Ask::MakeReplacement { target, replaces } => self.make_replacement(id, target, &replaces),
             Ask::EndReplacement { replaced, by } => self.end_replacement(id, replaced, by),
-            Ask::YieldToIt => self.for_live_calls(|call, cx| {
+            Ask::YieldToIt => self.for_live_calls(&|call, cx| {
                 // That this phone has answered one call only is part of the proof, and its user can't have two.
                 if call.id != id {
                     call.yield_to_another(cx);

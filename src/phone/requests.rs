@@ -252,7 +252,7 @@ impl Phone {
         for (id, owner) in waiting {
             self.give_up_request(id, owner, &error);
         }
-        self.for_live_calls(|call, cx| {
+        self.for_live_calls(&|call, cx| {
             let rings = matches!(call.phase, Phase::Alerting | Phase::Answering);
             if rings && call.direction == Direction::Incoming {
                 call.refuse(cx, 480, EndCause::Failed(error.clone()), EndedBy::Network);
@@ -356,7 +356,7 @@ impl Phone {
             LineEvent::AskByOptions => self.cx.ask_by_options(),
             LineEvent::OptionsOver => self.cx.forget_clients_of(Owner::Ping),
             LineEvent::Hinted(hint) => self.on_hinted(hint),
-            LineEvent::Lost => self.for_live_calls(|call, cx| call.set_signalling(cx, Signalling::Lost)),
+            LineEvent::Lost => self.for_live_calls(&|call, cx| call.set_signalling(cx, Signalling::Lost)),
             LineEvent::Interrupted { socket, error } => self.requests_interrupted(socket, &error),
             LineEvent::Send(waiting) => self.send_waiting(waiting),
             LineEvent::GaveUp(error) => self.give_up(error),
@@ -368,28 +368,28 @@ impl Phone {
         if hint == Hint::Woken {
             // The binding may have expired, and any server answers a REGISTER. The other sides of the calls may have gone.
             self.line(Cx::on_register_timer);
-            self.for_live_calls(|call, cx| call.resume_call(cx));
+            self.for_live_calls(&|call, cx| call.resume_call(cx));
         }
         if hint != Hint::Offline {
             self.line(Cx::register_if_failed);
         }
         if matches!(hint, Hint::NetworkChanged | Hint::Online | Hint::Woken) {
-            self.for_live_calls(|call, cx| call.doubt_media(cx));
+            self.for_live_calls(&|call, cx| call.doubt_media(cx));
         }
     }
 
     pub(super) fn on_up(&mut self) {
         self.send_waiting(Waiting::All);
-        self.for_live_calls(|call, cx| call.acknowledge_for_before(cx));
+        self.for_live_calls(&|call, cx| call.acknowledge_for_before(cx));
         if self.cx.line.has_previous() {
             self.cx.refresh_subscriptions();
-            self.for_live_calls(|call, cx| call.set_signalling(cx, Signalling::Moved));
+            self.for_live_calls(&|call, cx| call.set_signalling(cx, Signalling::Moved));
         } else {
-            self.for_live_calls(|call, cx| call.resume_call(cx));
+            self.for_live_calls(&|call, cx| call.resume_call(cx));
             self.cx.resume_subscriptions();
-            self.for_live_calls(|call, cx| call.signalling_back(cx));
+            self.for_live_calls(&|call, cx| call.signalling_back(cx));
         }
-        self.for_live_calls(|call, cx| call.continue_offer(cx));
+        self.for_live_calls(&|call, cx| call.continue_offer(cx));
         self.line(|cx| {
             cx.close_previous();
             cx.line.learn_keep_alive(&mut cx.env);
@@ -397,9 +397,9 @@ impl Phone {
         });
     }
 
-    pub(super) fn for_live_calls(&mut self, act: impl Fn(&mut Call, &mut Cx)) {
+    pub(super) fn for_live_calls(&mut self, act: &dyn Fn(&mut Call, &mut Cx)) {
         for id in self.calls.live() {
-            self.with(id, &act);
+            self.with(id, act);
         }
     }
 

@@ -13,7 +13,7 @@ use rsip::headers::UntypedHeader;
 
 use super::header::{CSeq, NameAddr, Via, is_token, is_uri_text, parse_u32, quote, split_list};
 use super::wire::MAX_MESSAGE;
-use crate::text::{append, before, concat, digits, has_control, split_once};
+use crate::text::{append, before, concat, digits, has_control, is_line, split_once};
 
 /// A method. Names are case-sensitive (RFC 3261, section 7.1).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -673,11 +673,6 @@ fn print(start: &[&str], headers: &Headers, body: &[u8]) -> Result<String, Print
     }
     append(&mut text, &["Content-Length: ", &digits(body.len() as u64), "\r\n\r\n", body]);
     if text.len() > MAX_MESSAGE { Err(PrintError::TooLong) } else { Ok(text) }
-}
-
-fn is_line(text: &str) -> bool {
-    // `contains` on bytes is memchr, many bytes at a time.
-    [b'\r', b'\n', 0].iter().all(|bad| !text.as_bytes().contains(bad))
 }
 
 /// Headers whose content is the stack's: an application that could set them would break transactions, dialogs,

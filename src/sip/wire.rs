@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use super::header::{Via, is_token, is_uri_text, split_list};
 use super::message::{Headers, Message, Method, Request, Response, long_name, redact};
-use crate::text::{concat, number, printable, split_once};
+use crate::text::{concat, find, is_line, number, printable, split_once};
 
 /// The longest message that is read or sent, in bytes.
 pub const MAX_MESSAGE: usize = 65_536;
@@ -144,13 +144,12 @@ pub fn parse(bytes: &[u8]) -> Result<Frame, Rejected> {
 
 /// Up to the empty line, that included; all where there is none.
 fn head_length(bytes: &[u8]) -> usize {
-    let mut begin = 0;
-    for (at, byte) in bytes.iter().enumerate() {
-        if *byte == b'\n' {
-            if bytes.get(begin..at).is_some_and(|line| matches!(line, b"" | b"\r")) {
-                return at + 1;
-            }
-            begin = at + 1;
+    let mut at = 0;
+    while let Some(length) = bytes.get(at..).and_then(|rest| find(rest, b'\n')) {
+        let line = bytes.get(at..at + length);
+        at += length + 1;
+        if matches!(line, Some(b"" | b"\r")) {
+            return at;
         }
     }
     bytes.len()
@@ -258,7 +257,7 @@ fn read_headers(text: &str, cut: bool, headers: &mut Headers) -> Result<(), Pars
             break;
         }
         // A NUL or a CR within a line could never be sent back in a response.
-        if value.bytes().any(|b| matches!(b, 0 | b'\r')) {
+        if !is_line(&value) {
             let clean: String =
                 value.chars().map(|c| if matches!(c, '\0' | '\r') { ' ' } else { c }).collect();
             value = clean.trim_ascii().to_owned();
