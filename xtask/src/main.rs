@@ -7,6 +7,7 @@ mod house;
 mod isolation;
 mod logs;
 mod names;
+mod order;
 mod package;
 mod process;
 mod report;

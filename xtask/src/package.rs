@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use wasmparser::{DataKind, ExternalKind, Operator, Parser, Payload, TypeRef};
 
 use crate::{
-    names,
+    names, order,
     process::Task,
     setup::{cargo_tools, node},
     workspace::{self, fingerprint, read_stamp, root},
@@ -97,7 +97,7 @@ pub(crate) fn build() -> Result<()> {
     let path = workspace::scratch()?.join("optimised.wasm");
     optimise(&bound.join(MODULE), &path, &STRIP)?;
     refuse_foreign_imports(&path)?;
-    let optimised = read(&path)?;
+    let optimised = order::by_likeness(&read(&path)?)?;
     let (short_module, short_glue) = names::shorten(&optimised, &glue_of(&bound, &optimised)?)?;
     write(&pkg.join(MODULE), &short_module)?;
     let named_short = workspace::scratch()?.join(GLUE);
@@ -434,10 +434,11 @@ mod tests {
         let mut module = b"\0asm\x01\0\0\0".to_vec();
         module.extend([1, 11, 2, 0x60, 1, 0x7f, 0, 0x60, 3, 0x7f, 0x7f, 0x7f, 0]);
         module.extend([3, 3, 2, 0, 1]);
+        let exported = module.len() + 6;
         module.extend([7, 5, 1, 1, b'f', 0, 0]);
+        module.extend([10, 7, 2, 2, 0, 0x0b, 2, 0, 0x0b]);
         assert_eq!(most_arguments(&module).unwrap(), 1);
-        let last = module.len() - 1;
-        module[last] = 1;
+        module[exported] = 1;
         assert_eq!(most_arguments(&module).unwrap(), 3);
     }
 

@@ -16,7 +16,7 @@ use wasmparser::{KnownCustom, Name, Parser, Payload};
 use crate::{package, workspace};
 
 /// What module, glue and entry may weigh together with gzip -9, in bytes.
-const BUDGET: usize = 184_000;
+const BUDGET: usize = 183_700;
 
 /// The same for other phones, minified, in bytes; measured once, so they are for orientation.
 const OTHERS: [(&str, usize); 2] = [("JsSIP 3.13.8", 55_000), ("SIP.js 0.21.2", 62_000)];
