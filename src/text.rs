@@ -105,6 +105,18 @@ pub(crate) fn before(text: &str, byte: u8) -> &str {
     split_once(text, byte).map_or(text, |(before, _)| before)
 }
 
+/// Values as one comma-separated list.
+pub(crate) fn list(values: &[&str]) -> String {
+    let mut list = String::new();
+    for value in values {
+        if !list.is_empty() {
+            list.push_str(", ");
+        }
+        list.push_str(value);
+    }
+    list
+}
+
 /// The codec of a media type: `PCMA` of `audio/PCMA`.
 #[cfg(target_arch = "wasm32")]
 pub(crate) fn codec_name(mime_type: &str) -> &str {

@@ -6,7 +6,7 @@ use super::originate::matching::{MATCH_TIMEOUT, MAX_UNMATCHED, Verdict, occupied
 use super::outgoing::Callee;
 use super::recovery::Recovery;
 use super::resume::{Record, refused};
-use super::transactions::TxId;
+use super::timers::TxId;
 use super::{
     AnswerBy, CallId, CallState, ConnectionState, DialRequest, EndCause, Event, LockId, LogLevel,
     OriginateRequest, Phone, ProxyId, TimerKey,

@@ -181,7 +181,7 @@ impl Cx {
         self.registration.interrupted(&mut self.env);
     }
 
-    /// See [`Registration::contact`].
+    /// See [`Registration::contact`](super::registration::Registration::contact).
     pub(super) fn contact(&self) -> String {
         self.contact_as(self.env.config.anonymous)
     }

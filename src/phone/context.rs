@@ -3,16 +3,19 @@
 //! Each method of a call takes a `&mut Cx`. A call knows no other call. It asks the phone ([`Ask`]) for an action on another
 //! one, and the phone carries that out as soon as the call has returned.
 
-use super::authentication::{Questions, any_answer_will_do};
+use super::authentication::any_answer_will_do;
+use super::capabilities;
 use super::env::{Ask, Env};
 use super::line::Line;
+use super::questions::Questions;
 use super::registration::Registration;
 use super::sorted_map::SortedMap;
+use super::timers::TxId;
 use super::timers::{Earliest, TimerKey, Timers};
-use super::transactions::{Owner, Transactions, TxId};
+use super::transactions::{Owner, Transactions};
 use super::{
-    ALLOW, CallId, Event, LockId, LogLevel, PhoneConfig, ProxyId, RequestId, SDP, SUPPORTED, SubscriptionId,
-    description, list, subscription,
+    CallId, Event, LockId, LogLevel, PhoneConfig, ProxyId, RequestId, SubscriptionId, description,
+    subscription,
 };
 use crate::entropy::{Entropy, token};
 use crate::error::{Error, ErrorCode};
@@ -20,7 +23,7 @@ use crate::sip::auth::{Attempt, Authenticator};
 use crate::sip::message::{Method, Request, Response};
 use crate::sip::transaction::Client;
 use crate::sip::uri::{Uri, UriError};
-use crate::text::concat;
+use crate::text::{concat, list};
 
 /// URLs with their priorities and weights.
 pub(super) type Servers = (Vec<String>, Vec<(u32, u32)>);
@@ -320,7 +323,7 @@ impl Cx {
             }
         }
         if let Some(sdp) = sdp {
-            response.headers.push("Content-Type", SDP);
+            response.headers.push("Content-Type", capabilities::SDP);
             response.body = sdp.into_bytes();
         }
         // RFC 3261, section 8.2.6.2: every response but 100 has a To-tag.
@@ -353,12 +356,12 @@ impl Cx {
     /// One that is not for this phone (405), or of which nobody here has heard (RFC 3261, section 21.5.2).
     pub(super) fn method_not_allowed(&mut self, tx: TxId, method: &Method) {
         let status = if matches!(method, Method::Other(_)) { 501 } else { 405 };
-        self.respond_with(tx, status, &[("Allow", ALLOW)]);
+        self.respond_with(tx, status, &[("Allow", capabilities::ALLOW)]);
     }
 
     /// What this phone can do (RFC 3261, section 11.2).
     pub(super) fn respond_to_options(&mut self, tx: TxId) {
-        self.respond_with(tx, 200, &[("Allow", ALLOW), ("Accept", description::ACCEPT)]);
+        self.respond_with(tx, 200, &[("Allow", capabilities::ALLOW), ("Accept", description::ACCEPT)]);
     }
 
     pub(super) fn respond_refusal(
@@ -379,7 +382,7 @@ impl Cx {
             Err(_) => return Some((400, None)),
         }
         let mut required = request.headers.values("Require");
-        required.retain(|tag| !SUPPORTED.iter().any(|known| known.eq_ignore_ascii_case(tag)));
+        required.retain(|tag| !capabilities::REQUIRABLE.iter().any(|known| known.eq_ignore_ascii_case(tag)));
         if !required.is_empty() {
             return Some((420, Some(("Unsupported", list(&required)))));
         }

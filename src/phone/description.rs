@@ -2,8 +2,9 @@
 //! comes in, and where what this side says of the session is kept (RFC 3264, RFC 8829).
 
 use super::call::{Call, Job};
+use super::capabilities;
 use super::context::Cx;
-use super::{EndCause, EndedBy, LogLevel, MediaCommand, SDP};
+use super::{EndCause, EndedBy, LogLevel, MediaCommand};
 use crate::error::{Error, ErrorCode};
 use crate::sip::body;
 use crate::sip::message::{Headers, Request};
@@ -30,7 +31,7 @@ pub(super) struct Descriptions {
 
 /// The description in a message, wherever in its body it is.
 pub(super) fn sdp_text(headers: &Headers, body: &[u8]) -> Option<String> {
-    let part = body::part(headers, body, &|kind| kind.eq_ignore_ascii_case(SDP));
+    let part = body::part(headers, body, &|kind| kind.eq_ignore_ascii_case(capabilities::SDP));
     let (_, sdp) = part.filter(|_| !body.is_empty() && headers.get("Content-Encoding").is_none())?;
     Some(text_of(sdp).into_owned())
 }

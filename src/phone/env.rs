@@ -1,8 +1,9 @@
 //! What every machine may touch, and what it tells the phone.
 
+use super::capabilities;
+use super::config::PhoneConfig;
 use super::io::{CallId, EndedBy, Event, Hint, LogLevel, Output, SocketId};
 use super::transfer::Referral;
-use super::{EARLY_TERMINATED, PhoneConfig, SUPPORTED, list};
 use crate::entropy::{Entropy, token};
 use crate::error::Error;
 use crate::sip::dialog::Dialog;
@@ -196,16 +197,8 @@ impl Env {
         name_addr(name, &self.config.uri.aor())
     }
 
-    /// The extensions that the other side is told of. `timer` where we want none too: those of the other side are kept
-    /// to, and a server that requires them is told that we can (RFC 4028, section 7.1).
+    /// See [`capabilities::supported`].
     pub(super) fn supported(&self) -> String {
-        self.supported_with(self.config.reliable_provisional)
-    }
-
-    pub(super) fn supported_with(&self, reliable: bool) -> String {
-        let mut tags = SUPPORTED.to_vec();
-        tags.retain(|tag| reliable || *tag != "100rel");
-        tags.push(EARLY_TERMINATED);
-        list(&tags)
+        capabilities::supported(self.config.reliable_provisional)
     }
 }

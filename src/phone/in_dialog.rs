@@ -2,7 +2,8 @@
 
 use super::call::{Call, Phase};
 use super::context::Cx;
-use super::transactions::{Owner, TxId};
+use super::timers::TxId;
+use super::transactions::Owner;
 use super::{EndCause, EndedBy, Event, session_timer};
 use crate::error::{Error, ErrorCode};
 use crate::sip::auth::Attempt;

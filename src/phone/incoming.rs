@@ -3,10 +3,11 @@
 use super::awaited_ack::AwaitedAck;
 use super::call::{Call, Job, Phase};
 use super::calls::Calls;
+use super::capabilities;
 use super::context::Cx;
 use super::description::{read_offer, sdp_text};
 use super::env::Ask;
-use super::transactions::TxId;
+use super::timers::TxId;
 use super::{
     CallState, CallTimer, Direction, EndCause, EndedBy, Event, MediaCommand, MediaError, session_timer,
 };
@@ -360,7 +361,7 @@ impl Call {
         let contact = cx.contact();
         let mut headers = Vec::new();
         if status < 300 && status > 100 {
-            headers.extend([("Contact", contact), ("Allow", super::ALLOW.to_owned())]);
+            headers.extend([("Contact", contact), ("Allow", capabilities::ALLOW.to_owned())]);
         }
         if status == 200 {
             self.accept_session(cx, tx, &mut headers);

@@ -4,11 +4,13 @@
 //! When the network has changed, or the preferred server is back, the phone opens and registers a new connection beside
 //! the old one, and closes the old one only then.
 
+use super::config::PhoneConfig;
 use super::env::{Env, LineEvent, Waiting};
+use super::io::{ConnectionState, Event, Hint, LocalNetwork, LogLevel, Output, SocketId};
 use super::liveness::{Liveness, apart};
 use super::servers::Servers;
 use super::timers::{Earliest, TimerKey, Timers};
-use super::{ConnectionState, Event, Hint, LocalNetwork, LogLevel, Output, PhoneConfig, SocketId};
+
 use crate::entropy::below;
 use crate::error::{Error, ErrorCode};
 use crate::sip::message::Method;

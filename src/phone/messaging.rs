@@ -1,7 +1,9 @@
 //! MESSAGE (RFC 3428) and OPTIONS outside a dialog, and what every request outside a dialog has in common.
 
+use super::capabilities;
 use super::context::Cx;
-use super::transactions::{Owner, TxId};
+use super::timers::TxId;
+use super::transactions::Owner;
 use super::{Event, MessageRequest, RequestId};
 use crate::entropy::token;
 use crate::error::{Error, ErrorCode};
@@ -73,7 +75,7 @@ impl Cx {
         let uri = self.request_target(target)?;
         let mut request = self.request_outside(Method::Options, &uri, &concat(&["<", &uri, ">"]));
         let contact = self.contact();
-        request.headers.push_all(&[("Contact", &contact), ("Accept", super::SDP)]);
+        request.headers.push_all(&[("Contact", &contact), ("Accept", capabilities::SDP)]);
         self.start_request(request)
     }
 

@@ -40,6 +40,7 @@ mod awaited_ack;
 mod between;
 mod call;
 mod calls;
+mod capabilities;
 pub mod config;
 mod connection;
 mod context;
@@ -62,6 +63,7 @@ mod originate;
 mod outage;
 mod outgoing;
 mod publication;
+mod questions;
 mod recovery;
 mod redirect;
 mod refer;
@@ -89,8 +91,8 @@ use self::calls::Calls;
 use self::context::Cx;
 use self::env::{Asked, What};
 use self::originate::RestCall;
-use self::timers::{CallTimer, TimerKey};
-use self::transactions::{Owner, TxId, server_key};
+use self::timers::{CallTimer, TimerKey, TxId};
+use self::transactions::{Owner, server_key};
 use crate::dial::proxy::ProxyFailure;
 use crate::entropy::Entropy;
 use crate::error::{Error, ErrorCode};
@@ -101,13 +103,6 @@ use crate::sip::wire::{self, Frame, MAX_MESSAGE};
 use crate::text::{concat, digits, printable};
 use crate::time::{Duration, Instant};
 
-/// The methods that this phone answers (RFC 3261, section 20.5).
-const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, PRACK, UPDATE, REFER, NOTIFY, MESSAGE";
-/// The extensions that a peer may require of this phone (RFC 3261, section 20.32), and those that it is told of.
-const SUPPORTED: [&str; 7] = ["100rel", "timer", "replaces", "norefersub", "outbound", "gruu", "answermode"];
-/// What may be told of, but not required: the end of a fork (RFC 6228).
-const EARLY_TERMINATED: &str = "199";
-const SDP: &str = "application/sdp";
 /// Proxies give up after three minutes of ringing (RFC 3261, section 16.6, Timer C); so do we, on either side.
 const RING_TIMEOUT: Duration = Duration::from_secs(180);
 /// From the first useful candidate until the description leaves: those of the other network interfaces come within
@@ -1036,18 +1031,6 @@ impl Phone {
         }
         self.line(|cx| cx.line.leave_silent_server(&mut cx.env));
     }
-}
-
-/// Values as one comma-separated list.
-fn list(values: &[&str]) -> String {
-    let mut list = String::new();
-    for value in values {
-        if !list.is_empty() {
-            list.push_str(", ");
-        }
-        list.push_str(value);
-    }
-    list
 }
 
 #[cold]

@@ -2,13 +2,15 @@
 
 use super::call::{Call, Job, Phase};
 use super::calls::Calls;
+use super::capabilities;
 use super::context::Cx;
 use super::description::{describes, read_offer, sdp_text};
 use super::env::Ask;
 use super::offers::{Crossing, Next, flow};
 use super::outgoing::ack_text;
 use super::recovery::is_from_peer;
-use super::transactions::{Owner, TxId};
+use super::timers::TxId;
+use super::transactions::Owner;
 use super::{CallId, CallTimer, Direction, Event, MediaCommand, MediaError};
 use crate::entropy::below;
 use crate::error::{Error, ErrorCode};
@@ -162,8 +164,8 @@ impl Call {
         let mut request = dialog.request(Method::Invite, None);
         request.headers.push_all(&[
             ("Contact", &contact),
-            ("Allow", super::ALLOW),
-            ("Content-Type", super::SDP),
+            ("Allow", capabilities::ALLOW),
+            ("Content-Type", capabilities::SDP),
         ]);
         request.body = sdp.into_bytes();
         self.keep_session(cx, &mut request.headers);

@@ -2,7 +2,7 @@
 //! section 14). A value: `negotiation` sends, and orders the media.
 
 use super::timers::CallTimer;
-use super::transactions::TxId;
+use super::timers::TxId;
 use crate::sip::message::Request;
 use crate::sip::sdp::Direction;
 use crate::time::{Duration, Instant};

@@ -2,14 +2,16 @@
 
 use super::authentication::renew;
 use super::call::{Call, Job, Phase};
+use super::capabilities;
 use super::context::Cx;
 use super::description::sdp_text;
 use super::env::Ask;
 use super::forks::Hear;
-use super::transactions::{Owner, TxId};
+use super::timers::TxId;
+use super::transactions::Owner;
 use super::{
     CallState, CallTimer, CredentialsId, DialRequest, DialStage, Direction, EndCause, EndedBy, Event,
-    LogLevel, MediaCommand, SUPPORTED,
+    LogLevel, MediaCommand,
 };
 use crate::entropy::token;
 use crate::error::{Error, ErrorCode};
@@ -66,9 +68,9 @@ impl Call {
             ("Call-ID", &call.sip.call_id),
             ("CSeq", "1 INVITE"),
             ("Contact", &cx.contact()),
-            ("Allow", super::ALLOW),
+            ("Allow", capabilities::ALLOW),
             ("Supported", &cx.env.supported()),
-            ("Content-Type", super::SDP),
+            ("Content-Type", capabilities::SDP),
         ]);
         invite.headers.push_all(own);
         if call.sip.hidden {
@@ -195,12 +197,14 @@ impl Call {
     fn take_extension(&mut self, cx: &mut Cx, response: &Response) -> bool {
         let required = response.headers.values("Require");
         let is = |tag: &str, known: &str| known.eq_ignore_ascii_case(tag);
-        let supported = cx.env.supported_with(true);
+        let supported = capabilities::supported(true);
         if !self.dialled.invitation.takes_extension() {
             return false;
         }
         let Some(mut invite) = self.sip.invite.clone() else { return false };
-        if required.is_empty() || !required.iter().all(|tag| SUPPORTED.iter().any(|known| is(tag, known))) {
+        if required.is_empty()
+            || !required.iter().all(|tag| capabilities::REQUIRABLE.iter().any(|known| is(tag, known)))
+        {
             return false;
         }
         self.dialled.invitation.extend();

@@ -2,9 +2,11 @@
 
 use super::call::{Call, Phase};
 use super::calls::Calls;
+use super::capabilities;
 use super::context::Cx;
 use super::env::Ask;
-use super::transactions::{Owner, TxId};
+use super::timers::TxId;
+use super::transactions::Owner;
 use super::transfer::{EXPIRES, Missing, News, Referral, refer_event, refer_sub_is_false};
 use super::{CallId, EndCause, EndedBy, Event, LogLevel, MediaCommand, TransferState};
 use crate::error::{Error, ErrorCode};
@@ -51,7 +53,7 @@ impl Call {
         refer.headers.push_all(&[
             ("Contact", &contact),
             ("Refer-To", refer_to),
-            ("Allow", super::ALLOW),
+            ("Allow", capabilities::ALLOW),
             ("Supported", "replaces, norefersub"),
             ("Accept", "message/sipfrag"),
         ]);

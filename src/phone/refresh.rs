@@ -1,9 +1,11 @@
 //! Requests that keep a session up, and tell the other side where we are: UPDATE without an offer (RFC 3311, RFC 4028).
 
 use super::call::Call;
+use super::capabilities;
 use super::context::Cx;
 use super::session_timer::{self, Refresh};
-use super::transactions::{Owner, TxId};
+use super::timers::TxId;
+use super::transactions::Owner;
 use super::{EndCause, EndedBy};
 use crate::error::{Error, ErrorCode};
 use crate::sip::auth::Attempt;
@@ -64,7 +66,7 @@ impl Call {
         // A transaction of its own that needs no offer: it may overlap with anything (RFC 3311, section 5.1).
         let Some(dialog) = self.sip.dialog.as_mut() else { return };
         let mut update = dialog.request(Method::Update, None);
-        update.headers.push_all(&[("Contact", &contact), ("Allow", super::ALLOW)]);
+        update.headers.push_all(&[("Contact", &contact), ("Allow", capabilities::ALLOW)]);
         self.keep_session(cx, &mut update.headers);
         if let Err(error) = self.send_request(cx, Owner::Update(self.id), update, Attempt::default()) {
             self.refresh_failed(cx, &error);

@@ -1,6 +1,7 @@
 //! The registration (RFC 3261, section 10): bind, refresh, and un-bind one contact; and what the registrar gives with
 //! it: the way for requests (RFC 3608), an address that leads here from anywhere (RFC 5627).
 
+use super::capabilities::ALLOW;
 use super::env::Env;
 use super::io::{Event, LogLevel, RegistrationState};
 use super::timers::{Earliest, TimerKey};
@@ -237,7 +238,7 @@ impl Registration {
             ("CSeq", &concat(&[&digits(seq), " REGISTER"])),
             ("Contact", &concat(&["<", &env.contact_uri(), ">", &instance, reg_id])),
             ("Expires", &digits(expires)),
-            ("Allow", super::ALLOW),
+            ("Allow", ALLOW),
             ("Supported", supported),
         ]);
         if !self.removing && self.state != RegistrationState::Registered {

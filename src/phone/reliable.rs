@@ -1,9 +1,11 @@
 //! Reliable provisional responses and PRACK, on both sides (RFC 3262).
 
 use super::call::{Call, Job, Phase};
+use super::capabilities;
 use super::context::Cx;
 use super::description::{describes, sdp_text};
-use super::transactions::{Owner, TxId};
+use super::timers::TxId;
+use super::transactions::Owner;
 use super::{CallId, CallTimer, EndCause, EndedBy, LogLevel};
 use crate::error::{Error, ErrorCode};
 use crate::sip::auth::Attempt;
@@ -138,8 +140,12 @@ impl Call {
         let rseq = digits(reliable.rseq);
         let offers = sdp.is_some() && self.is_late_offer() && !self.is_answered_reliably();
         let answers = sdp.is_some() && !offers;
-        let headers =
-            [("Contact", contact.as_str()), ("Allow", super::ALLOW), ("Require", "100rel"), ("RSeq", &rseq)];
+        let headers = [
+            ("Contact", contact.as_str()),
+            ("Allow", capabilities::ALLOW),
+            ("Require", "100rel"),
+            ("RSeq", &rseq),
+        ];
         let text = self.respond_with(cx, tx, status, &headers, sdp);
         let pending = Pending { text, interval: T1, until: cx.env.now + T64, answers, offers };
         if let Some(reliable) = self.answering.reliable.as_mut() {

@@ -1,10 +1,12 @@
 //! Our requests and the calls when a server challenges a request, and when the connection is lost, replaced or closed.
 
-use super::authentication::{Question, any_answer_will_do, next_seq_of};
+use super::authentication::{any_answer_will_do, next_seq_of};
 use super::env::{LineEvent, Waiting};
 use super::outage::FIRST_RESPONSE;
+use super::questions::Question;
 use super::recovery::Signalling;
 use super::registration::{MAX_RETRY_AFTER, Refusal, refused, retry_after};
+use super::timers::TxId;
 use super::*;
 use crate::sip::auth::{Attempt, Circumstances, Secret};
 
@@ -577,6 +579,7 @@ fn not_given(problem: &'static str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::super::fixture::{call, phone};
+    use super::timers::TxId;
     use super::*;
     #[cfg(target_arch = "wasm32")]
     use wasm_bindgen_test::wasm_bindgen_test as test;

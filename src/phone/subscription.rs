@@ -4,11 +4,13 @@
 //! When a proxy forks the SUBSCRIBE, the NOTIFYs of all other forks get 481, which ends them at the notifiers
 //! (section 4.1.4): one lamp must not show two states in turn.
 
+use super::capabilities;
 use super::context::Cx;
 use super::messaging::{MAX_BODY, is_media_type};
 use super::publication::DEFAULT_EXPIRES;
 use super::registration::refused;
-use super::transactions::{Owner, TxId};
+use super::timers::TxId;
+use super::transactions::Owner;
 use super::{Event, SubscribeRequest, SubscriptionId, SubscriptionState, TimerKey};
 use crate::entropy::below;
 use crate::error::{Error, ErrorCode};
@@ -152,7 +154,7 @@ impl Cx {
                 fresh
             }
         };
-        request.headers.push_all(&[("Contact", &contact), ("Allow", super::ALLOW)]);
+        request.headers.push_all(&[("Contact", &contact), ("Allow", capabilities::ALLOW)]);
         if !accept.is_empty() {
             request.headers.push("Accept", accept.as_str());
         }

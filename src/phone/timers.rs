@@ -4,8 +4,18 @@
 pub(super) use super::io::Why as CallTimer;
 use super::io::{CallId, ProxyId, SubscriptionId, Why};
 use super::sorted_map::SortedMap;
-use super::transactions::TxId;
 use crate::time::{Duration, Instant};
+
+/// One transaction.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) struct TxId(pub(super) u32);
+
+#[cfg(test)]
+impl TxId {
+    pub(super) const fn numbered(number: u32) -> Self {
+        Self(number)
+    }
+}
 
 /// Any deadline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

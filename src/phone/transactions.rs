@@ -2,24 +2,13 @@
 
 use super::io::{CallId, RequestId, SocketId, SubscriptionId};
 use super::sorted_map::SortedMap;
-use super::timers::{Earliest, TimerKey};
+use super::timers::{Earliest, TimerKey, TxId};
 use crate::error::{Error, ErrorCode};
 use crate::sip::auth::Attempt;
 use crate::sip::message::{Headers, Method, Request, Response};
 use crate::sip::transaction::{Client, ClientState, Server, ServerState, T64};
 use crate::text::{concat, digits};
 use crate::time::{Duration, Instant};
-
-/// One transaction.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(super) struct TxId(u32);
-
-#[cfg(test)]
-impl TxId {
-    pub(super) const fn numbered(number: u32) -> Self {
-        Self(number)
-    }
-}
 
 /// Whom the responses of a client transaction concern.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -2,7 +2,7 @@
 
 use super::super::call::{Call, Job, Phase};
 use super::super::context::Cx;
-use super::super::transactions::TxId;
+use super::super::timers::TxId;
 use super::super::{AnswerBy, CallState, CallTimer, DialStage, EndCause, Event, MediaCommand, Output};
 use super::unverified;
 use crate::sip::dialog::Dialog;

@@ -3,7 +3,7 @@
 use super::super::call::{Call, Phase};
 use super::super::calls::Calls;
 use super::super::context::Cx;
-use super::super::transactions::TxId;
+use super::super::timers::TxId;
 use super::super::{AnswerBy, CallId, EndCause, TimerKey};
 use super::{RestCall, number};
 use crate::error::{Error, ErrorCode};
