@@ -76,6 +76,12 @@ impl Calls {
         self.iter().filter(|call| call.is_live()).count() >= cx.env.config.max_calls
     }
 
+    /// Tells the connection whether a call is going on.
+    #[inline(never)]
+    pub(super) fn tell_line(&self, cx: &mut Cx) {
+        cx.line.set_in_call(&mut cx.env, self.any_live());
+    }
+
     /// One is not over.
     pub(super) fn any_live(&self) -> bool {
         self.iter().any(Call::is_live)

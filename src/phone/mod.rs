@@ -302,16 +302,10 @@ impl Phone {
 
     /// Lets the connection do something, and does what follows from it for the calls.
     fn line<R>(&mut self, act: impl FnOnce(&mut Cx) -> R) -> R {
-        self.tell_line_of_calls();
+        self.calls.tell_line(&mut self.cx);
         let result = act(&mut self.cx);
         self.do_as_asked();
         result
-    }
-
-    #[inline(never)]
-    fn tell_line_of_calls(&mut self) {
-        let Cx { line, env, .. } = &mut self.cx;
-        line.set_in_call(env, self.calls.any_live());
     }
 
     /// What calls have asked for: whatever concerns more than one of them. Its outputs take the place where it was asked

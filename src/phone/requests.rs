@@ -357,26 +357,24 @@ impl Phone {
             LineEvent::Down { socket, error } => self.line(|cx| cx.on_down(socket, error)),
             LineEvent::AskByOptions => self.cx.ask_by_options(),
             LineEvent::OptionsOver => self.cx.forget_clients_of(Owner::Ping),
-            LineEvent::Hinted(hint) => self.on_hinted(hint),
+            LineEvent::Hinted(hint) => {
+                if hint == Hint::Woken {
+                    // The binding may have expired, and any server answers a REGISTER. The other sides may have gone.
+                    self.line(Cx::on_register_timer);
+                    self.for_live_calls(&|call, cx| call.resume_call(cx));
+                }
+                if hint != Hint::Offline {
+                    self.line(Cx::register_if_failed);
+                }
+                if matches!(hint, Hint::NetworkChanged | Hint::Online | Hint::Woken) {
+                    self.for_live_calls(&|call, cx| call.doubt_media(cx));
+                }
+            }
             LineEvent::Lost => self.for_live_calls(&|call, cx| call.set_signalling(cx, Signalling::Lost)),
             LineEvent::Interrupted { socket, error } => self.requests_interrupted(socket, &error),
             LineEvent::Send(waiting) => self.send_waiting(waiting),
             LineEvent::GaveUp(error) => self.give_up(error),
             LineEvent::Over => self.finish_disconnect(),
-        }
-    }
-
-    fn on_hinted(&mut self, hint: Hint) {
-        if hint == Hint::Woken {
-            // The binding may have expired, and any server answers a REGISTER. The other sides of the calls may have gone.
-            self.line(Cx::on_register_timer);
-            self.for_live_calls(&|call, cx| call.resume_call(cx));
-        }
-        if hint != Hint::Offline {
-            self.line(Cx::register_if_failed);
-        }
-        if matches!(hint, Hint::NetworkChanged | Hint::Online | Hint::Woken) {
-            self.for_live_calls(&|call, cx| call.doubt_media(cx));
         }
     }
 
@@ -579,7 +577,6 @@ fn not_given(problem: &'static str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::super::fixture::{call, phone};
-    use super::timers::TxId;
     use super::*;
     #[cfg(target_arch = "wasm32")]
     use wasm_bindgen_test::wasm_bindgen_test as test;
