@@ -4,16 +4,17 @@
 //! | file | what |
 //! |---|---|
 //! | `io` | inputs, outputs, events |
-//! | `context` | what a call may touch: the one door to the outside; what calls ask and the connection tells the phone |
+//! | `context` | what a call may touch: the one door to the outside |
+//! | `env` | what every machine may touch: configuration, time, randomness, outputs; what calls ask and the connection tells the phone |
 //! | `calls` | the calls, and queries over all of them |
 //! | `arrivals` | new calls |
 //! | `between` | actions that concern two calls |
 //! | `requests` | our requests and the calls when a server challenges, or the connection is lost, replaced or closed |
-//! | `config` | settings |
-//! | `flow` | the WebSocket: servers in order, back-off, from one to another |
-//! | `liveness` | keep-alive, hints of the browser |
+//! | `config`, `capabilities` | settings; methods and extensions |
+//! | `line`, `servers`, `liveness` | the WebSocket: from one to another, back-off; the order of the servers; keep-alive |
+//! | `connection` | what the connection means for the transactions and the registration |
 //! | `outage` | what is under way when a socket is lost, and what waits for the next one |
-//! | `registration` | REGISTER |
+//! | `registration` | REGISTER: what it asks for, and what follows from its response |
 //! | `outgoing`, `invitation`, `forks` | INVITE out and its races; how it fares; who rings, who is heard, who has answered |
 //! | `incoming`, `awaited_ack` | INVITE in, answer, refusal; a 2xx until its ACK comes |
 //! | `originate` | calls by REST: the proxy, the provider's call to this phone, and the proof that it is it |
@@ -29,7 +30,7 @@
 //! | `transfer`, `refer`, `replaces` | REFER (RFC 3515): its state, and its messages; Replaces (RFC 3891) |
 //! | `subscription`, `publication`, `messaging` | SUBSCRIBE, NOTIFY, PUBLISH, MESSAGE |
 //! | `media` | the jobs for the media half and their outcomes |
-//! | `authentication` | challenges to requests |
+//! | `authentication`, `questions` | challenges to requests; those that wait for the application's credentials |
 //! | `wish` | what the user last wished of a call's audio, and who plays in the application's element |
 //! | `call`, `transactions`, `timers`, `sorted_map` | what is kept |
 
