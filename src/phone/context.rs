@@ -227,6 +227,9 @@ impl Cx {
         if !waits && !self.line.transmit(&mut self.env, text, false) {
             return Err(Error::new(ErrorCode::Transport, "There is no connection to the SIP server"));
         }
+        if !waits {
+            self.transactions.note_sent(&request.headers);
+        }
         let mut tx = Client::new(request, self.env.now);
         let first = match owner {
             Owner::Register => !self.line.is_settled(),

@@ -980,6 +980,9 @@ impl Phone {
             // An INVITE whose place another has taken, or whose call is gone.
             Owner::Nobody if request.method == Method::Invite && (200..300).contains(&response.status) => {
                 if let Some(mut dialog) = Dialog::from_response(&request, response) {
+                    // The call that it was may have sent more than its INVITE.
+                    let sent = self.cx.transactions.last_seq(&dialog);
+                    dialog.local_seq = dialog.local_seq.max(sent);
                     self.cx.ack_and_bye(&request, &mut dialog, false);
                 }
             }

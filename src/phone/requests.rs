@@ -279,6 +279,10 @@ impl Phone {
             (Waiting::Invites, owner) => matches!(owner, Owner::Invite(_)),
             (Waiting::Unregistered, _) => false,
         };
+        for (id, owner) in self.cx.transactions.overtaken() {
+            let error = Error::new(ErrorCode::Transport, "The connection was lost before the response came");
+            self.give_up_request(id, owner, &error);
+        }
         let (mut cancels, mut unsent) = (Vec::new(), Vec::new());
         let mut texts = Vec::new();
         let now = self.cx.env.now;
@@ -322,9 +326,12 @@ impl Phone {
             }
             entry.socket = Some(socket);
             entry.tx.deadline = Some(now + wait);
-            texts.extend(text);
+            if let Some(text) = text {
+                texts.push((text, entry.tx.request.headers.clone()));
+            }
         }
-        for text in texts {
+        for (text, headers) in texts {
+            self.cx.transactions.note_sent(&headers);
             self.cx.line.transmit(&mut self.cx.env, text, false);
         }
         for (id, call) in unsent {

@@ -5,6 +5,7 @@ use super::sorted_map::SortedMap;
 use super::timers::{Earliest, TimerKey, TxId};
 use crate::error::{Error, ErrorCode};
 use crate::sip::auth::Attempt;
+use crate::sip::dialog::Dialog;
 use crate::sip::message::{Headers, Method, Request, Response};
 use crate::sip::transaction::{Client, ClientState, Server, ServerState, T64};
 use crate::text::{concat, digits};
@@ -72,6 +73,13 @@ pub(super) struct ClientEntry {
     key: String,
 }
 
+impl ClientEntry {
+    /// It was sent over a lost socket, and waits for the next one.
+    const fn waits_again(&self) -> bool {
+        self.again && self.socket.is_none() && self.tx.is_open()
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct ServerEntry {
     pub(super) tx: Server,
@@ -108,6 +116,20 @@ fn answer_key(headers: &Headers) -> Option<String> {
     Some(concat(&[headers.call_id()?, " ", headers.head().from_tag()?, " ", headers.get("CSeq")?]))
 }
 
+/// Dialogs whose last CSeq is remembered. A phone with all its calls up has fewer; beyond that it begins anew.
+const MAX_DIALOGS: usize = 64;
+
+fn dialog_key(call_id: &str, local_tag: &str, remote_tag: &str) -> String {
+    concat(&[call_id, " ", local_tag, " ", remote_tag])
+}
+
+/// The dialog that a request of ours is sent in; `None` outside of dialogs.
+#[inline(never)]
+fn dialog_of(headers: &Headers) -> Option<String> {
+    let head = headers.head();
+    Some(dialog_key(headers.call_id()?, head.from_tag()?, head.to_tag()?))
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Transactions {
     last: u32,
@@ -117,6 +139,8 @@ pub(super) struct Transactions {
     servers_by_key: SortedMap<String, TxId>,
     /// The last responses to requests that must not be carried out twice.
     answered: Vec<Answered>,
+    /// The highest CSeq that has been sent in each dialog.
+    sent: SortedMap<String, u32>,
 }
 
 /// Branch and method: a CANCEL has the branch of its INVITE.
@@ -260,6 +284,53 @@ impl Transactions {
         }
     }
 
+    // ---- the order of requests in a dialog (RFC 3261, section 12.2.1.1)
+
+    /// This request of ours goes out.
+    #[inline(never)]
+    pub(super) fn note_sent(&mut self, headers: &Headers) {
+        let (Some(key), Some(seq)) = (dialog_of(headers), headers.seq()) else { return };
+        if self.sent.len() >= MAX_DIALOGS {
+            self.sent = SortedMap::new();
+        }
+        let last = self.sent_in(&key);
+        self.sent.insert(key, seq.max(last));
+    }
+
+    #[inline(never)]
+    fn sent_in(&self, key: &str) -> u32 {
+        self.sent.get(key).copied().unwrap_or_default()
+    }
+
+    /// The highest CSeq that has been sent in this dialog; 0 where none is known.
+    pub(super) fn last_seq(&self, dialog: &Dialog) -> u32 {
+        self.sent_in(&dialog_key(&dialog.call_id, &dialog.local_tag, &dialog.remote_tag))
+    }
+
+    /// Requests that were sent over a lost socket, and that one with a higher CSeq has overtaken since: the other side
+    /// would refuse them. A connection that is left is lost after the next one is up.
+    #[inline(never)]
+    pub(super) fn overtaken(&self) -> Vec<(TxId, Owner)> {
+        let mut overtaken = Vec::new();
+        for (id, entry) in self.clients.iter() {
+            if entry.waits_again() && self.is_behind(&entry.tx.request.headers) {
+                overtaken.push((*id, entry.owner));
+            }
+        }
+        overtaken
+    }
+
+    fn is_behind(&self, headers: &Headers) -> bool {
+        let Some(key) = dialog_of(headers) else { return false };
+        let last = Some(self.sent_in(&key));
+        // Where the last one waits too, they go out again in their order.
+        let with_last = self.clients.values().any(|entry| {
+            let others = &entry.tx.request.headers;
+            entry.waits_again() && others.seq() >= last && dialog_of(others).as_ref() == Some(&key)
+        });
+        headers.seq() < last && !with_last
+    }
+
     // ---- deadlines
 
     pub(super) fn show_deadlines(&self, earliest: &mut Earliest) {
@@ -350,5 +421,65 @@ impl Transactions {
     pub(super) fn clear(&mut self) {
         let last = self.last;
         *self = Self { last, ..Self::default() };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::phone::fixture;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    const CALL: CallId = CallId(1);
+
+    /// A request of ours in one dialog, with this CSeq.
+    fn request(seq: u32) -> Request {
+        let mut info = fixture::request("INFO", "");
+        info.headers.set("To", "<sip:alice@example.com>;tag=ours");
+        info.headers.set("CSeq", format!("{seq} INFO"));
+        info
+    }
+
+    fn add(transactions: &mut Transactions, seq: u32, again: bool) -> TxId {
+        let client = Client::new(request(seq), Instant::ZERO);
+        let id = transactions.add_client(Owner::Info(CALL), client, Attempt::default(), None);
+        transactions.client(id).unwrap().again = again;
+        id
+    }
+
+    #[test]
+    fn what_a_later_request_has_overtaken_is_not_sent_again() {
+        let mut transactions = Transactions::default();
+        let lost = add(&mut transactions, 2, true);
+        transactions.note_sent(&request(2).headers);
+        assert_eq!(transactions.overtaken(), [], "nothing has been sent since");
+        transactions.note_sent(&request(3).headers);
+        add(&mut transactions, 1, false);
+        assert_eq!(transactions.overtaken(), [(lost, Owner::Info(CALL))]);
+        // The last one is lost too: all go out again in their order.
+        add(&mut transactions, 3, true);
+        assert_eq!(transactions.overtaken(), []);
+    }
+
+    #[test]
+    fn the_last_number_of_a_dialog_is_known_after_its_call_is_gone() {
+        let mut transactions = Transactions::default();
+        let mut dialog = Dialog::named("of-bob");
+        dialog.local_tag = "bobs".to_owned();
+        dialog.remote_tag = "ours".to_owned();
+        assert_eq!(transactions.last_seq(&dialog), 0);
+        for seq in [7, 9, 8] {
+            transactions.note_sent(&request(seq).headers);
+        }
+        assert_eq!(transactions.last_seq(&dialog), 9);
+        // Only so many are kept.
+        for other in 0..MAX_DIALOGS {
+            let mut elsewhere = request(1);
+            elsewhere.headers.set("Call-ID", format!("other-{other}"));
+            transactions.note_sent(&elsewhere.headers);
+        }
+        assert_eq!(transactions.last_seq(&dialog), 0);
+        assert!(transactions.sent.len() <= MAX_DIALOGS);
     }
 }

@@ -46,9 +46,9 @@ const CEILINGS: [(&str, &str, Limit); 14] = [
     ("files in the largest cycle by calls", "at most 3", AtMost(35)),
     ("files in the largest cycle by names", "at most 3", AtMost(14)),
     ("places that look up a call", "one a message", AtMost(35)),
-    ("unit tests", "over 100", AtLeast(114)),
+    ("unit tests", "over 100", AtLeast(116)),
     // Private fields cost a line or two each: a named transition in the place of an assignment.
-    ("lines of code that are not tests", "under 7,500", AtMost(11_675)),
+    ("lines of code that are not tests", "under 7,500", AtMost(11_738)),
 ];
 
 impl Figure {
