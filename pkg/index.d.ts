@@ -7,10 +7,12 @@ declare global {
   }
 }
 
-/** Where the WebAssembly module comes from. Default: the `.wasm` file beside the package's JavaScript. */
+/** Where the WebAssembly module comes from. Default: the `.wasm` file beside the package's JavaScript; where a host does not take that along,
+ *  or does not let it be fetched, a copy inside the package's JavaScript. */
 export type InitSource = RequestInfo | URL | Response | BufferSource | WebAssembly.Module;
 
-/** Loads the WebAssembly module once; later calls return the same promise; a failed load can be retried.
+/** Loads the WebAssembly module once; later calls return the same promise; a failed load can be retried. Rejects with `module_unavailable`
+ *  and a hint for the case at hand. In Node it reads the file; a phone needs the window of a browser.
  *  Importing the package has no side effect (safe in Node, SSR and workers). */
 export default function init(source?: InitSource | Promise<InitSource> | { module_or_path: InitSource | Promise<InitSource> }): Promise<void>;
 
@@ -186,7 +188,7 @@ export type ErrorCode =
   | 'media_denied' | 'media_unavailable' | 'ice_failed'
   | 'busy' | 'declined' | 'no_answer' | 'not_found' | 'forbidden' | 'unsupported_by_provider' | 'server_error'
   | 'proxy_required' | 'proxy_unreachable' | 'proxy_denied' | 'proxy_rate_limited' | 'proxy_error' | 'provider_error'
-  | 'redirected' | 'not_acceptable' | 'invalid_record' | 'invalid_state' | 'fatal' | 'not_initialized'
+  | 'redirected' | 'not_acceptable' | 'invalid_record' | 'invalid_state' | 'fatal' | 'not_initialized' | 'module_unavailable'
   | 'bridge_missing' | 'unverified_bridge' | 'ended' | (string & {});
 
 /** Adds a provider to those built in, "custom" and "46elks". Throws `invalid_config` naming the field, and for a taken id. */

@@ -53,27 +53,62 @@ function makeTimer() {
   return new Worker(new URL('./timer.js', import.meta.url));
 }
 
+const failure = (code, message, more) =>
+  Object.assign(new Error(message), { name: 'SoftphoneError', code, retryable: false }, more);
+
+/** What a server has answered, where that can be the module. */
+function checked(response) {
+  if (!response.ok) throw new Error(`the server answers ${response.status} to ${response.url}`);
+  if (/\bhtml\b/.test(response.headers.get('Content-Type'))) throw new Error(`${response.url} is an HTML page`);
+  return response;
+}
+
+/** The file beside this one. Bundlers follow this form of address. */
+async function fromFile() {
+  const url = new URL('wasm_softphone_bg.wasm', import.meta.url);
+  if (url.protocol !== 'file:') return checked(await fetch(url));
+  // By this way in, no bundler takes Node's modules for a browser's.
+  return globalThis.process.getBuiltinModule('node:fs').readFileSync(url);
+}
+
+/** What was given to `init()`, looked at before it is compiled: an address may lead to a page. */
+async function fromSource(given) {
+  const source = await given;
+  const isAddress = typeof source === 'string' || source instanceof URL || source instanceof globalThis.Request;
+  const found = isAddress ? await fetch(source) : source;
+  return found instanceof globalThis.Response ? checked(found) : found;
+}
+
+/** The module as a text, for hosts that do not take the file along, or do not let it be fetched. */
+const fromText = async () => (await import('./embedded.js')).embedded();
+
+async function loadModule(given) {
+  try {
+    if (given !== undefined) {
+      const isWrapped = given !== null && typeof given === 'object' && 'module_or_path' in given;
+      await load(await fromSource(isWrapped ? given.module_or_path : given));
+    } else {
+      // Which of the two there is depends on the bundler.
+      await fromFile().then(load).catch(async () => load(await fromText()));
+    }
+  } catch (cause) {
+    const { hintFor } = await import('./unavailable.js').catch(() => ({}));
+    const message = `The WebAssembly module could not be loaded: ${cause?.message ?? cause}`;
+    throw failure('module_unavailable', message, { retryable: true, hint: hintFor?.(cause), cause });
+  }
+  core.useTimerWorkers(makeTimer);
+  loaded = true;
+}
+
 /**
  * Loads the WebAssembly module. Calls made while it loads, and later ones, get the same promise; after a failure
  * the next call tries again.
  */
 export default function init(source) {
-  if (!loading) {
-    const wrapped =
-      source !== null && typeof source === 'object' && 'module_or_path' in source
-        ? source
-        : { module_or_path: source };
-    loading = load(wrapped).then(
-      () => {
-        core.useTimerWorkers(makeTimer);
-        loaded = true;
-      },
-      (error) => {
-        loading = undefined;
-        throw error;
-      },
-    );
-  }
+  loading ??= loadModule(source).catch((error) => {
+    loading = undefined;
+    throw error;
+  });
   return loading;
 }
 
@@ -127,9 +162,6 @@ async function claimInstance(account) {
   return null;
 }
 
-const failure = (code, message, more) =>
-  Object.assign(new Error(message), { name: 'SoftphoneError', code, retryable: false }, more);
-
 function requireLoaded(what) {
   if (loaded) return;
   throw failure('not_initialized', `${what} was used before the WebAssembly module was loaded`, {
@@ -149,6 +181,7 @@ export class DialStrategy extends core.DialStrategy {
   #instance;
   #connects = 0;
   #ended = false;
+  #freed = false;
   // `connect()` may wait for that; what came meanwhile counts more.
   #farewells = 0;
 
@@ -202,7 +235,10 @@ export class DialStrategy extends core.DialStrategy {
     super.abandon();
   }
 
+  /** Once is enough, and twice does no harm. */
   free() {
+    if (this.#freed) return;
+    this.#freed = true;
     this.#end((store) => store.close());
     super.free();
   }
@@ -224,6 +260,10 @@ export class DialStrategy extends core.DialStrategy {
     this.#release();
     this.#keeping?.then((store) => store && close(store));
   }
+}
+// Vue makes a proxy of what is put into its state, unless told otherwise by this name, and a proxy has no private fields.
+for (const { prototype } of [core.DialStrategy, core.Call, core.OriginatedCall, core.Subscription]) {
+  Object.defineProperty(prototype, '__v_skip', { value: true });
 }
 // The generated glue defines Symbol.dispose only where the browser has it.
 if (Symbol.dispose) DialStrategy.prototype[Symbol.dispose] = DialStrategy.prototype.free;

@@ -15,9 +15,13 @@ import init, {
   type StrategyName,
 } from '../../pkg/index.js';
 import { Conference } from '../../pkg/conference.js';
+import initInline, { DialStrategy as InlineDialStrategy } from '../../pkg/inline.js';
 import { PhoneTabs, type TabCall, type TabDialResult, type TabRole } from '../../pkg/tabs.js';
 
 await init();
+await initInline();
+const samePhone: DialStrategy = new InlineDialStrategy();
+samePhone.free();
 await init('/assets/wasm_softphone_bg.wasm');
 await init(new URL('https://example.com/a.wasm'));
 await init(fetch('/a.wasm'));

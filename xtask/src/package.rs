@@ -2,12 +2,15 @@
 
 use std::{
     fs,
+    io::Write as _,
     ops::Range,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use anyhow::{Context, Result, bail};
+use base64::prelude::{BASE64_STANDARD, Engine as _};
+use flate2::{Compression, write::GzEncoder};
 use wasmparser::{DataKind, ExternalKind, Operator, Parser, Payload, TypeRef};
 
 use crate::{
@@ -72,6 +75,12 @@ pub(crate) const MODULE: &str = "wasm_softphone_bg.wasm";
 /// The glue that wasm-bindgen writes.
 pub(crate) const GLUE: &str = "wasm_softphone.js";
 
+/// The module as a text, for hosts that do not take the file along.
+const EMBEDDED: &str = "embedded.js";
+
+/// The texts of the licences.
+const LICENCES: [&str; 2] = ["LICENSE-APACHE", "LICENSE-MIT"];
+
 /// The entry of the package.
 pub(crate) const ENTRY: &str = "index.js";
 
@@ -100,6 +109,10 @@ pub(crate) fn build() -> Result<()> {
     let optimised = order::by_likeness(&read(&path)?)?;
     let (short_module, short_glue) = names::shorten(&optimised, &glue_of(&bound, &optimised)?)?;
     write(&pkg.join(MODULE), &short_module)?;
+    write(&pkg.join(EMBEDDED), embedded(&short_module)?.as_bytes())?;
+    for licence in LICENCES {
+        write(&pkg.join(licence), &read(&root().join(licence))?)?;
+    }
     let named_short = workspace::scratch()?.join(GLUE);
     write(&named_short, short_glue.as_bytes())?;
     minify(&named_short, &pkg.join(GLUE), &["--minify"])?;
@@ -110,9 +123,24 @@ pub(crate) fn build() -> Result<()> {
     Ok(())
 }
 
+/// An ES module that gives the module without fetching anything: compressed, as a text is a third longer than its bytes.
+fn embedded(module: &[u8]) -> Result<String> {
+    let mut compressed = GzEncoder::new(Vec::new(), Compression::best());
+    compressed.write_all(module)?;
+    let text = BASE64_STANDARD.encode(compressed.finish()?);
+    Ok(format!(
+        "const text='{text}';
+export function embedded(){{
+const bytes=Uint8Array.from(atob(text),(letter)=>letter.charCodeAt(0));
+const module=new Blob([bytes]).stream().pipeThrough(new DecompressionStream('gzip'));
+return new Response(module,{{headers:{{'Content-Type':'application/wasm'}}}});
+}}\n"
+    ))
+}
+
 /// The glue as the package has it, before it is made small.
 fn glue_of(bound: &Path, module: &[u8]) -> Result<String> {
-    let glue = without_code_of_text(core::str::from_utf8(&read(&bound.join(GLUE))?)?)?;
+    let glue = one_way_in(&without_code_of_text(core::str::from_utf8(&read(&bound.join(GLUE))?)?)?)?;
     if most_arguments(module)? > ARGUMENTS {
         bail!("an export takes more arguments than the guard passes on");
     }
@@ -128,6 +156,23 @@ fn without_code_of_text(glue: &str) -> Result<String> {
         bail!("the glue makes code of text in a way that is not known here");
     }
     Ok(clean)
+}
+
+/// The entry finds the module, and the glue only starts it: its own ways of looking for one go.
+fn one_way_in(glue: &str) -> Result<String> {
+    const FROM: &str = "function initSync(module) {";
+    const TO: &str = "export { initSync, __wbg_init as default };\n";
+    let found = glue.split_once(FROM).and_then(|(before, rest)| Some((before, rest.split_once(TO)?.1)));
+    let Some((before, after)) = found else { bail!("the glue is started in a way that is not known here") };
+    Ok(format!(
+        "{before}async function __wbg_init(source) {{
+    const {{ instance, module }} = await __wbg_load(source, __wbg_get_imports());
+    return __wbg_finalize_init(instance, module);
+}}
+
+export {{ __wbg_init as default }};
+{after}"
+    ))
 }
 
 /// Long texts into the module are copied by the browser and not by a loop, and a text among the module's constants, such as
@@ -387,10 +432,10 @@ fn state(module: &Path, pkg: &Path) -> Result<String> {
     let lock = fs::read(root().join("package-lock.json")).context("cannot read package-lock.json")?;
     let version = workspace::locked_version("wasm-bindgen")?;
     let entry = fs::read(entry_source()).context("cannot read the entry of the package")?;
-    let made = [MODULE, GLUE, ENTRY].map(|name| fs::read(pkg.join(name)).unwrap_or_default());
-    let [wasm, glue, minified] = &made;
+    let made = [MODULE, GLUE, ENTRY, EMBEDDED].map(|name| fs::read(pkg.join(name)).unwrap_or_default());
+    let [wasm, glue, minified, text] = &made;
     let steps = include_bytes!("package.rs");
-    Ok(fingerprint(&[&module, &lock, &entry, version.as_bytes(), steps, wasm, glue, minified]))
+    Ok(fingerprint(&[&module, &lock, &entry, version.as_bytes(), steps, wasm, glue, minified, text]))
 }
 
 #[cfg(test)]
@@ -440,6 +485,27 @@ mod tests {
         assert_eq!(most_arguments(&module).unwrap(), 1);
         module[exported] = 1;
         assert_eq!(most_arguments(&module).unwrap(), 3);
+    }
+
+    #[test]
+    fn the_glue_starts_what_it_is_given() {
+        let glue = "a\nfunction initSync(module) {\n}\nb\nexport { initSync, __wbg_init as default };\nc";
+        let short = one_way_in(glue).unwrap();
+        assert!(short.starts_with("a\nasync function __wbg_init(source) {"), "{short}");
+        assert!(short.ends_with("export { __wbg_init as default };\nc"), "{short}");
+        one_way_in("another").unwrap_err();
+    }
+
+    #[test]
+    fn the_module_is_in_a_text() {
+        let text = embedded(b"\0asm").unwrap();
+        let start = text.strip_prefix("const text='").unwrap();
+        let (data, code) = start.split_once("';").unwrap();
+        let mut module = String::new();
+        let compressed = BASE64_STANDARD.decode(data).unwrap();
+        std::io::Read::read_to_string(&mut flate2::read::GzDecoder::new(&*compressed), &mut module).unwrap();
+        assert_eq!(module, "\0asm");
+        assert!(code.contains("export function embedded()"), "{code}");
     }
 
     #[test]
