@@ -89,6 +89,7 @@ pub(crate) struct Timer {
     callback: Option<Callback>,
     handle: Cell<Option<i32>>,
     due: Cell<Option<Instant>>,
+    hidden: Cell<bool>,
     helper: RefCell<Option<Helper>>,
 }
 
@@ -100,15 +101,18 @@ impl Timer {
             callback: Some(callback(function)),
             handle: Cell::new(None),
             due: Cell::new(None),
+            hidden: Cell::new(false),
             helper: RefCell::new(None),
         }
     }
 
     /// Sees to it that the callback runs at this moment at the latest, or not at all. One that is set for an earlier
     /// moment stays: most deadlines go before they are reached, and setting it back and forth costs more than being early.
+    /// Not in a hidden page without a helper: a browser throttles most what is set each time by a timer.
     pub(crate) fn set(&self, clock: &Clock, due: Option<Instant>) {
         let is_set = self.handle.get().is_some();
-        if is_set && due >= self.due.get() || !is_set && due.is_none() {
+        let stays = !self.hidden.get() || self.helper.borrow().is_some();
+        if is_set && (due == self.due.get() || stays && due >= self.due.get()) || !is_set && due.is_none() {
             return;
         }
         let now = clock.now();
@@ -129,6 +133,7 @@ impl Timer {
 
     /// The page is hidden, or is not.
     pub(crate) fn set_hidden(&self, now: Instant, hidden: bool) {
+        self.hidden.set(hidden);
         if !hidden {
             let old = self.helper.take();
             drop(old);

@@ -434,7 +434,8 @@ fn state(module: &Path, pkg: &Path) -> Result<String> {
     let entry = fs::read(entry_source()).context("cannot read the entry of the package")?;
     let made = [MODULE, GLUE, ENTRY, EMBEDDED].map(|name| fs::read(pkg.join(name)).unwrap_or_default());
     let [wasm, glue, minified, text] = &made;
-    let steps = include_bytes!("package.rs");
+    let steps =
+        concat!(include_str!("package.rs"), include_str!("names.rs"), include_str!("order.rs")).as_bytes();
     Ok(fingerprint(&[&module, &lock, &entry, version.as_bytes(), steps, wasm, glue, minified, text]))
 }
 
