@@ -227,8 +227,8 @@ impl Cx {
         if !waits && !self.line.transmit(&mut self.env, text, false) {
             return Err(Error::new(ErrorCode::Transport, "There is no connection to the SIP server"));
         }
-        if !waits {
-            self.transactions.note_sent(&request.headers);
+        if let Some(socket) = socket {
+            self.transactions.note_sent(&request.headers, socket);
         }
         let mut tx = Client::new(request, self.env.now);
         let first = match owner {

@@ -8,6 +8,9 @@
 //! | re-INVITE | ACK and CANCEL, whatever its outcome; then a new offer |
 //! | REGISTER, SUBSCRIBE, PUBLISH | made anew |
 //!
+//! A request that one with a higher CSeq has overtaken over a later socket is not sent again: the peer would refuse it. It
+//! fails, but for BYE.
+//!
 //! A request that the peer retransmits in the same way is carried out once.
 //!
 //! A proxy that has the INVITE may send its responses to the lost socket (RFC 3261, section 18.2.2); a restarted one has

@@ -208,10 +208,7 @@ impl Phone {
                 Owner::Nobody if entry.tx.request.method == Method::Invite => {}
                 Owner::Reinvite(_) => failed.push((id, entry.owner)),
                 owner => {
-                    entry.socket = None;
-                    entry.again = true;
-                    entry.first = false;
-                    entry.tx.deadline = None;
+                    entry.lose_socket();
                     if !established && !matches!(owner, Owner::Bye(_) | Owner::Nobody) {
                         failed.push((id, owner));
                     }
@@ -279,7 +276,9 @@ impl Phone {
             (Waiting::Invites, owner) => matches!(owner, Owner::Invite(_)),
             (Waiting::Unregistered, _) => false,
         };
-        for (id, owner) in self.cx.transactions.overtaken() {
+        for id in self.cx.transactions.overtaken() {
+            // One that is given up may end the call, and that the others.
+            let Some(owner) = self.cx.transactions.client(id).map(|entry| entry.owner) else { continue };
             let error = Error::new(ErrorCode::Transport, "The connection was lost before the response came");
             self.give_up_request(id, owner, &error);
         }
@@ -331,7 +330,7 @@ impl Phone {
             }
         }
         for (text, headers) in texts {
-            self.cx.transactions.note_sent(&headers);
+            self.cx.transactions.note_sent(&headers, socket);
             self.cx.line.transmit(&mut self.cx.env, text, false);
         }
         for (id, call) in unsent {

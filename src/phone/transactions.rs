@@ -68,15 +68,20 @@ pub(super) struct ClientEntry {
     pub(super) socket: Option<SocketId>,
     /// It was sent before, over a socket that is lost.
     pub(super) again: bool,
+    /// That socket.
+    lost: Option<SocketId>,
     /// Its deadline is that of the first response over a new socket.
     pub(super) first: bool,
     key: String,
 }
 
 impl ClientEntry {
-    /// It was sent over a lost socket, and waits for the next one.
-    const fn waits_again(&self) -> bool {
-        self.again && self.socket.is_none() && self.tx.is_open()
+    /// The socket that it was sent over is lost: it waits for the next one.
+    pub(super) const fn lose_socket(&mut self) {
+        self.lost = self.socket.take();
+        self.again = true;
+        self.first = false;
+        self.tx.deadline = None;
     }
 }
 
@@ -116,8 +121,17 @@ fn answer_key(headers: &Headers) -> Option<String> {
     Some(concat(&[headers.call_id()?, " ", headers.head().from_tag()?, " ", headers.get("CSeq")?]))
 }
 
-/// Dialogs whose last CSeq is remembered. A phone with all its calls up has fewer; beyond that it begins anew.
+/// Dialogs whose last CSeq is remembered: those used last. A phone with all its calls up has fewer.
 const MAX_DIALOGS: usize = 64;
+
+/// The highest CSeq that has been sent in a dialog.
+#[derive(Debug)]
+struct Sent {
+    dialog: String,
+    seq: u32,
+    /// Over which socket.
+    socket: SocketId,
+}
 
 fn dialog_key(call_id: &str, local_tag: &str, remote_tag: &str) -> String {
     concat(&[call_id, " ", local_tag, " ", remote_tag])
@@ -139,8 +153,8 @@ pub(super) struct Transactions {
     servers_by_key: SortedMap<String, TxId>,
     /// The last responses to requests that must not be carried out twice.
     answered: Vec<Answered>,
-    /// The highest CSeq that has been sent in each dialog.
-    sent: SortedMap<String, u32>,
+    /// The dialog used last is the last.
+    sent: Vec<Sent>,
 }
 
 /// Branch and method: a CANCEL has the branch of its INVITE.
@@ -183,7 +197,7 @@ impl Transactions {
         self.clients_by_key.insert(key.clone(), id);
         self.clients.insert(
             id,
-            Box::new(ClientEntry { owner, tx, attempt, socket, again: false, first: false, key }),
+            Box::new(ClientEntry { owner, tx, attempt, socket, again: false, lost: None, first: false, key }),
         );
         id
     }
@@ -286,49 +300,52 @@ impl Transactions {
 
     // ---- the order of requests in a dialog (RFC 3261, section 12.2.1.1)
 
-    /// This request of ours goes out.
+    /// This request of ours goes out over this socket.
     #[inline(never)]
-    pub(super) fn note_sent(&mut self, headers: &Headers) {
-        let (Some(key), Some(seq)) = (dialog_of(headers), headers.seq()) else { return };
-        if self.sent.len() >= MAX_DIALOGS {
-            self.sent = SortedMap::new();
+    pub(super) fn note_sent(&mut self, headers: &Headers, socket: SocketId) {
+        let (Some(dialog), Some(seq)) = (dialog_of(headers), headers.seq()) else { return };
+        let mut sent = Sent { dialog, seq, socket };
+        match self.sent.iter().position(|known| known.dialog == sent.dialog) {
+            Some(at) => {
+                let known = self.sent.remove(at);
+                if known.seq > seq {
+                    sent = known;
+                }
+            }
+            None if self.sent.len() >= MAX_DIALOGS => drop(self.sent.remove(0)),
+            None => {}
         }
-        let last = self.sent_in(&key);
-        self.sent.insert(key, seq.max(last));
+        self.sent.push(sent);
     }
 
-    #[inline(never)]
-    fn sent_in(&self, key: &str) -> u32 {
-        self.sent.get(key).copied().unwrap_or_default()
+    fn sent_in(&self, dialog: &str) -> Option<&Sent> {
+        self.sent.iter().find(|known| known.dialog == dialog)
     }
 
     /// The highest CSeq that has been sent in this dialog; 0 where none is known.
     pub(super) fn last_seq(&self, dialog: &Dialog) -> u32 {
-        self.sent_in(&dialog_key(&dialog.call_id, &dialog.local_tag, &dialog.remote_tag))
+        let key = dialog_key(&dialog.call_id, &dialog.local_tag, &dialog.remote_tag);
+        self.sent_in(&key).map_or(0, |sent| sent.seq)
     }
 
-    /// Requests that were sent over a lost socket, and that one with a higher CSeq has overtaken since: the other side
-    /// would refuse them. A connection that is left is lost after the next one is up.
+    /// Requests that were sent over a lost socket, and that one with a higher CSeq has overtaken over a later socket: the
+    /// other side would refuse them (RFC 3261, section 12.2.2). Over the same socket the higher one came behind, or was
+    /// lost too. A BYE is never given up: where it has not arrived, the other side would stay in the call.
     #[inline(never)]
-    pub(super) fn overtaken(&self) -> Vec<(TxId, Owner)> {
+    pub(super) fn overtaken(&self) -> Vec<TxId> {
         let mut overtaken = Vec::new();
         for (id, entry) in self.clients.iter() {
-            if entry.waits_again() && self.is_behind(&entry.tx.request.headers) {
-                overtaken.push((*id, entry.owner));
+            let request = &entry.tx.request;
+            let waits = entry.socket.is_none() && entry.tx.is_open() && request.method != Method::Bye;
+            if let Some(lost) = entry.lost.filter(|_| waits)
+                && let Some(sent) = dialog_of(&request.headers).and_then(|key| self.sent_in(&key))
+                && sent.socket > lost
+                && request.headers.seq() < Some(sent.seq)
+            {
+                overtaken.push(*id);
             }
         }
         overtaken
-    }
-
-    fn is_behind(&self, headers: &Headers) -> bool {
-        let Some(key) = dialog_of(headers) else { return false };
-        let last = Some(self.sent_in(&key));
-        // Where the last one waits too, they go out again in their order.
-        let with_last = self.clients.values().any(|entry| {
-            let others = &entry.tx.request.headers;
-            entry.waits_again() && others.seq() >= last && dialog_of(others).as_ref() == Some(&key)
-        });
-        headers.seq() < last && !with_last
     }
 
     // ---- deadlines
@@ -441,45 +458,54 @@ mod tests {
         info
     }
 
-    fn add(transactions: &mut Transactions, seq: u32, again: bool) -> TxId {
-        let client = Client::new(request(seq), Instant::ZERO);
-        let id = transactions.add_client(Owner::Info(CALL), client, Attempt::default(), None);
-        transactions.client(id).unwrap().again = again;
+    /// One that was sent over this socket, which is lost, or that was never sent.
+    fn add(transactions: &mut Transactions, method: Method, seq: u32, socket: Option<SocketId>) -> TxId {
+        let mut request = request(seq);
+        request.method = method;
+        let client = Client::new(request, Instant::ZERO);
+        let id = transactions.add_client(Owner::Info(CALL), client, Attempt::default(), socket);
+        let entry = transactions.client(id).unwrap();
+        if socket.is_some() {
+            entry.lose_socket();
+        }
         id
     }
 
     #[test]
-    fn what_a_later_request_has_overtaken_is_not_sent_again() {
+    fn what_a_later_request_has_overtaken_over_a_later_socket_is_not_sent_again() {
+        let [first, second] = [SocketId(1), SocketId(2)];
         let mut transactions = Transactions::default();
-        let lost = add(&mut transactions, 2, true);
-        transactions.note_sent(&request(2).headers);
+        let lost = add(&mut transactions, Method::Info, 2, Some(first));
+        add(&mut transactions, Method::Bye, 2, Some(first));
+        add(&mut transactions, Method::Info, 1, None);
+        transactions.note_sent(&request(2).headers, first);
         assert_eq!(transactions.overtaken(), [], "nothing has been sent since");
-        transactions.note_sent(&request(3).headers);
-        add(&mut transactions, 1, false);
-        assert_eq!(transactions.overtaken(), [(lost, Owner::Info(CALL))]);
-        // The last one is lost too: all go out again in their order.
-        add(&mut transactions, 3, true);
+        // Over the same socket both have arrived, or neither.
+        transactions.note_sent(&request(3).headers, first);
         assert_eq!(transactions.overtaken(), []);
+        transactions.note_sent(&request(4).headers, second);
+        assert_eq!(transactions.overtaken(), [lost], "a BYE goes out all the same");
     }
 
     #[test]
     fn the_last_number_of_a_dialog_is_known_after_its_call_is_gone() {
+        let socket = SocketId(1);
         let mut transactions = Transactions::default();
         let mut dialog = Dialog::named("of-bob");
         dialog.local_tag = "bobs".to_owned();
         dialog.remote_tag = "ours".to_owned();
         assert_eq!(transactions.last_seq(&dialog), 0);
         for seq in [7, 9, 8] {
-            transactions.note_sent(&request(seq).headers);
+            transactions.note_sent(&request(seq).headers, socket);
         }
         assert_eq!(transactions.last_seq(&dialog), 9);
-        // Only so many are kept.
+        // Only so many are kept, those used last.
         for other in 0..MAX_DIALOGS {
+            assert_eq!(transactions.last_seq(&dialog), 9, "{other}");
             let mut elsewhere = request(1);
             elsewhere.headers.set("Call-ID", format!("other-{other}"));
-            transactions.note_sent(&elsewhere.headers);
+            transactions.note_sent(&elsewhere.headers, socket);
         }
-        assert_eq!(transactions.last_seq(&dialog), 0);
-        assert!(transactions.sent.len() <= MAX_DIALOGS);
+        assert_eq!((transactions.last_seq(&dialog), transactions.sent.len()), (0, MAX_DIALOGS));
     }
 }
