@@ -10,8 +10,7 @@ use super::line::Line;
 use super::questions::Questions;
 use super::registration::Registration;
 use super::sorted_map::SortedMap;
-use super::timers::TxId;
-use super::timers::{Earliest, TimerKey, Timers};
+use super::timers::{Earliest, TimerKey, Timers, TxId};
 use super::transactions::{Owner, Transactions};
 use super::{
     CallId, Event, LockId, LogLevel, PhoneConfig, ProxyId, RequestId, SubscriptionId, description,

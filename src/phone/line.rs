@@ -10,7 +10,6 @@ use super::io::{ConnectionState, Event, Hint, LocalNetwork, LogLevel, Output, So
 use super::liveness::{Liveness, apart};
 use super::servers::Servers;
 use super::timers::{Earliest, TimerKey, Timers};
-
 use crate::entropy::below;
 use crate::error::{Error, ErrorCode};
 use crate::sip::message::Method;
