@@ -1008,7 +1008,7 @@ impl Phone {
             }
         }
         if let Owner::Invite(call) = owner
-            && entry.again
+            && entry.was_lost()
             && entry.tx.is_open()
             && self.with(call, |call, cx| call.renew_invite(cx))
         {

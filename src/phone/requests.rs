@@ -302,14 +302,14 @@ impl Phone {
                 let call = self.calls.get_mut(call);
                 match call {
                     Some(call) if call.phase == Phase::Inviting => {
-                        call.dialled.invitation.over_new_socket(entry.again);
-                        if entry.again {
+                        call.dialled.invitation.over_new_socket(entry.was_lost());
+                        if entry.was_lost() {
                             wait = FIRST_RESPONSE;
                         }
                     }
                     // Cancelled meanwhile. RFC 3261, section 9.1, demands a 1xx before the CANCEL, lest it overtake the
                     // INVITE. Over another socket, and this much later, it does not.
-                    Some(call) if entry.again => {
+                    Some(call) if entry.was_lost() => {
                         text = None;
                         if call.dialled.invitation.take_cancel() {
                             cancels.push(entry.tx.cancel());

@@ -66,9 +66,7 @@ pub(super) struct ClientEntry {
     pub(super) attempt: Attempt,
     /// The socket that it was last sent over; `None`: it waits for the next one.
     pub(super) socket: Option<SocketId>,
-    /// It was sent before, over a socket that is lost.
-    pub(super) again: bool,
-    /// That socket.
+    /// The lost socket that it was sent over before.
     lost: Option<SocketId>,
     /// Its deadline is that of the first response over a new socket.
     pub(super) first: bool,
@@ -76,10 +74,14 @@ pub(super) struct ClientEntry {
 }
 
 impl ClientEntry {
+    /// It was sent before, over a socket that is lost.
+    pub(super) const fn was_lost(&self) -> bool {
+        self.lost.is_some()
+    }
+
     /// The socket that it was sent over is lost: it waits for the next one.
     pub(super) const fn lose_socket(&mut self) {
         self.lost = self.socket.take();
-        self.again = true;
         self.first = false;
         self.tx.deadline = None;
     }
@@ -195,10 +197,8 @@ impl Transactions {
         let branch = tx.request.headers.head().branch().unwrap_or_default();
         let key = client_key(branch, tx.request.method.as_str());
         self.clients_by_key.insert(key.clone(), id);
-        self.clients.insert(
-            id,
-            Box::new(ClientEntry { owner, tx, attempt, socket, again: false, lost: None, first: false, key }),
-        );
+        self.clients
+            .insert(id, Box::new(ClientEntry { owner, tx, attempt, socket, lost: None, first: false, key }));
         id
     }
 
