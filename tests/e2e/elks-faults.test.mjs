@@ -6,7 +6,11 @@ import { describe, test } from 'node:test';
 import { NUMBERS } from '../support/elks.mjs';
 import { ElksSuite } from './elks-suite.mjs';
 
-/** `code` is that of the dial's error; without one, the call comes about, and `ends` is how it ended. */
+/**
+ * `code` is that of the dial's error. Without one, the call comes about, and `ends` is how it ended. A far end that
+ * fails at once (`atOnce`) may overtake the proxy's confirmation, which comes over another connection: the dial then
+ * fails with the same code, and the microphone was never heard.
+ */
 const FAULTS = [
   { fault: '401', code: 'provider_error', billed: { a: 0, b: 0 } },
   { fault: '403-from', code: 'provider_error', billed: { a: 0, b: 0 } },
@@ -36,8 +40,8 @@ const FAULTS = [
   { fault: 'two-registrations', code: 'bridge_missing', billed: { a: 1, b: 0 } },
   { fault: 'two-registrations', value: 'answer', code: 'unverified_bridge', billed: { a: 1, b: 0 } },
   { fault: 'unknown-state', billed: { a: 1, b: 1 } },
-  { fault: 'b-busy', ends: 'busy', billed: { a: 1, b: 1 } },
-  { fault: 'b-failed', ends: 'provider_error', billed: { a: 1, b: 1 } },
+  { fault: 'b-busy', ends: 'busy', atOnce: true, billed: { a: 1, b: 1 } },
+  { fault: 'b-failed', ends: 'provider_error', atOnce: true, billed: { a: 1, b: 1 } },
 ];
 // In the other files, as such or as what a number does.
 const ELSEWHERE = ['b-noanswer', 'stranger-call-in-window', 'spoofed-own-number-in-window'];
@@ -50,7 +54,7 @@ describe('faults of the provider', { timeout: 600_000 }, () => {
     assert.deepEqual([...new Set(tested)].sort(), (await suite.simulator.faults()).sort());
   });
 
-  for (const { fault, value, reg, code, ends = 'completed', hint, billed } of FAULTS) {
+  for (const { fault, value, reg, code, ends = 'completed', atOnce, hint, billed } of FAULTS) {
     const detail = value ?? reg;
     const name = detail === undefined ? fault : `${fault} (${detail})`;
     test(`${name}: ${code ?? `the call comes about, and ends as ${ends}`}`, async () => {
@@ -58,17 +62,16 @@ describe('faults of the provider', { timeout: 600_000 }, () => {
       if (reg) await suite.simulator.configure({ reg });
       await suite.simulator.arm(fault, value);
       const result = await phone.dial(NUMBERS.echo);
-      assert.equal(result.code, code ?? null, result.message);
-      if (code) {
+      const overtaken = atOnce && result.code !== null;
+      assert.equal(result.code, overtaken ? ends : code ?? null, result.message);
+      if (result.code) {
         assert.match(result.hint, hint ?? /./, 'there is no hint');
         await phone.untouched();
-      } else {
-        if (ends === 'completed') {
-          await phone.plays(1000);
-          await phone.hangup();
-        }
-        assert.equal((await phone.ended()).code, ends);
+      } else if (ends === 'completed') {
+        await phone.plays(1000);
+        await phone.hangup();
       }
+      if (!code) assert.equal((await phone.ended()).code, ends);
       await suite.simulator.quiet({ deadline: 40_000, atLeast: billed.a + billed.b });
       const { a, b } = await suite.simulator.billed();
       assert.deepEqual({ a, b }, billed);
