@@ -33,9 +33,9 @@ use crate::browser::websocket::{Socket, SocketEvent};
 use crate::dial::strategy::StrategyName;
 use crate::error::{Error, ErrorCode};
 use crate::phone::{
-    CallId, CallState, ConnectionState, CredentialsId, DialStage, EndReason, Event, Hint, Input,
-    LocalNetwork, LockId, LogLevel, MediaCommand, MediaSeq, Output, PageKept, Phone, ProxyId,
-    RegistrationState, RequestId, SocketId, TrackId, Wish,
+    CallId, CallState, ConnectionState, CredentialsId, DialStage, EndReason, Event, Hint, Input, Job,
+    LocalNetwork, LockId, LogLevel, MediaCommand, MediaSeq, PageKept, Phone, ProxyId, RegistrationState,
+    RequestId, SocketId, TrackId, Transmit, Wish,
 };
 use crate::time::{Duration, Instant};
 use crate::url::is_loopback_url;
@@ -104,30 +104,6 @@ impl State {
     #[cfg(test)]
     pub(super) fn watches_page(&self) -> bool {
         self.page_hide.is_some()
-    }
-}
-
-/// What comes before what.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    Wire,
-    Media,
-    Proxy,
-    Credentials,
-    Events,
-}
-
-impl Stage {
-    const fn of(output: &Output) -> Self {
-        match output {
-            Output::OpenSocket { .. } | Output::Send { .. } | Output::CloseSocket(_) => Self::Wire,
-            Output::Media { .. } => Self::Media,
-            Output::Proxy { .. } | Output::AbortProxy(_) | Output::Lock { .. } | Output::Unlock(_) => {
-                Self::Proxy
-            }
-            Output::NeedCredentials { .. } => Self::Credentials,
-            Output::Event(_) => Self::Events,
-        }
     }
 }
 
@@ -291,27 +267,20 @@ impl Driver {
             return;
         }
         loop {
-            let outputs = self.collect();
-            if outputs.is_empty() {
-                if self.keep_record() {
-                    continue;
-                }
+            // Nothing that happens on this page may delay an ACK.
+            while let Some(transmit) = self.poll(Phone::poll_transmit) {
+                self.transmit(transmit);
+            }
+            while let Some(job) = self.poll(Phone::poll_job) {
+                self.start(job);
+            }
+            self.arm_timer();
+            let events = self.collect();
+            if events.is_empty() && !self.keep_record() {
                 break;
             }
-            // The wire first, in order: nothing that happens on this page may delay an ACK. Then what the call
-            // proxy waits for, as the proof of an answer.
-            let mut waiting = outputs;
-            for stage in [Stage::Wire, Stage::Media, Stage::Proxy, Stage::Credentials, Stage::Events] {
-                if stage == Stage::Credentials {
-                    self.arm_timer();
-                }
-                for output in core::mem::take(&mut waiting) {
-                    if Stage::of(&output) == stage {
-                        self.carry_out(output);
-                    } else {
-                        waiting.push(output);
-                    }
-                }
+            for event in events {
+                self.dispatch(event);
             }
         }
         self.draining.set(false);
@@ -321,38 +290,44 @@ impl Driver {
         self.release_when_idle();
     }
 
-    fn carry_out(&self, output: Output) {
-        match output {
-            Output::OpenSocket { socket, url } => self.open_socket(socket, &url),
-            Output::Send { socket, text } => self.send(socket, &text),
-            Output::CloseSocket(socket) => self.close_socket(socket),
-            Output::Media { call, seq, command } => self.media(call, seq, command),
-            Output::NeedCredentials { id, realm } => self.ask_credentials(id, realm),
-            Output::Proxy { id, command, keepalive } => self.ask_proxy(id, command, keepalive),
-            Output::AbortProxy(id) => {
-                self.answered(id);
-            }
-            Output::Lock { id, name } => self.lock(id, &name),
-            Output::Unlock(id) => {
-                let released = take_first(&mut self.locks.borrow_mut(), |(lock, _)| *lock == id);
-                drop(released);
-            }
-            Output::Event(event) => self.dispatch(event),
+    fn poll<T>(&self, next: impl Fn(&mut Phone) -> Option<T>) -> Option<T> {
+        self.with(|state| state.phone.as_mut().and_then(next))
+    }
+
+    fn transmit(&self, transmit: Transmit) {
+        match transmit {
+            Transmit::OpenSocket { socket, url } => self.open_socket(socket, &url),
+            Transmit::Send { socket, text } => self.send(socket, &text),
+            Transmit::CloseSocket(socket) => self.close_socket(socket),
         }
     }
 
-    /// Everything that the phone wants now, and what it knows of its calls.
-    fn collect(&self) -> Vec<Output> {
+    fn start(&self, job: Job) {
+        match job {
+            Job::Media { call, seq, command } => self.media(call, seq, command),
+            Job::NeedCredentials { id, realm } => self.ask_credentials(id, realm),
+            Job::Proxy { id, command, keepalive } => self.ask_proxy(id, command, keepalive),
+            Job::AbortProxy(id) => {
+                self.answered(id);
+            }
+            Job::Lock { id, name } => self.lock(id, &name),
+            Job::Unlock(id) => {
+                let released = take_first(&mut self.locks.borrow_mut(), |(lock, _)| *lock == id);
+                drop(released);
+            }
+        }
+    }
+
+    /// What the application is to be told now, and what the phone knows of its calls.
+    fn collect(&self) -> Vec<Event> {
         self.with(|state| {
             let Some(phone) = state.phone.as_mut() else { return Vec::new() };
-            let mut outputs = Vec::new();
-            while let Some(output) = phone.poll_output() {
-                outputs.push(output);
-            }
-            for output in &outputs {
-                if let Output::Event(Event::CallState(id, _) | Event::Incoming(id)) = output {
+            let mut events = Vec::new();
+            while let Some(event) = phone.poll_event() {
+                if let Event::CallState(id, _) | Event::Incoming(id) = &event {
                     adopt(&mut state.calls, phone, *id, None);
                 }
+                events.push(event);
             }
             // Known before the events that tell of it, so that they find it.
             for call in &state.calls {
@@ -360,7 +335,7 @@ impl Driver {
                     call.info.replace(info);
                 }
             }
-            outputs
+            events
         })
     }
 
@@ -554,7 +529,8 @@ impl Driver {
     }
 
     fn open_session(&self, call: CallId, wish: Wish) -> Option<Rc<MediaSession>> {
-        let entry = self.call(call)?;
+        // A call that answers itself has media before the application hears of it.
+        let entry = self.adopt(call, None)?;
         let settings = self.settings();
         let (owner, known) = (self.me.clone(), settings.ice_servers.clone());
         // As they are set when they are asked for.

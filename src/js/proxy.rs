@@ -37,7 +37,7 @@ pub(crate) struct Errand {
 type Headers = Vec<(String, String)>;
 
 impl Driver {
-    /// Carries out `Output::Proxy`. Where the application's headers are there, the request leaves before this
+    /// Carries out `Job::Proxy`. Where the application's headers are there, the request leaves before this
     /// returns.
     pub(super) fn ask_proxy(&self, id: ProxyId, command: ProxyCommand, keepalive: bool) {
         if let ProxyCommand::Cancel { call } = &command {

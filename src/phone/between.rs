@@ -255,12 +255,9 @@ mod tests {
     }
 
     fn events(phone: &mut Phone) -> Vec<String> {
-        let event = |output| match output {
-            Output::Event(Event::Log(..)) => None,
-            Output::Event(event) => Some(format!("{event:?}")),
-            _ => None,
-        };
-        core::mem::take(&mut phone.cx.env.out).into_iter().filter_map(event).collect()
+        let mut events = core::mem::take(&mut phone.cx.env.out).events;
+        events.retain(|event| !matches!(event, Event::Log(..)));
+        events.iter().map(|event| format!("{event:?}")).collect()
     }
 
     #[test]

@@ -56,7 +56,7 @@ pub(super) enum Phase {
 
 /// What the pending media job is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Job {
+pub(super) enum MediaJob {
     /// The microphone of a call by REST.
     Microphone,
     /// The offer of an outgoing call.
@@ -83,7 +83,7 @@ pub(super) enum Job {
     OurAnswer,
 }
 
-impl Job {
+impl MediaJob {
     /// The user may be asked for the microphone, which takes as long as it takes; the ringing has its own end.
     pub(super) const fn may_ask(self) -> bool {
         matches!(self, Self::Microphone | Self::Offer | Self::Answer | Self::Progress | Self::Resume)
@@ -188,7 +188,7 @@ pub(super) struct Dialled {
 #[derive(Debug, Default)]
 pub(super) struct MediaHalf {
     pub(super) seq: MediaSeq,
-    pub(super) job: Option<Job>,
+    pub(super) job: Option<MediaJob>,
     /// A media session exists and must be closed.
     pub(super) open: bool,
     /// Its session descriptions.

@@ -15,7 +15,7 @@ pub enum CredentialSource {
     /// The same for several realms, such as a registrar and a gateway behind it: those that name a realm are for that one,
     /// one without is for the others.
     ByRealm(Vec<Credentials>),
-    /// Asked for with [`Output::NeedCredentials`](super::Output::NeedCredentials) each time, and not kept.
+    /// Asked for with [`Job::NeedCredentials`](super::Job::NeedCredentials) each time, and not kept.
     Ask,
 }
 

@@ -1,7 +1,7 @@
 //! Session descriptions in and out: the one place where an offer or answer of the peer's is judged, whichever message it
 //! comes in, and where what this side says of the session is kept (RFC 3264, RFC 8829).
 
-use super::call::{Call, Job};
+use super::call::{Call, MediaJob};
 use super::capabilities;
 use super::context::Cx;
 use super::{EndCause, EndedBy, LogLevel, MediaCommand};
@@ -68,7 +68,7 @@ impl Call {
     pub(super) fn description_job(
         &mut self,
         cx: &mut Cx,
-        job: Job,
+        job: MediaJob,
         mut description: Description,
         command: impl FnOnce(String) -> MediaCommand,
     ) {
@@ -78,8 +78,8 @@ impl Call {
     }
 
     /// Sets an answer to an offer of ours.
-    pub(super) fn answer_job(&mut self, cx: &mut Cx, job: Job, answer: Description) {
-        let provisional = job == Job::EarlyAnswer;
+    pub(super) fn answer_job(&mut self, cx: &mut Cx, job: MediaJob, answer: Description) {
+        let provisional = job == MediaJob::EarlyAnswer;
         self.description_job(cx, job, answer, |answer| MediaCommand::SetAnswer { answer, provisional });
     }
 

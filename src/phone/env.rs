@@ -2,7 +2,8 @@
 
 use super::capabilities;
 use super::config::PhoneConfig;
-use super::io::{CallId, EndedBy, Event, Hint, LogLevel, Output, SocketId};
+use super::io::{CallId, EndedBy, Event, Hint, Job, LogLevel, SocketId, Transmit};
+use super::outbox::{Outbox, Place};
 use super::transfer::Referral;
 use crate::entropy::{Entropy, token};
 use crate::error::Error;
@@ -92,8 +93,8 @@ pub(super) enum What {
 #[derive(Debug)]
 pub(super) struct Asked {
     pub(super) what: What,
-    /// How many outputs came before it: what is done comes out in this place.
-    pub(super) at: usize,
+    /// What the phone does for it comes out in this place.
+    pub(super) at: Place,
 }
 
 /// What every machine may touch: the configuration, the time, randomness, and what comes out.
@@ -103,7 +104,7 @@ pub(super) struct Env {
     pub(super) now: Instant,
     /// The socket of the message that is being handled.
     pub(super) heard_over: Option<SocketId>,
-    pub(super) out: Vec<Output>,
+    pub(super) out: Outbox,
     /// What calls have asked of the phone, and what the connection has told it.
     pub(super) asked: Vec<Asked>,
     /// Headers of the application, whose values are not for the log.
@@ -123,7 +124,7 @@ impl Env {
             entropy,
             now: Instant::ZERO,
             heard_over: None,
-            out: Vec::new(),
+            out: Outbox::default(),
             asked: Vec::new(),
             secret_headers: Vec::new(),
             contact_user,
@@ -133,17 +134,27 @@ impl Env {
 
     /// See [`Ask`].
     pub(super) fn ask(&mut self, call: CallId, what: Ask) {
-        self.asked.push(Asked { what: What::Call(call, what), at: self.out.len() });
+        self.asked.push(Asked { what: What::Call(call, what), at: self.out.end() });
     }
 
     /// See [`LineEvent`].
     pub(super) fn tell(&mut self, event: LineEvent) {
-        self.asked.push(Asked { what: What::Line(event), at: self.out.len() });
+        self.asked.push(Asked { what: What::Line(event), at: self.out.end() });
+    }
+
+    #[inline(never)]
+    pub(super) fn transmit(&mut self, transmit: Transmit) {
+        self.out.transmits.push(transmit);
+    }
+
+    #[inline(never)]
+    pub(super) fn job(&mut self, job: Job) {
+        self.out.jobs.push(job);
     }
 
     #[inline(never)]
     pub(super) fn event(&mut self, event: Event) {
-        self.out.push(Output::Event(event));
+        self.out.events.push(event);
     }
 
     #[inline(never)]

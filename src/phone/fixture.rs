@@ -5,7 +5,7 @@ use super::call::{Call, Phase};
 use super::calls::Calls;
 use super::context::Cx;
 use super::env::{Asked, Env, LineEvent, What};
-use super::io::{CallId, Direction, Event, Output};
+use super::io::{CallId, Direction, Event, Transmit};
 use super::{Phone, PhoneConfig};
 use crate::entropy::SeededEntropy;
 use crate::sip::dialog::Dialog;
@@ -80,18 +80,23 @@ pub(super) fn told(env: &mut Env) -> Vec<LineEvent> {
     core::mem::take(&mut env.asked).into_iter().map(line).collect()
 }
 
-/// The outputs, taken, each by its kind.
+/// The outputs, taken, each by its kind: what is sent, what is to be done, what is told.
 pub(super) fn outputs(env: &mut Env) -> Vec<String> {
-    let kind = |output: Output| match output {
-        Output::OpenSocket { socket, url } => format!("open {} {url}", socket.0),
-        Output::CloseSocket(socket) => format!("close {}", socket.0),
-        Output::Send { socket, text } => {
+    let out = core::mem::take(&mut env.out);
+    let sent = |transmit: Transmit| match transmit {
+        Transmit::OpenSocket { socket, url } => format!("open {} {url}", socket.0),
+        Transmit::CloseSocket(socket) => format!("close {}", socket.0),
+        Transmit::Send { socket, text } => {
             let first = text.lines().next().unwrap_or_default();
             format!("send {} {}", socket.0, first.split(' ').next().unwrap_or_default())
         }
-        Output::Event(Event::Connection(state, _)) => format!("{state:?}"),
-        Output::Event(Event::Registration(state, _)) => format!("{state:?}"),
+    };
+    let told = |event: Event| match event {
+        Event::Connection(state, _) => format!("{state:?}"),
+        Event::Registration(state, _) => format!("{state:?}"),
         other => format!("{other:?}"),
     };
-    core::mem::take(&mut env.out).into_iter().map(kind).collect()
+    let sent = out.transmits.into_iter().map(sent);
+    let done = out.jobs.into_iter().map(|job| format!("{job:?}"));
+    sent.chain(done).chain(out.events.into_iter().map(told)).collect()
 }

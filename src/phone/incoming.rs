@@ -1,7 +1,7 @@
 //! Incoming calls: INVITE, ringing, answer, refusal, and the caller's CANCEL (RFC 3261, sections 9.2 and 13.3).
 
 use super::awaited_ack::AwaitedAck;
-use super::call::{Call, Job, Phase};
+use super::call::{Call, MediaJob, Phase};
 use super::calls::Calls;
 use super::capabilities;
 use super::context::Cx;
@@ -120,11 +120,11 @@ impl Call {
             self.send_ok(cx, sdp, false);
             return;
         }
-        self.make_answer(cx, Job::Answer);
+        self.make_answer(cx, MediaJob::Answer);
     }
 
     /// Answers the offer of the INVITE, or makes one where it has none.
-    pub(super) fn make_answer(&mut self, cx: &mut Cx, job: Job) {
+    pub(super) fn make_answer(&mut self, cx: &mut Cx, job: MediaJob) {
         match self.invite_offer() {
             Some(offer) => {
                 self.description_job(cx, job, offer, |offer| MediaCommand::CreateAnswer { offer });
@@ -139,7 +139,7 @@ impl Call {
         if !free || (self.is_late_offer() && !self.takes_reliable(cx)) {
             return Err(Error::new(ErrorCode::InvalidState, "The call has no offer to answer early"));
         }
-        self.make_answer(cx, Job::Progress);
+        self.make_answer(cx, MediaJob::Progress);
         Ok(())
     }
 
@@ -253,7 +253,7 @@ impl Call {
         let first = self.phase == Phase::Accepted;
         if pending.offered() {
             match self.judge_answer(cx, sdp_text(&request.headers, &request.body)) {
-                Ok(answer) => self.answer_job(cx, Job::AckAnswer, answer),
+                Ok(answer) => self.answer_job(cx, MediaJob::AckAnswer, answer),
                 Err(error) => self.ack_unusable(cx, error),
             }
             return;

@@ -36,7 +36,7 @@ pub enum LocalNetwork {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct CredentialsId(pub u32);
 
-/// One request to the call proxy. What comes after [`Output::AbortProxy`] is ignored.
+/// One request to the call proxy. What comes after [`Job::AbortProxy`] is ignored.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct ProxyId(pub u32);
 
@@ -79,7 +79,7 @@ pub enum Input {
     SocketData(SocketId, Vec<u8>),
     /// The WebSocket is closed, or could not be opened.
     SocketClosed(SocketId),
-    /// The outcome of an [`Output::Media`] job.
+    /// The outcome of an [`Job::Media`] job.
     MediaDone {
         /// The call.
         call: CallId,
@@ -95,11 +95,11 @@ pub enum Input {
         /// The new state.
         state: MediaState,
     },
-    /// The answer to [`Output::NeedCredentials`]; `None` when there are none.
+    /// The answer to [`Job::NeedCredentials`]; `None` when there are none.
     Credentials(CredentialsId, Option<Credentials>),
-    /// The answer to an [`Output::Proxy`], or why there is none.
+    /// The answer to an [`Job::Proxy`], or why there is none.
     Proxy(ProxyId, Result<ProxyReply, ProxyFailure>),
-    /// The answer to an [`Output::Lock`]: whether it is granted. `true` too where the browser has no such locks.
+    /// The answer to an [`Job::Lock`]: whether it is granted. `true` too where the browser has no such locks.
     Lock(LockId, bool),
     /// What the browser says of the local network, before it tells of a socket that it has not opened.
     LocalNetwork(LocalNetwork),
@@ -150,9 +150,9 @@ pub struct Wish {
     pub track: Option<TrackId>,
 }
 
-/// What is to be done outside, in this order. `Debug` shows no secret.
-#[must_use]
-pub enum Output {
+/// What goes to the server, in order: [`Phone::poll_transmit`](super::Phone::poll_transmit).
+#[derive(Clone, PartialEq, Eq)]
+pub enum Transmit {
     /// Open a WebSocket with the subprotocol `sip`.
     OpenSocket {
         /// Names the socket in inputs.
@@ -169,6 +169,21 @@ pub enum Output {
     },
     /// Close the socket; nothing more is expected from it.
     CloseSocket(SocketId),
+}
+
+impl fmt::Debug for Transmit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OpenSocket { socket, url } => write!(f, "OpenSocket({socket:?}, {})", before(url, b'?')),
+            Self::Send { socket, text } => write!(f, "Send({socket:?}, {:?})", redact(text)),
+            Self::CloseSocket(socket) => write!(f, "CloseSocket({socket:?})"),
+        }
+    }
+}
+
+/// What is to be done outside, and mostly reported by an [`Input`]: [`Phone::poll_job`](super::Phone::poll_job).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Job {
     /// Do a media job and report it with [`Input::MediaDone`].
     Media {
         /// The call.
@@ -205,25 +220,6 @@ pub enum Output {
     },
     /// Release the lock, or stop asking for it.
     Unlock(LockId),
-    /// Something that the application may want to know.
-    Event(Event),
-}
-
-impl fmt::Debug for Output {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::OpenSocket { socket, url } => write!(f, "OpenSocket({socket:?}, {})", before(url, b'?')),
-            Self::Send { socket, text } => write!(f, "Send({socket:?}, {:?})", redact(text)),
-            Self::CloseSocket(socket) => write!(f, "CloseSocket({socket:?})"),
-            Self::Media { call, seq, command } => write!(f, "Media({call:?}, {seq:?}, {command:?})"),
-            Self::NeedCredentials { id, realm } => write!(f, "NeedCredentials({id:?}, {realm:?})"),
-            Self::Proxy { id, command, .. } => write!(f, "Proxy({id:?}, {command:?})"),
-            Self::AbortProxy(id) => write!(f, "AbortProxy({id:?})"),
-            Self::Lock { id, .. } => write!(f, "Lock({id:?})"),
-            Self::Unlock(id) => write!(f, "Unlock({id:?})"),
-            Self::Event(event) => write!(f, "Event({event:?})"),
-        }
-    }
 }
 
 /// A job for the media half of a call.

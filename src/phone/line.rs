@@ -6,7 +6,7 @@
 
 use super::config::PhoneConfig;
 use super::env::{Env, LineEvent, Waiting};
-use super::io::{ConnectionState, Event, Hint, LocalNetwork, LogLevel, Output, SocketId};
+use super::io::{ConnectionState, Event, Hint, LocalNetwork, LogLevel, SocketId, Transmit};
 use super::liveness::{Liveness, apart};
 use super::servers::Servers;
 use super::timers::{Earliest, TimerKey, Timers};
@@ -395,7 +395,7 @@ impl Line {
         self.silent = self.silent.saturating_add(1);
         let error = Error::new(ErrorCode::Timeout, "The server did not answer");
         if !self.go_back(env, &error) {
-            env.out.push(Output::CloseSocket(socket));
+            env.transmit(Transmit::CloseSocket(socket));
             self.connection_lost_by(env, error);
         }
     }
@@ -481,7 +481,7 @@ impl Line {
         self.settled = false;
         let previous = self.previous.take();
         if let Some(previous) = previous {
-            env.out.push(Output::CloseSocket(previous.socket));
+            env.transmit(Transmit::CloseSocket(previous.socket));
         }
         self.timers.clear_all(&[TimerKey::Move, TimerKey::Previous]);
         let last = self.lost.replace(env.now);
@@ -513,7 +513,7 @@ impl Line {
     /// Closes the socket, and opens another.
     pub(super) fn leave_connection(&mut self, env: &mut Env, message: &'static str) {
         if let Some(socket) = self.open_socket() {
-            env.out.push(Output::CloseSocket(socket));
+            env.transmit(Transmit::CloseSocket(socket));
             self.connection_lost(env, message);
         }
     }
@@ -522,7 +522,7 @@ impl Line {
     pub(super) fn go_back(&mut self, env: &mut Env, error: &Error) -> bool {
         let Some(socket) = self.open_socket().filter(|_| !self.settled) else { return false };
         let Some(previous) = self.previous.take() else { return false };
-        env.out.push(Output::CloseSocket(socket));
+        env.transmit(Transmit::CloseSocket(socket));
         self.servers.go_to(previous.place);
         self.state = State::Open(previous.socket);
         self.settled = true;
@@ -547,7 +547,7 @@ impl Line {
             return;
         }
         if let Some(previous) = self.previous.take() {
-            env.out.push(Output::CloseSocket(previous.socket));
+            env.transmit(Transmit::CloseSocket(previous.socket));
             self.previous_is_over(env, previous.socket);
         }
     }
@@ -606,7 +606,7 @@ impl Line {
         let url = env.config.servers.get(server).cloned().unwrap_or_default();
         // The query may contain a token.
         env.log(LogLevel::Info, &["connecting to ", before(&url, b'?')]);
-        env.out.push(Output::OpenSocket { socket, url });
+        env.transmit(Transmit::OpenSocket { socket, url });
         socket
     }
 
@@ -643,7 +643,7 @@ impl Line {
         let spare = self.spare.filter(waits).or(Some(own).filter(waits));
         for left in [self.spare, Some(own)].into_iter().flatten() {
             if spare.is_none_or(|spare| spare.socket != left.socket) {
-                env.out.push(Output::CloseSocket(left.socket));
+                env.transmit(Transmit::CloseSocket(left.socket));
             }
         }
         self.spare = spare;
@@ -651,7 +651,7 @@ impl Line {
 
     fn drop_spare(&mut self, env: &mut Env) {
         if let Some(spare) = self.spare.take() {
-            env.out.push(Output::CloseSocket(spare.socket));
+            env.transmit(Transmit::CloseSocket(spare.socket));
         }
     }
 
@@ -671,7 +671,7 @@ impl Line {
             return false;
         }
         if let State::Opening(other) = self.state {
-            env.out.push(Output::CloseSocket(other));
+            env.transmit(Transmit::CloseSocket(other));
         }
         if let Some(spare) = self.take_spare() {
             self.liveness.opened((env.now - spare.began).min(MAX_TOOK));
@@ -711,11 +711,11 @@ impl Line {
         self.drop_spare(env);
         let beside = [self.next.take(), self.previous.take()];
         for beside in beside.into_iter().flatten() {
-            env.out.push(Output::CloseSocket(beside.socket));
+            env.transmit(Transmit::CloseSocket(beside.socket));
         }
         self.timers.clear_all(&[TimerKey::Move, TimerKey::Previous]);
         if let State::Open(socket) | State::Opening(socket) = self.state {
-            env.out.push(Output::CloseSocket(socket));
+            env.transmit(Transmit::CloseSocket(socket));
         }
     }
 
@@ -757,7 +757,7 @@ impl Line {
     /// The other socket did not open.
     pub(super) fn on_move_timer(&mut self, env: &mut Env) {
         if let Some(next) = self.next {
-            env.out.push(Output::CloseSocket(next.socket));
+            env.transmit(Transmit::CloseSocket(next.socket));
             self.move_failed(env);
         } else if self.liveness.is_doubted() {
             self.begin_move(env, true);
@@ -803,7 +803,7 @@ impl Line {
         env.trace("sent", &text);
         match self.state {
             State::Open(socket) => {
-                env.out.push(Output::Send { socket, text });
+                env.transmit(Transmit::Send { socket, text });
                 true
             }
             State::Idle => false,
@@ -824,7 +824,7 @@ impl Line {
         let (now, limit) = (env.now, env.config.signalling_grace.max(T64));
         for (since, text) in core::mem::take(&mut self.queue) {
             if now.saturating_since(since) < limit {
-                env.out.push(Output::Send { socket, text });
+                env.transmit(Transmit::Send { socket, text });
             }
         }
     }
@@ -960,7 +960,7 @@ mod tests {
         line.on_socket_opened(&mut env, socket);
         line.connected(&mut env);
         env.asked.clear();
-        env.out.clear();
+        env.out = crate::phone::outbox::Outbox::default();
         (line, env, socket)
     }
 
@@ -990,8 +990,8 @@ mod tests {
         let (mut line, mut env, _) = up();
         line.state = State::Waiting;
         let warnings = |env: &mut Env| {
-            let warns = |output: &Output| matches!(output, Output::Event(Event::Log(LogLevel::Warn, _)));
-            core::mem::take(&mut env.out).iter().filter(|output| warns(output)).count()
+            let events = core::mem::take(&mut env.out).events;
+            events.iter().filter(|event| matches!(event, Event::Log(LogLevel::Warn, _))).count()
         };
         for number in 0..MAX_QUEUE {
             assert!(line.transmit(&mut env, number.to_string(), true));
@@ -1000,8 +1000,8 @@ mod tests {
         assert!(line.transmit(&mut env, MAX_QUEUE.to_string(), true));
         assert_eq!((line.queue.len(), warnings(&mut env)), (MAX_QUEUE, 1));
         line.flush_queue(&mut env, SocketId(1));
-        let sent = core::mem::take(&mut env.out).into_iter().map(|output| match output {
-            Output::Send { text, .. } => text.parse::<usize>().unwrap(),
+        let sent = core::mem::take(&mut env.out).transmits.into_iter().map(|transmit| match transmit {
+            Transmit::Send { text, .. } => text.parse::<usize>().unwrap(),
             other => panic!("{other:?}"),
         });
         assert!(sent.eq(1..=MAX_QUEUE));

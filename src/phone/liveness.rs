@@ -14,7 +14,7 @@
 //! | after the audio of a call has stopped | 0 s + 1.5 s |
 
 use super::env::{Env, LineEvent};
-use super::io::{Hint, Output, SocketId};
+use super::io::{Hint, SocketId, Transmit};
 use super::timers::{Earliest, TimerKey};
 use crate::entropy::below;
 use crate::time::{Duration, Instant};
@@ -273,7 +273,7 @@ impl Liveness {
         self.asked |= if crlf { CRLF } else { left };
         self.asked_at = env.now;
         if crlf {
-            env.out.push(Output::Send { socket, text: "\r\n\r\n".to_owned() });
+            env.transmit(Transmit::Send { socket, text: "\r\n\r\n".to_owned() });
         } else if left != 0 {
             env.tell(LineEvent::AskByOptions);
         }

@@ -1,11 +1,11 @@
 //! The media jobs of calls: ordered here, done outside, their outcomes handed to whom they concern.
 
-use super::call::{Call, Job, Phase};
+use super::call::{Call, MediaJob, Phase};
 use super::context::Cx;
 use super::offers::holds;
 use super::{
-    CallTimer, EndCause, EndedBy, ICE_SETTLE, LogLevel, MediaCommand, MediaError, MediaSeq, MediaValue,
-    Output, media_error,
+    CallTimer, EndCause, EndedBy, ICE_SETTLE, Job, LogLevel, MediaCommand, MediaError, MediaSeq, MediaValue,
+    media_error,
 };
 use crate::text::concat;
 use crate::time::Duration;
@@ -17,7 +17,7 @@ const JOB_TIMEOUT: Duration = Duration::from_secs(20);
 const FIRST_CANDIDATE: Duration = Duration::from_secs(10);
 
 impl Call {
-    pub(super) fn media_job(&mut self, cx: &mut Cx, job: Job, command: MediaCommand) {
+    pub(super) fn media_job(&mut self, cx: &mut Cx, job: MediaJob, command: MediaCommand) {
         self.wish_of_new_media(cx);
         self.media.seq = MediaSeq(self.media.seq.0.wrapping_add(1));
         self.media.job = Some(job);
@@ -28,7 +28,7 @@ impl Call {
             let at = cx.env.now + JOB_TIMEOUT + cx.env.config.ice_gather_timeout;
             self.timers.set(CallTimer::MediaJob, at);
         }
-        cx.env.out.push(Output::Media { call: self.id, seq, command });
+        cx.env.job(Job::Media { call: self.id, seq, command });
     }
 
     /// A command that nobody reports back on.
@@ -38,7 +38,7 @@ impl Call {
                 self.media.open = false;
             }
             let seq = self.media.seq;
-            cx.env.out.push(Output::Media { call: self.id, seq, command });
+            cx.env.job(Job::Media { call: self.id, seq, command });
         }
     }
 
@@ -93,46 +93,46 @@ impl Call {
                 let held = theirs.is_some_and(|offer| holds(offer.direction));
                 self.timers.clear_all(&[CallTimer::IceGather, CallTimer::MediaJob]);
                 let sdp = self.describe(&sdp);
-                if held && matches!(job, Job::Answer | Job::Progress) {
+                if held && matches!(job, MediaJob::Answer | MediaJob::Progress) {
                     self.set_remote_hold(cx, true);
                 }
                 match job {
-                    Job::Offer => self.send_invite(cx, sdp),
-                    Job::Answer => self.answer_ready(cx, sdp),
-                    Job::Progress => self.progress_ready(cx, sdp),
-                    Job::Reinvite => self.reinvite_ready(cx, sdp),
-                    Job::OurOffer | Job::Resume => self.our_offer_ready(cx, sdp),
-                    Job::Microphone
-                    | Job::EarlyAnswer
-                    | Job::FinalAnswer
-                    | Job::AckAnswer
-                    | Job::PrackAnswer
-                    | Job::OurAnswer => {}
+                    MediaJob::Offer => self.send_invite(cx, sdp),
+                    MediaJob::Answer => self.answer_ready(cx, sdp),
+                    MediaJob::Progress => self.progress_ready(cx, sdp),
+                    MediaJob::Reinvite => self.reinvite_ready(cx, sdp),
+                    MediaJob::OurOffer | MediaJob::Resume => self.our_offer_ready(cx, sdp),
+                    MediaJob::Microphone
+                    | MediaJob::EarlyAnswer
+                    | MediaJob::FinalAnswer
+                    | MediaJob::AckAnswer
+                    | MediaJob::PrackAnswer
+                    | MediaJob::OurAnswer => {}
                 }
             }
             Ok(MediaValue::Applied) => {
                 self.media.job = None;
                 self.timers.clear(CallTimer::MediaJob);
                 let held = self.answer_agreed();
-                if let Some(held) = held.filter(|_| job != Job::EarlyAnswer) {
+                if let Some(held) = held.filter(|_| job != MediaJob::EarlyAnswer) {
                     self.set_remote_hold(cx, held);
                 }
                 match job {
-                    Job::EarlyAnswer => self.on_early_media(cx),
-                    Job::FinalAnswer => self.outgoing_up(cx),
-                    Job::AckAnswer => {
+                    MediaJob::EarlyAnswer => self.on_early_media(cx),
+                    MediaJob::FinalAnswer => self.outgoing_up(cx),
+                    MediaJob::AckAnswer => {
                         self.incoming_up(cx);
                         self.continue_offer(cx);
                     }
-                    Job::PrackAnswer => self.early_job_done(cx),
-                    Job::OurAnswer => self.our_answer_applied(cx),
-                    Job::Microphone
-                    | Job::Offer
-                    | Job::Answer
-                    | Job::Progress
-                    | Job::Reinvite
-                    | Job::Resume
-                    | Job::OurOffer => {}
+                    MediaJob::PrackAnswer => self.early_job_done(cx),
+                    MediaJob::OurAnswer => self.our_answer_applied(cx),
+                    MediaJob::Microphone
+                    | MediaJob::Offer
+                    | MediaJob::Answer
+                    | MediaJob::Progress
+                    | MediaJob::Reinvite
+                    | MediaJob::Resume
+                    | MediaJob::OurOffer => {}
                 }
             }
             Err(error) => {
@@ -151,28 +151,30 @@ impl Call {
         self.take_waiting(cx);
     }
 
-    pub(super) fn on_media_error(&mut self, cx: &mut Cx, job: Job, error: &MediaError) {
+    pub(super) fn on_media_error(&mut self, cx: &mut Cx, job: MediaJob, error: &MediaError) {
         match job {
-            Job::Offer | Job::Microphone => self.fail_outgoing(cx, media_error(error), EndedBy::Local),
-            Job::PrackAnswer if self.is_up() => {
+            MediaJob::Offer | MediaJob::Microphone => {
+                self.fail_outgoing(cx, media_error(error), EndedBy::Local)
+            }
+            MediaJob::PrackAnswer if self.is_up() => {
                 self.end_unagreed(cx, media_error(error));
             }
-            Job::Answer | Job::Progress | Job::PrackAnswer => self.answer_failed(cx, error),
+            MediaJob::Answer | MediaJob::Progress | MediaJob::PrackAnswer => self.answer_failed(cx, error),
             // Early media that cannot be played is no reason to give up the self.
-            Job::EarlyAnswer => {
+            MediaJob::EarlyAnswer => {
                 cx.log(LogLevel::Warn, &["the early media could not be set"]);
                 self.hear_fork(cx);
             }
             // Without a microphone there is no way to go on.
-            Job::Resume => {
+            MediaJob::Resume => {
                 let cause = EndCause::Failed(media_error(error));
                 self.end_with_bye(cx, cause, EndedBy::Local, None);
             }
-            Job::FinalAnswer => self.end_unagreed(cx, media_error(error)),
-            Job::AckAnswer => self.ack_unusable(cx, media_error(error)),
-            Job::Reinvite => self.reinvite_failed(cx, error),
-            Job::OurAnswer => self.our_answer_unusable(cx, media_error(error)),
-            Job::OurOffer => self.offer_failed(cx, media_error(error)),
+            MediaJob::FinalAnswer => self.end_unagreed(cx, media_error(error)),
+            MediaJob::AckAnswer => self.ack_unusable(cx, media_error(error)),
+            MediaJob::Reinvite => self.reinvite_failed(cx, error),
+            MediaJob::OurAnswer => self.our_answer_unusable(cx, media_error(error)),
+            MediaJob::OurOffer => self.offer_failed(cx, media_error(error)),
         }
     }
 }

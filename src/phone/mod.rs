@@ -62,6 +62,7 @@ mod negotiation;
 mod offers;
 mod originate;
 mod outage;
+mod outbox;
 mod outgoing;
 mod publication;
 mod questions;
@@ -92,6 +93,7 @@ use self::calls::Calls;
 use self::context::Cx;
 use self::env::{Asked, What};
 use self::originate::RestCall;
+use self::outbox::{Place, take_first};
 use self::timers::{CallTimer, TimerKey, TxId};
 use self::transactions::{Owner, server_key};
 use crate::dial::proxy::ProxyFailure;
@@ -256,12 +258,11 @@ pub struct PublishRequest {
 ///   [`calls`](Self::calls)
 /// * what happened outside: [`handle_input`](Self::handle_input), never fails
 /// * commands: `connect`, `disconnect`, `dial`, `answer`, `progress`, `reject`, `hangup`, `send_info`
-/// * what is to be done now: [`poll_output`](Self::poll_output), [`poll_timeout`](Self::poll_timeout)
+/// * what is to be done now: [`poll_transmit`](Self::poll_transmit), [`poll_job`](Self::poll_job),
+///   [`poll_event`](Self::poll_event), [`poll_timeout`](Self::poll_timeout)
 pub struct Phone {
     cx: Cx,
     calls: Calls,
-    /// What `poll_output` is handing out.
-    handing_out: std::vec::IntoIter<Output>,
 }
 
 impl core::fmt::Debug for Phone {
@@ -278,7 +279,7 @@ impl Phone {
     /// A phone that does nothing until [`Phone::connect`].
     #[must_use]
     pub fn new(config: PhoneConfig, entropy: Box<dyn Entropy>) -> Self {
-        Self { cx: Cx::new(config, entropy), calls: Calls::new(), handing_out: Vec::new().into_iter() }
+        Self { cx: Cx::new(config, entropy), calls: Calls::new() }
     }
 
     /// Lets a call do something, and does what it asks for. Nothing where there is no such call.
@@ -317,22 +318,22 @@ impl Phone {
             return;
         }
         let asked = core::mem::take(&mut self.cx.env.asked);
-        let mut outputs = core::mem::take(&mut self.cx.env.out).into_iter();
-        let mut passed = 0;
+        let mut former = core::mem::take(&mut self.cx.env.out);
+        let (mut taken, end) = (Place::default(), former.end());
         for Asked { what, at } in asked {
-            self.cx.env.out.extend(outputs.by_ref().take(at - passed));
-            passed = at;
+            self.cx.env.out.take_over(&mut former, taken, at);
+            taken = at;
             match what {
                 What::Call(id, what) => self.do_for(id, what),
                 What::Line(event) => self.on_line(event),
             }
         }
-        self.cx.env.out.extend(outputs);
+        self.cx.env.out.take_over(&mut former, taken, end);
     }
 
     // ---- inputs and outputs
 
-    /// Takes what happened outside. Drain [`Phone::poll_output`] afterwards.
+    /// Takes what happened outside. Drain the three polls afterwards.
     pub fn handle_input(&mut self, now: Instant, input: Input) {
         self.begin(now);
         self.notice_sleep();
@@ -362,16 +363,23 @@ impl Phone {
         self.check_disconnected();
     }
 
-    /// The next thing to do outside.
-    pub fn poll_output(&mut self) -> Option<Output> {
-        self.handing_out.next().or_else(|| {
-            debug_assert!(self.cx.env.asked.is_empty(), "a call has asked for something outside of `with`");
-            if self.cx.env.out.is_empty() {
-                self.calls.share_element(&mut self.cx);
-            }
-            self.handing_out = core::mem::take(&mut self.cx.env.out).into_iter();
-            self.handing_out.next()
-        })
+    /// What is to be sent next. Nothing else may delay it: an ACK is waited for.
+    pub fn poll_transmit(&mut self) -> Option<Transmit> {
+        debug_assert!(self.cx.env.asked.is_empty(), "a call has asked for something outside of `with`");
+        take_first(&mut self.cx.env.out.transmits)
+    }
+
+    /// What is to be done next, after all that is to be sent.
+    pub fn poll_job(&mut self) -> Option<Job> {
+        if self.cx.env.out.jobs.is_empty() {
+            self.calls.share_element(&mut self.cx);
+        }
+        take_first(&mut self.cx.env.out.jobs)
+    }
+
+    /// What the application is to be told next, after all that is to be done. Its listener may give commands.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        take_first(&mut self.cx.env.out.events)
     }
 
     /// When to call with [`Input::Timer`] at the latest, and why.
@@ -380,7 +388,7 @@ impl Phone {
         self.next_deadline().map(|(at, key)| (at, key.why()))
     }
 
-    // ---- commands: drain `poll_output` after each
+    // ---- commands: drain the three polls after each
 
     /// New settings. Those that name the connection (`servers`, `uri`, `register`) count from the next
     /// [`Phone::connect`] after a disconnect: what was registered must be un-registered under the same name.
@@ -761,7 +769,7 @@ impl Phone {
                 TimerKey::Server(id) => self.cx.transactions.on_server_timeout(id, self.cx.env.now),
                 TimerKey::Call(id, timer) => self.with(id, |call, cx| call.on_timeout(cx, timer)),
                 TimerKey::Proxy(id) => {
-                    self.cx.env.out.push(Output::AbortProxy(id));
+                    self.cx.env.job(Job::AbortProxy(id));
                     self.on_proxy(id, &Err(ProxyFailure::Timeout));
                 }
                 TimerKey::Subscription(id) => self.cx.on_subscription_timer(id),
@@ -782,7 +790,7 @@ impl Phone {
             );
         }
         match frame {
-            Ok(Frame::Ping) => self.cx.env.out.push(Output::Send { socket, text: "\r\n".to_owned() }),
+            Ok(Frame::Ping) => self.cx.env.transmit(Transmit::Send { socket, text: "\r\n".to_owned() }),
             Ok(Frame::Pong) => self.cx.line.on_pong(&mut self.cx.env, socket),
             Ok(Frame::Message(message)) => {
                 if self.cx.env.config.trace {

@@ -1,6 +1,6 @@
 //! Offers within a call, by re-INVITE or UPDATE, from either side; hold (RFC 3261, section 14, RFC 3311, RFC 3264).
 
-use super::call::{Call, Job, Phase};
+use super::call::{Call, MediaJob, Phase};
 use super::calls::Calls;
 use super::capabilities;
 use super::context::Cx;
@@ -125,14 +125,14 @@ impl Call {
         }
         let (direction, flow) = (self.session.offers.to_offer(), self.session.offers.flow());
         let (job, command) = if !self.media.open {
-            (Job::Resume, MediaCommand::Resume { direction })
+            (MediaJob::Resume, MediaCommand::Resume { direction })
         } else if restart {
-            (Job::OurOffer, MediaCommand::RestartIce { direction })
+            (MediaJob::OurOffer, MediaCommand::RestartIce { direction })
         } else {
-            (Job::OurOffer, MediaCommand::Reoffer { direction })
+            (MediaJob::OurOffer, MediaCommand::Reoffer { direction })
         };
         self.media_job(cx, job, command);
-        if job == Job::Resume && flow != MediaDirection::SendRecv {
+        if job == MediaJob::Resume && flow != MediaDirection::SendRecv {
             self.media_order(cx, MediaCommand::Flow(flow));
         }
     }
@@ -258,7 +258,7 @@ impl Call {
                 match self.judge_answer(cx, sdp) {
                     Ok(answer) => {
                         self.session.offers.answered();
-                        self.answer_job(cx, Job::OurAnswer, answer);
+                        self.answer_job(cx, MediaJob::OurAnswer, answer);
                     }
                     Err(error) => self.our_answer_unusable(cx, error),
                 }
@@ -417,7 +417,7 @@ impl Call {
                 self.offer_failed(cx, error);
             }
             // Theirs goes first, ours follows it.
-            Crossing::Unsent if self.media.job == Some(Job::OurOffer) => {
+            Crossing::Unsent if self.media.job == Some(MediaJob::OurOffer) => {
                 self.session.offers.withdraw();
                 self.media.job = None;
                 self.timers.clear(CallTimer::IceGather);
@@ -472,12 +472,12 @@ impl Call {
         }
         match offer {
             Some(offer) => {
-                self.description_job(cx, Job::Reinvite, offer, |offer| MediaCommand::Renegotiate {
+                self.description_job(cx, MediaJob::Reinvite, offer, |offer| MediaCommand::Renegotiate {
                     offer,
                     direction,
                 });
             }
-            None => self.media_job(cx, Job::Reinvite, MediaCommand::Reoffer { direction }),
+            None => self.media_job(cx, MediaJob::Reinvite, MediaCommand::Reoffer { direction }),
         }
     }
 
@@ -520,7 +520,7 @@ impl Call {
     fn wait_for_answer(&mut self, cx: &mut Cx, tx: TxId, request: &Request) -> bool {
         // An INVITE before the answer crosses ours.
         let may_wait = self.is_up() || request.method != Method::Invite;
-        let setting = may_wait && self.media.job.is_some_and(Job::sets_answer);
+        let setting = may_wait && self.media.job.is_some_and(MediaJob::sets_answer);
         if !setting || !self.session.offers.wait(tx, request) {
             return false;
         }

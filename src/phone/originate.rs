@@ -25,11 +25,11 @@ mod bridge;
 mod ending;
 pub(super) mod matching;
 
-use super::call::{Call, Job, Phase};
+use super::call::{Call, MediaJob, Phase};
 use super::context::Cx;
 use super::{
-    AnswerBy, CallTimer, DialStage, Direction, EndedBy, Event, LockId, MediaCommand, OriginateRequest,
-    Output, ProxyId,
+    AnswerBy, CallTimer, DialStage, Direction, EndedBy, Event, Job, LockId, MediaCommand, OriginateRequest,
+    ProxyId,
 };
 use crate::dial::originate::{Order, Originate, Purpose};
 use crate::dial::proxy::Expected;
@@ -137,10 +137,10 @@ impl Call {
         }
         if here {
             let name = concat(&["wasm-softphone: calls from ", &cx.env.config.uri.aor()]);
-            cx.env.out.push(Output::Lock { id: lock, name });
+            cx.env.job(Job::Lock { id: lock, name });
             call.timers.set(CallTimer::Bridge, cx.env.now + LOCK_TIMEOUT);
             // Before anything is dialled: a prompt, or a refusal, must not cost a call.
-            call.media_job(cx, Job::Microphone, MediaCommand::OpenMicrophone);
+            call.media_job(cx, MediaJob::Microphone, MediaCommand::OpenMicrophone);
         } else {
             call.arm(cx);
         }

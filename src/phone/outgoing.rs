@@ -1,7 +1,7 @@
 //! Outgoing calls: INVITE, its responses, CANCEL and their races (RFC 3261, sections 9.1 and 13.2).
 
 use super::authentication::renew;
-use super::call::{Call, Job, Phase};
+use super::call::{Call, MediaJob, Phase};
 use super::capabilities;
 use super::context::Cx;
 use super::description::sdp_text;
@@ -87,7 +87,7 @@ impl Call {
 
         call.begin_dial(cx, dial.listens_only);
         call.timers.set(CallTimer::Ring, cx.env.now + dial.timeout.unwrap_or(super::RING_TIMEOUT));
-        call.media_job(cx, Job::Offer, MediaCommand::CreateOffer);
+        call.media_job(cx, MediaJob::Offer, MediaCommand::CreateOffer);
         Ok(call)
     }
 
@@ -268,7 +268,7 @@ impl Call {
         match self.dialled.forks.hear() {
             Hear::Fork(answer) => {
                 match sdp::judge(answer, true, &self.media.descriptions.agreed) {
-                    Ok(answer) => self.answer_job(cx, Job::EarlyAnswer, answer),
+                    Ok(answer) => self.answer_job(cx, MediaJob::EarlyAnswer, answer),
                     // What comes with the final answer decides.
                     Err(flaw) => {
                         cx.log(LogLevel::Warn, &["early media cannot be heard: ", flaw.text()]);
@@ -367,7 +367,7 @@ impl Call {
         }
         // A 2xx without SDP after a 1xx with it: against RFC 3261, section 13.2.1, but gateways do it.
         match self.judge_answer(cx, sdp_text(&response.headers, &response.body).or(early_sdp)) {
-            Ok(answer) => self.answer_job(cx, Job::FinalAnswer, answer),
+            Ok(answer) => self.answer_job(cx, MediaJob::FinalAnswer, answer),
             Err(error) => self.end_unagreed(cx, error),
         }
     }
@@ -573,10 +573,10 @@ mod tests {
         let invite = call.sip.invite.as_ref().unwrap();
         assert_eq!((invite.uri.as_str(), invite.headers.get("Replaces")), ("sip:bob@example.com", Some("x")));
         assert_eq!(invite.headers.from_tag(), Some(call.sip.local_tag.clone()));
-        assert_eq!((call.phase, call.media.job), (Phase::Preparing, Some(Job::Offer)));
+        assert_eq!((call.phase, call.media.job), (Phase::Preparing, Some(MediaJob::Offer)));
         assert!(
             call.timers.is_set(CallTimer::Ring)
-                && call.timers.is_set(CallTimer::MediaJob) != call.media.job.is_some_and(Job::may_ask)
+                && call.timers.is_set(CallTimer::MediaJob) != call.media.job.is_some_and(MediaJob::may_ask)
         );
     }
 
@@ -589,7 +589,7 @@ mod tests {
             let error = made(&mut cx, dial, None).map(|_| ()).map_err(|error| error.code);
             assert_eq!(error, Err(ErrorCode::InvalidConfig), "{name} {value}");
         }
-        assert!(cx.env.out.is_empty());
+        assert_eq!(cx.env.out.end(), crate::phone::Place::default());
     }
 
     #[test]

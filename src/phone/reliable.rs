@@ -1,6 +1,6 @@
 //! Reliable provisional responses and PRACK, on both sides (RFC 3262).
 
-use super::call::{Call, Job, Phase};
+use super::call::{Call, MediaJob, Phase};
 use super::capabilities;
 use super::context::Cx;
 use super::description::{describes, sdp_text};
@@ -215,7 +215,7 @@ impl Call {
         if pending.offers {
             self.respond_with(cx, tx, 200, &[], None);
             match self.judge_answer(cx, sdp_text(&request.headers, &request.body)) {
-                Ok(answer) => self.answer_job(cx, Job::PrackAnswer, answer),
+                Ok(answer) => self.answer_job(cx, MediaJob::PrackAnswer, answer),
                 Err(error) => {
                     self.refuse(cx, 488, EndCause::Failed(error), EndedBy::Network);
                     return;

@@ -66,7 +66,7 @@ impl Call {
 
 #[cfg(test)]
 mod tests {
-    use super::super::call::Job;
+    use super::super::call::MediaJob;
     use super::super::fixture::{call, calls, cx, request};
     use super::*;
     #[cfg(target_arch = "wasm32")]
@@ -152,7 +152,7 @@ mod tests {
         let mut call = call(&mut cx, Direction::Outgoing, Phase::Confirmed);
         let mut invite = request("INVITE", "Referred-By: <sip:bob@example.com>\r\n");
         invite.headers.set("From", "<sip:carol@example.com>;tag=c");
-        call.media.job = Some(Job::Offer);
+        call.media.job = Some(MediaJob::Offer);
         call.set_remote_hold(&mut cx, true);
         assert!(call.may_replace(&cx, &invite.headers));
         call.peer.uri = "sip:anonymous@anonymous.invalid".to_owned();

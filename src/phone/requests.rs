@@ -69,7 +69,7 @@ impl Phone {
                         call.invite_asks(id);
                     });
                 }
-                self.cx.env.out.push(Output::NeedCredentials { id, realm });
+                self.cx.env.job(Job::NeedCredentials { id, realm });
                 true
             }
         }
@@ -642,6 +642,6 @@ mod tests {
     fn a_disconnect_without_a_connection_is_done_at_once() {
         let mut phone = phone();
         phone.start_disconnecting();
-        assert!(matches!(phone.poll_output(), Some(Output::Event(Event::DisconnectDone))));
+        assert_eq!(phone.poll_event(), Some(Event::DisconnectDone));
     }
 }

@@ -4,7 +4,7 @@
 use super::call::Call;
 use super::calls::Calls;
 use super::context::Cx;
-use super::{CallId, MediaCommand, Output, Wish};
+use super::{CallId, Job, MediaCommand, Wish};
 use crate::error::Error;
 
 impl Calls {
@@ -40,7 +40,7 @@ impl Calls {
                 let seq = call.media.seq;
                 if call.media.open {
                     let (call, command) = (call.id, MediaCommand::Wish(wish));
-                    cx.env.out.push(Output::Media { call, seq, command });
+                    cx.env.job(Job::Media { call, seq, command });
                 }
             }
         }
@@ -73,12 +73,14 @@ impl Calls {
 impl Call {
     /// Where the audio of the other side is played, or about to be.
     pub(super) fn may_be_heard(&self) -> bool {
-        use super::call::{Job, Phase};
+        use super::call::{MediaJob, Phase};
         self.media.open
             && !self.session.offers.local_hold()
             && !self.is_gated()
             && match self.phase {
-                Phase::Inviting => self.dialled.forks.is_heard() || self.media.job == Some(Job::Reinvite),
+                Phase::Inviting => {
+                    self.dialled.forks.is_heard() || self.media.job == Some(MediaJob::Reinvite)
+                }
                 Phase::Alerting => self.answering.early_answer.is_some() || self.media.job.is_some(),
                 Phase::Answering | Phase::Applying | Phase::Accepted | Phase::Confirmed => true,
                 Phase::Originating | Phase::Outcome | Phase::Preparing | Phase::Terminating => false,

@@ -6,8 +6,8 @@ use wasm_softphone::dial::proxy::{ProxyCommand, ProxyFailure, ProxyReply};
 use wasm_softphone::entropy::SeededEntropy;
 use wasm_softphone::phone::{
     CallId, CallState, ConnectionState, CredentialSource, Credentials, CredentialsId, DialRequest, EndReason,
-    Event, Input, LockId, MediaCommand, MediaError, MediaSeq, MediaState, MediaValue, Output, Phone,
-    PhoneConfig, ProxyId, RegistrationState, Secret, SocketId, Wish,
+    Event, Input, Job, LockId, MediaCommand, MediaError, MediaSeq, MediaState, MediaValue, Phone,
+    PhoneConfig, ProxyId, RegistrationState, Secret, SocketId, Transmit, Wish,
 };
 use wasm_softphone::sip::message::{Message, Request, Response};
 use wasm_softphone::sip::sdp::{self, Direction};
@@ -289,110 +289,128 @@ impl Bench {
         panic!("the phone never rests");
     }
 
+    /// What is to be sent comes first, and what the application is told last, as in the browser.
     pub fn drain(&mut self) {
-        while let Some(output) = self.phone.poll_output() {
-            match output {
-                Output::OpenSocket { socket, url } => {
-                    self.opened.push((self.now, socket, url));
-                    if self.reachable {
-                        self.socket = Some(socket);
-                        self.sockets.push(socket);
-                        self.phone.handle_input(self.now, Input::SocketOpened(socket));
-                    }
-                }
-                Output::Send { socket, text } => {
-                    let open = self.sockets.contains(&socket) || self.socket == Some(socket);
-                    assert!(open, "sent over a socket that is not open: {socket:?} {text}");
-                    match wire::parse(text.as_bytes()) {
-                        Ok(Frame::Ping) => {
-                            self.pings += 1;
-                            if self.closes_upon[0] {
-                                self.closed_one(socket);
-                                self.phone.handle_input(self.now, Input::SocketClosed(socket));
-                            } else if self.answers_crlf && !self.raw {
-                                self.phone
-                                    .handle_input(self.now, Input::SocketData(socket, b"\r\n".to_vec()));
-                            }
-                        }
-                        Ok(Frame::Pong) => self.pongs += 1,
-                        Ok(Frame::Message(Message::Request(request))) if !self.raw && is_ping(&request) => {
-                            self.option_pings += 1;
-                            if self.closes_upon[1] {
-                                self.closed_one(socket);
-                                self.phone.handle_input(self.now, Input::SocketClosed(socket));
-                            } else if self.answers_options {
-                                let status = if self.challenges_options { 401 } else { 483 };
-                                let mut response = request.response(status, None);
-                                if self.challenges_options {
-                                    let value = "Digest realm=\"example.com\", nonce=\"ping\"";
-                                    response.headers.push("WWW-Authenticate", value);
-                                    assert!(request.headers.get("Authorization").is_none());
-                                }
-                                let text = response.to_text().unwrap();
-                                let data = Input::SocketData(socket, text.into_bytes());
-                                self.phone.handle_input(self.now, data);
-                            }
-                        }
-                        Ok(Frame::Message(message)) => self.sent.push(message),
-                        // A 400, 505 or 513 repeats the headers that were broken.
-                        Err(_) if ["400", "505", "513"].contains(&&text[8..11]) => {}
-                        Err(rejected) => panic!("the phone sent what cannot be parsed: {rejected:?}"),
-                    }
-                }
-                Output::CloseSocket(socket) => {
-                    self.closed.push(socket);
-                    self.closed_one(socket);
-                }
-                Output::Media { call, command: MediaCommand::Wish(wish), .. } => {
-                    self.wishes.insert(call, wish);
-                    self.microphones.entry(call).or_insert(!wish.listens_only);
-                }
-                Output::Media { call, command: MediaCommand::Element(has), .. } => {
-                    self.elements.insert(call, has);
-                }
-                Output::Media { call, seq, command } => match self.media {
-                    Media::Prompt => self.prompt(call, seq, command),
-                    Media::Manual => self.jobs.push((call, seq, command)),
-                    Media::Fails => {
-                        if !matches!(
-                            command,
-                            MediaCommand::Close
-                                | MediaCommand::TakeLocal
-                                | MediaCommand::OpenGate
-                                | MediaCommand::Flow(_)
-                                | MediaCommand::Rollback
-                        ) {
-                            let result = Err(MediaError::Description);
-                            self.phone.handle_input(self.now, Input::MediaDone { call, seq, result });
-                        }
-                        self.jobs.push((call, seq, command));
-                    }
-                },
-                Output::NeedCredentials { id, realm } => self.questions.push((id, realm)),
-                Output::Proxy { id, command, keepalive } => {
-                    self.asked.push((command.clone(), keepalive));
-                    self.requests.push((id, command));
-                }
-                Output::AbortProxy(id) => self.requests.retain(|(request, _)| *request != id),
-                Output::Lock { id, .. } => {
-                    if let Some(free) = self.lock_free {
-                        if free {
-                            self.locks.push(id);
-                        }
-                        self.phone.handle_input(self.now, Input::Lock(id, free));
-                    }
-                }
-                Output::Unlock(id) => self.locks.retain(|lock| *lock != id),
-                Output::Event(event) => {
-                    if let Event::CallState(id, CallState::New) = event
-                        && let Some(former) = self.phone.call(id).and_then(|info| info.continues)
-                    {
-                        self.continued.insert(id, former);
-                    }
-                    self.events.push(event);
-                }
+        loop {
+            if let Some(transmit) = self.phone.poll_transmit() {
+                self.transmit(transmit);
+            } else if let Some(job) = self.phone.poll_job() {
+                self.start(job);
+            } else if let Some(event) = self.phone.poll_event() {
+                self.tell(event);
+            } else {
+                return;
             }
         }
+    }
+
+    fn transmit(&mut self, transmit: Transmit) {
+        match transmit {
+            Transmit::OpenSocket { socket, url } => {
+                self.opened.push((self.now, socket, url));
+                if self.reachable {
+                    self.socket = Some(socket);
+                    self.sockets.push(socket);
+                    self.phone.handle_input(self.now, Input::SocketOpened(socket));
+                }
+            }
+            Transmit::Send { socket, text } => {
+                let open = self.sockets.contains(&socket) || self.socket == Some(socket);
+                assert!(open, "sent over a socket that is not open: {socket:?} {text}");
+                match wire::parse(text.as_bytes()) {
+                    Ok(Frame::Ping) => {
+                        self.pings += 1;
+                        if self.closes_upon[0] {
+                            self.closed_one(socket);
+                            self.phone.handle_input(self.now, Input::SocketClosed(socket));
+                        } else if self.answers_crlf && !self.raw {
+                            self.phone.handle_input(self.now, Input::SocketData(socket, b"\r\n".to_vec()));
+                        }
+                    }
+                    Ok(Frame::Pong) => self.pongs += 1,
+                    Ok(Frame::Message(Message::Request(request))) if !self.raw && is_ping(&request) => {
+                        self.option_pings += 1;
+                        if self.closes_upon[1] {
+                            self.closed_one(socket);
+                            self.phone.handle_input(self.now, Input::SocketClosed(socket));
+                        } else if self.answers_options {
+                            let status = if self.challenges_options { 401 } else { 483 };
+                            let mut response = request.response(status, None);
+                            if self.challenges_options {
+                                let value = "Digest realm=\"example.com\", nonce=\"ping\"";
+                                response.headers.push("WWW-Authenticate", value);
+                                assert!(request.headers.get("Authorization").is_none());
+                            }
+                            let text = response.to_text().unwrap();
+                            let data = Input::SocketData(socket, text.into_bytes());
+                            self.phone.handle_input(self.now, data);
+                        }
+                    }
+                    Ok(Frame::Message(message)) => self.sent.push(message),
+                    // A 400, 505 or 513 repeats the headers that were broken.
+                    Err(_) if ["400", "505", "513"].contains(&&text[8..11]) => {}
+                    Err(rejected) => panic!("the phone sent what cannot be parsed: {rejected:?}"),
+                }
+            }
+            Transmit::CloseSocket(socket) => {
+                self.closed.push(socket);
+                self.closed_one(socket);
+            }
+        }
+    }
+
+    fn start(&mut self, job: Job) {
+        match job {
+            Job::Media { call, command: MediaCommand::Wish(wish), .. } => {
+                self.wishes.insert(call, wish);
+                self.microphones.entry(call).or_insert(!wish.listens_only);
+            }
+            Job::Media { call, command: MediaCommand::Element(has), .. } => {
+                self.elements.insert(call, has);
+            }
+            Job::Media { call, seq, command } => match self.media {
+                Media::Prompt => self.prompt(call, seq, command),
+                Media::Manual => self.jobs.push((call, seq, command)),
+                Media::Fails => {
+                    if !matches!(
+                        command,
+                        MediaCommand::Close
+                            | MediaCommand::TakeLocal
+                            | MediaCommand::OpenGate
+                            | MediaCommand::Flow(_)
+                            | MediaCommand::Rollback
+                    ) {
+                        let result = Err(MediaError::Description);
+                        self.phone.handle_input(self.now, Input::MediaDone { call, seq, result });
+                    }
+                    self.jobs.push((call, seq, command));
+                }
+            },
+            Job::NeedCredentials { id, realm } => self.questions.push((id, realm)),
+            Job::Proxy { id, command, keepalive } => {
+                self.asked.push((command.clone(), keepalive));
+                self.requests.push((id, command));
+            }
+            Job::AbortProxy(id) => self.requests.retain(|(request, _)| *request != id),
+            Job::Lock { id, .. } => {
+                if let Some(free) = self.lock_free {
+                    if free {
+                        self.locks.push(id);
+                    }
+                    self.phone.handle_input(self.now, Input::Lock(id, free));
+                }
+            }
+            Job::Unlock(id) => self.locks.retain(|lock| *lock != id),
+        }
+    }
+
+    fn tell(&mut self, event: Event) {
+        if let Event::CallState(id, CallState::New) = event
+            && let Some(former) = self.phone.call(id).and_then(|info| info.continues)
+        {
+            self.continued.insert(id, former);
+        }
+        self.events.push(event);
     }
 
     // ---- the call proxy

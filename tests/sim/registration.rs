@@ -373,7 +373,7 @@ fn secrets_stay_out_of_the_trace() {
     assert!(trace.contains("REGISTER sip:example.com"));
     assert!(!trace.contains(&response) && !trace.contains("alice-secret"), "{trace}");
     assert!(!format!("{:?}", bench.config).contains("alice-secret"));
-    let output = wasm_softphone::phone::Output::Send {
+    let output = wasm_softphone::phone::Transmit::Send {
         socket: wasm_softphone::phone::SocketId(1),
         text: request.to_text().unwrap(),
     };

@@ -11,7 +11,7 @@ use crate::bench::{ANSWER, Bench, answer, config, ms, secs, with_sdp};
 use crate::recovery::{register, registering};
 use wasm_softphone::entropy::SeededEntropy;
 use wasm_softphone::phone::{
-    ConnectionState, Event, Input, Output, Phone, PhoneConfig, RegistrationState, SocketId,
+    ConnectionState, Event, Input, Phone, PhoneConfig, RegistrationState, SocketId, Transmit,
 };
 use wasm_softphone::sip::message::Message;
 use wasm_softphone::sip::wire::{self, Frame};
@@ -243,9 +243,9 @@ impl Crowd {
     }
 
     fn drain(&mut self, index: usize) {
-        while let Some(output) = self.phones[index].poll_output() {
-            match output {
-                Output::OpenSocket { socket, .. } => {
+        while let Some(transmit) = self.phones[index].poll_transmit() {
+            match transmit {
+                Transmit::OpenSocket { socket, .. } => {
                     *self.attempts.entry(self.bucket()).or_default() += 1;
                     if self.is_up() {
                         self.sockets[index] = Some(socket);
@@ -254,7 +254,7 @@ impl Crowd {
                         self.later(index, 10, What::Refused(socket));
                     }
                 }
-                Output::Send { socket, text } => match wire::parse(text.as_bytes()) {
+                Transmit::Send { socket, text } => match wire::parse(text.as_bytes()) {
                     Ok(Frame::Ping) => self.later(index, 10, What::Receives(socket, "\r\n".into())),
                     Ok(Frame::Message(Message::Request(request))) => {
                         *self.registers.entry(self.bucket()).or_default() += 1;
@@ -263,10 +263,12 @@ impl Crowd {
                     }
                     _ => panic!("{text}"),
                 },
-                Output::Event(Event::Registration(RegistrationState::Registered, _)) => {
-                    self.back[index].get_or_insert(self.now);
-                }
-                _ => {}
+                Transmit::CloseSocket(_) => {}
+            }
+        }
+        while let Some(event) = self.phones[index].poll_event() {
+            if let Event::Registration(RegistrationState::Registered, _) = event {
+                self.back[index].get_or_insert(self.now);
             }
         }
         if let Some((at, _)) = self.phones[index].poll_timeout() {

@@ -10,7 +10,7 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use crate::bench::{Bench, Caller, Media, OFFER, config, line, send};
 use crate::incoming::{answered, ringing};
-use wasm_softphone::phone::{CallState, ConnectionState, Event, Input, MediaState, Output};
+use wasm_softphone::phone::{CallState, ConnectionState, Event, Input, MediaState, Transmit};
 use wasm_softphone::sip::message::Message;
 use wasm_softphone::sip::wire::{self, Frame, ParseError};
 
@@ -135,12 +135,15 @@ fn feed(bench: &mut Bench, bytes: &[u8]) -> Vec<String> {
     let socket = bench.socket.unwrap();
     bench.phone.handle_input(bench.now, Input::SocketData(socket, bytes.to_vec()));
     let mut sent = Vec::new();
-    while let Some(output) = bench.phone.poll_output() {
-        match output {
-            Output::Send { text, .. } => sent.push(text),
-            Output::Event(event) => bench.events.push(event),
+    while let Some(transmit) = bench.phone.poll_transmit() {
+        match transmit {
+            Transmit::Send { text, .. } => sent.push(text),
             other => panic!("{other:?}"),
         }
+    }
+    assert_eq!(bench.phone.poll_job(), None);
+    while let Some(event) = bench.phone.poll_event() {
+        bench.events.push(event);
     }
     sent
 }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use tokio::sync::mpsc;
 use wasm_softphone::error::Error;
 use wasm_softphone::phone::{
-    CallId, DialRequest, Event, Input, MediaCommand, MediaError, Output, Phone, PhoneConfig, SocketId,
+    CallId, DialRequest, Event, Input, Job, MediaCommand, MediaError, Phone, PhoneConfig, SocketId, Transmit,
 };
 
 use crate::clock::{Clock, OsEntropy};
@@ -160,37 +160,53 @@ impl<L: Link> Agent<L> {
     }
 
     fn drain(&mut self) {
-        while let Some(output) = self.phone.poll_output() {
-            match output {
-                // The link is the one connection there is.
-                Output::OpenSocket { socket, .. } => {
-                    self.socket = Some(socket);
-                    self.phone.handle_input(self.clock.now(), Input::SocketOpened(socket));
-                }
-                Output::Send { text, .. } => self.outbox.push_back(text),
-                Output::CloseSocket(_) => self.socket = None,
-                Output::Media { call, seq, command } => {
-                    let close = command == MediaCommand::Close;
-                    let session = self.sessions.entry(call).or_insert_with(|| {
-                        Session::start(call, self.settings.clone(), self.reporter.clone())
-                    });
-                    let gone = !session.job(seq, command);
-                    if close {
-                        self.sessions.remove(&call);
-                    } else if gone {
-                        let result = Err(MediaError::Unavailable);
-                        let input = Input::MediaDone { call, seq, result };
-                        self.phone.handle_input(self.clock.now(), input);
-                    }
-                }
-                // The numbers need no password, and a test's phone is given its own.
-                Output::NeedCredentials { id, .. } => {
-                    self.phone.handle_input(self.clock.now(), Input::Credentials(id, None));
-                }
-                // Numbers do not call by REST.
-                Output::Proxy { .. } | Output::AbortProxy(_) | Output::Lock { .. } | Output::Unlock(_) => {}
-                Output::Event(event) => self.notices.push_back(Notice::Phone(event)),
+        loop {
+            if let Some(transmit) = self.phone.poll_transmit() {
+                self.transmit(transmit);
+            } else if let Some(job) = self.phone.poll_job() {
+                self.start(job);
+            } else if let Some(event) = self.phone.poll_event() {
+                self.notices.push_back(Notice::Phone(event));
+            } else {
+                return;
             }
+        }
+    }
+
+    fn transmit(&mut self, transmit: Transmit) {
+        match transmit {
+            // The link is the one connection there is.
+            Transmit::OpenSocket { socket, .. } => {
+                self.socket = Some(socket);
+                self.phone.handle_input(self.clock.now(), Input::SocketOpened(socket));
+            }
+            Transmit::Send { text, .. } => self.outbox.push_back(text),
+            Transmit::CloseSocket(_) => self.socket = None,
+        }
+    }
+
+    fn start(&mut self, job: Job) {
+        match job {
+            Job::Media { call, seq, command } => {
+                let close = command == MediaCommand::Close;
+                let session = self
+                    .sessions
+                    .entry(call)
+                    .or_insert_with(|| Session::start(call, self.settings.clone(), self.reporter.clone()));
+                let gone = !session.job(seq, command);
+                if close {
+                    self.sessions.remove(&call);
+                } else if gone {
+                    let result = Err(MediaError::Unavailable);
+                    self.phone.handle_input(self.clock.now(), Input::MediaDone { call, seq, result });
+                }
+            }
+            // The numbers need no password, and a test's phone is given its own.
+            Job::NeedCredentials { id, .. } => {
+                self.phone.handle_input(self.clock.now(), Input::Credentials(id, None));
+            }
+            // Numbers do not call by REST.
+            Job::Proxy { .. } | Job::AbortProxy(_) | Job::Lock { .. } | Job::Unlock(_) => {}
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::super::call::{Call, Phase};
 use super::super::context::Cx;
-use super::super::{AnswerBy, CallTimer, DialStage, EndCause, EndedBy, Event, Output, ProxyId, TimerKey};
+use super::super::{AnswerBy, CallTimer, DialStage, EndCause, EndedBy, Event, Job, ProxyId, TimerKey};
 use super::{GRACE, RING_TIMEOUT, number};
 use crate::dial::originate::{News, Order, Purpose, Step};
 use crate::dial::proxy::{ProxyCall, ProxyCommand, ProxyFailure, ProxyReply};
@@ -83,7 +83,7 @@ impl Call {
         // A page that is left while a call is being given up must not keep the far end ringing.
         let keepalive = rest.leaving || order.purpose == Purpose::Cancel;
         cx.timers.set(TimerKey::Proxy(request), cx.env.now + wait + PROXY_TIMEOUT);
-        cx.env.out.push(Output::Proxy { id: request, command: order.command, keepalive });
+        cx.env.job(Job::Proxy { id: request, command: order.command, keepalive });
     }
 
     pub(super) fn on_news(&mut self, cx: &mut Cx, news: News) {

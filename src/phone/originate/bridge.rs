@@ -1,9 +1,9 @@
 //! The provider's call to this phone: answered behind the gate, claimed, and opened with the confirmation.
 
-use super::super::call::{Call, Job, Phase};
+use super::super::call::{Call, MediaJob, Phase};
 use super::super::context::Cx;
 use super::super::timers::TxId;
-use super::super::{AnswerBy, CallState, CallTimer, DialStage, EndCause, Event, MediaCommand, Output};
+use super::super::{AnswerBy, CallState, CallTimer, DialStage, EndCause, Event, Job, MediaCommand};
 use super::unverified;
 use crate::sip::dialog::Dialog;
 use crate::sip::digest::sha256_hex;
@@ -34,7 +34,7 @@ impl Call {
         self.sip.dialog = Some(dialog);
         self.phase = Phase::Answering;
         self.answering.came_over = cx.env.heard_over;
-        self.make_answer(cx, Job::Answer);
+        self.make_answer(cx, MediaJob::Answer);
     }
 
     /// The 200 to the provider's call is out.
@@ -74,7 +74,7 @@ impl Call {
         self.timers.set(CallTimer::MaxDuration, until);
         if here {
             self.media_order(cx, MediaCommand::OpenGate);
-            cx.env.out.push(Output::Unlock(lock));
+            cx.env.job(Job::Unlock(lock));
         }
         self.set_call_state(cx, CallState::Ringing);
         cx.event(Event::Stage(self.id, DialStage::Ringing));

@@ -3,9 +3,7 @@
 use super::super::call::{Call, Phase};
 use super::super::context::Cx;
 use super::super::env::Ask;
-use super::super::{
-    AnswerBy, CallTimer, EndCause, EndedBy, LogLevel, MediaCommand, Output, ProxyId, TimerKey,
-};
+use super::super::{AnswerBy, CallTimer, EndCause, EndedBy, Job, LogLevel, MediaCommand, ProxyId, TimerKey};
 use super::{GRACE, RING_TIMEOUT, unverified};
 use crate::dial::originate::{Order, Purpose};
 use crate::error::{Error, ErrorCode};
@@ -177,10 +175,10 @@ impl Call {
         let lock = (rest.answer == AnswerBy::ThisPhone && !rest.open).then_some(rest.lock);
         for request in dropped {
             cx.timers.clear(TimerKey::Proxy(request));
-            cx.env.out.push(Output::AbortProxy(request));
+            cx.env.job(Job::AbortProxy(request));
         }
         if let Some(lock) = lock {
-            cx.env.out.push(Output::Unlock(lock));
+            cx.env.job(Job::Unlock(lock));
         }
         if lingers {
             let at = window.max(cx.env.now + RING_TIMEOUT + GRACE);
@@ -200,7 +198,7 @@ impl Call {
         rest.pauses.clear();
         for (request, _) in core::mem::take(&mut rest.requests) {
             cx.timers.clear(TimerKey::Proxy(request));
-            cx.env.out.push(Output::AbortProxy(request));
+            cx.env.job(Job::AbortProxy(request));
         }
         self.timers.clear(CallTimer::ProxyPause);
         // The BYE may still wait for the ACK; whoever sends it lays the record to rest.
