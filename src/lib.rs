@@ -4,11 +4,12 @@
 //! no async. The browser half (`browser`, `js`; wasm32 only) is thin.
 //!
 //! # The driving contract
-//! **After every input or command, drain [`phone::Phone::poll_output`] until it is empty, then wait until
+//! **After every input or command, poll what is to be sent, done and told until there is nothing, then wait until
 //! [`phone::Phone::poll_timeout`].**
 //!
 //! 1. Call a command ([`phone::Phone::dial`], …) or [`phone::Phone::handle_input`] with the current time.
-//! 2. Do everything that `poll_output` returns, in order. Events go to the application last, with no borrow held.
+//! 2. Send what [`phone::Phone::poll_transmit`] returns, then do what [`phone::Phone::poll_job`] returns, then tell the
+//!    application what [`phone::Phone::poll_event`] returns, with no borrow held; and again, until all three are empty.
 //! 3. Arm one timer for `poll_timeout`; when it fires, hand in [`phone::Input::Timer`].
 #![forbid(unsafe_code)]
 

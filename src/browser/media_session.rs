@@ -132,6 +132,8 @@ pub(crate) struct MediaSession {
     setup: MediaSetup,
     report: Box<dyn Fn(MediaReport)>,
     closed: Cell<bool>,
+    /// Whether the audio takes tones, as it was last told.
+    took_tones: Cell<bool>,
     waiting: RefCell<Vec<Waker>>,
     parts: RefCell<Parts>,
 }
@@ -206,6 +208,7 @@ impl MediaSession {
             setup,
             report,
             closed: Cell::new(false),
+            took_tones: Cell::new(false),
             waiting: RefCell::default(),
             parts: RefCell::default(),
         })
@@ -304,6 +307,12 @@ impl MediaSession {
         let Some(pc) = parts.connection.as_ref() else { return false };
         self.setup.audio.is_off()
             || (pc.state() == RtcPeerConnectionState::Connected && !parts.gated && !parts.quiet && pc.sends())
+    }
+
+    /// Whether the audio takes tones, when that is not what was returned last.
+    pub(crate) fn tones_changed(&self) -> Option<bool> {
+        let ready = self.takes_tones();
+        (self.took_tones.replace(ready) != ready).then_some(ready)
     }
 
     /// Stops tones that cannot be sent any more, and returns those that have not begun.

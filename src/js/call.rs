@@ -11,17 +11,16 @@ use web_sys::MediaStreamTrack;
 
 use super::config::Options;
 use super::driver::{Driver, take_first};
-use super::dtmf::{Queue, Tones};
+use super::dtmf;
 use super::error;
 use super::event::{self, Listeners};
-use super::promise::{Settler, settle_all, settled};
+use super::promise::{Settler, settled};
 use crate::browser::media_devices::Audio;
 use crate::browser::media_session::{MediaSession, Replacement};
 use crate::browser::object::{get, object, set};
 use crate::dial::strategy::StrategyName;
 use crate::error::{Error, ErrorCode};
 use crate::phone::{CallId, CallInfo, CallNote, CallState, Direction, Phone, TransferTarget};
-use crate::time::Instant;
 
 const EVENTS: &[&str] = &[
     "state",
@@ -44,6 +43,7 @@ pub(crate) enum Wait {
     Answer,
     Hold,
     Transfer,
+    Tones,
     End,
 }
 
@@ -63,11 +63,6 @@ pub(crate) struct CallEntry {
     /// The microphone for this call, where it differs from the configuration.
     pub(crate) audio: RefCell<Option<Audio>>,
     waiting: RefCell<Vec<(Wait, Settler)>>,
-    pub(crate) dtmf: RefCell<Queue>,
-    /// When the next tone by INFO is due, or the next try of tones that the browser has refused.
-    pub(crate) next_tone: Cell<Option<Instant>>,
-    /// When the next `stats` event is due.
-    pub(crate) next_stats: Cell<Option<Instant>>,
     /// The one JavaScript object, so that it is the same wherever it appears. Given up at the end of the call:
     /// until then it keeps itself alive.
     object: RefCell<Option<JsValue>>,
@@ -97,9 +92,6 @@ impl CallEntry {
             listeners: Listeners::default(),
             audio: RefCell::new(former.and_then(|former| former.audio.borrow().clone())),
             waiting: RefCell::default(),
-            dtmf: RefCell::default(),
-            next_tone: Cell::new(None),
-            next_stats: Cell::new(None),
             object: RefCell::default(),
         })
     }
@@ -162,6 +154,13 @@ impl CallEntry {
         promise
     }
 
+    /// Who has waited for this for the longest has the outcome.
+    pub(crate) fn settle_first(&self, what: Wait, result: &Result<(), Error>) {
+        if let Some((_, settler)) = self.take_waiting(|wait| wait == what) {
+            settler.settle(result);
+        }
+    }
+
     /// Those who wait for this have their outcome.
     pub(crate) fn settle(&self, what: Wait, result: &Result<(), Error>) {
         while let Some((_, settler)) = self.take_waiting(|wait| wait == what) {
@@ -172,10 +171,6 @@ impl CallEntry {
     /// The call is over, or the phone has failed: nobody shall wait for ever.
     pub(crate) fn settle_rest(&self, error: &Error) {
         let outcome = Err(error.clone());
-        // A panic may have left them borrowed.
-        if let Ok(mut tones) = self.dtmf.try_borrow_mut().map(|mut dtmf| dtmf.abandon()) {
-            settle_all(core::mem::take(&mut tones), &outcome);
-        }
         while let Some((_, settler)) = self.take_waiting(|_| true) {
             settler.settle(&outcome);
         }
@@ -491,17 +486,10 @@ impl Call {
     #[wasm_bindgen(js_name = sendDtmf)]
     pub fn send_dtmf(&self, tones: &JsValue, options: &JsValue) -> Promise {
         self.command(&mut |driver| {
-            let tones = Tones::read(tones, options)?;
-            if !matches!(self.entry.state.get(), CallState::Active | CallState::Reconnecting) {
-                return Err(error::new(
-                    ErrorCode::InvalidState,
-                    "Tones can be sent in an answered call only",
-                ));
-            }
-            let (promise, settler) = Settler::new();
-            self.entry.dtmf.borrow_mut().push(tones, settler);
-            driver.pump_dtmf(&self.entry);
-            Ok(promise)
+            let tones = dtmf::tones(tones, options)?;
+            driver.tend_tones(self.entry.id);
+            driver.with_phone(|phone, now| phone.send_tones(now, self.entry.id, tones)).unwrap_or(Ok(()))?;
+            Ok(self.entry.wait(Wait::Tones))
         })
     }
 
@@ -529,7 +517,7 @@ impl Call {
         let remove =
             self.entry.listeners.add(EVENTS, kind, listener).map_err(|error| error::to_js(&error))?;
         if let Some(driver) = Driver::alive(&self.driver) {
-            driver.arm_timer();
+            driver.count_stats(&self.entry);
         }
         Ok(remove)
     }

@@ -12,7 +12,6 @@ use wasm_bindgen::JsValue;
 use super::call::{CallEntry, Wait};
 use super::config::{self, Settings};
 use super::dialing::Dialing;
-use super::dtmf::{self, Method};
 use super::event::{self, Listeners};
 use super::originated_call::Originated;
 use super::promise::{Settler, settle_all};
@@ -35,13 +34,10 @@ use crate::error::{Error, ErrorCode};
 use crate::phone::{
     CallId, CallState, ConnectionState, CredentialsId, DialStage, EndReason, Event, Hint, Input, Job,
     LocalNetwork, LockId, LogLevel, MediaCommand, MediaSeq, PageKept, Phone, ProxyId, RegistrationState,
-    RequestId, SocketId, TrackId, Transmit, Wish,
+    RequestId, SocketId, TonesReport, TrackId, Transmit, Wish,
 };
-use crate::time::{Duration, Instant};
+use crate::time::Instant;
 use crate::url::is_loopback_url;
-
-/// How often a call emits `stats` to those who listen.
-const STATS_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Everything behind one `DialStrategy`.
 pub(crate) struct Driver {
@@ -315,6 +311,13 @@ impl Driver {
                 let released = take_first(&mut self.locks.borrow_mut(), |(lock, _)| *lock == id);
                 drop(released);
             }
+            Job::Tones { call, tones, duration, gap } => self.send_tones(call, &tones, duration, gap),
+            Job::Statistics(call) => {
+                if let Some(call) = self.call(call).filter(|call| call.listeners.has("stats")) {
+                    self.emit_stats(&call);
+                    self.count_stats(&call);
+                }
+            }
         }
     }
 
@@ -366,38 +369,12 @@ impl Driver {
 
     fn on_timer(&self) {
         self.timer.fired();
-        let now = self.clock.now();
-        for call in self.calls() {
-            if call.next_tone.get().is_some_and(|at| at <= now) {
-                call.next_tone.set(None);
-                self.next_tone(&call);
-            }
-            if call.next_stats.get().is_some_and(|at| at <= now) {
-                call.next_stats.set(None);
-                self.emit_stats(&call);
-            }
-        }
         self.feed(Input::Timer);
     }
 
-    /// Sets the one timer to the earliest of all deadlines.
+    /// Sets the timer to the phone's deadline.
     pub(crate) fn arm_timer(&self) {
-        let due = self.with(|state| {
-            let mut due = state.phone.as_ref().and_then(Phone::poll_timeout).map(|(at, _)| at);
-            for call in &state.calls {
-                if call.has_ended() {
-                    continue;
-                }
-                let listened = call.state.get() == CallState::Active && call.listeners.has("stats");
-                match (listened, call.next_stats.get()) {
-                    (true, None) => call.next_stats.set(Some(self.clock.now() + STATS_INTERVAL)),
-                    (false, Some(_)) => call.next_stats.set(None),
-                    _ => {}
-                }
-                due = earlier(due, earlier(call.next_tone.get(), call.next_stats.get()));
-            }
-            due
-        });
+        let due = self.with(|state| state.phone.as_ref().and_then(Phone::poll_timeout).map(|(at, _)| at));
         self.timer.set(&self.clock, due);
     }
 
@@ -488,7 +465,7 @@ impl Driver {
             }
         } else if let Some(session) = self.session(call) {
             session.run(seq, command);
-            self.tend_dtmf(call);
+            self.tend_tones(call);
         }
     }
 
@@ -556,11 +533,11 @@ impl Driver {
             match report {
                 MediaReport::Done(seq, result) => {
                     driver.feed(Input::MediaDone { call, seq, result });
-                    driver.tend_dtmf(call);
+                    driver.tend_tones(call);
                 }
                 MediaReport::State(state) => {
                     driver.feed(Input::MediaState { call, state });
-                    driver.tend_dtmf(call);
+                    driver.tend_tones(call);
                 }
                 MediaReport::Track(track) => {
                     if let Some(call) = driver.call(call) {
@@ -611,6 +588,14 @@ impl Driver {
         let closed = take_first(&mut self.sessions.borrow_mut(), |(id, _)| *id == call);
         if let Some((_, session)) = closed {
             session.close();
+        }
+    }
+
+    /// Asks for the next statistics of a call, where somebody listens.
+    pub(crate) fn count_stats(&self, call: &CallEntry) {
+        if call.listeners.has("stats") {
+            self.with_phone(|phone, now| phone.count_statistics(now, call.id));
+            self.arm_timer();
         }
     }
 
@@ -715,92 +700,30 @@ impl Driver {
 
     // ---- tones
 
-    /// What is sent has changed: tones in the audio may be cut, or go on.
-    fn tend_dtmf(&self, call: CallId) {
-        let Some(call) = self.call(call) else { return };
-        match self.session(call.id).and_then(|session| session.cut_dtmf()) {
-            Some(rest) if rest.is_empty() => self.tones_sent(&call, &Ok(())),
-            Some(rest) => call.dtmf.borrow_mut().put_back(rest),
-            None => self.pump_dtmf(&call),
+    /// What is sent may have changed: tones in the audio may be cut, or begin.
+    pub(crate) fn tend_tones(&self, call: CallId) {
+        let Some(session) = self.session(call) else { return };
+        if let Some(ready) = session.tones_changed() {
+            self.feed(Input::Tones(call, TonesReport::Ready(ready)));
+        }
+        if let Some(rest) = session.cut_dtmf() {
+            self.feed(Input::Tones(call, TonesReport::Cut(rest)));
         }
     }
 
-    /// Sends the next tones that wait in line, if none are being sent.
-    pub(crate) fn pump_dtmf(&self, call: &Rc<CallEntry>) {
-        // The browser refuses tones until the media path is up, which an answered call may still wait for.
-        let audio_flows = self.session(call.id).is_some_and(|session| session.takes_tones());
-        let next = call.dtmf.borrow_mut().start(audio_flows);
-        let Some(tones) = next else { return };
-        call.next_tone.set(None);
-        match tones.method {
-            Method::Info => self.next_tone(call),
-            Method::Rtp => {
-                let (me, id) = (self.me.clone(), call.id);
-                let done = move || {
-                    if let Some(driver) = Self::alive(&me)
-                        && let Some(call) = driver.call(id)
-                    {
-                        driver.tones_sent(&call, &Ok(()));
-                    }
-                };
-                let sent = self.session(call.id).map_or(Err(false), |session| {
-                    session.send_dtmf(&tones.tones, tones.duration, tones.gap, Box::new(done))
-                });
-                let Err(for_now) = sent else { return };
-                let now = self.clock.now();
-                if for_now && call.dtmf.borrow_mut().try_again(now) {
-                    call.next_tone.set(Some(now + dtmf::RETRY));
-                    self.arm_timer();
-                } else {
-                    let refused = error::new(
-                        ErrorCode::MediaUnavailable,
-                        "The other side takes no tones in the audio (RFC 4733)",
-                    );
-                    self.tones_sent(call, &Err(refused.with_hint("Try the method \"info\".")));
-                }
+    fn send_tones(&self, call: CallId, tones: &str, duration: u32, gap: u32) {
+        let me = self.me.clone();
+        let done = move || {
+            if let Some(driver) = Self::alive(&me) {
+                driver.feed(Input::Tones(call, TonesReport::Sent));
             }
+        };
+        let sent = self
+            .session(call)
+            .map_or(Err(false), |session| session.send_dtmf(tones, duration, gap, Box::new(done)));
+        if let Err(for_now) = sent {
+            self.feed(Input::Tones(call, TonesReport::Refused { for_now }));
         }
-    }
-
-    /// Sends the next tone of a job by INFO.
-    fn next_tone(&self, call: &Rc<CallEntry>) {
-        let next = call.dtmf.borrow_mut().next_tone();
-        match next {
-            None => self.tones_sent(call, &Ok(())),
-            Some((',', _)) => {
-                call.next_tone.set(Some(self.clock.now() + dtmf::PAUSE));
-                self.arm_timer();
-            }
-            Some((tone, duration)) => {
-                let body = dtmf::relay_body(tone, duration);
-                let sent = self
-                    .with_phone(|phone, now| phone.send_info(now, call.id, "application/dtmf-relay", &body));
-                if let Some(Err(error)) = sent {
-                    self.tones_sent(call, &Err(error));
-                }
-            }
-        }
-    }
-
-    /// The other side has answered an INFO.
-    fn tone_answered(&self, call: &Rc<CallEntry>, result: Result<(), Error>) {
-        let spacing = call.dtmf.borrow().spacing();
-        match (result, spacing) {
-            (Err(error), Some(_)) => self.tones_sent(call, &Err(error)),
-            (Ok(()), Some(spacing)) => {
-                call.next_tone.set(Some(self.clock.now() + spacing));
-                self.arm_timer();
-            }
-            (_, None) => {}
-        }
-    }
-
-    fn tones_sent(&self, call: &Rc<CallEntry>, result: &Result<(), Error>) {
-        let settler = call.dtmf.borrow_mut().finish();
-        if let Some(settler) = settler {
-            settler.settle(result);
-        }
-        self.pump_dtmf(call);
     }
 
     // ---- credentials
@@ -834,7 +757,7 @@ impl Driver {
             Event::Incoming(id)
             | Event::CallState(id, _)
             | Event::AnswerDone(id, _)
-            | Event::InfoDone(id, _)
+            | Event::TonesDone(id, _)
             | Event::Hold { call: id, .. }
             | Event::HoldDone(id, _)
             | Event::Remote(id)
@@ -896,7 +819,7 @@ impl Driver {
             }
             (Event::CallState(_, state), Some(call)) => self.call_changed(&call, state),
             (Event::AnswerDone(_, result), Some(call)) => call.settle(Wait::Answer, &result),
-            (Event::InfoDone(_, result), Some(call)) => self.tone_answered(&call, result),
+            (Event::TonesDone(_, result), Some(call)) => call.settle_first(Wait::Tones, &result),
             (Event::Hold { local, remote, .. }, Some(call)) => {
                 let payload = object!([("local", local), ("remote", remote)]);
                 call.listeners.emit("hold", &payload);
@@ -1170,14 +1093,6 @@ fn adopt(
 pub(super) fn take_first<T>(list: &mut Vec<T>, is_it: impl Fn(&T) -> bool) -> Option<T> {
     let at = list.iter().position(is_it)?;
     Some(list.remove(at))
-}
-
-#[inline(never)]
-fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
-    match (one, other) {
-        (Some(one), Some(other)) => Some(one.min(other)),
-        (one, other) => one.or(other),
-    }
 }
 
 fn aborted() -> Error {

@@ -8,8 +8,8 @@ use super::recovery::Recovery;
 use super::resume::{Record, refused};
 use super::timers::TxId;
 use super::{
-    AnswerBy, CallId, CallState, ConnectionState, DialRequest, EndCause, Event, LockId, LogLevel,
-    OriginateRequest, Phone, ProxyId, TimerKey,
+    AnswerBy, CallId, CallState, ConnectionState, DialRequest, EndCause, Event, LogLevel, OriginateRequest,
+    Phone, ProxyId, TimerKey,
 };
 use crate::dial::proxy::{ProxyFailure, ProxyReply};
 use crate::error::{Error, ErrorCode};
@@ -31,7 +31,7 @@ impl Phone {
     }
 
     /// A call that rings, or takes the place of another one at once.
-    fn ring(&mut self, tx: TxId, request: &Request) {
+    pub(super) fn ring(&mut self, tx: TxId, request: &Request) {
         if let Some(refusal) = self.calls.refusal(&self.cx, request) {
             self.cx.respond_refusal(tx, refusal);
             return;
@@ -132,7 +132,14 @@ impl Phone {
 
     // ---- by REST
 
-    pub(super) fn start_originate(&mut self, request: OriginateRequest) -> Result<CallId, Error> {
+    /// Starts a call by REST: asks the call proxy for it, answers the provider's call to this phone with nothing
+    /// heard or sent, and opens up once the proxy has confirmed that it is the right one.
+    ///
+    /// # Errors
+    /// `not_connected`, `invalid_state` (too many calls, or another one is answered), `invalid_config` (the user of
+    /// `uri` is not a number, so that the provider's call could not be told).
+    pub fn originate(&mut self, now: Instant, request: OriginateRequest) -> Result<CallId, Error> {
+        self.begin(now);
         if request.answer == AnswerBy::ThisPhone {
             let registered = !self.cx.env.config.register || self.cx.registration.is_registered();
             if self.cx.line.is_closing() || self.connection() != ConnectionState::Connected || !registered {
@@ -157,13 +164,6 @@ impl Phone {
         let id = call.id;
         self.calls.insert(call);
         Ok(id)
-    }
-
-    pub(super) fn on_lock(&mut self, lock: LockId, granted: bool) {
-        let found = self.calls.iter().find(|call| call.waits_for_lock(lock)).map(|call| call.id);
-        if let Some(id) = found {
-            self.with(id, |call, cx| call.on_lock(cx, granted));
-        }
     }
 
     pub(super) fn on_proxy(&mut self, request: ProxyId, answer: &Result<ProxyReply, ProxyFailure>) {
@@ -221,13 +221,6 @@ impl Phone {
         }
         if self.cx.unmatched.is_empty() {
             self.cx.timers.clear(TimerKey::Unmatched);
-        }
-    }
-
-    /// It was waited for long enough: they ring, and nobody but the user answers them.
-    pub(super) fn on_unmatched_timeout(&mut self) {
-        for (tx, request) in core::mem::take(&mut self.cx.unmatched) {
-            self.ring(tx, &request);
         }
     }
 }

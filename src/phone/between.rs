@@ -255,9 +255,8 @@ mod tests {
     }
 
     fn events(phone: &mut Phone) -> Vec<String> {
-        let mut events = core::mem::take(&mut phone.cx.env.out).events;
-        events.retain(|event| !matches!(event, Event::Log(..)));
-        events.iter().map(|event| format!("{event:?}")).collect()
+        let events = core::iter::from_fn(|| phone.poll_event());
+        events.filter(|event| !matches!(event, Event::Log(..))).map(|event| format!("{event:?}")).collect()
     }
 
     #[test]

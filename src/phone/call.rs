@@ -19,6 +19,7 @@ use super::reliable::Reliable;
 use super::session_timer::SessionTimer;
 use super::timers::TxId;
 use super::timers::{CallTimer, Timers};
+use super::tones::ToneQueue;
 use super::transactions::Owner;
 use super::transfer::{Referral, Referrer, Transfer};
 use crate::error::Error;
@@ -203,6 +204,8 @@ pub(super) struct Session {
     pub(super) timer: SessionTimer,
     /// How well its signalling and its media are.
     pub(super) recovery: Recovery,
+    /// The DTMF that is being sent.
+    pub(super) tones: ToneQueue,
     /// Incoming, and after a re-INVITE: the 2xx that has no ACK yet.
     pub(super) pending_ok: Option<Box<AwaitedAck>>,
 }
@@ -334,6 +337,7 @@ impl Call {
             self.session.recovery.poll_timeout(),
             self.session.offers.poll_timeout(),
             self.session.timer.poll_timeout(),
+            self.session.tones.poll_timeout(),
             self.transfer_until().map(|at| (at, CallTimer::Transfer)),
             self.session.pending_ok.as_ref().and_then(|ok| ok.poll_timeout()),
         ];
@@ -390,6 +394,8 @@ impl Call {
             CallTimer::Recovery => self.on_recovery_timer(cx),
             CallTimer::Grace => self.on_grace_timer(cx),
             CallTimer::MediaJob => self.on_job_timeout(cx),
+            CallTimer::Tone => self.on_tone_timer(cx),
+            CallTimer::Statistics => self.on_statistics_timer(cx),
             // These are the phone's.
             CallTimer::Connect
             | CallTimer::KeepAlive
@@ -441,6 +447,7 @@ impl Call {
         self.session.recovery.put_off(by);
         self.session.offers.put_off(by);
         self.session.timer.put_off(by);
+        self.session.tones.put_off(by);
     }
 
     /// How many deadlines its parts have.
@@ -451,6 +458,7 @@ impl Call {
             + self.session.recovery.deadlines()
             + self.session.offers.deadlines()
             + self.session.timer.deadlines()
+            + usize::from(self.session.tones.poll_timeout().is_some())
     }
 
     /// Offer and answer have been exchanged: a session timer runs in a call that is up.
@@ -545,13 +553,16 @@ impl Call {
             CallTimer::Reliable1xx,
             CallTimer::MediaJob,
             CallTimer::Renew,
+            CallTimer::Statistics,
         ]);
+        self.session.tones.stop();
         let mut infos = cx.questions.forget_of(Owner::Info(self.id));
         cx.questions.forget_of_call(self.id);
         for (_, entry) in cx.transactions.clients() {
-            if entry.owner == Owner::Info(self.id) {
+            let is_info = entry.owner == Owner::Info(self.id);
+            if is_info || entry.owner == Owner::Tone(self.id) {
                 entry.owner = Owner::Nobody;
-                infos += 1;
+                infos += usize::from(is_info);
             }
         }
         if let Some(theirs) = theirs {

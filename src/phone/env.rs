@@ -144,17 +144,17 @@ impl Env {
 
     #[inline(never)]
     pub(super) fn transmit(&mut self, transmit: Transmit) {
-        self.out.transmits.push(transmit);
+        self.out.transmit(transmit);
     }
 
     #[inline(never)]
     pub(super) fn job(&mut self, job: Job) {
-        self.out.jobs.push(job);
+        self.out.job(job);
     }
 
     #[inline(never)]
     pub(super) fn event(&mut self, event: Event) {
-        self.out.events.push(event);
+        self.out.event(event);
     }
 
     #[inline(never)]

@@ -82,7 +82,6 @@ pub(super) fn told(env: &mut Env) -> Vec<LineEvent> {
 
 /// The outputs, taken, each by its kind: what is sent, what is to be done, what is told.
 pub(super) fn outputs(env: &mut Env) -> Vec<String> {
-    let out = core::mem::take(&mut env.out);
     let sent = |transmit: Transmit| match transmit {
         Transmit::OpenSocket { socket, url } => format!("open {} {url}", socket.0),
         Transmit::CloseSocket(socket) => format!("close {}", socket.0),
@@ -96,7 +95,9 @@ pub(super) fn outputs(env: &mut Env) -> Vec<String> {
         Event::Registration(state, _) => format!("{state:?}"),
         other => format!("{other:?}"),
     };
-    let sent = out.transmits.into_iter().map(sent);
-    let done = out.jobs.into_iter().map(|job| format!("{job:?}"));
-    sent.chain(done).chain(out.events.into_iter().map(told)).collect()
+    let mut outputs = Vec::new();
+    outputs.extend(core::iter::from_fn(|| env.out.next_transmit()).map(sent));
+    outputs.extend(core::iter::from_fn(|| env.out.next_job()).map(|job| format!("{job:?}")));
+    outputs.extend(core::iter::from_fn(|| env.out.next_event()).map(told));
+    outputs
 }

@@ -111,7 +111,7 @@ impl Call {
             self.peer.diversion = Some(identity);
             changed = true;
         }
-        // Before that nobody knows of the self.
+        // Before that nobody knows of the call.
         if changed && self.state != super::CallState::New {
             cx.event(Event::Remote(self.id));
         }

@@ -124,7 +124,14 @@ impl Call {
         }
     }
 
-    pub(super) fn start_info(&mut self, cx: &mut Cx, content_type: &str, body: &str) -> Result<(), Error> {
+    /// `tone`: it is part of [`Call::send_tones`].
+    pub(super) fn start_info(
+        &mut self,
+        cx: &mut Cx,
+        tone: bool,
+        content_type: &str,
+        body: &str,
+    ) -> Result<(), Error> {
         if self.phase == Phase::Terminating {
             return Err(super::call_ended());
         }
@@ -139,7 +146,17 @@ impl Call {
         let mut request = dialog.request(Method::Info, None);
         request.headers.push("Content-Type", content_type);
         request.body = body.as_bytes().to_vec();
-        self.send_request(cx, Owner::Info(self.id), request, Attempt::default()).map(|_| ())
+        let owner = if tone { Owner::Tone(self.id) } else { Owner::Info(self.id) };
+        self.send_request(cx, owner, request, Attempt::default()).map(|_| ())
+    }
+
+    /// An INFO of ours has its outcome.
+    pub(super) fn info_done(&mut self, cx: &mut Cx, owner: Owner, result: Result<(), Error>) {
+        if owner == Owner::Tone(self.id) {
+            self.tone_answered(cx, result);
+        } else {
+            cx.event(Event::InfoDone(self.id, result));
+        }
     }
 
     // ---- the end of an answered call

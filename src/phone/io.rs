@@ -95,6 +95,8 @@ pub enum Input {
         /// The new state.
         state: MediaState,
     },
+    /// What has become of tones in the audio ([`Job::Tones`]), or whether it takes any.
+    Tones(CallId, TonesReport),
     /// The answer to [`Job::NeedCredentials`]; `None` when there are none.
     Credentials(CredentialsId, Option<Credentials>),
     /// The answer to an [`Job::Proxy`], or why there is none.
@@ -220,6 +222,57 @@ pub enum Job {
     },
     /// Release the lock, or stop asking for it.
     Unlock(LockId),
+    /// Send these tones in the audio (RFC 4733); report with [`Input::Tones`].
+    Tones {
+        /// The call.
+        call: CallId,
+        /// 0-9, A-D, *, # and commas, each of which is a pause of two seconds.
+        tones: String,
+        /// Milliseconds of each tone.
+        duration: u32,
+        /// Milliseconds between tones.
+        gap: u32,
+    },
+    /// Take statistics of this call, which [`Phone::count_statistics`](super::Phone::count_statistics) has asked for.
+    Statistics(CallId),
+}
+
+/// How DTMF travels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ToneMethod {
+    /// As telephone-events in the audio (RFC 4733).
+    Audio,
+    /// As INFO requests (RFC 6086) with `application/dtmf-relay`, one a tone.
+    Info,
+}
+
+/// DTMF to be sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tones {
+    /// 0-9, A-D, *, # and commas, each of which is a pause of two seconds.
+    pub tones: String,
+    /// Milliseconds of each tone.
+    pub duration: u32,
+    /// Milliseconds between tones.
+    pub gap: u32,
+    /// How they travel.
+    pub method: ToneMethod,
+}
+
+/// What the browser half reports of tones in the audio.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TonesReport {
+    /// Whether the audio takes tones from now on: its path is up, and this side sends.
+    Ready(bool),
+    /// The last tone has been sent.
+    Sent,
+    /// It has stopped; these have not begun.
+    Cut(String),
+    /// It takes none.
+    Refused {
+        /// The other side does take them: the browser may take them in a moment.
+        for_now: bool,
+    },
 }
 
 /// A job for the media half of a call.
@@ -522,6 +575,8 @@ pub enum Event {
     AnswerDone(CallId, Result<(), Error>),
     /// The outcome of `send_info`.
     InfoDone(CallId, Result<(), Error>),
+    /// The outcome of the oldest `send_tones` that has none yet. Those of a call that ends have no other.
+    TonesDone(CallId, Result<(), Error>),
     /// Hold has changed.
     Hold {
         /// The call.
@@ -682,6 +737,10 @@ pub enum Why {
     Grace,
     /// The media half has not reported a job.
     MediaJob,
+    /// The next tone is due, or tones that the browser has refused are tried again.
+    Tone,
+    /// Statistics are due.
+    Statistics,
     /// Another INVITE to a callee that rang before an outage; another offer after one whose outcome is unknown.
     Renew,
     /// ICE has found a path, and DTLS has not come up over it.

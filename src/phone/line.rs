@@ -990,8 +990,8 @@ mod tests {
         let (mut line, mut env, _) = up();
         line.state = State::Waiting;
         let warnings = |env: &mut Env| {
-            let events = core::mem::take(&mut env.out).events;
-            events.iter().filter(|event| matches!(event, Event::Log(LogLevel::Warn, _))).count()
+            let events = core::iter::from_fn(|| env.out.next_event());
+            events.filter(|event| matches!(event, Event::Log(LogLevel::Warn, _))).count()
         };
         for number in 0..MAX_QUEUE {
             assert!(line.transmit(&mut env, number.to_string(), true));
@@ -1000,7 +1000,7 @@ mod tests {
         assert!(line.transmit(&mut env, MAX_QUEUE.to_string(), true));
         assert_eq!((line.queue.len(), warnings(&mut env)), (MAX_QUEUE, 1));
         line.flush_queue(&mut env, SocketId(1));
-        let sent = core::mem::take(&mut env.out).transmits.into_iter().map(|transmit| match transmit {
+        let sent = core::iter::from_fn(|| env.out.next_transmit()).map(|transmit| match transmit {
             Transmit::Send { text, .. } => text.parse::<usize>().unwrap(),
             other => panic!("{other:?}"),
         });

@@ -4,8 +4,8 @@ use super::call::{Call, MediaJob, Phase};
 use super::context::Cx;
 use super::offers::holds;
 use super::{
-    CallTimer, EndCause, EndedBy, ICE_SETTLE, Job, LogLevel, MediaCommand, MediaError, MediaSeq, MediaValue,
-    media_error,
+    CallState, CallTimer, EndCause, EndedBy, ICE_SETTLE, Job, LogLevel, MediaCommand, MediaError, MediaSeq,
+    MediaValue, media_error,
 };
 use crate::text::concat;
 use crate::time::Duration;
@@ -15,6 +15,8 @@ const JOB_TIMEOUT: Duration = Duration::from_secs(20);
 /// A description without a candidate leads nowhere (where only relayed ones may be used, the TURN server is slow): so much
 /// longer it is waited for.
 const FIRST_CANDIDATE: Duration = Duration::from_secs(10);
+/// How often a call reports statistics to those who listen.
+const STATISTICS_INTERVAL: Duration = Duration::from_secs(2);
 
 impl Call {
     pub(super) fn media_job(&mut self, cx: &mut Cx, job: MediaJob, command: MediaCommand) {
@@ -51,6 +53,21 @@ impl Call {
             let error = if job.describes() { MediaError::NoCandidate } else { MediaError::Description };
             self.on_media_error(cx, job, &error);
             self.take_waiting(cx);
+        }
+    }
+
+    /// Asks for statistics after their interval.
+    pub(super) fn count_statistics(&mut self, cx: &mut Cx) {
+        if self.end.reason.is_none() && !self.timers.is_set(CallTimer::Statistics) {
+            self.timers.set(CallTimer::Statistics, cx.env.now + STATISTICS_INTERVAL);
+        }
+    }
+
+    pub(super) fn on_statistics_timer(&mut self, cx: &mut Cx) {
+        if self.state == CallState::Active {
+            cx.env.job(Job::Statistics(self.id));
+        } else {
+            self.count_statistics(cx);
         }
     }
 
@@ -160,7 +177,7 @@ impl Call {
                 self.end_unagreed(cx, media_error(error));
             }
             MediaJob::Answer | MediaJob::Progress | MediaJob::PrackAnswer => self.answer_failed(cx, error),
-            // Early media that cannot be played is no reason to give up the self.
+            // Early media that cannot be played is no reason to give up the call.
             MediaJob::EarlyAnswer => {
                 cx.log(LogLevel::Warn, &["the early media could not be set"]);
                 self.hear_fork(cx);

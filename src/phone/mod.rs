@@ -81,6 +81,7 @@ mod session_timer;
 mod sorted_map;
 mod subscription;
 mod timers;
+mod tones;
 mod transactions;
 mod transfer;
 mod wish;
@@ -93,7 +94,7 @@ use self::calls::Calls;
 use self::context::Cx;
 use self::env::{Asked, What};
 use self::originate::RestCall;
-use self::outbox::{Place, take_first};
+use self::outbox::Place;
 use self::timers::{CallTimer, TimerKey, TxId};
 use self::transactions::{Owner, server_key};
 use crate::dial::proxy::ProxyFailure;
@@ -350,10 +351,16 @@ impl Phone {
             Input::MediaDone { call, seq, result } => {
                 self.with(call, |call, cx| call.on_media_done(cx, seq, result))
             }
+            Input::Tones(call, report) => self.with(call, |call, cx| call.on_tones_report(cx, report)),
             Input::MediaState { call, state } => self.with(call, |call, cx| call.on_media_state(cx, state)),
             Input::Credentials(id, credentials) => self.on_credentials(id, credentials),
             Input::Proxy(id, answer) => self.on_proxy(id, &answer),
-            Input::Lock(id, granted) => self.on_lock(id, granted),
+            Input::Lock(id, granted) => {
+                let call = self.calls.iter().find(|call| call.waits_for_lock(id)).map(|call| call.id);
+                if let Some(call) = call {
+                    self.with(call, |call, cx| call.on_lock(cx, granted));
+                }
+            }
             Input::LocalNetwork(state) => self.cx.line.set_local_network(state),
             Input::PageHide(kept) => self.on_page_hide(kept),
             Input::Hint(hint) => self.line(|cx| cx.line.on_hint(&mut cx.env, hint)),
@@ -366,20 +373,20 @@ impl Phone {
     /// What is to be sent next. Nothing else may delay it: an ACK is waited for.
     pub fn poll_transmit(&mut self) -> Option<Transmit> {
         debug_assert!(self.cx.env.asked.is_empty(), "a call has asked for something outside of `with`");
-        take_first(&mut self.cx.env.out.transmits)
+        self.cx.env.out.next_transmit()
     }
 
     /// What is to be done next, after all that is to be sent.
     pub fn poll_job(&mut self) -> Option<Job> {
-        if self.cx.env.out.jobs.is_empty() {
+        if !self.cx.env.out.has_jobs() {
             self.calls.share_element(&mut self.cx);
         }
-        take_first(&mut self.cx.env.out.jobs)
+        self.cx.env.out.next_job()
     }
 
     /// What the application is to be told next, after all that is to be done. Its listener may give commands.
     pub fn poll_event(&mut self) -> Option<Event> {
-        take_first(&mut self.cx.env.out.events)
+        self.cx.env.out.next_event()
     }
 
     /// When to call with [`Input::Timer`] at the latest, and why.
@@ -457,17 +464,6 @@ impl Phone {
     pub fn dial(&mut self, now: Instant, request: DialRequest) -> Result<CallId, Error> {
         self.begin(now);
         self.start_dial(request, &[])
-    }
-
-    /// Starts a call by REST: asks the call proxy for it, answers the provider's call to this phone with nothing
-    /// heard or sent, and opens up once the proxy has confirmed that it is the right one.
-    ///
-    /// # Errors
-    /// `not_connected`, `invalid_state` (too many calls, or another one is answered), `invalid_config` (the user of
-    /// `uri` is not a number, so that the provider's call could not be told).
-    pub fn originate(&mut self, now: Instant, request: OriginateRequest) -> Result<CallId, Error> {
-        self.begin(now);
-        self.start_originate(request)
     }
 
     /// Answers an incoming call; ends in [`Event::AnswerDone`].
@@ -548,7 +544,24 @@ impl Phone {
         body: &str,
     ) -> Result<(), Error> {
         self.begin(now);
-        self.command(call, |call, cx| call.start_info(cx, content_type, body))
+        self.command(call, |call, cx| call.start_info(cx, false, content_type, body))
+    }
+
+    /// Sends DTMF within an answered call, behind what is being sent already; ends in [`Event::TonesDone`]. Tones in the
+    /// audio wait while the audio takes none, for one on hold.
+    ///
+    /// # Errors
+    /// `ended`, `invalid_state`, `invalid_config`.
+    pub fn send_tones(&mut self, now: Instant, call: CallId, tones: Tones) -> Result<(), Error> {
+        self.begin(now);
+        self.command(call, |call, cx| call.send_tones(cx, tones))
+    }
+
+    /// Asks for [`Job::Statistics`] of this call once, after two seconds in which it is active. Nothing where there is
+    /// no such call, or that is asked for already.
+    pub fn count_statistics(&mut self, now: Instant, call: CallId) {
+        self.begin(now);
+        self.with(call, |call, cx| call.count_statistics(cx));
     }
 
     /// Puts the other side on hold: nothing is sent or played from now on, and the other side is asked to agree; ends
@@ -773,7 +786,12 @@ impl Phone {
                     self.on_proxy(id, &Err(ProxyFailure::Timeout));
                 }
                 TimerKey::Subscription(id) => self.cx.on_subscription_timer(id),
-                TimerKey::Unmatched => self.on_unmatched_timeout(),
+                // They were waited for long enough: they ring, and nobody but the user answers them.
+                TimerKey::Unmatched => {
+                    for (tx, request) in core::mem::take(&mut self.cx.unmatched) {
+                        self.ring(tx, &request);
+                    }
+                }
             }
         }
     }
@@ -952,15 +970,17 @@ impl Phone {
                     self.with(call, |call, cx| call.remove(cx));
                 }
             }
-            Owner::Info(call) => match response.status {
+            Owner::Info(call) | Owner::Tone(call) => match response.status {
                 100..=199 => {}
-                200..=299 => self.cx.event(Event::InfoDone(call, Ok(()))),
+                200..=299 => self.with(call, |call, cx| call.info_done(cx, owner, Ok(()))),
                 status => {
                     let error = Error::from_status(status, &response.reason);
-                    self.cx.event(Event::InfoDone(call, Err(error.clone())));
-                    if status == 481 {
-                        self.with(call, |call, cx| call.dialog_gone(cx, error));
-                    }
+                    self.with(call, |call, cx| {
+                        call.info_done(cx, owner, Err(error.clone()));
+                        if status == 481 {
+                            call.dialog_gone(cx, error);
+                        }
+                    });
                 }
             },
             Owner::Reinvite(call) => {

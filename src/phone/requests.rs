@@ -113,6 +113,7 @@ impl Phone {
             Owner::Register => self.cx.registration.next_seq(),
             Owner::Bye(id)
             | Owner::Info(id)
+            | Owner::Tone(id)
             | Owner::Reinvite(id)
             | Owner::LateReinvite(id)
             | Owner::Update(id)
@@ -179,7 +180,9 @@ impl Phone {
                 }
             }
             Owner::Bye(call) => self.with(call, |call, cx| call.remove(cx)),
-            Owner::Info(call) => self.cx.event(Event::InfoDone(call, Err(error))),
+            Owner::Info(call) | Owner::Tone(call) => {
+                self.with(call, |call, cx| call.info_done(cx, owner, Err(error)));
+            }
             Owner::Reinvite(call) => self.with(call, |call, cx| call.offer_failed(cx, error)),
             Owner::Update(call) => self.with(call, |call, cx| call.refresh_failed(cx, &error)),
             Owner::Prack(call) => self.cx.prack_failed(call, error),
@@ -354,7 +357,24 @@ impl Phone {
                 }
                 self.line(Cx::on_opened);
             }
-            LineEvent::Up => self.on_up(),
+            LineEvent::Up => {
+                self.send_waiting(Waiting::All);
+                self.for_live_calls(&|call, cx| call.acknowledge_for_before(cx));
+                if self.cx.line.has_previous() {
+                    self.cx.refresh_subscriptions();
+                    self.for_live_calls(&|call, cx| call.set_signalling(cx, Signalling::Moved));
+                } else {
+                    self.for_live_calls(&|call, cx| call.resume_call(cx));
+                    self.cx.resume_subscriptions();
+                    self.for_live_calls(&|call, cx| call.signalling_back(cx));
+                }
+                self.for_live_calls(&|call, cx| call.continue_offer(cx));
+                self.line(|cx| {
+                    cx.close_previous();
+                    cx.line.learn_keep_alive(&mut cx.env);
+                    cx.line.plan_return(&mut cx.env);
+                });
+            }
             LineEvent::Back => {
                 self.send_waiting(Waiting::All);
                 self.line(Cx::on_back);
@@ -382,25 +402,6 @@ impl Phone {
             LineEvent::GaveUp(error) => self.give_up(error),
             LineEvent::Over => self.finish_disconnect(),
         }
-    }
-
-    pub(super) fn on_up(&mut self) {
-        self.send_waiting(Waiting::All);
-        self.for_live_calls(&|call, cx| call.acknowledge_for_before(cx));
-        if self.cx.line.has_previous() {
-            self.cx.refresh_subscriptions();
-            self.for_live_calls(&|call, cx| call.set_signalling(cx, Signalling::Moved));
-        } else {
-            self.for_live_calls(&|call, cx| call.resume_call(cx));
-            self.cx.resume_subscriptions();
-            self.for_live_calls(&|call, cx| call.signalling_back(cx));
-        }
-        self.for_live_calls(&|call, cx| call.continue_offer(cx));
-        self.line(|cx| {
-            cx.close_previous();
-            cx.line.learn_keep_alive(&mut cx.env);
-            cx.line.plan_return(&mut cx.env);
-        });
     }
 
     pub(super) fn for_live_calls(&mut self, act: &dyn Fn(&mut Call, &mut Cx)) {

@@ -18,6 +18,8 @@ pub(super) enum Owner {
     Invite(CallId),
     Bye(CallId),
     Info(CallId),
+    /// INFO with a tone.
+    Tone(CallId),
     /// A re-INVITE of ours.
     Reinvite(CallId),
     /// A re-INVITE of ours that nobody waits for any more. Its 2xx is acknowledged all the same.
@@ -47,6 +49,7 @@ impl Owner {
             Self::Invite(id)
             | Self::Bye(id)
             | Self::Info(id)
+            | Self::Tone(id)
             | Self::Reinvite(id)
             | Self::LateReinvite(id)
             | Self::Update(id)

@@ -70,6 +70,10 @@ pub struct Bench {
     pub continued: BTreeMap<CallId, CallId>,
     /// Which calls were told that they play in the application's element, or do not.
     pub elements: BTreeMap<CallId, bool>,
+    /// Tones that the browser was to send in the audio.
+    pub tones: Vec<(CallId, String)>,
+    /// When statistics were asked for.
+    pub statistics: Vec<(Instant, CallId)>,
     pub opened: Vec<(Instant, SocketId, String)>,
     pub closed: Vec<SocketId>,
     pub questions: Vec<(CredentialsId, String)>,
@@ -173,6 +177,8 @@ impl Bench {
             microphones: BTreeMap::new(),
             continued: BTreeMap::new(),
             elements: BTreeMap::new(),
+            tones: Vec::new(),
+            statistics: Vec::new(),
             opened: Vec::new(),
             closed: Vec::new(),
             questions: Vec::new(),
@@ -401,6 +407,8 @@ impl Bench {
                 }
             }
             Job::Unlock(id) => self.locks.retain(|lock| *lock != id),
+            Job::Tones { call, tones, .. } => self.tones.push((call, tones)),
+            Job::Statistics(call) => self.statistics.push((self.now, call)),
         }
     }
 

@@ -60,6 +60,7 @@ mod servers;
 mod session_timer;
 mod subscription;
 mod tables;
+mod tones;
 mod torture;
 mod transfer;
 mod watch;

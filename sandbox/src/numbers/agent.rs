@@ -207,6 +207,8 @@ impl<L: Link> Agent<L> {
             }
             // Numbers do not call by REST.
             Job::Proxy { .. } | Job::AbortProxy(_) | Job::Lock { .. } | Job::Unlock(_) => {}
+            // They send no tones, and look at no statistics.
+            Job::Tones { .. } | Job::Statistics(_) => {}
         }
     }
 }
