@@ -79,36 +79,36 @@ impl Call {
         if occupied || !cx.may_auto_answer(&request.headers) {
             return;
         }
-        self.answering.by_itself = true;
+        self.answering.set_by_itself(true);
         let at = cx.env.now + Duration::from_secs(wish.after.into());
         self.timers.set(CallTimer::AutoAnswer, at);
     }
 
     pub(super) fn answer_itself(&mut self, cx: &mut Cx, occupied: bool) {
-        if self.phase != Phase::Alerting || self.answering.wanted {
+        if self.phase != Phase::Alerting || self.answering.is_wanted() {
             return;
         }
         // The user has taken or made another call meanwhile: this one rings on.
         if occupied || cx.line.is_closing() {
-            self.answering.by_itself = false;
+            self.answering.set_by_itself(false);
             return;
         }
         // Cannot fail: it rings, and nobody has answered it.
         if self.start_answer(cx).is_ok() {
             // The application has not asked for it, and waits for no outcome.
-            self.answering.pending = false;
+            self.answering.set_pending(false);
         }
     }
 
     /// `answer` of a call that is being answered by itself: its outcome is that of the call. `false`: it is not.
     pub(super) fn join_answer(&mut self, cx: &mut Cx) -> bool {
-        let begun = self.answering.wanted || self.phase != Phase::Alerting;
-        if !((self.answering.by_itself || self.succession.replaces.is_some()) && begun) {
+        let begun = self.answering.is_wanted() || self.phase != Phase::Alerting;
+        if !((self.answering.is_by_itself() || self.succession.replaces.is_some()) && begun) {
             return false;
         }
         match self.phase {
             Phase::Confirmed => cx.event(super::Event::AnswerDone(self.id, Ok(()))),
-            Phase::Alerting | Phase::Answering | Phase::Accepted => self.answering.pending = true,
+            Phase::Alerting | Phase::Answering | Phase::Accepted => self.answering.set_pending(true),
             _ => return false,
         }
         true
@@ -116,7 +116,7 @@ impl Call {
 
     /// The header of the 2xx that says how it was answered (RFC 5373, section 4.3.3).
     pub(super) fn answer_mode(&self) -> Option<&'static str> {
-        let headers = &self.sip.invite.as_ref().filter(|_| self.answering.by_itself)?.headers;
+        let headers = &self.sip.invite.as_ref().filter(|_| self.answering.is_by_itself())?.headers;
         ["Priv-Answer-Mode", "Answer-Mode"].into_iter().find(|name| headers.get(name).is_some())
     }
 }
@@ -206,7 +206,7 @@ mod tests {
             let (mut calls, ids) = calls(&mut cx, &[(Direction::Incoming, Phase::Alerting)]);
             let call = calls.get_mut(ids[0]).unwrap();
             call.plan_auto_answer(&mut cx, &request("INVITE", "Answer-Mode: Auto\r\n"), occupied);
-            assert_eq!(call.answering.by_itself, answers);
+            assert_eq!(call.answering.is_by_itself(), answers);
             assert_eq!(call.timers.is_set(CallTimer::AutoAnswer), answers);
         }
     }
@@ -222,7 +222,7 @@ mod tests {
             ("Answer-Mode: Auto\r\n", false, None),
             ("", true, None),
         ] {
-            call.answering.by_itself = auto;
+            call.answering.set_by_itself(auto);
             call.sip.invite = Some(request("INVITE", headers));
             assert_eq!(call.answer_mode(), mode, "{headers} {auto}");
         }

@@ -160,19 +160,19 @@ impl Phone {
     /// See [`Call::replace_resumed`] and [`Call::replace_association`].
     pub(super) fn make_replacement(&mut self, id: CallId, target: String, replaces: &str) {
         let Some(call) = self.calls.get(id) else { return };
-        let (note, held) = (call.taken_up.note, call.session.offers.local_hold());
-        let display_name = call.peer.display_name.clone();
+        let (note, held) = (call.taken_up.note(), call.session.offers.local_hold());
+        let display_name = call.peer.display_name().cloned();
         let dial = DialRequest { target, display_name, continues: Some(id), ..DialRequest::default() };
         match self.start_dial(dial, &[("Replaces", replaces), ("Require", "replaces")]) {
             Ok(new) => {
                 self.with(new, |call, cx| {
                     call.succession.replaces = Some(id);
-                    call.taken_up.note = note;
+                    call.taken_up.set_note(note);
                     if held {
                         call.media_order(cx, MediaCommand::Flow(MediaDirection::Inactive));
                     }
                 });
-                self.with(id, |call, _| call.taken_up.resumed = false);
+                self.with(id, |call, _| call.taken_up.settle());
             }
             Err(error) => {
                 self.cx.log(LogLevel::Warn, &["no call could be made in its place: ", &error.message]);
@@ -239,6 +239,7 @@ impl Phone {
 #[cfg(test)]
 mod tests {
     use super::super::fixture::{call, phone};
+    use super::super::taken_up::TakenUp;
     use super::*;
     #[cfg(target_arch = "wasm32")]
     use wasm_bindgen_test::wasm_bindgen_test as test;
@@ -363,11 +364,11 @@ mod tests {
                 Some(status) => error.with_status(status),
                 None => error,
             };
-            phone.calls.get_mut(ids[0]).unwrap().taken_up.lost_dialog = Some(error);
+            phone.calls.get_mut(ids[0]).unwrap().taken_up = TakenUp::lost(error);
             phone.end_replacement(ids[1], Some(ids[0]), EndedBy::Remote);
             let old = phone.calls.get(ids[0]).unwrap();
             assert_eq!(
-                (old.end.reason.is_some(), old.taken_up.lost_dialog.is_none()),
+                (old.end.reason.is_some(), !old.taken_up.has_lost_dialog()),
                 (ends, true),
                 "{status:?}"
             );
@@ -378,12 +379,11 @@ mod tests {
     fn a_replacement_that_cannot_be_dialled_is_given_up() {
         let (mut phone, ids) = with_calls(&[Phase::Confirmed]);
         let call = phone.calls.get_mut(ids[0]).unwrap();
-        call.taken_up.resumed = true;
-        call.taken_up.lost_dialog = Some(Error::new(ErrorCode::IceFailed, "no new association"));
+        call.taken_up = TakenUp::lost(Error::new(ErrorCode::IceFailed, "no new association"));
         // There is no connection.
         phone.make_replacement(ids[0], "sip:bob@example.com".to_owned(), "x");
         let call = phone.calls.get(ids[0]).unwrap();
-        assert!(call.is_live() && call.taken_up.resumed && call.taken_up.lost_dialog.is_none());
+        assert!(call.is_live() && call.taken_up.is_resumed() && !call.taken_up.has_lost_dialog());
         assert_eq!(phone.calls.len(), 1);
     }
 }

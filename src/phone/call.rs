@@ -1,5 +1,6 @@
 //! What a phone keeps of one call: one INVITE usage (RFC 3261, sections 13 to 15).
 
+use super::answering::Answering;
 use super::awaited_ack::AwaitedAck;
 use super::call_ended;
 use super::context::{Cx, Responder};
@@ -7,19 +8,21 @@ use super::description::Descriptions;
 use super::env::Ask;
 use super::forks::Forks;
 use super::invitation::Invitation;
-use super::io::{
-    CallId, CallNote, CallState, Direction, EndCause, EndReason, EndedBy, Event, Identity, MediaCommand,
-    MediaSeq, SocketId, Wish,
-};
+use super::io::{CallId, CallState, Direction, EndCause, EndReason, EndedBy, Event, MediaCommand};
+use super::media_half::MediaHalf;
 use super::offers::Offers;
 use super::originate::RestCall;
+use super::peer::Peer;
 use super::recovery::Recovery;
 use super::redirect::Redirects;
 use super::reliable::Reliable;
+
+use super::audio::Audio;
 use super::session_timer::SessionTimer;
+use super::taken_up::TakenUp;
 use super::timers::TxId;
 use super::timers::{CallTimer, Timers};
-use super::tones::ToneQueue;
+use super::tone_queue::ToneQueue;
 use super::transactions::Owner;
 use super::transfer::{Referral, Referrer, Transfer};
 use crate::error::Error;
@@ -55,55 +58,6 @@ pub(super) enum Phase {
     Terminating,
 }
 
-/// What the pending media job is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum MediaJob {
-    /// The microphone of a call by REST.
-    Microphone,
-    /// The offer of an outgoing call.
-    Offer,
-    /// Answer or offer for the 200 of an incoming call.
-    Answer,
-    /// Answer for an early-media 183.
-    Progress,
-    /// Set a 1xx's answer.
-    EarlyAnswer,
-    /// Set the 2xx's answer.
-    FinalAnswer,
-    /// Answer or offer for the 200 of a re-INVITE.
-    Reinvite,
-    /// Set the answer that came in an ACK.
-    AckAnswer,
-    /// Set the answer that came in a PRACK.
-    PrackAnswer,
-    /// The offer of our re-INVITE.
-    OurOffer,
-    /// The offer of the re-INVITE that takes a call up again: the first media of this page.
-    Resume,
-    /// Set the answer to our re-INVITE.
-    OurAnswer,
-}
-
-impl MediaJob {
-    /// The user may be asked for the microphone, which takes as long as it takes; the ringing has its own end.
-    pub(super) const fn may_ask(self) -> bool {
-        matches!(self, Self::Microphone | Self::Offer | Self::Answer | Self::Progress | Self::Resume)
-    }
-
-    /// It makes a description of this side.
-    pub(super) const fn describes(self) -> bool {
-        !matches!(self, Self::Microphone) && !self.sets_answer()
-    }
-
-    /// It sets an answer of the other side: within milliseconds, so that what comes meanwhile waits for it.
-    pub(super) const fn sets_answer(self) -> bool {
-        matches!(
-            self,
-            Self::EarlyAnswer | Self::FinalAnswer | Self::AckAnswer | Self::PrackAnswer | Self::OurAnswer
-        )
-    }
-}
-
 /// What Reason headers say (RFC 3326).
 #[derive(Debug)]
 pub(super) struct ReasonHeader {
@@ -132,34 +86,6 @@ pub(super) struct Sip {
     pub(super) invite_tx: Option<TxId>,
 }
 
-/// Who is at the other end of a call.
-#[derive(Debug, Default)]
-pub(super) struct Peer {
-    pub(super) uri: String,
-    pub(super) display_name: Option<String>,
-    pub(super) asserted: Option<Identity>,
-    /// The other side does not want to be known to others (RFC 3323).
-    pub(super) private: bool,
-    pub(super) diversion: Option<Identity>,
-}
-
-/// What a call has that has come in.
-#[derive(Debug, Default)]
-pub(super) struct Answering {
-    /// The answer that was sent in a 183 and goes into the 200 too.
-    pub(super) early_answer: Option<String>,
-    /// `answer` came while the 183's answer was still being made.
-    pub(super) wanted: bool,
-    /// `answer` has been called and not been reported.
-    pub(super) pending: bool,
-    /// Its reliable 1xx (RFC 3262).
-    pub(super) reliable: Option<Box<Reliable>>,
-    /// The socket that its INVITE came over.
-    pub(super) came_over: Option<SocketId>,
-    /// It answers itself, or has done so.
-    pub(super) by_itself: bool,
-}
-
 /// Why a call ends.
 #[derive(Debug, Default)]
 pub(super) struct End {
@@ -183,17 +109,6 @@ pub(super) struct Dialled {
     pub(super) own_timeout: bool,
     /// Who asked us to make this call.
     pub(super) referrer: Option<Box<Referrer>>,
-}
-
-/// The media half of a call.
-#[derive(Debug, Default)]
-pub(super) struct MediaHalf {
-    pub(super) seq: MediaSeq,
-    pub(super) job: Option<MediaJob>,
-    /// A media session exists and must be closed.
-    pub(super) open: bool,
-    /// Its session descriptions.
-    pub(super) descriptions: Descriptions,
 }
 
 /// What a call has once it is answered.
@@ -230,32 +145,6 @@ pub(super) struct Succession {
     pub(super) replaceable: bool,
 }
 
-/// What a call has that outlived its page.
-#[derive(Debug, Default)]
-pub(super) struct TakenUp {
-    /// Taken up from a record, and the other side has not agreed to that yet.
-    pub(super) resumed: bool,
-    /// CSeq of a re-INVITE whose 2xx the page before may have missed.
-    pub(super) unacknowledged: Option<u32>,
-    /// The other side does not know the dialog any more; a new call is to take its place.
-    pub(super) lost_dialog: Option<Error>,
-    /// What the page keeps of it beyond that.
-    pub(super) note: CallNote,
-}
-
-/// What the user wishes of a call's audio, and whether it may be heard.
-#[derive(Debug, Default)]
-pub(super) struct Audio {
-    /// What the user last wished of its own audio.
-    pub(super) wish: Wish,
-    /// Whether it has a microphone has been said, or was settled when its media began.
-    pub(super) wish_said: bool,
-    /// The call whose wishes are this one's too, until it has a wish of its own.
-    pub(super) follows: Option<CallId>,
-    /// It may be heard: the greater, the later it came to be.
-    pub(super) heard: Option<u32>,
-}
-
 /// One call.
 #[derive(Debug)]
 pub(super) struct Call {
@@ -266,11 +155,15 @@ pub(super) struct Call {
     pub(super) sip: Sip,
     pub(super) peer: Peer,
     pub(super) answering: Answering,
+    /// Its reliable 1xx, where it has come in (RFC 3262).
+    pub(super) reliable: Option<Box<Reliable>>,
     pub(super) end: End,
     pub(super) dialled: Dialled,
     /// Deadlines that are no part's own.
     pub(super) timers: Timers<CallTimer>,
     pub(super) media: MediaHalf,
+    /// Its session descriptions.
+    pub(super) descriptions: Descriptions,
     pub(super) session: Session,
     pub(super) transfers: Transfers,
     pub(super) succession: Succession,
@@ -292,10 +185,12 @@ impl Call {
             sip: Sip::default(),
             peer: Peer::default(),
             answering: Answering::default(),
+            reliable: None,
             end: End::default(),
             dialled: Dialled::default(),
             timers: Timers::new(),
             media: MediaHalf::default(),
+            descriptions: Descriptions::default(),
             session: Session::default(),
             transfers: Transfers::default(),
             succession: Succession::default(),
@@ -536,13 +431,13 @@ impl Call {
         let reason = EndReason { cause, sip_status, by, q850, reason_text };
         self.end.reason = Some(reason.clone());
         self.phase = Phase::Terminating;
-        self.media.job = None;
+        self.media.drop_job();
         self.session.recovery.stop();
         let theirs = self.session.offers.drop_theirs();
         let error = error.unwrap_or_else(call_ended);
         let dial_failed =
             self.direction == Direction::Outgoing && !core::mem::replace(&mut self.dialled.done, true);
-        let answer_failed = core::mem::take(&mut self.answering.pending);
+        let answer_failed = self.answering.take_pending();
         if self.rest.is_some() {
             self.rest_ended(cx);
         }

@@ -1,9 +1,10 @@
 //! Session descriptions in and out: the one place where an offer or answer of the peer's is judged, whichever message it
 //! comes in, and where what this side says of the session is kept (RFC 3264, RFC 8829).
 
-use super::call::{Call, MediaJob};
+use super::call::Call;
 use super::capabilities;
 use super::context::Cx;
+use super::media_half::MediaJob;
 use super::{EndCause, EndedBy, LogLevel, MediaCommand};
 use crate::error::{Error, ErrorCode};
 use crate::sip::body;
@@ -74,7 +75,7 @@ impl Call {
     ) {
         let sdp = core::mem::take(&mut description.sdp);
         self.media_job(cx, job, command(sdp));
-        self.media.descriptions.theirs = Some(Box::new(description));
+        self.descriptions.theirs = Some(Box::new(description));
     }
 
     /// Sets an answer to an offer of ours.
@@ -85,7 +86,7 @@ impl Call {
 
     /// The answer to our offer, judged.
     pub(super) fn judge_answer(&mut self, cx: &mut Cx, sdp: Option<String>) -> Result<Description, Error> {
-        let problem = match sdp.map(|sdp| sdp::judge(&sdp, true, &self.media.descriptions.agreed)) {
+        let problem = match sdp.map(|sdp| sdp::judge(&sdp, true, &self.descriptions.agreed)) {
             Some(Ok(answer)) => return Ok(answer),
             Some(Err(flaw)) => flaw.text(),
             None => "The other side answered without media",
@@ -103,7 +104,7 @@ impl Call {
 
     /// The answer that is set is the agreement. Returns whether it tells that the other side holds.
     pub(super) fn answer_agreed(&mut self) -> Option<bool> {
-        let kept = &mut self.media.descriptions;
+        let kept = &mut self.descriptions;
         let theirs = kept.theirs.take()?;
         kept.agreed.peer = Some((theirs.fingerprint, theirs.active));
         sdp::tells_hold(kept.offered?, theirs.direction)
@@ -112,7 +113,7 @@ impl Call {
     /// A description that this side sends: of the session that there is, by its name, with the next number and with as many
     /// lines (RFC 3264, section 8).
     pub(super) fn describe(&mut self, sdp: &str) -> String {
-        let kept = &mut self.media.descriptions;
+        let kept = &mut self.descriptions;
         let (direction, fingerprint, active) = sdp::own(sdp);
         if kept.fingerprint != fingerprint {
             // Another association: its roles are yet to be agreed.

@@ -6,6 +6,7 @@ use super::calls::Calls;
 use super::context::Cx;
 use super::env::{Asked, Env, LineEvent, What};
 use super::io::{CallId, Direction, Event, Transmit};
+use super::peer::Peer;
 use super::{Phone, PhoneConfig};
 use crate::entropy::SeededEntropy;
 use crate::sip::dialog::Dialog;
@@ -52,7 +53,7 @@ pub(super) fn call(cx: &mut Cx, direction: Direction, phase: Phase) -> Box<Call>
     invite.headers.set("Call-ID", format!("call-{}", id.0));
     call.sip.local_tag = format!("ours-{}", id.0);
     call.sip.call_id = format!("call-{}", id.0);
-    call.peer.uri = "sip:bob@example.com".to_owned();
+    call.peer = Peer::new("sip:bob@example.com".to_owned(), None);
     call.sip.dialog = Dialog::from_request(&invite, &call.sip.local_tag);
     assert!(call.sip.dialog.is_some());
     call.sip.invite = Some(invite);

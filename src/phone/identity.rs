@@ -5,6 +5,7 @@
 
 use super::call::{Call, ReasonHeader};
 use super::context::Cx;
+use super::peer::Told;
 use super::{Direction, Event, Identity};
 use crate::sip::header::{NameAddr, Reason};
 use crate::sip::message::{Headers, Request, check_extra_header};
@@ -94,23 +95,9 @@ impl Call {
         if !cx.env.config.trust_identity {
             return false;
         }
-        let (found, withheld) = vouched_for(headers);
-        let told = found.is_some();
-        let mut changed = false;
-        if told && self.peer.asserted != found {
-            self.peer.asserted = found;
-            changed = true;
-        }
-        if told || withheld {
-            changed |= self.peer.private != withheld;
-            self.peer.private = withheld;
-        }
-        if let Some(identity) = diverted(headers)
-            && self.peer.diversion.as_ref() != Some(&identity)
-        {
-            self.peer.diversion = Some(identity);
-            changed = true;
-        }
+        let (asserted, withheld) = vouched_for(headers);
+        let told = asserted.is_some();
+        let changed = self.peer.learn(Told { asserted, withheld, diversion: diverted(headers) });
         // Before that nobody knows of the call.
         if changed && self.state != super::CallState::New {
             cx.event(Event::Remote(self.id));

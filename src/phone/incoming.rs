@@ -1,12 +1,14 @@
 //! Incoming calls: INVITE, ringing, answer, refusal, and the caller's CANCEL (RFC 3261, sections 9.2 and 13.3).
 
 use super::awaited_ack::AwaitedAck;
-use super::call::{Call, MediaJob, Phase};
+use super::call::{Call, Phase};
 use super::calls::Calls;
 use super::capabilities;
 use super::context::Cx;
 use super::description::{read_offer, sdp_text};
 use super::env::Ask;
+use super::media_half::MediaJob;
+use super::peer::Peer;
 use super::timers::TxId;
 use super::{
     CallState, CallTimer, Direction, EndCause, EndedBy, Event, MediaCommand, MediaError, session_timer,
@@ -65,8 +67,7 @@ impl Call {
         call.sip.hidden = cx.env.config.anonymous;
         dialog.private = call.sip.hidden;
         if let Some(from) = &request.headers.head().from {
-            call.peer.uri.clone_from(&from.uri);
-            call.peer.display_name.clone_from(&from.display_name);
+            call.peer = Peer::new(from.uri.clone(), from.display_name.clone());
         }
         call.sip.invite = Some(request.clone());
         call.sip.invite_tx = Some(tx);
@@ -75,13 +76,15 @@ impl Call {
             call.succession.replaces = Some(former.id);
             former.go_on_as(&mut call);
         }
-        call.answering.came_over = cx.env.heard_over;
+        call.answering.set_came_over(cx.env.heard_over);
         call.succession.replaceable = request.headers.contains_token("Supported", "replaces");
         if let Some(entry) = cx.transactions.server(tx) {
             entry.call = Some(id);
         }
         call.learn_identity(cx, &request.headers);
-        call.peer.private |= super::identity::is_withheld(&request.headers);
+        if super::identity::is_withheld(&request.headers) {
+            call.peer.set_private(true);
+        }
         cx.event(Event::CallState(id, CallState::New));
         // The caller's CANCEL may get lost with a socket.
         call.timers.set(CallTimer::Ring, cx.env.now + super::RING_TIMEOUT);
@@ -101,9 +104,8 @@ impl Call {
             return Ok(());
         }
         self.answerable()?;
-        self.answering.pending = true;
-        self.answering.wanted = true;
-        if self.media.job.is_some() {
+        self.answering.want();
+        if self.media.job().is_some() {
             // The 183's answer is being made; the 200 follows it.
             cx.ask(self.id, Ask::YieldToIt);
             return Ok(());
@@ -116,7 +118,7 @@ impl Call {
 
     pub(super) fn continue_answer(&mut self, cx: &mut Cx) {
         self.phase = Phase::Answering;
-        if let Some(sdp) = self.answering.early_answer.clone() {
+        if let Some(sdp) = self.answering.early_answer().cloned() {
             self.send_ok(cx, sdp, false);
             return;
         }
@@ -135,7 +137,7 @@ impl Call {
 
     pub(super) fn start_progress(&mut self, cx: &mut Cx) -> Result<(), Error> {
         self.answerable()?;
-        let free = self.media.job.is_none() && self.answering.early_answer.is_none();
+        let free = self.media.job().is_none() && self.answering.early_answer().is_none();
         if !free || (self.is_late_offer() && !self.takes_reliable(cx)) {
             return Err(Error::new(ErrorCode::InvalidState, "The call has no offer to answer early"));
         }
@@ -146,7 +148,7 @@ impl Call {
     /// Offer and answer of before the answer to the call have been exchanged: what has waited for that goes on.
     pub(super) fn early_job_done(&mut self, cx: &mut Cx) {
         match self.phase {
-            Phase::Alerting if self.answering.wanted => {
+            Phase::Alerting if self.answering.is_wanted() => {
                 self.set_call_state(cx, CallState::Connecting);
                 self.continue_answer(cx);
             }
@@ -160,8 +162,8 @@ impl Call {
         if self.phase != Phase::Alerting {
             return;
         }
-        self.answering.early_answer = Some(sdp.clone());
-        let wanted = self.answering.wanted;
+        self.answering.set_early_answer(sdp.clone());
+        let wanted = self.answering.is_wanted();
         if let Some(tx) = self.sip.invite_tx {
             self.respond_provisional(cx, tx, 183, Some(sdp));
         }
@@ -275,11 +277,11 @@ impl Call {
             self.recover(cx);
             return;
         }
-        let pending = core::mem::take(&mut self.answering.pending);
+        let pending = self.answering.take_pending();
         let replaces = self.succession.replaces.take();
         self.set_call_state(cx, CallState::Active);
         if let Some(old) = replaces {
-            self.audio.follows = None;
+            self.audio.stop_following();
             cx.ask(self.id, Ask::TakePlace { old, asked: pending });
         }
         if pending {
@@ -343,7 +345,7 @@ impl Call {
         if self.phase == Phase::Terminating {
             return Err(super::call_ended());
         }
-        if self.phase == Phase::Alerting && !self.answering.wanted {
+        if self.phase == Phase::Alerting && !self.answering.is_wanted() {
             Ok(())
         } else {
             Err(Error::new(ErrorCode::InvalidState, "Only a ringing incoming call can be answered"))
@@ -456,15 +458,15 @@ mod tests {
     fn a_call_that_rings_takes_over_what_the_former_is() {
         let mut cx = cx();
         let mut former = call(&mut cx, Direction::Outgoing, Phase::Confirmed);
-        former.audio.wish.muted = true;
+        former.audio.restore(true, false);
         let invite = request("INVITE", "Supported: replaces\r\nPrivacy: id\r\n");
         let new = Call::ring(&mut cx, TxId::numbered(1), &invite, Some(&former)).unwrap();
         assert_eq!(
-            (new.succession.replaces, new.audio.wish.muted, new.succession.replaceable),
+            (new.succession.replaces, new.audio.wish().muted, new.succession.replaceable),
             (Some(former.id), true, true)
         );
-        assert!(new.peer.private && new.timers.is_set(CallTimer::Ring));
-        assert_eq!(new.peer.uri, "sip:bob@example.com");
+        assert!(new.peer.is_private() && new.timers.is_set(CallTimer::Ring));
+        assert_eq!(new.peer.uri(), "sip:bob@example.com");
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! The media jobs of calls: ordered here, done outside, their outcomes handed to whom they concern.
 
-use super::call::{Call, MediaJob, Phase};
+use super::call::{Call, Phase};
 use super::context::Cx;
+use super::media_half::MediaJob;
 use super::offers::holds;
 use super::{
     CallState, CallTimer, EndCause, EndedBy, ICE_SETTLE, Job, LogLevel, MediaCommand, MediaError, MediaSeq,
@@ -21,10 +22,8 @@ const STATISTICS_INTERVAL: Duration = Duration::from_secs(2);
 impl Call {
     pub(super) fn media_job(&mut self, cx: &mut Cx, job: MediaJob, command: MediaCommand) {
         self.wish_of_new_media(cx);
-        self.media.seq = MediaSeq(self.media.seq.0.wrapping_add(1));
-        self.media.job = Some(job);
-        self.media.descriptions.theirs = None;
-        let seq = self.media.seq;
+        let seq = self.media.begin(job);
+        self.descriptions.theirs = None;
         self.timers.clear_all(&[CallTimer::IceGather, CallTimer::MediaJob]);
         if !job.may_ask() {
             let at = cx.env.now + JOB_TIMEOUT + cx.env.config.ice_gather_timeout;
@@ -35,20 +34,19 @@ impl Call {
 
     /// A command that nobody reports back on.
     pub(super) fn media_order(&mut self, cx: &mut Cx, command: MediaCommand) {
-        if self.media.open {
+        if self.media.is_open() {
             if matches!(command, MediaCommand::Close) {
-                self.media.open = false;
+                self.media.close();
             }
-            let seq = self.media.seq;
+            let seq = self.media.seq();
             cx.env.job(Job::Media { call: self.id, seq, command });
         }
     }
 
     /// A job that was never reported: nobody shall wait for it for ever.
     pub(super) fn on_job_timeout(&mut self, cx: &mut Cx) {
-        if let Some(job) = self.media.job.take() {
-            // What it brings after all is not for the next one.
-            self.media.seq = MediaSeq(self.media.seq.0.wrapping_add(1));
+        // What it brings after all is not for the next one.
+        if let Some(job) = self.media.give_up() {
             self.timers.clear(CallTimer::IceGather);
             let error = if job.describes() { MediaError::NoCandidate } else { MediaError::Description };
             self.on_media_error(cx, job, &error);
@@ -82,13 +80,13 @@ impl Call {
         seq: MediaSeq,
         result: Result<MediaValue, MediaError>,
     ) {
-        if self.media.seq != seq {
+        if self.media.seq() != seq {
             return;
         }
         if self.phase == Phase::Terminating {
             return;
         }
-        let Some(job) = self.media.job else { return };
+        let Some(job) = self.media.job() else { return };
         match result {
             Ok(MediaValue::Gathering) => {
                 let at = cx.env.now + cx.env.config.ice_gather_timeout;
@@ -101,12 +99,12 @@ impl Call {
                 }
             }
             Ok(MediaValue::Microphone) => {
-                self.media.job = None;
+                self.media.drop_job();
                 self.microphone_ready(cx);
             }
             Ok(MediaValue::Local(sdp)) => {
-                self.media.job = None;
-                let theirs = self.media.descriptions.theirs.as_ref();
+                self.media.drop_job();
+                let theirs = self.descriptions.theirs.as_ref();
                 let held = theirs.is_some_and(|offer| holds(offer.direction));
                 self.timers.clear_all(&[CallTimer::IceGather, CallTimer::MediaJob]);
                 let sdp = self.describe(&sdp);
@@ -128,7 +126,7 @@ impl Call {
                 }
             }
             Ok(MediaValue::Applied) => {
-                self.media.job = None;
+                self.media.drop_job();
                 self.timers.clear(CallTimer::MediaJob);
                 let held = self.answer_agreed();
                 if let Some(held) = held.filter(|_| job != MediaJob::EarlyAnswer) {
@@ -153,7 +151,7 @@ impl Call {
                 }
             }
             Err(error) => {
-                self.media.job = None;
+                self.media.drop_job();
                 self.timers.clear_all(&[CallTimer::IceGather, CallTimer::MediaJob]);
                 let error = match error {
                     MediaError::Refused(words) => MediaError::Refused(without_keys(&words)),

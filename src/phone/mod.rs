@@ -34,7 +34,9 @@
 //! | `wish` | what the user last wished of a call's audio, and who plays in the application's element |
 //! | `call`, `transactions`, `timers`, `sorted_map` | what is kept |
 
+mod answering;
 mod arrivals;
+mod audio;
 mod authentication;
 mod auto_answer;
 mod awaited_ack;
@@ -57,6 +59,7 @@ pub mod io;
 mod line;
 mod liveness;
 mod media;
+mod media_half;
 mod messaging;
 mod negotiation;
 mod offers;
@@ -64,6 +67,7 @@ mod originate;
 mod outage;
 mod outbox;
 mod outgoing;
+mod peer;
 mod publication;
 mod questions;
 mod recovery;
@@ -80,7 +84,9 @@ mod servers;
 mod session_timer;
 mod sorted_map;
 mod subscription;
+mod taken_up;
 mod timers;
+mod tone_queue;
 mod tones;
 mod transactions;
 mod transfer;
@@ -1094,14 +1100,14 @@ fn info(call: &Call) -> CallInfo {
         sip_call_id: rest.map_or(call.sip.call_id.as_str(), RestCall::id).to_owned(),
         direction: call.direction,
         state: call.state,
-        remote_uri: call.peer.uri.clone(),
-        remote_display_name: call.peer.display_name.clone(),
-        asserted_identity: call.peer.asserted.clone(),
-        private: call.peer.private,
-        diversion: call.peer.diversion.clone(),
-        auto_answer: call.answering.by_itself,
-        note: call.taken_up.note,
-        wish: call.audio.wish,
+        remote_uri: call.peer.uri().to_owned(),
+        remote_display_name: call.peer.display_name().cloned(),
+        asserted_identity: call.peer.asserted().cloned(),
+        private: call.peer.is_private(),
+        diversion: call.peer.diversion().cloned(),
+        auto_answer: call.answering.is_by_itself(),
+        note: call.taken_up.note(),
+        wish: call.audio.wish(),
         continues: call.succession.continues,
         replaces: call.succession.replaces.filter(|_| call.phase == Phase::Alerting),
         local_hold: call.session.offers.local_hold(),

@@ -1,11 +1,12 @@
 //! Offers within a call, by re-INVITE or UPDATE, from either side; hold (RFC 3261, section 14, RFC 3311, RFC 3264).
 
-use super::call::{Call, MediaJob, Phase};
+use super::call::{Call, Phase};
 use super::calls::Calls;
 use super::capabilities;
 use super::context::Cx;
 use super::description::{describes, read_offer, sdp_text};
 use super::env::Ask;
+use super::media_half::MediaJob;
 use super::offers::{Crossing, Next, flow};
 use super::outgoing::ack_text;
 use super::recovery::is_from_peer;
@@ -40,7 +41,7 @@ impl Calls {
     pub(super) fn follow_hold(&mut self, cx: &mut Cx, id: CallId) {
         let Some(held) = self.get(id).map(|call| call.session.offers.local_hold()) else { return };
         let next =
-            self.iter_mut().find(|call| call.succession.replaces == Some(id) && !call.answering.pending);
+            self.iter_mut().find(|call| call.succession.replaces == Some(id) && !call.answering.is_pending());
         if let Some(call) = next {
             let (own, remote) = (call.session.offers.local_hold(), call.session.offers.remote_hold());
             call.media_order(cx, MediaCommand::Flow(flow(held || own, remote)));
@@ -110,11 +111,11 @@ impl Call {
     pub(super) fn continue_offer(&mut self, cx: &mut Cx) {
         let online = cx.line.open_socket().is_some();
 
-        if self.phase != Phase::Confirmed || self.taken_up.lost_dialog.is_some() {
+        if self.phase != Phase::Confirmed || self.taken_up.has_lost_dialog() {
             return;
         }
         let restart = self.session.recovery.wants_offer();
-        let free = online && self.media.job.is_none() && self.session.pending_ok.is_none();
+        let free = online && self.media.job().is_none() && self.session.pending_ok.is_none();
         match self.session.offers.advance(self.session.timer.wants_offer(), restart, free) {
             Next::Wait => return,
             Next::Agreed => {
@@ -124,7 +125,7 @@ impl Call {
             Next::Offer => {}
         }
         let (direction, flow) = (self.session.offers.to_offer(), self.session.offers.flow());
-        let (job, command) = if !self.media.open {
+        let (job, command) = if !self.media.is_open() {
             (MediaJob::Resume, MediaCommand::Resume { direction })
         } else if restart {
             (MediaJob::OurOffer, MediaCommand::RestartIce { direction })
@@ -250,7 +251,7 @@ impl Call {
                 self.session.offers.responded();
                 let sdp = sdp_text(&response.headers, &response.body);
                 // It is no answer to an offer of another association (RFC 8842, section 5.3).
-                let keeps = self.taken_up.resumed && sdp.as_deref().is_some_and(sdp::keeps_association);
+                let keeps = self.taken_up.is_resumed() && sdp.as_deref().is_some_and(sdp::keeps_association);
                 if keeps && self.replace_association(cx) {
                     self.media_order(cx, MediaCommand::Rollback);
                     return;
@@ -323,7 +324,7 @@ impl Call {
     /// The answer is set: agreed.
     pub(super) fn our_answer_applied(&mut self, cx: &mut Cx) {
         if let Some(offer) = self.session.offers.agree() {
-            self.taken_up.resumed = false;
+            self.taken_up.settle();
             self.timers.clear(CallTimer::Renew);
             self.recovery_agreed(cx, offer.restart);
         }
@@ -333,7 +334,7 @@ impl Call {
     /// The other side does not agree, or cannot be asked: the call stays as it was.
     pub(super) fn offer_failed(&mut self, cx: &mut Cx, error: Error) {
         let Some(failed) = self.session.offers.fail() else { return };
-        self.media.job = None;
+        self.media.drop_job();
         let refresh = self.session.timer.offer_failed();
         let lost = error.code == ErrorCode::Transport;
         self.media_order(cx, MediaCommand::Rollback);
@@ -417,9 +418,9 @@ impl Call {
                 self.offer_failed(cx, error);
             }
             // Theirs goes first, ours follows it.
-            Crossing::Unsent if self.media.job == Some(MediaJob::OurOffer) => {
+            Crossing::Unsent if self.media.job() == Some(MediaJob::OurOffer) => {
                 self.session.offers.withdraw();
-                self.media.job = None;
+                self.media.drop_job();
                 self.timers.clear(CallTimer::IceGather);
                 self.media_order(cx, MediaCommand::Rollback);
             }
@@ -434,7 +435,7 @@ impl Call {
         }
 
         if self.session.offers.theirs().is_some()
-            || self.media.job.is_some()
+            || self.media.job().is_some()
             || self.session.pending_ok.is_some()
         {
             self.retry_later(cx, tx);
@@ -444,7 +445,7 @@ impl Call {
     }
 
     pub(super) fn take_offer(&mut self, cx: &mut Cx, tx: TxId, request: &Request, seq: u32) {
-        let offer = match read_offer(request, &self.media.descriptions.agreed) {
+        let offer = match read_offer(request, &self.descriptions.agreed) {
             Ok(offer) => offer,
             Err(flaw) => {
                 // The call goes on as it was.
@@ -507,7 +508,7 @@ impl Call {
         } else if !ready
             || self.session.offers.is_ours()
             || self.session.offers.theirs().is_some()
-            || self.media.job.is_some()
+            || self.media.job().is_some()
         {
             self.retry_later(cx, tx);
         } else {
@@ -520,7 +521,7 @@ impl Call {
     fn wait_for_answer(&mut self, cx: &mut Cx, tx: TxId, request: &Request) -> bool {
         // An INVITE before the answer crosses ours.
         let may_wait = self.is_up() || request.method != Method::Invite;
-        let setting = may_wait && self.media.job.is_some_and(MediaJob::sets_answer);
+        let setting = may_wait && self.media.job().is_some_and(MediaJob::sets_answer);
         if !setting || !self.session.offers.wait(tx, request) {
             return false;
         }
@@ -535,7 +536,7 @@ impl Call {
 
     /// The answer is set, or is not: the offer behind it is taken.
     pub(super) fn take_waiting(&mut self, cx: &mut Cx) {
-        if self.media.job.is_some() {
+        if self.media.job().is_some() {
             return;
         }
         let Some((tx, request)) = self.session.offers.take_waiting() else { return };
@@ -594,7 +595,7 @@ impl Call {
     /// Their offer is of no interest any more: it was cancelled, or whoever made it has not got the call.
     pub(super) fn abandon_offer_of_theirs(&mut self, cx: &mut Cx) {
         if let Some(theirs) = self.session.offers.drop_theirs() {
-            self.media.job = None;
+            self.media.drop_job();
             self.respond_in_dialog(cx, theirs.tx, 487, None);
             self.media_order(cx, MediaCommand::Rollback);
             self.continue_offer(cx);

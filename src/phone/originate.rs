@@ -25,14 +25,16 @@ mod bridge;
 mod ending;
 pub(super) mod matching;
 
-use super::call::{Call, MediaJob, Phase};
+use super::call::{Call, Phase};
 use super::context::Cx;
+use super::media_half::MediaJob;
+use super::peer::Peer;
 use super::{
     AnswerBy, CallTimer, DialStage, Direction, EndedBy, Event, Job, LockId, MediaCommand, OriginateRequest,
     ProxyId,
 };
 use crate::dial::originate::{Order, Originate, Purpose};
-use crate::dial::proxy::Expected;
+use crate::dial::proxy::{Expected, ProxyCall};
 use crate::entropy::{token, uuid_v4};
 use crate::error::{Error, ErrorCode};
 use crate::text::concat;
@@ -97,6 +99,74 @@ impl RestCall {
         self.answer == AnswerBy::ThisPhone
     }
 
+    /// What the proxy says of the call that it has accepted, each where it says it.
+    fn accept(&mut self, accepted: &ProxyCall) {
+        if let Some(expected) = &accepted.expect {
+            self.expected = Some(expected.clone());
+        }
+        self.confirm_timeout = accepted.confirm_timeout.unwrap_or(self.confirm_timeout);
+        self.max_duration = accepted.max_duration.unwrap_or(self.max_duration);
+    }
+
+    /// How the provider's call looks by the proxy's configuration, until the proxy says it of this call.
+    fn expect(&mut self, expected: Option<Expected>) {
+        if self.expected.is_none() {
+            self.expected = expected;
+        }
+    }
+
+    /// Until when another INVITE is a second one of this dial.
+    const fn set_window(&mut self, until: Instant) {
+        self.window = until;
+    }
+
+    const fn open(&mut self) {
+        self.open = true;
+    }
+
+    const fn set_lingers(&mut self, lingers: bool) {
+        self.lingers = lingers;
+    }
+
+    const fn leave(&mut self) {
+        self.leaving = true;
+    }
+
+    fn set_state(&mut self, state: &str) {
+        self.state = Some(state.to_owned());
+    }
+
+    fn asked(&mut self, request: ProxyId, purpose: Purpose) {
+        self.requests.push((request, purpose));
+    }
+
+    /// The request has its answer, or is given up.
+    fn take_request(&mut self, request: ProxyId) -> Option<Purpose> {
+        self.requests.extract_if(.., |(id, _)| *id == request).next().map(|(_, purpose)| purpose)
+    }
+
+    /// The requests that nobody waits for any more.
+    fn take_requests(&mut self, keep: impl Fn(Purpose) -> bool) -> Vec<ProxyId> {
+        self.requests.extract_if(.., |(_, purpose)| !keep(*purpose)).map(|(id, _)| id).collect()
+    }
+
+    fn put_off(&mut self, until: Instant, order: Order) {
+        self.pauses.push((until, order));
+    }
+
+    /// The cancellations that have waited for their time; the rest is given up.
+    fn take_cancels(&mut self) -> Vec<Order> {
+        let mut waiting = core::mem::take(&mut self.pauses);
+        waiting.retain(|(_, order)| order.purpose == Purpose::Cancel);
+        waiting.into_iter().map(|(_, order)| order).collect()
+    }
+
+    /// What has waited for its time until now (`None`: whatever its time is), to be done at once.
+    fn take_due(&mut self, now: Option<Instant>) -> Vec<Order> {
+        let due = self.pauses.extract_if(.., |(at, _)| now.is_none_or(|now| *at <= now));
+        due.map(|(_, order)| Order { after: Duration::ZERO, ..order }).collect()
+    }
+
     /// The microphone is sent and the other side heard.
     pub(super) const fn is_open(&self) -> bool {
         self.open
@@ -109,7 +179,7 @@ impl Call {
         let here = request.answer == AnswerBy::ThisPhone;
         let mut call = Self::new(cx.numbers.call(), Direction::Outgoing, Phase::Originating);
         call.sip.local_tag = token(&mut *cx.env.entropy, 12);
-        call.peer.uri = concat(&["tel:", &request.to]);
+        call.peer = Peer::new(concat(&["tel:", &request.to]), None);
         let lock = cx.numbers.lock();
         let uuid = uuid_v4(&mut *cx.env.entropy);
         call.rest = Some(Box::new(RestCall {

@@ -64,7 +64,8 @@ impl Call {
     pub(super) fn adopt_retransmitted_invite(&mut self, cx: &mut Cx, tx: TxId, request: &Request) -> bool {
         let rings = matches!(self.phase, Phase::Alerting | Phase::Answering);
         let answered = self.phase == Phase::Accepted && self.session.pending_ok.is_some();
-        if !(rings || answered) || self.answering.came_over.is_none_or(|socket| cx.line.listens_to(socket)) {
+        if !(rings || answered) || self.answering.came_over().is_none_or(|socket| cx.line.listens_to(socket))
+        {
             return false;
         }
         let (Some(old), Some(mut dialog)) =
@@ -76,9 +77,9 @@ impl Call {
         dialog.private = old.private;
         self.sip.dialog = Some(dialog);
         self.sip.invite = Some(request.clone());
-        self.answering.came_over = cx.env.heard_over;
-        self.answering.reliable = None;
-        let early = self.answering.early_answer.clone();
+        self.answering.set_came_over(cx.env.heard_over);
+        self.reliable = None;
+        let early = self.answering.early_answer().cloned();
         let former = self.sip.invite_tx.take();
         let pending = self.session.pending_ok.take();
         if rings {

@@ -1,12 +1,14 @@
 //! Outgoing calls: INVITE, its responses, CANCEL and their races (RFC 3261, sections 9.1 and 13.2).
 
 use super::authentication::renew;
-use super::call::{Call, MediaJob, Phase};
+use super::call::{Call, Phase};
 use super::capabilities;
 use super::context::Cx;
 use super::description::sdp_text;
 use super::env::Ask;
 use super::forks::Hear;
+use super::media_half::MediaJob;
+use super::peer::Peer;
 use super::timers::TxId;
 use super::transactions::Owner;
 use super::{
@@ -49,8 +51,7 @@ impl Call {
         let mut call = Self::new(cx.numbers.call(), Direction::Outgoing, Phase::Preparing);
         call.sip.call_id = token(&mut *cx.env.entropy, 24);
         call.sip.local_tag = token(&mut *cx.env.entropy, 12);
-        call.peer.uri = target.aor();
-        call.peer.display_name.clone_from(&dial.display_name);
+        call.peer = Peer::new(target.aor(), dial.display_name.clone());
         call.dialled.own_timeout = dial.timeout.is_some();
         if let Some(former) = former {
             former.go_on_as(&mut call);
@@ -262,12 +263,12 @@ impl Call {
     /// One peer connection takes the early media of one fork: of the one that spoke last. While a description is
     /// being set, the next one waits.
     pub(super) fn hear_fork(&mut self, cx: &mut Cx) {
-        if self.phase != Phase::Inviting || self.media.job.is_some() {
+        if self.phase != Phase::Inviting || self.media.job().is_some() {
             return;
         }
         match self.dialled.forks.hear() {
             Hear::Fork(answer) => {
-                match sdp::judge(answer, true, &self.media.descriptions.agreed) {
+                match sdp::judge(answer, true, &self.descriptions.agreed) {
                     Ok(answer) => self.answer_job(cx, MediaJob::EarlyAnswer, answer),
                     // What comes with the final answer decides.
                     Err(flaw) => {
@@ -345,8 +346,8 @@ impl Call {
         let early_sdp = self.dialled.forks.answer(&mut dialog);
         // Who has answered is not another who has rung.
         let another = self.dialled.forks.asserted_by_another(&dialog.remote_tag);
-        let rang = if another { self.peer.asserted.take() } else { None };
-        if !self.learn_identity(cx, &response.headers) && rang.is_some() {
+        let rang = another && self.peer.forget_asserted();
+        if !self.learn_identity(cx, &response.headers) && rang {
             cx.event(Event::Remote(self.id));
         }
 
@@ -397,7 +398,7 @@ impl Call {
         cx.event(Event::DialDone(self.id, Ok(())));
         self.tell_referrer(cx, 200);
         if let Some(old) = self.succession.replaces.take() {
-            self.audio.follows = None;
+            self.audio.stop_following();
             cx.ask(self.id, Ask::TakePlace { old, asked: false });
         }
         self.recover(cx);
@@ -573,10 +574,10 @@ mod tests {
         let invite = call.sip.invite.as_ref().unwrap();
         assert_eq!((invite.uri.as_str(), invite.headers.get("Replaces")), ("sip:bob@example.com", Some("x")));
         assert_eq!(invite.headers.from_tag(), Some(call.sip.local_tag.clone()));
-        assert_eq!((call.phase, call.media.job), (Phase::Preparing, Some(MediaJob::Offer)));
+        assert_eq!((call.phase, call.media.job()), (Phase::Preparing, Some(MediaJob::Offer)));
         assert!(
             call.timers.is_set(CallTimer::Ring)
-                && call.timers.is_set(CallTimer::MediaJob) != call.media.job.is_some_and(MediaJob::may_ask)
+                && call.timers.is_set(CallTimer::MediaJob) != call.media.job().is_some_and(MediaJob::may_ask)
         );
     }
 

@@ -353,7 +353,7 @@ pub(super) fn place_of(call: &Call) -> Option<(Uri, String)> {
     // The Contact of a browser (RFC 7118, section 5) leads nowhere but through its own proxy: then the address of
     // record, and whichever device has the dialog takes the call.
     let contact = Uri::parse(dialog.remote_target()).ok().filter(|uri| !uri.host.ends_with(".invalid"));
-    let uri = contact.or_else(|| Uri::parse(&call.peer.uri).ok())?;
+    let uri = contact.or_else(|| Uri::parse(call.peer.uri()).ok())?;
     // The tags as the target sees them: its own is the To-tag.
     let to_tag = if dialog.remote_tag.is_empty() { "0" } else { dialog.remote_tag.as_str() };
     let replaces = concat(&[&dialog.call_id, ";to-tag=", to_tag, ";from-tag=", &dialog.local_tag]);

@@ -1,9 +1,10 @@
 //! Reliable provisional responses and PRACK, on both sides (RFC 3262).
 
-use super::call::{Call, MediaJob, Phase};
+use super::call::{Call, Phase};
 use super::capabilities;
 use super::context::Cx;
 use super::description::{describes, sdp_text};
+use super::media_half::MediaJob;
 use super::timers::TxId;
 use super::transactions::Owner;
 use super::{CallId, CallTimer, EndCause, EndedBy, LogLevel};
@@ -50,11 +51,11 @@ impl Call {
         let settled = match self.phase {
             Phase::Inviting => self.dialled.forks.has_answered(tag),
             Phase::Alerting | Phase::Accepted => {
-                self.answering.reliable.as_ref().is_some_and(|reliable| reliable.answered)
+                self.reliable.as_ref().is_some_and(|reliable| reliable.answered)
             }
             _ => false,
         };
-        settled && self.media.job.is_none() && self.session.offers.theirs().is_none()
+        settled && self.media.job().is_none() && self.session.offers.theirs().is_none()
     }
 
     /// Our offer has not been answered: that of the INVITE by this fork, or that of a reliable 1xx.
@@ -63,7 +64,7 @@ impl Call {
             Phase::Preparing => true,
             Phase::Inviting => !self.dialled.forks.has_answered(tag),
             _ => {
-                let pending = self.answering.reliable.as_ref().and_then(|reliable| reliable.pending.as_ref());
+                let pending = self.reliable.as_ref().and_then(|reliable| reliable.pending.as_ref());
                 pending.is_some_and(|pending| pending.offers)
             }
         }
@@ -122,7 +123,6 @@ impl Call {
 
         let first = u32::try_from(first).unwrap_or(0).saturating_add(1);
         let reliable = self
-            .answering
             .reliable
             .get_or_insert_with(|| Box::new(Reliable { rseq: first, seq, ..Reliable::default() }));
         // Not before the one before it has been acknowledged.
@@ -135,7 +135,7 @@ impl Call {
 
     fn send_reliably(&mut self, cx: &mut Cx, tx: TxId, status: u16, sdp: Option<String>) {
         let contact = cx.contact();
-        let Some(reliable) = self.answering.reliable.as_mut() else { return };
+        let Some(reliable) = self.reliable.as_mut() else { return };
         reliable.rseq = reliable.rseq.saturating_add(1);
         let rseq = digits(reliable.rseq);
         let offers = sdp.is_some() && self.is_late_offer() && !self.is_answered_reliably();
@@ -148,7 +148,7 @@ impl Call {
         ];
         let text = self.respond_with(cx, tx, status, &headers, sdp);
         let pending = Pending { text, interval: T1, until: cx.env.now + T64, answers, offers };
-        if let Some(reliable) = self.answering.reliable.as_mut() {
+        if let Some(reliable) = self.reliable.as_mut() {
             reliable.pending = Some(pending);
             self.timers.set(CallTimer::Reliable1xx, cx.env.now + T1);
         }
@@ -156,7 +156,7 @@ impl Call {
 
     /// Whether the 200 has to wait for a PRACK, since the answer may not have come there yet (RFC 3262, section 3).
     pub(super) fn ok_waits(&mut self, sdp: &str, offered: bool) -> bool {
-        let Some(reliable) = self.answering.reliable.as_mut() else {
+        let Some(reliable) = self.reliable.as_mut() else {
             return false;
         };
         let waits = reliable.pending.as_ref().is_some_and(|pending| pending.answers || pending.offers);
@@ -183,7 +183,7 @@ impl Call {
 
     /// The answer has been acknowledged already: the 200 does not repeat it (RFC 3262, section 5).
     pub(super) fn is_answered_reliably(&self) -> bool {
-        self.answering.reliable.as_ref().is_some_and(|reliable| reliable.answered)
+        self.reliable.as_ref().is_some_and(|reliable| reliable.answered)
     }
 
     pub(super) fn on_prack(&mut self, cx: &mut Cx, tx: TxId, request: &Request) {
@@ -199,7 +199,6 @@ impl Call {
         }
         let invite_tx = self.sip.invite_tx;
         let acknowledged = self
-            .answering
             .reliable
             .as_mut()
             .filter(|reliable| rseq == Some(reliable.rseq) && seq == Some(reliable.seq) && method == "INVITE")
@@ -239,7 +238,7 @@ impl Call {
     /// Sent again, each time after twice as long, until the caller has acknowledged it or is given up.
     pub(super) fn on_reliable_timer(&mut self, cx: &mut Cx) {
         let now = cx.env.now;
-        let pending = self.answering.reliable.as_mut().and_then(|reliable| reliable.pending.as_mut());
+        let pending = self.reliable.as_mut().and_then(|reliable| reliable.pending.as_mut());
         let Some(pending) = pending else { return };
         if cx.line.is_interrupted() {
             // Its PRACK could not have come.

@@ -53,7 +53,7 @@ impl Call {
                     uri.map(|uri| uri.aor())
                 };
 
-                let Some(peer) = address(&self.peer.uri) else { return false };
+                let Some(peer) = address(self.peer.uri()) else { return false };
                 // The target of its transfer comes in its name, which proves little, so only while it has us on hold.
                 let referrer = headers.get("Referred-By").and_then(|value| NameAddr::parse(value).ok());
                 let referrer =
@@ -66,8 +66,10 @@ impl Call {
 
 #[cfg(test)]
 mod tests {
-    use super::super::call::MediaJob;
+    use super::super::MediaCommand;
     use super::super::fixture::{call, calls, cx, request};
+    use super::super::media_half::MediaJob;
+    use super::super::peer::Peer;
     use super::*;
     #[cfg(target_arch = "wasm32")]
     use wasm_bindgen_test::wasm_bindgen_test as test;
@@ -152,10 +154,10 @@ mod tests {
         let mut call = call(&mut cx, Direction::Outgoing, Phase::Confirmed);
         let mut invite = request("INVITE", "Referred-By: <sip:bob@example.com>\r\n");
         invite.headers.set("From", "<sip:carol@example.com>;tag=c");
-        call.media.job = Some(MediaJob::Offer);
+        call.media_job(&mut cx, MediaJob::Offer, MediaCommand::CreateOffer);
         call.set_remote_hold(&mut cx, true);
         assert!(call.may_replace(&cx, &invite.headers));
-        call.peer.uri = "sip:anonymous@anonymous.invalid".to_owned();
+        call.peer = Peer::new("sip:anonymous@anonymous.invalid".to_owned(), None);
         assert!(!call.may_replace(&cx, &invite.headers));
     }
 }

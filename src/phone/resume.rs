@@ -12,6 +12,7 @@ use super::call::{Call, Phase};
 use super::calls::Calls;
 use super::context::Cx;
 use super::env::Ask;
+use super::taken_up::TakenUp;
 use super::{CallId, CallNote, CallState, Direction, Identity};
 use crate::error::{Error, ErrorCode};
 use crate::sip::dialog::Dialog;
@@ -103,7 +104,7 @@ impl Call {
     /// call (RFC 3261, section 13.3.1.4). To another one an ACK says nothing.
     pub(super) fn acknowledge_for_before(&mut self, cx: &mut Cx) {
         let via = cx.via();
-        let (Some(seq), Some(dialog)) = (self.taken_up.unacknowledged.take(), self.sip.dialog.as_mut())
+        let (Some(seq), Some(dialog)) = (self.taken_up.take_unacknowledged(), self.sip.dialog.as_mut())
         else {
             return;
         };
@@ -118,7 +119,7 @@ impl Call {
     /// be in it: then a new call takes its place (RFC 3891), if it can. Nobody else is rung by that. `false`: that is
     /// no way.
     pub(super) fn replace_resumed(&mut self, cx: &mut Cx, error: Error) -> bool {
-        if !self.taken_up.resumed {
+        if !self.taken_up.is_resumed() {
             return false;
         }
         let Some((target, replaces)) = super::refer::place_of(self) else { return false };
@@ -133,24 +134,24 @@ impl Call {
             return false;
         }
         let Some((contact, replaces)) = super::refer::place_of(self) else { return false };
-        let address = Uri::parse(&self.peer.uri).ok().filter(|uri| !uri.host.ends_with(".invalid"));
+        let address = Uri::parse(self.peer.uri()).ok().filter(|uri| !uri.host.ends_with(".invalid"));
         let error = Error::new(ErrorCode::IceFailed, "The other side makes no new connection for its media");
         self.replace_by_new_call(cx, &address.unwrap_or(contact), replaces, error)
     }
 
     fn replace_by_new_call(&mut self, cx: &mut Cx, target: &Uri, replaces: String, error: Error) -> bool {
-        if !self.succession.replaceable || self.taken_up.lost_dialog.is_some() {
+        if !self.succession.replaceable || self.taken_up.has_lost_dialog() {
             return false;
         }
         self.session.offers.withdraw();
-        self.taken_up.lost_dialog = Some(error);
+        self.taken_up.lose_dialog(error);
         cx.ask(self.id, Ask::MakeReplacement { target: target.to_text(), replaces });
         true
     }
 
     /// The call that was to take its place has come to nothing, or could not be made.
     pub(super) fn replacement_failed(&mut self, cx: &mut Cx) {
-        match self.taken_up.lost_dialog.take() {
+        match self.taken_up.take_lost_dialog() {
             Some(error) if error.sip_status.is_some() => self.dialog_gone(cx, error),
             // The dialog is there: what can be mended of the media is tried until the grace is over.
             Some(_) => self.recover(cx),
@@ -176,10 +177,10 @@ impl Cx {
             (flag::REFRESHES, call.session.timer.is_ours()),
             (flag::UPDATES, call.session.timer.takes_updates()),
             (flag::REPLACEABLE, call.succession.replaceable),
-            (flag::MUTED, call.audio.wish.muted),
-            (flag::LISTENS_ONLY, call.audio.wish.listens_only),
+            (flag::MUTED, call.audio.wish().muted),
+            (flag::LISTENS_ONLY, call.audio.wish().listens_only),
             (flag::HIDDEN, call.sip.hidden),
-            (flag::PRIVATE, call.peer.private),
+            (flag::PRIVATE, call.peer.is_private()),
         ] {
             if set {
                 flags.push(char::from(flag));
@@ -196,15 +197,15 @@ impl Cx {
         }
         lines.number("lseq", Some((dialog.local_seq | (SEQ_BLOCK - 1)).saturating_add(SEQ_BLOCK)));
         lines.number("rseq", dialog.remote_seq);
-        lines.number("open", self.transactions.open_reinvite(call.id).or(call.taken_up.unacknowledged));
-        lines.push("uri", &call.peer.uri);
-        lines.optional("name", call.peer.display_name.as_deref());
-        lines.identity("asserted", "asserted-name", call.peer.asserted.as_ref());
-        lines.identity("diversion", "diversion-name", call.peer.diversion.as_ref());
+        lines.number("open", self.transactions.open_reinvite(call.id).or(call.taken_up.unacknowledged()));
+        lines.push("uri", call.peer.uri());
+        lines.optional("name", call.peer.display_name().map(String::as_str));
+        lines.identity("asserted", "asserted-name", call.peer.asserted());
+        lines.identity("diversion", "diversion-name", call.peer.diversion());
         lines.number("expires", call.session.timer.interval());
         lines.number("min-se", call.session.timer.min_se());
-        lines.optional("origin", call.media.descriptions.origin.as_deref());
-        let media = &call.media.descriptions.agreed.lines;
+        lines.optional("origin", call.descriptions.origin.as_deref());
+        let media = &call.descriptions.agreed.lines;
         for line in media.iter().filter(|_| media.len() > 1) {
             lines.push("line", line);
         }
@@ -277,7 +278,7 @@ impl Record {
                 call.state = CallState::Reconnecting;
                 call.sip.call_id = value.to_owned();
                 call.sip.dialog = Some(Dialog::named(value));
-                call.taken_up.resumed = true;
+                call.taken_up = TakenUp::from_record();
                 self.calls.push(call);
                 return Some(());
             }
@@ -302,13 +303,10 @@ fn take_of_call(call: &mut Call, key: &str, value: &str) -> Option<()> {
             call.session.offers.restore(has(flag::LOCAL_HOLD), has(flag::REMOTE_HOLD));
             call.session.timer.restore(has(flag::REFRESHES), has(flag::UPDATES));
             call.succession.replaceable = has(flag::REPLACEABLE);
-            call.audio.wish.muted = has(flag::MUTED);
-            call.audio.wish.listens_only = has(flag::LISTENS_ONLY);
-            // A page that wants no microphone now gets none either.
-            call.audio.wish_said = call.audio.wish.listens_only;
+            call.audio.restore(has(flag::MUTED), has(flag::LISTENS_ONLY));
             call.sip.hidden = has(flag::HIDDEN);
             dialog.private = call.sip.hidden;
-            call.peer.private = has(flag::PRIVATE);
+            call.peer.set_private(has(flag::PRIVATE));
         }
         "ltag" => {
             call.sip.local_tag = text();
@@ -321,22 +319,17 @@ fn take_of_call(call: &mut Call, key: &str, value: &str) -> Option<()> {
         "route" => dialog.route_set.push(text()),
         "lseq" => dialog.local_seq = number(value)?,
         "rseq" => dialog.remote_seq = Some(number(value)?),
-        "open" => call.taken_up.unacknowledged = Some(number(value)?),
-        "uri" => call.peer.uri = text(),
-        "name" => call.peer.display_name = Some(text()),
-        "asserted" => call.peer.asserted = Some(Identity { uri: text(), display_name: None }),
-        "asserted-name" => call.peer.asserted.as_mut()?.display_name = Some(text()),
-        "diversion" => call.peer.diversion = Some(Identity { uri: text(), display_name: None }),
-        "diversion-name" => call.peer.diversion.as_mut()?.display_name = Some(text()),
+        "open" => call.taken_up.set_unacknowledged(number(value)?),
         "expires" => call.session.timer.restore_interval(number(value)?),
         "min-se" => call.session.timer.restore_min_se(number(value)?),
-        "origin" => call.media.descriptions.origin = Some(text()),
-        "line" => call.media.descriptions.agreed.lines.push(text()),
+        "origin" => call.descriptions.origin = Some(text()),
+        "line" => call.descriptions.agreed.lines.push(text()),
         "started" => {
             let (seconds, millis) = split_once(value, b'.')?;
-            call.taken_up.note.started_at = u64::from(number(seconds)?) * 1000 + u64::from(number(millis)?);
+            let started_at = u64::from(number(seconds)?) * 1000 + u64::from(number(millis)?);
+            call.taken_up.set_note(CallNote { started_at });
         }
-        _ => {}
+        _ => call.peer.restore(key, value)?,
     }
     Some(())
 }
@@ -356,9 +349,9 @@ fn check(call: &Call) -> Option<()> {
     for route in &dialog.route_set {
         Uri::parse(&NameAddr::parse(route).ok()?.uri).ok()?;
     }
-    let lines = &call.media.descriptions.agreed.lines;
+    let lines = &call.descriptions.agreed.lines;
     is(lines.iter().all(|line| line.is_empty() || line.starts_with("m=")))?;
     is(lines.is_empty() || lines.iter().filter(|line| line.is_empty()).count() == 1)?;
     is(dialog.local_seq <= MAX_SEQ && dialog.remote_seq.unwrap_or(0) <= MAX_SEQ)?;
-    is(!call.peer.uri.is_empty() && !has_space_or_control(&call.peer.uri))
+    is(!call.peer.uri().is_empty() && !has_space_or_control(call.peer.uri()))
 }

@@ -4,7 +4,7 @@
 use super::call::Call;
 use super::calls::Calls;
 use super::context::Cx;
-use super::{CallId, Job, MediaCommand, Wish};
+use super::{CallId, MediaCommand, Wish};
 use crate::error::Error;
 
 impl Calls {
@@ -17,31 +17,19 @@ impl Calls {
     ) -> Result<(), Error> {
         let call = self.get_mut(id).filter(|call| call.end.reason.is_none()).ok_or_else(super::call_ended)?;
         // From now on it has a wish of its own.
-        call.audio.follows = None;
+        call.audio.stop_following();
         let mut changed = vec![id];
         for call in self.iter_mut() {
-            let follows = call.audio.follows.is_some_and(|former| changed.contains(&former));
+            let follows = call.audio.follows().is_some_and(|former| changed.contains(&former));
             if call.id != id && !follows {
                 continue;
             }
-            let mut wish = call.audio.wish;
-            change(&mut wish);
-            // A microphone is opened with the media, or not at all.
-            if call.media.open {
-                wish.listens_only = call.audio.wish.listens_only;
-            } else if wish.listens_only != call.audio.wish.listens_only {
-                call.audio.wish_said = true;
-            }
-            let new = core::mem::replace(&mut call.audio.wish, wish) != wish;
+            let new = call.audio.change(call.media.is_open(), change);
             if follows {
                 changed.push(call.id);
             }
             if new {
-                let seq = call.media.seq;
-                if call.media.open {
-                    let (call, command) = (call.id, MediaCommand::Wish(wish));
-                    cx.env.job(Job::Media { call, seq, command });
-                }
+                call.media_order(cx, MediaCommand::Wish(call.audio.wish()));
             }
         }
         Ok(())
@@ -52,13 +40,14 @@ impl Calls {
     pub(super) fn share_element(&mut self, cx: &mut Cx) {
         // A look changes none, so that they count as changed only when they are.
         loop {
-            let at = self.iter().position(|call| call.may_be_heard() != call.audio.heard.is_some());
+            let at = self.iter().position(|call| call.may_be_heard() != call.audio.heard().is_some());
             let Some(call) = at.and_then(|at| self.iter_mut().nth(at)) else { break };
             let number = cx.numbers.heard();
-            call.audio.heard = call.may_be_heard().then_some(number);
+            let heard = call.may_be_heard().then_some(number);
+            call.audio.set_heard(heard);
         }
-        let heard = self.iter().filter(|call| call.audio.heard.is_some());
-        let Some(owner) = heard.max_by_key(|call| call.audio.heard).map(|call| call.id) else { return };
+        let heard = self.iter().filter(|call| call.audio.heard().is_some());
+        let Some(owner) = heard.max_by_key(|call| call.audio.heard()).map(|call| call.id) else { return };
         let Some(former) = cx.has_element.replace(owner).filter(|former| *former != owner) else {
             return;
         };
@@ -73,15 +62,16 @@ impl Calls {
 impl Call {
     /// Where the audio of the other side is played, or about to be.
     pub(super) fn may_be_heard(&self) -> bool {
-        use super::call::{MediaJob, Phase};
-        self.media.open
+        use super::call::Phase;
+        use super::media_half::MediaJob;
+        self.media.is_open()
             && !self.session.offers.local_hold()
             && !self.is_gated()
             && match self.phase {
                 Phase::Inviting => {
-                    self.dialled.forks.is_heard() || self.media.job == Some(MediaJob::Reinvite)
+                    self.dialled.forks.is_heard() || self.media.job() == Some(MediaJob::Reinvite)
                 }
-                Phase::Alerting => self.answering.early_answer.is_some() || self.media.job.is_some(),
+                Phase::Alerting => self.answering.early_answer().is_some() || self.media.job().is_some(),
                 Phase::Answering | Phase::Applying | Phase::Accepted | Phase::Confirmed => true,
                 Phase::Originating | Phase::Outcome | Phase::Preparing | Phase::Terminating => false,
             }
@@ -89,9 +79,7 @@ impl Call {
 
     /// What the user has last wished of this call counts for the new one too, until the new one has a wish of its own.
     pub(super) fn go_on_as(&self, new: &mut Self) {
-        new.audio.wish = self.audio.wish;
-        new.audio.wish_said = self.audio.wish_said;
-        new.audio.follows = Some(self.id);
+        new.audio = self.audio.followed_by(self.id);
         new.succession.continues = Some(self.id);
     }
 }
@@ -99,23 +87,16 @@ impl Call {
 impl Call {
     /// Whether the call has a microphone: said before its media begin, and counts then.
     pub(super) fn choose_microphone(&mut self, listens_only: bool) {
-        if !self.media.open {
-            self.audio.wish.listens_only = listens_only;
-            self.audio.wish_said = true;
+        if !self.media.is_open() {
+            self.audio.say_microphone(listens_only);
         }
     }
 
     /// The media of a call begin: with what is wished of it.
     pub(super) fn wish_of_new_media(&mut self, cx: &mut Cx) {
-        let listens_only = cx.env.config.listens_only;
-        if self.media.open {
-            return;
+        if self.media.open() {
+            let wish = self.audio.begin(cx.env.config.listens_only);
+            self.media_order(cx, MediaCommand::Wish(wish));
         }
-        self.media.open = true;
-        if !core::mem::replace(&mut self.audio.wish_said, true) {
-            self.audio.wish.listens_only = listens_only;
-        }
-        let wish = self.audio.wish;
-        self.media_order(cx, MediaCommand::Wish(wish));
     }
 }

@@ -36,19 +36,19 @@ struct Figure {
 const CEILINGS: [(&str, &str, Limit); 14] = [
     ("files with an `impl Phone`", "at most 4", AtMost(4)),
     ("methods of `Phone`", "under 90", AtMost(89)),
-    ("methods of `Call`", "in its own file, or of its parts", AtMost(238)),
+    ("methods of `Call`", "in its own file, or of its parts", AtMost(248)),
     ("methods of `Cx`", "those of the door out", AtMost(86)),
     ("fields of the largest struct", "under 20", AtMost(24)),
-    ("fields of `Call`", "under 20", AtMost(17)),
-    ("fields of `Phone`", "under 20", AtMost(3)),
+    ("fields of `Call`", "under 20", AtMost(19)),
+    ("fields of `Phone`", "under 20", AtMost(2)),
     ("fields of `Cx`", "under 20", AtMost(13)),
-    ("fields that another file writes", "none", AtMost(106)),
+    ("fields that another file writes", "none", AtMost(73)),
     ("files in the largest cycle by calls", "at most 3", AtMost(35)),
     ("files in the largest cycle by names", "at most 3", AtMost(14)),
     ("places that look up a call", "one a message", AtMost(35)),
-    ("unit tests", "over 100", AtLeast(116)),
+    ("unit tests", "over 100", AtLeast(126)),
     // Private fields cost a line or two each: a named transition in the place of an assignment.
-    ("lines of code that are not tests", "under 7,500", AtMost(11_748)),
+    ("lines of code that are not tests", "under 7,500", AtMost(12_322)),
 ];
 
 impl Figure {

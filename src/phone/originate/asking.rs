@@ -24,11 +24,9 @@ impl Call {
         answer: &Result<ProxyReply, ProxyFailure>,
     ) {
         let Some(rest) = self.rest.as_deref_mut() else { return };
-        let Some((_, purpose)) = rest.requests.extract_if(.., |(id, _)| *id == request).next() else {
-            return;
-        };
+        let Some(purpose) = rest.take_request(request) else { return };
         if let Ok(ProxyReply { call: Some(call), .. }) = answer {
-            rest.state = Some(call.state.clone());
+            rest.set_state(&call.state);
         }
         let Step { orders, news } = rest.originate.on_answer(purpose, answer);
         self.carry_out(cx, orders);
@@ -44,7 +42,7 @@ impl Call {
             } else {
                 let at = cx.env.now + order.after;
                 if let Some(rest) = self.rest.as_deref_mut() {
-                    rest.pauses.push((at, order));
+                    rest.put_off(at, order);
                 }
             }
         }
@@ -61,21 +59,14 @@ impl Call {
     pub(in crate::phone) fn on_proxy_pause(&mut self, cx: &mut Cx) {
         let now = cx.env.now;
         let Some(rest) = self.rest.as_deref_mut() else { return };
-        let mut due = Vec::new();
-        rest.pauses.retain(|(at, order)| {
-            let is_due = *at <= now;
-            if is_due {
-                due.push(Order { after: Duration::ZERO, ..order.clone() });
-            }
-            !is_due
-        });
+        let due = rest.take_due(Some(now));
         self.carry_out(cx, due);
     }
 
     pub(super) fn ask_proxy(&mut self, cx: &mut Cx, order: Order) {
         let request = cx.numbers.proxy();
         let Some(rest) = self.rest.as_deref_mut() else { return };
-        rest.requests.push((request, order.purpose));
+        rest.asked(request, order.purpose);
         let wait = match &order.command {
             ProxyCommand::Poll { wait, .. } => *wait,
             _ => Duration::ZERO,
@@ -90,11 +81,11 @@ impl Call {
         let over = self.phase == Phase::Terminating;
         match news {
             News::Config(config) => {
-                if let Some(rest) = self.rest.as_deref_mut().filter(|rest| rest.expected.is_none()) {
-                    rest.expected = config.expected(rest.originate.caller_id());
+                if let Some(rest) = self.rest.as_deref_mut() {
+                    rest.expect(config.expected(rest.originate.caller_id()));
                 }
             }
-            News::Accepted(accepted) => self.on_accepted(cx, accepted, over),
+            News::Accepted(accepted) => self.on_accepted(cx, &accepted, over),
             News::Confirmed if !over => self.on_confirmed(cx),
             News::Ended(error) if !over => self.on_ended_at_proxy(cx, error),
             News::Failed(error) if !over => self.abandon(cx, EndCause::Failed(error.clone()), error),
@@ -103,17 +94,13 @@ impl Call {
         }
     }
 
-    pub(super) fn on_accepted(&mut self, cx: &mut Cx, accepted: ProxyCall, over: bool) {
+    pub(super) fn on_accepted(&mut self, cx: &mut Cx, accepted: &ProxyCall, over: bool) {
         let now = cx.env.now;
         let own = cx.own_number();
 
         let phase = self.phase;
         let Some(rest) = self.rest.as_mut() else { return };
-        if let Some(expected) = accepted.expect {
-            rest.expected = Some(expected);
-        }
-        rest.confirm_timeout = accepted.confirm_timeout.unwrap_or(rest.confirm_timeout);
-        rest.max_duration = accepted.max_duration.unwrap_or(rest.max_duration);
+        rest.accept(accepted);
         let until = now + accepted.ring_timeout.unwrap_or(RING_TIMEOUT) + GRACE;
         if over {
             if rest.lingers && !accepted.ended {
@@ -121,7 +108,7 @@ impl Call {
             }
             return;
         }
-        rest.window = until;
+        rest.set_window(until);
         if rest.answer == AnswerBy::Elsewhere {
             let orders = rest.originate.claim(None);
             let until = until + rest.confirm_timeout;

@@ -1,7 +1,8 @@
 //! The provider's call to this phone: answered behind the gate, claimed, and opened with the confirmation.
 
-use super::super::call::{Call, MediaJob, Phase};
+use super::super::call::{Call, Phase};
 use super::super::context::Cx;
+use super::super::media_half::MediaJob;
 use super::super::timers::TxId;
 use super::super::{AnswerBy, CallState, CallTimer, DialStage, EndCause, Event, Job, MediaCommand};
 use super::unverified;
@@ -33,7 +34,7 @@ impl Call {
         self.sip.invite_tx = Some(tx);
         self.sip.dialog = Some(dialog);
         self.phase = Phase::Answering;
-        self.answering.came_over = cx.env.heard_over;
+        self.answering.set_came_over(cx.env.heard_over);
         self.make_answer(cx, MediaJob::Answer);
     }
 
@@ -65,7 +66,7 @@ impl Call {
             self.abandon(cx, EndCause::Failed(error.clone()), error);
             return;
         }
-        rest.open = true;
+        rest.open();
         self.dialled.done = true;
         let until = now + rest.max_duration;
         let lock = rest.lock;

@@ -3,9 +3,9 @@
 use super::super::call::{Call, Phase};
 use super::super::context::Cx;
 use super::super::env::Ask;
-use super::super::{AnswerBy, CallTimer, EndCause, EndedBy, Job, LogLevel, MediaCommand, ProxyId, TimerKey};
+use super::super::{AnswerBy, CallTimer, EndCause, EndedBy, Job, LogLevel, MediaCommand, TimerKey};
 use super::{GRACE, RING_TIMEOUT, unverified};
-use crate::dial::originate::{Order, Purpose};
+use crate::dial::originate::Purpose;
 use crate::error::{Error, ErrorCode};
 use crate::time::Duration;
 
@@ -63,7 +63,7 @@ impl Call {
         let now = cx.env.now;
 
         self.session.recovery.forget_path();
-        self.media.job = None;
+        self.media.drop_job();
         self.phase = Phase::Outcome;
         self.timers.set(CallTimer::Outcome, now + OUTCOME_TIMEOUT);
         // A question that was put off is asked now.
@@ -127,7 +127,7 @@ impl Call {
     /// The page is going. A call by REST ends with every page, for its far end is paid for.
     pub(in crate::phone) fn leave_rest(&mut self, cx: &mut Cx) {
         let Some(rest) = self.rest.as_deref_mut() else { return };
-        rest.leaving = true;
+        rest.leave();
         self.hang_up_rest(cx, None);
         // What waits for another attempt has no other time.
         self.hurry(cx);
@@ -136,8 +136,7 @@ impl Call {
     /// Asks now what was to be asked later.
     pub(super) fn hurry(&mut self, cx: &mut Cx) {
         let Some(rest) = self.rest.as_deref_mut() else { return };
-        let orders = core::mem::take(&mut rest.pauses);
-        let orders = orders.into_iter().map(|(_, order)| Order { after: Duration::ZERO, ..order }).collect();
+        let orders = rest.take_due(None);
         self.carry_out(cx, orders);
     }
 
@@ -154,23 +153,17 @@ impl Call {
 
         let bridged = self.sip.dialog.is_some();
         let Some(rest) = self.rest.as_mut() else { return };
-        let mut cancels = core::mem::take(&mut rest.pauses);
-        cancels.retain(|(_, order)| order.purpose == Purpose::Cancel);
-        let cancels = cancels.into_iter().map(|(_, order)| order);
+        let mut cancels = rest.take_cancels();
         let mut orders = rest.originate.cancel();
         // A cancellation that was decided on at the proxy's word.
-        orders.extend(cancels);
+        orders.append(&mut cancels);
         let cancelling = rest.requests.iter().any(|(_, purpose)| *purpose == Purpose::Cancel);
         let rings = !bridged && rest.originate.may_still_ring();
-        rest.lingers = rest.armed && (!orders.is_empty() || cancelling || rings);
-        let lingers = rest.lingers;
+        let lingers = rest.armed && (!orders.is_empty() || cancelling || rings);
+        rest.set_lingers(lingers);
         // The answers to these may still tell what the provider's call looks like.
         let keep = |purpose: Purpose| matches!(purpose, Purpose::Start | Purpose::Config | Purpose::Cancel);
-        let dropped: Vec<ProxyId> = rest
-            .requests
-            .extract_if(.., |(_, purpose)| !lingers || !keep(*purpose))
-            .map(|(id, _)| id)
-            .collect();
+        let dropped = rest.take_requests(|purpose| lingers && keep(purpose));
         let window = rest.window;
         let lock = (rest.answer == AnswerBy::ThisPhone && !rest.open).then_some(rest.lock);
         for request in dropped {
@@ -194,9 +187,9 @@ impl Call {
 
     pub(in crate::phone) fn on_tombstone(&mut self, cx: &mut Cx) {
         let Some(rest) = self.rest.as_deref_mut() else { return };
-        rest.lingers = false;
-        rest.pauses.clear();
-        for (request, _) in core::mem::take(&mut rest.requests) {
+        rest.set_lingers(false);
+        let _never = rest.take_due(None);
+        for request in rest.take_requests(|_| false) {
             cx.timers.clear(TimerKey::Proxy(request));
             cx.env.job(Job::AbortProxy(request));
         }
