@@ -3,7 +3,7 @@
 use super::capabilities;
 use super::config::PhoneConfig;
 use super::io::{CallId, EndedBy, Event, Hint, Job, LogLevel, SocketId, Transmit};
-use super::outbox::{Outbox, Place};
+use super::outbox::Outbox;
 use super::transfer::Referral;
 use crate::entropy::{Entropy, token};
 use crate::error::Error;
@@ -93,8 +93,8 @@ pub(super) enum What {
 #[derive(Debug)]
 pub(super) struct Asked {
     pub(super) what: What,
-    /// What the phone does for it comes out in this place.
-    pub(super) at: Place,
+    /// How many outputs came before it: what is done comes out in this place.
+    pub(super) at: usize,
 }
 
 /// What every machine may touch: the configuration, the time, randomness, and what comes out.

@@ -100,7 +100,6 @@ use self::calls::Calls;
 use self::context::Cx;
 use self::env::{Asked, What};
 use self::originate::RestCall;
-use self::outbox::Place;
 use self::timers::{CallTimer, TimerKey, TxId};
 use self::transactions::{Owner, server_key};
 use crate::dial::proxy::ProxyFailure;
@@ -326,16 +325,16 @@ impl Phone {
         }
         let asked = core::mem::take(&mut self.cx.env.asked);
         let mut former = core::mem::take(&mut self.cx.env.out);
-        let (mut taken, end) = (Place::default(), former.end());
+        let (mut taken, end) = (0, former.end());
         for Asked { what, at } in asked {
-            self.cx.env.out.take_over(&mut former, taken, at);
+            self.cx.env.out.take_over(&mut former, at - taken);
             taken = at;
             match what {
                 What::Call(id, what) => self.do_for(id, what),
                 What::Line(event) => self.on_line(event),
             }
         }
-        self.cx.env.out.take_over(&mut former, taken, end);
+        self.cx.env.out.take_over(&mut former, end - taken);
     }
 
     // ---- inputs and outputs
@@ -384,10 +383,10 @@ impl Phone {
 
     /// What is to be done next, after all that is to be sent.
     pub fn poll_job(&mut self) -> Option<Job> {
-        if !self.cx.env.out.has_jobs() {
+        self.cx.env.out.next_job().or_else(|| {
             self.calls.share_element(&mut self.cx);
-        }
-        self.cx.env.out.next_job()
+            self.cx.env.out.next_job()
+        })
     }
 
     /// What the application is to be told next, after all that is to be done. Its listener may give commands.

@@ -2,71 +2,72 @@
 
 use super::io::{Event, Job, Transmit};
 
-/// Three queues: the order holds within each of them.
-#[derive(Debug, Default)]
-pub(super) struct Outbox {
-    transmits: Vec<Transmit>,
-    jobs: Vec<Job>,
-    events: Vec<Event>,
+#[derive(Debug)]
+enum Output {
+    Transmit(Transmit),
+    Job(Job),
+    Event(Event),
 }
 
-/// A place in each of the queues.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Place {
-    transmits: usize,
-    jobs: usize,
-    events: usize,
-}
+/// In the order in which it was put down; each kind is polled by itself.
+#[derive(Debug, Default)]
+pub(super) struct Outbox(Vec<Output>);
 
 impl Outbox {
     pub(super) fn transmit(&mut self, transmit: Transmit) {
-        self.transmits.push(transmit);
+        self.0.push(Output::Transmit(transmit));
     }
 
     pub(super) fn job(&mut self, job: Job) {
-        self.jobs.push(job);
+        self.0.push(Output::Job(job));
     }
 
     pub(super) fn event(&mut self, event: Event) {
-        self.events.push(event);
+        self.0.push(Output::Event(event));
     }
 
     pub(super) fn next_transmit(&mut self) -> Option<Transmit> {
-        take_first(&mut self.transmits)
+        match self.take_first(|output| matches!(output, Output::Transmit(_)))? {
+            Output::Transmit(transmit) => Some(transmit),
+            _ => None,
+        }
     }
 
     pub(super) fn next_job(&mut self) -> Option<Job> {
-        take_first(&mut self.jobs)
+        match self.take_first(|output| matches!(output, Output::Job(_)))? {
+            Output::Job(job) => Some(job),
+            _ => None,
+        }
     }
 
     pub(super) fn next_event(&mut self) -> Option<Event> {
-        take_first(&mut self.events)
+        match self.take_first(|output| matches!(output, Output::Event(_)))? {
+            Output::Event(event) => Some(event),
+            _ => None,
+        }
     }
 
-    pub(super) const fn has_jobs(&self) -> bool {
-        !self.jobs.is_empty()
+    /// An input leaves a few of them, so that looking at all costs less than three queues would.
+    #[inline(never)]
+    fn take_first(&mut self, is_it: fn(&Output) -> bool) -> Option<Output> {
+        let at = self.0.iter().position(is_it)?;
+        Some(self.0.remove(at))
     }
 
-    /// Behind what is there.
-    pub(super) const fn end(&self) -> Place {
-        Place { transmits: self.transmits.len(), jobs: self.jobs.len(), events: self.events.len() }
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
-    /// Takes over what `former` holds from its first entry up to `to`, when all before `from` has been taken.
-    pub(super) fn take_over(&mut self, former: &mut Self, from: Place, to: Place) {
-        move_first(&mut self.transmits, &mut former.transmits, to.transmits - from.transmits);
-        move_first(&mut self.jobs, &mut former.jobs, to.jobs - from.jobs);
-        move_first(&mut self.events, &mut former.events, to.events - from.events);
+    /// How many there are: the place of the next.
+    pub(super) fn end(&self) -> usize {
+        self.0.len()
     }
-}
 
-fn move_first<T>(to: &mut Vec<T>, from: &mut Vec<T>, count: usize) {
-    to.extend(from.drain(..count.min(from.len())));
-}
-
-/// The oldest entry. An input leaves a few of them, so that moving the others up costs less than a ring buffer would.
-fn take_first<T>(queue: &mut Vec<T>) -> Option<T> {
-    if queue.is_empty() { None } else { Some(queue.remove(0)) }
+    /// Takes the first `count` of those that `former` holds over.
+    pub(super) fn take_over(&mut self, former: &mut Self, count: usize) {
+        self.0.extend(former.0.drain(..count.min(former.0.len())));
+    }
 }
 
 #[cfg(test)]
@@ -86,7 +87,7 @@ mod tests {
         out.event(state(1));
         out.job(Job::Statistics(CallId(1)));
         out.event(state(2));
-        assert!(out.has_jobs());
+        assert!(!out.is_empty());
         assert_eq!(
             (out.next_event(), out.next_event(), out.next_event()),
             (Some(state(1)), Some(state(2)), None)
@@ -103,9 +104,9 @@ mod tests {
         former.event(state(3));
         let end = former.end();
         let mut out = Outbox::default();
-        out.take_over(&mut former, Place::default(), place);
+        out.take_over(&mut former, place);
         out.event(state(2));
-        out.take_over(&mut former, place, end);
+        out.take_over(&mut former, end - place);
         let events: Vec<Event> = core::iter::from_fn(|| out.next_event()).collect();
         assert_eq!(events, [state(1), state(2), state(3)]);
     }
