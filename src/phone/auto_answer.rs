@@ -103,7 +103,7 @@ impl Call {
     /// `answer` of a call that is being answered by itself: its outcome is that of the call. `false`: it is not.
     pub(super) fn join_answer(&mut self, cx: &mut Cx) -> bool {
         let begun = self.answering.is_wanted() || self.phase != Phase::Alerting;
-        if !((self.answering.is_by_itself() || self.succession.replaces.is_some()) && begun) {
+        if !((self.answering.is_by_itself() || self.succession.replaces().is_some()) && begun) {
             return false;
         }
         match self.phase {

@@ -102,7 +102,7 @@ impl Phone {
             referral.accept(new);
         }
         if let Some(call) = self.calls.get_mut(new) {
-            call.dialled.referrer = Some(Box::new(Referrer::new(id)));
+            call.dialled.set_referrer(Some(Box::new(Referrer::new(id))));
         }
         if !held {
             match self.command(id, |call, cx| call.hold_unasked(cx)) {
@@ -166,7 +166,7 @@ impl Phone {
         match self.start_dial(dial, &[("Replaces", replaces), ("Require", "replaces")]) {
             Ok(new) => {
                 self.with(new, |call, cx| {
-                    call.succession.replaces = Some(id);
+                    call.succession.set_replaces(id);
                     call.taken_up.set_note(note);
                     if held {
                         call.media_order(cx, MediaCommand::Flow(MediaDirection::Inactive));
@@ -187,12 +187,12 @@ impl Phone {
             self.with(old, |call, cx| call.replacement_failed(cx));
         }
         let new = self.calls.iter_mut().find(|call| {
-            call.succession.replaces == Some(id)
+            call.succession.replaces() == Some(id)
                 && call.direction == Direction::Outgoing
-                && call.end.reason.is_none()
+                && !call.end.is_told()
         });
         let Some(new) = new else { return };
-        new.succession.replaces = None;
+        new.succession.take_replaces();
         let (new, phase) = (new.id, new.phase);
         if phase != Phase::Applying || by == EndedBy::Local {
             self.with(new, |call, cx| call.hang_up(cx, None, 480));
@@ -215,7 +215,7 @@ impl Phone {
             Ask::TakePlace { old, asked } => self.take_place_of(old, id, asked),
             Ask::TellReferral { old, status } => self.tell_referral(old, id, status),
             Ask::OutliveReferral { new, referral, dialog } => self.with(new, |call, _| {
-                if let Some(referrer) = &mut call.dialled.referrer {
+                if let Some(referrer) = call.dialled.referrer() {
                     referrer.outlive(&referral, dialog);
                 }
             }),
@@ -326,7 +326,7 @@ mod tests {
             phone.take_place_of(ids[0], ids[1], false);
             let events = events(&mut phone);
             assert!(events[0].starts_with("Replaced"), "{events:?}");
-            let ended = phone.calls.get(ids[0]).unwrap().end.reason.clone().unwrap();
+            let ended = phone.calls.get(ids[0]).unwrap().end.reason().cloned().unwrap();
             assert_eq!((ended.cause == EndCause::Completed, ended.by), (up, EndedBy::Remote), "{phase:?}");
         }
     }
@@ -348,10 +348,10 @@ mod tests {
             (Phase::Applying, EndedBy::Remote, true),
         ] {
             let (mut phone, ids) = with_calls(&[Phase::Confirmed, phase]);
-            phone.calls.get_mut(ids[1]).unwrap().succession.replaces = Some(ids[0]);
+            phone.calls.get_mut(ids[1]).unwrap().succession.set_replaces(ids[0]);
             phone.end_replacement(ids[0], None, by);
             let new = phone.calls.get(ids[1]).unwrap();
-            assert_eq!((new.succession.replaces, new.is_live()), (None, goes_on), "{phase:?} {by:?}");
+            assert_eq!((new.succession.replaces(), new.is_live()), (None, goes_on), "{phase:?} {by:?}");
         }
     }
 
@@ -367,11 +367,7 @@ mod tests {
             phone.calls.get_mut(ids[0]).unwrap().taken_up = TakenUp::lost(error);
             phone.end_replacement(ids[1], Some(ids[0]), EndedBy::Remote);
             let old = phone.calls.get(ids[0]).unwrap();
-            assert_eq!(
-                (old.end.reason.is_some(), !old.taken_up.has_lost_dialog()),
-                (ends, true),
-                "{status:?}"
-            );
+            assert_eq!((old.end.is_told(), !old.taken_up.has_lost_dialog()), (ends, true), "{status:?}");
         }
     }
 

@@ -13,9 +13,11 @@ use super::media_half::MediaHalf;
 use super::offers::Offers;
 use super::originate::RestCall;
 use super::peer::Peer;
+use super::reason::End;
 use super::recovery::Recovery;
 use super::redirect::Redirects;
 use super::reliable::Reliable;
+use super::succession::Succession;
 
 use super::audio::Audio;
 use super::session_timer::SessionTimer;
@@ -58,17 +60,6 @@ pub(super) enum Phase {
     Terminating,
 }
 
-/// What Reason headers say (RFC 3326).
-#[derive(Debug)]
-pub(super) struct ReasonHeader {
-    /// ISDN cause.
-    pub(super) q850: Option<u16>,
-    /// For people.
-    pub(super) text: Option<String>,
-    /// It was the network, and nobody's wish.
-    pub(super) network: bool,
-}
-
 /// The names of a call, and the messages that made it.
 #[derive(Debug, Default)]
 pub(super) struct Sip {
@@ -86,14 +77,6 @@ pub(super) struct Sip {
     pub(super) invite_tx: Option<TxId>,
 }
 
-/// Why a call ends.
-#[derive(Debug, Default)]
-pub(super) struct End {
-    pub(super) reason: Option<EndReason>,
-    /// What the other side said of why it ends.
-    pub(super) said: Option<Box<ReasonHeader>>,
-}
-
 /// What a call has that was dialled.
 #[derive(Debug, Default)]
 pub(super) struct Dialled {
@@ -103,12 +86,34 @@ pub(super) struct Dialled {
     pub(super) forks: Forks,
     /// Where it has been sent to (3xx).
     pub(super) redirects: Option<Box<Redirects>>,
-    /// `DialDone` has been reported.
-    pub(super) done: bool,
-    /// The application set the ring deadline itself.
-    pub(super) own_timeout: bool,
+    done: bool,
+    own_timeout: bool,
+    referrer: Option<Box<Referrer>>,
+}
+
+impl Dialled {
+    /// `DialDone` is reported. `false`: it has been.
+    pub(super) const fn report_done(&mut self) -> bool {
+        !core::mem::replace(&mut self.done, true)
+    }
+
+    /// The application has set the ring deadline itself.
+    pub(super) const fn has_own_timeout(&self) -> bool {
+        self.own_timeout
+    }
+
+    pub(super) const fn set_own_timeout(&mut self) {
+        self.own_timeout = true;
+    }
+
     /// Who asked us to make this call.
-    pub(super) referrer: Option<Box<Referrer>>,
+    pub(super) fn referrer(&mut self) -> Option<&mut Referrer> {
+        self.referrer.as_deref_mut()
+    }
+
+    pub(super) fn set_referrer(&mut self, referrer: Option<Box<Referrer>>) {
+        self.referrer = referrer;
+    }
 }
 
 /// What a call has once it is answered.
@@ -132,17 +137,6 @@ pub(super) struct Transfers {
     pub(super) ours: Option<Box<Transfer>>,
     /// The transfer that the other side asks us for.
     pub(super) theirs: Option<Box<Referral>>,
-}
-
-/// Whose place a call takes, and whether its own may be taken.
-#[derive(Debug, Default)]
-pub(super) struct Succession {
-    /// The call whose place this one takes, or is to take.
-    pub(super) continues: Option<CallId>,
-    /// The call whose place this one takes once it is up (RFC 3891).
-    pub(super) replaces: Option<CallId>,
-    /// The other side takes an INVITE with Replaces.
-    pub(super) replaceable: bool,
 }
 
 /// One call.
@@ -202,7 +196,7 @@ impl Call {
 
     /// Not over, for the application or for the protocol.
     pub(super) fn is_live(&self) -> bool {
-        self.phase != Phase::Terminating && self.end.reason.is_none()
+        self.phase != Phase::Terminating && !self.end.is_told()
     }
 
     /// Answered, and not over.
@@ -424,19 +418,16 @@ impl Call {
         by: EndedBy,
         error: Option<Error>,
     ) {
-        if self.end.reason.is_some() {
+        if self.end.is_told() {
             return;
         }
-        let (q850, reason_text) = self.end.said.take().map_or((None, None), |said| (said.q850, said.text));
-        let reason = EndReason { cause, sip_status, by, q850, reason_text };
-        self.end.reason = Some(reason.clone());
+        let reason = self.end.tell(EndReason { cause, sip_status, by, q850: None, reason_text: None });
         self.phase = Phase::Terminating;
         self.media.drop_job();
         self.session.recovery.stop();
         let theirs = self.session.offers.drop_theirs();
         let error = error.unwrap_or_else(call_ended);
-        let dial_failed =
-            self.direction == Direction::Outgoing && !core::mem::replace(&mut self.dialled.done, true);
+        let dial_failed = self.direction == Direction::Outgoing && self.dialled.report_done();
         let answer_failed = self.answering.take_pending();
         if self.rest.is_some() {
             self.rest_ended(cx);
@@ -464,7 +455,7 @@ impl Call {
             self.respond_in_dialog(cx, theirs.tx, 487, None);
         }
         self.end_transfers(cx, sip_status, dial_failed);
-        cx.ask(self.id, Ask::EndReplacement { replaced: self.succession.replaces.take(), by });
+        cx.ask(self.id, Ask::EndReplacement { replaced: self.succession.take_replaces(), by });
         self.hold_ended(cx);
         self.media_order(cx, MediaCommand::Close);
         if dial_failed {

@@ -3,11 +3,11 @@
 //! Whoever sends a header can write what it likes into it. These are believed where the configuration says that the
 //! server removes what it has not checked itself (RFC 3325, section 5), and are not looked at otherwise.
 
-use super::call::{Call, ReasonHeader};
+use super::call::Call;
 use super::context::Cx;
 use super::peer::Told;
 use super::{Direction, Event, Identity};
-use crate::sip::header::{NameAddr, Reason};
+use crate::sip::header::NameAddr;
 use crate::sip::message::{Headers, Request, check_extra_header};
 use crate::sip::uri::Uri;
 use crate::text::{append, before, first_place, split, split_once};
@@ -15,8 +15,6 @@ use crate::text::{append, before, first_place, split, split_once};
 /// The From of who does not want to be known (RFC 3323, section 4.1.1.3).
 const ANONYMOUS: &str = "\"Anonymous\" <sip:anonymous@anonymous.invalid>";
 
-/// Longest text of a Reason that is shown, in characters.
-const MAX_REASON_TEXT: usize = 128;
 /// So many headers of a received INVITE are shown.
 const MAX_SHOWN_HEADERS: usize = 32;
 /// Values of one name are put together up to this length, in bytes.
@@ -60,28 +58,8 @@ impl Call {
 
     /// Why the other side ends the call, in its own words (RFC 3326).
     pub(super) fn learn_reason(&mut self, headers: &Headers) {
-        if self.is_gated() {
-            return;
-        }
-        let mut said = ReasonHeader { q850: None, text: None, network: false };
-        for reason in headers.get_all("Reason").flat_map(Reason::parse_list) {
-            if reason.protocol.eq_ignore_ascii_case("Q.850") {
-                // 0 is no cause: gateways write it where they have none.
-                said.q850 = said.q850.or(reason.cause.filter(|cause| (1..=127).contains(cause)));
-                // Out of order, no circuit, network out of order, temporary failure, congestion, timer expiry.
-                said.network |= matches!(reason.cause, Some(27 | 34 | 38 | 41 | 42 | 44 | 47 | 102));
-            } else {
-                // Our like say so when the media or the session are lost.
-                said.network |= matches!(reason.cause, Some(408 | 500..=599));
-            }
-            if said.text.is_none() {
-                said.text = reason
-                    .text
-                    .map(|text| text.chars().filter(|c| !c.is_control()).take(MAX_REASON_TEXT).collect());
-            }
-        }
-        if said.q850.is_some() || said.text.is_some() || said.network {
-            self.end.said = Some(Box::new(said));
+        if !self.is_gated() {
+            self.end.learn(headers);
         }
     }
 

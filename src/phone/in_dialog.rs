@@ -80,11 +80,7 @@ impl Call {
             Phase::Applying | Phase::Accepted | Phase::Confirmed => {
                 self.session.pending_ok = None;
                 let error = Error::new(ErrorCode::Ended, "The other side hung up");
-                let by = if self.end.said.as_ref().is_some_and(|said| said.network) {
-                    EndedBy::Network
-                } else {
-                    EndedBy::Remote
-                };
+                let by = if self.end.is_by_network() { EndedBy::Network } else { EndedBy::Remote };
                 self.report_end(cx, EndCause::Completed, None, by, Some(error));
                 self.remove(cx);
             }
@@ -202,7 +198,7 @@ impl Call {
     /// The page is going, so the goodbye of a call that has ended waits for nothing: neither BYE for the ACK of our 2xx
     /// (RFC 3261, section 15), nor CANCEL for a 1xx (section 9.1), which can overtake no INVITE on a WebSocket.
     pub(super) fn hurry_goodbye(&mut self, cx: &mut Cx) {
-        if self.end.reason.is_none() {
+        if !self.end.is_told() {
             return;
         }
         if self.session.pending_ok.take().is_some() {

@@ -73,11 +73,11 @@ impl Call {
         call.sip.invite_tx = Some(tx);
         call.sip.dialog = Some(dialog);
         if let Some(former) = former {
-            call.succession.replaces = Some(former.id);
+            call.succession.set_replaces(former.id);
             former.go_on_as(&mut call);
         }
         call.answering.set_came_over(cx.env.heard_over);
-        call.succession.replaceable = request.headers.contains_token("Supported", "replaces");
+        call.succession.set_replaceable(request.headers.contains_token("Supported", "replaces"));
         if let Some(entry) = cx.transactions.server(tx) {
             entry.call = Some(id);
         }
@@ -278,7 +278,7 @@ impl Call {
             return;
         }
         let pending = self.answering.take_pending();
-        let replaces = self.succession.replaces.take();
+        let replaces = self.succession.take_replaces();
         self.set_call_state(cx, CallState::Active);
         if let Some(old) = replaces {
             self.audio.stop_following();
@@ -462,7 +462,7 @@ mod tests {
         let invite = request("INVITE", "Supported: replaces\r\nPrivacy: id\r\n");
         let new = Call::ring(&mut cx, TxId::numbered(1), &invite, Some(&former)).unwrap();
         assert_eq!(
-            (new.succession.replaces, new.audio.wish().muted, new.succession.replaceable),
+            (new.succession.replaces(), new.audio.wish().muted, new.succession.is_replaceable()),
             (Some(former.id), true, true)
         );
         assert!(new.peer.is_private() && new.timers.is_set(CallTimer::Ring));

@@ -70,6 +70,7 @@ mod outgoing;
 mod peer;
 mod publication;
 mod questions;
+mod reason;
 mod recovery;
 mod redirect;
 mod refer;
@@ -84,6 +85,7 @@ mod servers;
 mod session_timer;
 mod sorted_map;
 mod subscription;
+mod succession;
 mod taken_up;
 mod timers;
 mod tone_queue;
@@ -738,7 +740,7 @@ impl Phone {
     pub fn calls(&self) -> Vec<CallInfo> {
         self.calls
             .iter()
-            .filter(|call| call.phase != Phase::Terminating && call.end.reason.is_none())
+            .filter(|call| call.phase != Phase::Terminating && !call.end.is_told())
             .map(info)
             .collect()
     }
@@ -1107,11 +1109,11 @@ fn info(call: &Call) -> CallInfo {
         auto_answer: call.answering.is_by_itself(),
         note: call.taken_up.note(),
         wish: call.audio.wish(),
-        continues: call.succession.continues,
-        replaces: call.succession.replaces.filter(|_| call.phase == Phase::Alerting),
+        continues: call.succession.continues(),
+        replaces: call.succession.replaces().filter(|_| call.phase == Phase::Alerting),
         local_hold: call.session.offers.local_hold(),
         remote_hold: call.session.offers.remote_hold(),
-        end_reason: call.end.reason.clone(),
+        end_reason: call.end.reason().cloned(),
         local_number: rest.and_then(RestCall::caller_id).cloned(),
         proxy_state: rest.and_then(RestCall::state).cloned(),
         gated: rest.is_some_and(|rest| !rest.is_open()),

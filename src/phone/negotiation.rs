@@ -40,8 +40,9 @@ impl Calls {
     /// The call that is taking the place of this one is held as soon as it is up, and nothing may be heard before.
     pub(super) fn follow_hold(&mut self, cx: &mut Cx, id: CallId) {
         let Some(held) = self.get(id).map(|call| call.session.offers.local_hold()) else { return };
-        let next =
-            self.iter_mut().find(|call| call.succession.replaces == Some(id) && !call.answering.is_pending());
+        let next = self
+            .iter_mut()
+            .find(|call| call.succession.replaces() == Some(id) && !call.answering.is_pending());
         if let Some(call) = next {
             let (own, remote) = (call.session.offers.local_hold(), call.session.offers.remote_hold());
             call.media_order(cx, MediaCommand::Flow(flow(held || own, remote)));

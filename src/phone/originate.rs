@@ -203,7 +203,7 @@ impl Call {
         call.begin_dial(cx, request.listens_only);
         if let Some(timeout) = request.timeout {
             call.timers.set(CallTimer::Ring, cx.env.now + timeout);
-            call.dialled.own_timeout = true;
+            call.dialled.set_own_timeout();
         }
         if here {
             let name = concat(&["wasm-softphone: calls from ", &cx.env.config.uri.aor()]);

@@ -52,7 +52,9 @@ impl Call {
         call.sip.call_id = token(&mut *cx.env.entropy, 24);
         call.sip.local_tag = token(&mut *cx.env.entropy, 12);
         call.peer = Peer::new(target.aor(), dial.display_name.clone());
-        call.dialled.own_timeout = dial.timeout.is_some();
+        if dial.timeout.is_some() {
+            call.dialled.set_own_timeout();
+        }
         if let Some(former) = former {
             former.go_on_as(&mut call);
             call.sip.hidden = former.sip.hidden;
@@ -172,8 +174,7 @@ impl Call {
                     }
                     self.learn_reason(&response.headers);
                     let mut error = super::registration::refused(response);
-                    let said = self.end.said.as_ref().and_then(|said| said.q850);
-                    error.learn_cause(said);
+                    error.learn_cause(self.end.q850());
                     self.fail_outgoing(cx, error, EndedBy::Remote);
                 }
             }
@@ -351,7 +352,7 @@ impl Call {
             cx.event(Event::Remote(self.id));
         }
 
-        self.succession.replaceable = response.headers.contains_token("Supported", "replaces");
+        self.succession.set_replaceable(response.headers.contains_token("Supported", "replaces"));
         self.phase = Phase::Applying;
         let ack = ack_text(request, &mut dialog, &via);
         self.dialled.forks.acknowledge(&dialog.remote_tag, ack.clone());
@@ -391,13 +392,13 @@ impl Call {
             return;
         }
         self.phase = Phase::Confirmed;
-        self.dialled.done = true;
+        self.dialled.report_done();
         self.await_media(cx);
         self.set_call_state(cx, CallState::Active);
         cx.event(Event::Stage(self.id, DialStage::Connected));
         cx.event(Event::DialDone(self.id, Ok(())));
         self.tell_referrer(cx, 200);
-        if let Some(old) = self.succession.replaces.take() {
+        if let Some(old) = self.succession.take_replaces() {
             self.audio.stop_following();
             cx.ask(self.id, Ask::TakePlace { old, asked: false });
         }
@@ -415,7 +416,7 @@ impl Call {
     }
 
     pub(super) fn on_ring_timeout(&mut self, cx: &mut Cx) {
-        let error = if self.dialled.own_timeout {
+        let error = if self.dialled.has_own_timeout() {
             Error::new(ErrorCode::Timeout, "The call was not answered in time")
         } else if let Some(error) =
             self.dialled.redirects.as_ref().and_then(|redirects| redirects.unanswered())

@@ -273,10 +273,10 @@ impl Call {
     pub(super) fn tell_referrer(&mut self, cx: &mut Cx, status: u16) {
         let contact = cx.contact();
 
-        let Some(referrer) = self.dialled.referrer.as_mut() else { return };
+        let Some(referrer) = self.dialled.referrer() else { return };
         let (old, notify) = (referrer.call(), referrer.notify(status, &contact));
         if status >= 200 {
-            self.dialled.referrer = None;
+            self.dialled.set_referrer(None);
         }
         if let Some(notify) = notify {
             cx.send_notify(Owner::Nobody, notify);

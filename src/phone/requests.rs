@@ -469,7 +469,7 @@ impl Phone {
             } else if kept == PageKept::Calls && self.cx.write_call(call, CallNote::default()).is_some() {
                 handed_on = true;
                 continue;
-            } else if call.end.reason.is_none() {
+            } else if !call.end.is_told() {
                 self.with(id, |call, cx| call.hang_up(cx, None, 480));
             }
             self.with(id, |call, cx| call.hurry_goodbye(cx));
@@ -599,7 +599,7 @@ mod tests {
         }
         phone.end_all_calls(&Error::new(ErrorCode::Aborted, "Disconnected"));
         for id in ids {
-            let ended = phone.calls.get(id).unwrap().end.reason.clone().unwrap();
+            let ended = phone.calls.get(id).unwrap().end.reason().cloned().unwrap();
             assert_eq!(ended.by, EndedBy::Network);
         }
     }
@@ -634,7 +634,7 @@ mod tests {
         assert!(phone.calls.get(id).unwrap().is_live(), "not before its time");
         phone.cx.env.now = until;
         phone.on_question_timeout();
-        let ended = phone.calls.get(id).unwrap().end.reason.clone().unwrap();
+        let ended = phone.calls.get(id).unwrap().end.reason().cloned().unwrap();
         assert!(matches!(ended.cause, EndCause::Failed(error) if error.code == ErrorCode::AuthFailed));
         assert!(phone.cx.questions.is_empty());
     }

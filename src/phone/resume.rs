@@ -140,7 +140,7 @@ impl Call {
     }
 
     fn replace_by_new_call(&mut self, cx: &mut Cx, target: &Uri, replaces: String, error: Error) -> bool {
-        if !self.succession.replaceable || self.taken_up.has_lost_dialog() {
+        if !self.succession.is_replaceable() || self.taken_up.has_lost_dialog() {
             return false;
         }
         self.session.offers.withdraw();
@@ -176,7 +176,7 @@ impl Cx {
             (flag::REMOTE_HOLD, call.session.offers.remote_hold()),
             (flag::REFRESHES, call.session.timer.is_ours()),
             (flag::UPDATES, call.session.timer.takes_updates()),
-            (flag::REPLACEABLE, call.succession.replaceable),
+            (flag::REPLACEABLE, call.succession.is_replaceable()),
             (flag::MUTED, call.audio.wish().muted),
             (flag::LISTENS_ONLY, call.audio.wish().listens_only),
             (flag::HIDDEN, call.sip.hidden),
@@ -298,11 +298,11 @@ fn take_of_call(call: &mut Call, key: &str, value: &str) -> Option<()> {
             let has = |flag: u8| value.as_bytes().contains(&flag);
             if has(flag::OUTGOING) {
                 call.direction = Direction::Outgoing;
-                call.dialled.done = true;
+                call.dialled.report_done();
             }
             call.session.offers.restore(has(flag::LOCAL_HOLD), has(flag::REMOTE_HOLD));
             call.session.timer.restore(has(flag::REFRESHES), has(flag::UPDATES));
-            call.succession.replaceable = has(flag::REPLACEABLE);
+            call.succession.set_replaceable(has(flag::REPLACEABLE));
             call.audio.restore(has(flag::MUTED), has(flag::LISTENS_ONLY));
             call.sip.hidden = has(flag::HIDDEN);
             dialog.private = call.sip.hidden;

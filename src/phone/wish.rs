@@ -15,7 +15,7 @@ impl Calls {
         id: CallId,
         change: &dyn Fn(&mut Wish),
     ) -> Result<(), Error> {
-        let call = self.get_mut(id).filter(|call| call.end.reason.is_none()).ok_or_else(super::call_ended)?;
+        let call = self.get_mut(id).filter(|call| !call.end.is_told()).ok_or_else(super::call_ended)?;
         // From now on it has a wish of its own.
         call.audio.stop_following();
         let mut changed = vec![id];
@@ -80,7 +80,7 @@ impl Call {
     /// What the user has last wished of this call counts for the new one too, until the new one has a wish of its own.
     pub(super) fn go_on_as(&self, new: &mut Self) {
         new.audio = self.audio.followed_by(self.id);
-        new.succession.continues = Some(self.id);
+        new.succession.set_continues(self.id);
     }
 }
 

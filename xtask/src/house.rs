@@ -42,13 +42,13 @@ const CEILINGS: [(&str, &str, Limit); 14] = [
     ("fields of `Call`", "under 20", AtMost(19)),
     ("fields of `Phone`", "under 20", AtMost(2)),
     ("fields of `Cx`", "under 20", AtMost(13)),
-    ("fields that another file writes", "none", AtMost(73)),
+    ("fields that another file writes", "none", AtMost(63)),
     ("files in the largest cycle by calls", "at most 3", AtMost(35)),
     ("files in the largest cycle by names", "at most 3", AtMost(14)),
     ("places that look up a call", "one a message", AtMost(35)),
-    ("unit tests", "over 100", AtLeast(126)),
+    ("unit tests", "over 100", AtLeast(127)),
     // Private fields cost a line or two each: a named transition in the place of an assignment.
-    ("lines of code that are not tests", "under 7,500", AtMost(12_322)),
+    ("lines of code that are not tests", "under 7,500", AtMost(12_393)),
 ];
 
 impl Figure {

@@ -67,7 +67,7 @@ impl Call {
             return;
         }
         rest.open();
-        self.dialled.done = true;
+        self.dialled.report_done();
         let until = now + rest.max_duration;
         let lock = rest.lock;
         let here = rest.answer == AnswerBy::ThisPhone;
