@@ -324,6 +324,13 @@ impl MediaSession {
         sending.map(SendingDtmf::cut)
     }
 
+    /// The last tone has been sent.
+    pub(crate) fn forget_dtmf(&self) {
+        let sent = self.parts.borrow_mut().dtmf.take();
+        // Outside of the borrow.
+        drop(sent);
+    }
+
     /// Figures since the last call of this (`CallStats`), or `None` when the session is or gets closed.
     pub(crate) fn stats(self: &Rc<Self>, done: Box<dyn FnOnce(Option<JsValue>)>) {
         let session = self.clone();

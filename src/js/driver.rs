@@ -263,16 +263,11 @@ impl Driver {
             return;
         }
         loop {
-            // Nothing that happens on this page may delay an ACK.
-            while let Some(transmit) = self.poll(Phone::poll_transmit) {
-                self.transmit(transmit);
-            }
-            while let Some(job) = self.poll(Phone::poll_job) {
-                self.start(job);
-            }
-            self.arm_timer();
+            // Before anything is done: what follows from that may let the phone forget a call.
             let events = self.collect();
-            if events.is_empty() && !self.keep_record() {
+            let worked = self.work();
+            self.arm_timer();
+            if events.is_empty() && !worked && !self.keep_record() {
                 break;
             }
             for event in events {
@@ -284,6 +279,21 @@ impl Driver {
         self.watch_page();
         self.watch_hints();
         self.release_when_idle();
+    }
+
+    /// Sends and does what the phone wants sent and done. Nothing that happens on this page may delay an ACK, so what a job
+    /// gives to be sent goes out before the next job. `false`: there was nothing.
+    fn work(&self) -> bool {
+        let mut worked = false;
+        loop {
+            while let Some(transmit) = self.poll(Phone::poll_transmit) {
+                self.transmit(transmit);
+                worked = true;
+            }
+            let Some(job) = self.poll(Phone::poll_job) else { return worked };
+            self.start(job);
+            worked = true;
+        }
     }
 
     fn poll<T>(&self, next: impl Fn(&mut Phone) -> Option<T>) -> Option<T> {
@@ -712,16 +722,22 @@ impl Driver {
     }
 
     fn send_tones(&self, call: CallId, tones: &str, duration: u32, gap: u32) {
+        let Some(session) = self.session(call) else { return };
+        if !session.takes_tones() {
+            // A hold, or a new connection, has come in between.
+            self.tend_tones(call);
+            self.feed(Input::Tones(call, TonesReport::Cut(tones.to_owned())));
+            return;
+        }
         let me = self.me.clone();
         let done = move || {
-            if let Some(driver) = Self::alive(&me) {
-                driver.feed(Input::Tones(call, TonesReport::Sent));
+            let Some(driver) = Self::alive(&me) else { return };
+            if let Some(session) = driver.session(call) {
+                session.forget_dtmf();
             }
+            driver.feed(Input::Tones(call, TonesReport::Sent));
         };
-        let sent = self
-            .session(call)
-            .map_or(Err(false), |session| session.send_dtmf(tones, duration, gap, Box::new(done)));
-        if let Err(for_now) = sent {
+        if let Err(for_now) = session.send_dtmf(tones, duration, gap, Box::new(done)) {
             self.feed(Input::Tones(call, TonesReport::Refused { for_now }));
         }
     }
@@ -729,6 +745,8 @@ impl Driver {
     // ---- credentials
 
     fn ask_credentials(&self, id: CredentialsId, realm: String) {
+        // The function may take its time, and ask the user.
+        self.arm_timer();
         // What was given may be a promise or not.
         let given = promised(match &self.settings().ask_credentials {
             Some(function) => function.call1(&JsValue::UNDEFINED, &object!([("realm", realm)])),

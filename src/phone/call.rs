@@ -1,6 +1,7 @@
 //! What a phone keeps of one call: one INVITE usage (RFC 3261, sections 13 to 15).
 
 use super::answering::Answering;
+use super::audio::Audio;
 use super::awaited_ack::AwaitedAck;
 use super::call_ended;
 use super::context::{Cx, Responder};
@@ -17,10 +18,8 @@ use super::reason::End;
 use super::recovery::Recovery;
 use super::redirect::Redirects;
 use super::reliable::Reliable;
-use super::succession::Succession;
-
-use super::audio::Audio;
 use super::session_timer::SessionTimer;
+use super::succession::Succession;
 use super::taken_up::TakenUp;
 use super::timers::TxId;
 use super::timers::{CallTimer, Timers};
@@ -429,9 +428,6 @@ impl Call {
         let error = error.unwrap_or_else(call_ended);
         let dial_failed = self.direction == Direction::Outgoing && self.dialled.report_done();
         let answer_failed = self.answering.take_pending();
-        if self.rest.is_some() {
-            self.rest_ended(cx);
-        }
         self.timers.clear(CallTimer::AutoAnswer);
         self.timers.clear_all(&[
             CallTimer::IceGather,
@@ -458,6 +454,10 @@ impl Call {
         cx.ask(self.id, Ask::EndReplacement { replaced: self.succession.take_replaces(), by });
         self.hold_ended(cx);
         self.media_order(cx, MediaCommand::Close);
+        // The microphone is off before the application is asked for headers, and the proxy told.
+        if self.rest.is_some() {
+            self.rest_ended(cx);
+        }
         if dial_failed {
             cx.event(Event::DialDone(self.id, Err(error.clone())));
         }

@@ -79,7 +79,7 @@ pub enum Input {
     SocketData(SocketId, Vec<u8>),
     /// The WebSocket is closed, or could not be opened.
     SocketClosed(SocketId),
-    /// The outcome of an [`Job::Media`] job.
+    /// The outcome of a [`Job::Media`] job.
     MediaDone {
         /// The call.
         call: CallId,
@@ -99,9 +99,9 @@ pub enum Input {
     Tones(CallId, TonesReport),
     /// The answer to [`Job::NeedCredentials`]; `None` when there are none.
     Credentials(CredentialsId, Option<Credentials>),
-    /// The answer to an [`Job::Proxy`], or why there is none.
+    /// The answer to a [`Job::Proxy`], or why there is none.
     Proxy(ProxyId, Result<ProxyReply, ProxyFailure>),
-    /// The answer to an [`Job::Lock`]: whether it is granted. `true` too where the browser has no such locks.
+    /// The answer to a [`Job::Lock`]: whether it is granted. `true` too where the browser has no such locks.
     Lock(LockId, bool),
     /// What the browser says of the local network, before it tells of a socket that it has not opened.
     LocalNetwork(LocalNetwork),

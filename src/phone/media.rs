@@ -37,6 +37,7 @@ impl Call {
         if self.media.is_open() {
             if matches!(command, MediaCommand::Close) {
                 self.media.close();
+                self.session.tones.set_audio(false);
             }
             let seq = self.media.seq();
             cx.env.job(Job::Media { call: self.id, seq, command });

@@ -6,6 +6,7 @@
 //! | `io` | inputs, outputs, events |
 //! | `context` | what a call may touch: the one door to the outside |
 //! | `env` | what every machine may touch: configuration, time, randomness, outputs; what calls ask and the connection tells the phone |
+//! | `outbox` | what comes out, until it is polled for |
 //! | `calls` | the calls, and queries over all of them |
 //! | `arrivals` | new calls |
 //! | `between` | actions that concern two calls |
@@ -32,6 +33,8 @@
 //! | `media` | the jobs for the media half and their outcomes |
 //! | `authentication`, `questions` | challenges to requests; those that wait for the application's credentials |
 //! | `wish` | what the user last wished of a call's audio, and who plays in the application's element |
+//! | `tone_queue`, `tones` | the DTMF that is sent: what is due when, and what is done |
+//! | `peer`, `answering`, `audio`, `media_half`, `succession`, `taken_up`, `reason` | parts of a call: types with private fields |
 //! | `call`, `transactions`, `timers`, `sorted_map` | what is kept |
 
 mod answering;
@@ -265,7 +268,8 @@ pub struct PublishRequest {
 /// * getters: [`connection`](Self::connection), [`registration`](Self::registration), [`call`](Self::call),
 ///   [`calls`](Self::calls)
 /// * what happened outside: [`handle_input`](Self::handle_input), never fails
-/// * commands: `connect`, `disconnect`, `dial`, `answer`, `progress`, `reject`, `hangup`, `send_info`
+/// * commands: `connect`, `disconnect`, `dial`, `answer`, `progress`, `reject`, `hangup`, `send_info`, `send_tones`,
+///   `count_statistics`, ...
 /// * what is to be done now: [`poll_transmit`](Self::poll_transmit), [`poll_job`](Self::poll_job),
 ///   [`poll_event`](Self::poll_event), [`poll_timeout`](Self::poll_timeout)
 pub struct Phone {
@@ -564,8 +568,8 @@ impl Phone {
         self.command(call, |call, cx| call.send_tones(cx, tones))
     }
 
-    /// Asks for [`Job::Statistics`] of this call once, after two seconds in which it is active. Nothing where there is
-    /// no such call, or that is asked for already.
+    /// Asks for [`Job::Statistics`] of this call once: after two seconds, or after the first multiple of that at which the
+    /// call is active. Nothing where there is no such call, or that is asked for already.
     pub fn count_statistics(&mut self, now: Instant, call: CallId) {
         self.begin(now);
         self.with(call, |call, cx| call.count_statistics(cx));
@@ -688,7 +692,8 @@ impl Phone {
     }
 
     /// As long as this is the same number, so is the [`Phone::record`] with the same notes. It changes with whatever is
-    /// told to a call and with each REGISTER, which may bring another instance; not while nothing happens.
+    /// told to a call and with each REGISTER, which may bring another instance; each interval of
+    /// statistics counts as well.
     #[must_use]
     pub const fn revision(&self) -> u32 {
         self.calls.revision.wrapping_add(self.cx.registration.seq())
@@ -983,7 +988,10 @@ impl Phone {
                 status => {
                     let error = Error::from_status(status, &response.reason);
                     self.with(call, |call, cx| {
-                        call.info_done(cx, owner, Err(error.clone()));
+                        // The end of the call is that of its tones, and no other is sent before.
+                        if status != 481 || owner == Owner::Info(call.id) {
+                            call.info_done(cx, owner, Err(error.clone()));
+                        }
                         if status == 481 {
                             call.dialog_gone(cx, error);
                         }

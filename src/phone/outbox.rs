@@ -64,7 +64,7 @@ impl Outbox {
         self.0.len()
     }
 
-    /// Takes the first `count` of those that `former` holds over.
+    /// Takes over the first `count` of what `former` holds.
     pub(super) fn take_over(&mut self, former: &mut Self, count: usize) {
         self.0.extend(former.0.drain(..count.min(former.0.len())));
     }
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn each_queue_keeps_its_order() {
+    fn each_kind_keeps_its_order() {
         let mut out = Outbox::default();
         out.event(state(1));
         out.job(Job::Statistics(CallId(1)));

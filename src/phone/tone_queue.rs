@@ -47,6 +47,11 @@ pub(super) enum Step {
 }
 
 impl ToneQueue {
+    /// The browser sends the tones of the first request.
+    pub(super) fn is_in_audio(&self) -> bool {
+        self.under_way == UnderWay::Audio
+    }
+
     pub(super) fn push(&mut self, tones: Tones) {
         self.waiting.push(tones);
     }
@@ -71,7 +76,7 @@ impl ToneQueue {
     }
 
     /// The next tone of the first request, which goes by INFO.
-    pub(super) fn next_tone(&mut self, now: Instant) -> Step {
+    fn next_tone(&mut self, now: Instant) -> Step {
         let Some(first) = self.waiting.first_mut() else { return Step::Nothing };
         let Some(tone) = first.tones.chars().next() else { return Step::Done };
         first.tones.remove(0);
@@ -105,7 +110,7 @@ impl ToneQueue {
         }
     }
 
-    pub(super) const fn waits(&self) -> bool {
+    const fn waits(&self) -> bool {
         matches!(self.under_way, UnderWay::Pause(_))
     }
 
@@ -133,7 +138,7 @@ impl ToneQueue {
         again
     }
 
-    /// The first request is done. `false`: there was none under way.
+    /// The first request is done. `false`: there is none.
     pub(super) fn finish(&mut self) -> bool {
         if self.waiting.is_empty() {
             return false;

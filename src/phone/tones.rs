@@ -9,7 +9,12 @@ use crate::text::{concat, digits};
 
 impl Call {
     pub(super) fn send_tones(&mut self, cx: &mut Cx, tones: Tones) -> Result<(), Error> {
-        if !tones.tones.bytes().all(|tone| matches!(tone, b'0'..=b'9' | b'A'..=b'D' | b'*' | b'#' | b',')) {
+        if self.end.is_told() {
+            return Err(super::call_ended());
+        }
+        if tones.tones.is_empty()
+            || !tones.tones.bytes().all(|tone| matches!(tone, b'0'..=b'9' | b'A'..=b'D' | b'*' | b'#' | b','))
+        {
             return Err(Error::invalid_config("tones", "only 0-9, A-D, *, # and comma can be sent"));
         }
         if !matches!(self.state, CallState::Active | CallState::Reconnecting) {
@@ -26,6 +31,8 @@ impl Call {
                 self.session.tones.set_audio(takes_tones);
                 self.begin_tones(cx);
             }
+            // A report that is late is of tones that were cut, and not of what waits now.
+            TonesReport::Sent | TonesReport::Refused { .. } if !self.session.tones.is_in_audio() => {}
             TonesReport::Sent => self.tones_done(cx, Ok(())),
             TonesReport::Cut(rest) => {
                 if self.session.tones.cut(rest) {

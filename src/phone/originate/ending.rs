@@ -188,7 +188,8 @@ impl Call {
     pub(in crate::phone) fn on_tombstone(&mut self, cx: &mut Cx) {
         let Some(rest) = self.rest.as_deref_mut() else { return };
         rest.set_lingers(false);
-        let _never = rest.take_due(None);
+        // What has waited for its time is done no more.
+        drop(rest.take_due(None));
         for request in rest.take_requests(|_| false) {
             cx.timers.clear(TimerKey::Proxy(request));
             cx.env.job(Job::AbortProxy(request));
