@@ -144,14 +144,33 @@ describe('loading', { timeout: 120_000 }, () => {
     }
   });
 
-  test('Node reads the file; a phone needs a window', async () => {
+  test('Node reads the file, and makes a phone that cannot connect without a WebSocket', async () => {
     const program = `
+      delete globalThis.WebSocket;
       const { default: init, DialStrategy } = await import(${JSON.stringify(new URL('../../pkg/index.js', import.meta.url).href)});
       await init();
-      try { new DialStrategy(); } catch ({ code }) { console.log(code); }
+      const phone = new DialStrategy({ servers: 'wss://sip.example.com', uri: 'sip:alice@example.com', signallingGrace: 1000 });
+      await phone.connect().catch(({ name, code }) => console.log(name, code));
+      phone.free();
     `;
     const { stdout, stderr } = await promisify(execFile)(process.execPath, ['--input-type=module', '--eval', program], { timeout: 20_000 });
-    assert.deepEqual([stdout.trim(), stderr], ['invalid_state', '']);
+    assert.deepEqual([stdout.trim(), stderr], ['SoftphoneError transport', '']);
+  });
+
+  test('a worker makes a phone', async () => {
+    const names = ['index.js', 'wasm_softphone.js', 'wasm_softphone_bg.wasm'];
+    const entries = await Promise.all(names.map(async (name) => [`/pkg/${name}`, await readFile(join(PACKAGE, name))]));
+    const worker = `${APP('/pkg/index.js')}; globalThis.outcome.then((outcome) => postMessage(outcome));`;
+    const script = `<script>
+      globalThis.outcome = new Promise((resolve, reject) => {
+        const worker = new Worker('/worker.js', { type: 'module' });
+        worker.onmessage = ({ data }) => resolve(data);
+        worker.onerror = ({ message }) => reject(new Error(message));
+      });
+    </script>`;
+    const host = await serve({ ...Object.fromEntries(entries), '/worker.js': worker, '/': PAGE(script) });
+    assert.equal(await outcomeOf(host.url), 'disconnected');
+    await host.close();
   });
 
   test('a phone is freed once, however often it is asked to be, and Vue leaves it as it is', async () => {

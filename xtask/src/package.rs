@@ -140,7 +140,8 @@ return new Response(module,{{headers:{{'Content-Type':'application/wasm'}}}});
 
 /// The glue as the package has it, before it is made small.
 fn glue_of(bound: &Path, module: &[u8]) -> Result<String> {
-    let glue = one_way_in(&without_code_of_text(core::str::from_utf8(&read(&bound.join(GLUE))?)?)?)?;
+    let glue = without_code_of_text(core::str::from_utf8(&read(&bound.join(GLUE))?)?)?;
+    let glue = one_way_in(&coders_when_started(&glue)?)?;
     if most_arguments(module)? > ARGUMENTS {
         bail!("an export takes more arguments than the guard passes on");
     }
@@ -158,6 +159,34 @@ fn without_code_of_text(glue: &str) -> Result<String> {
     Ok(clean)
 }
 
+/// The coders of texts are made when the module is started and not when the glue is imported: jsdom in Jest has none, and what is
+/// imported there may never be started. Node's own serve there. `encodeInto` is older than what the module needs of browsers.
+fn coders_when_started(glue: &str) -> Result<String> {
+    const DECODER: &str = "let cachedTextDecoder = new TextDecoder('utf-8', { ignoreBOM: true });\ncachedTextDecoder.decode();\n";
+    const ENCODER: &str =
+        "const cachedTextEncoder = new TextEncoder();\n\nif (!('encodeInto' in cachedTextEncoder)) {";
+    const END: &str = "\n}\n";
+    const MAKE: &str = "let cachedTextDecoder, cachedTextEncoder;
+function makeCoders() {
+    const scope = globalThis.TextDecoder ? globalThis : globalThis.process.getBuiltinModule('node:util');
+    cachedTextDecoder = new scope.TextDecoder('utf-8', { ignoreBOM: true });
+    cachedTextEncoder = new scope.TextEncoder();
+}
+";
+    let parts = glue.split_once(DECODER).and_then(|(before, rest)| {
+        let (between, rest) = rest.split_once(ENCODER)?;
+        Some((before, between, rest.split_once(END)?.1))
+    });
+    let Some((before, between, after)) = parts else {
+        bail!("the glue makes its coders of texts in a way that is not known here");
+    };
+    // One that has read 2 GiB is replaced, as Safari's reads no more.
+    Ok(format!(
+        "{before}{MAKE}{}{after}",
+        between.replace("new TextDecoder(", "new cachedTextDecoder.constructor(")
+    ))
+}
+
 /// The entry finds the module, and the glue only starts it: its own ways of looking for one go.
 fn one_way_in(glue: &str) -> Result<String> {
     const FROM: &str = "function initSync(module) {";
@@ -166,6 +195,7 @@ fn one_way_in(glue: &str) -> Result<String> {
     let Some((before, after)) = found else { bail!("the glue is started in a way that is not known here") };
     Ok(format!(
         "{before}async function __wbg_init(source) {{
+    makeCoders();
     const {{ instance, module }} = await __wbg_load(source, __wbg_get_imports());
     return __wbg_finalize_init(instance, module);
 }}
@@ -495,6 +525,26 @@ mod tests {
         assert!(short.starts_with("a\nasync function __wbg_init(source) {"), "{short}");
         assert!(short.ends_with("export { __wbg_init as default };\nc"), "{short}");
         one_way_in("another").unwrap_err();
+    }
+
+    #[test]
+    fn importing_the_glue_makes_nothing() {
+        let glue = "a
+let cachedTextDecoder = new TextDecoder('utf-8', { ignoreBOM: true });
+cachedTextDecoder.decode();
+        cachedTextDecoder = new TextDecoder('utf-8', { ignoreBOM: true });
+const cachedTextEncoder = new TextEncoder();
+
+if (!('encodeInto' in cachedTextEncoder)) {
+    cachedTextEncoder.encodeInto = function (arg, view) {
+    };
+}
+z";
+        let lazy = coders_when_started(glue).unwrap();
+        assert!(lazy.starts_with("a\nlet cachedTextDecoder, cachedTextEncoder;\n"), "{lazy}");
+        assert!(lazy.contains("cachedTextDecoder = new cachedTextDecoder.constructor('utf-8'"), "{lazy}");
+        assert!(lazy.ends_with("\nz") && !lazy.contains("'encodeInto'"), "{lazy}");
+        coders_when_started("another").unwrap_err();
     }
 
     #[test]
