@@ -29,11 +29,20 @@ const QUIET = {
 
 const execute = promisify(execFile);
 
-/** `npm pack`; returns the tarball. */
-export async function pack() {
+/** `npm pack` of a folder; returns the tarball. */
+export async function pack(folder = 'pkg') {
   await mkdir(FOLDERS, { recursive: true });
-  const { stdout } = await execute('npm', ['pack', '--json', '--ignore-scripts', '--pack-destination', FOLDERS], { cwd: join(ROOT, 'pkg') });
+  const args = ['pack', '--json', '--foreground-scripts=false', '--pack-destination', FOLDERS];
+  const { stdout } = await execute('npm', args, { cwd: join(ROOT, folder) });
   return join(FOLDERS, JSON.parse(stdout)[0].filename);
+}
+
+/** Unpacks a tarball into node_modules, as npm does. */
+async function unpack(tarball, folder, name) {
+  const unpacked = join(folder, 'node_modules', name);
+  await rm(unpacked, { recursive: true, force: true });
+  await mkdir(unpacked, { recursive: true });
+  await execute('tar', ['-xzf', tarball, '--strip-components=1', '-C', unpacked]);
 }
 
 export class Host {
@@ -43,17 +52,16 @@ export class Host {
     this.#folder = folder;
   }
 
-  /** A fresh application with the tarball unpacked into node_modules, as npm does with a package without dependencies. */
-  static async prepare({ install, app, softphone = '.' }, tarball) {
+  /** A fresh application with the package in it; `more`: other tarballs by name. */
+  static async prepare({ install, app, softphone = '.' }, tarball, more = {}) {
     const folder = join(FOLDERS, install ?? app);
     await mkdir(folder, { recursive: true });
     for (const leaving of LEAVINGS) await rm(join(folder, leaving), { recursive: true, force: true });
-    await cp(join(HERE, 'apps', app), folder, { recursive: true });
-    await cp(join(HERE, 'apps', 'shared'), join(folder, softphone), { recursive: true });
-    const unpacked = join(folder, 'node_modules', 'wasm-softphone');
-    await rm(unpacked, { recursive: true, force: true });
-    await mkdir(unpacked, { recursive: true });
-    await execute('tar', ['-xzf', tarball, '--strip-components=1', '-C', unpacked]);
+    if (app) {
+      await cp(join(HERE, 'apps', app), folder, { recursive: true });
+      await cp(join(HERE, 'apps', 'shared'), join(folder, softphone), { recursive: true });
+    }
+    for (const [name, file] of Object.entries({ 'wasm-softphone': tarball, ...more })) await unpack(file, folder, name);
     return new Host(folder);
   }
 

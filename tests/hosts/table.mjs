@@ -140,4 +140,4 @@ const HOSTS = [
 /** What the hosts of this run are installed from: folders of this one. */
 const EVERY = process.env.HOSTS === 'all';
 export const chosen = HOSTS.filter(({ more }) => EVERY || !more);
-export const installs = () => [...new Set([...chosen.map(({ install }) => install).filter(Boolean), 'checks', 'jest-30', 'vitest-4'])];
+export const installs = () => [...new Set([...chosen.map(({ install }) => install).filter(Boolean), 'checks', 'jest-30', 'sandbox', 'vitest-4'])];

@@ -56,10 +56,12 @@ describe('without a browser', { timeout: 600_000 }, () => {
       host = await Host.prepare({ install: 'checks', app: 'node' }, tarball);
     });
 
-    test('npm would publish it', async () => {
+    test('npm would publish it, and the sandbox', async () => {
       // In the test's network there is no registry, and npm would ask it whether the version is there.
-      const { stderr } = await promisify(execFile)('npm', ['publish', '--dry-run', '--offline', '--loglevel=warn', tarball]);
-      assert.doesNotMatch(stderr.replace(/^npm warn publish This command requires you to be logged in.*$/m, ''), /warn|error/);
+      for (const file of [tarball, await pack('npx')]) {
+        const { stderr } = await promisify(execFile)('npm', ['publish', '--dry-run', '--offline', '--loglevel=warn', file]);
+        assert.doesNotMatch(stderr.replace(/^npm warn publish This command requires you to be logged in.*$/m, ''), /warn|error/);
+      }
     });
 
     test('publint finds nothing', async () => {
