@@ -28,15 +28,21 @@ describe('hosts', { timeout: 1_800_000 }, () => {
     await sandbox?.stop();
   });
 
-  /** What the page at this address has to tell of its call. */
+  /** What the page at this address has to tell of its call, and where its module came from. */
   async function callFrom(url) {
     const context = await browser.newContext();
     try {
       await context.addInitScript((server) => (globalThis.softphoneServer = server), sip);
       const page = await context.newPage();
+      let module = 'text';
+      page.on('response', (response) => {
+        const isModule = /\.wasm(\?|$)/.test(response.url()) && response.ok() && !/html/.test(response.headers()['content-type']);
+        if (isModule) module = 'file';
+      });
       await page.goto(url, { timeout: 120_000 });
       // Development servers reload the page when they have found out what it imports.
-      return await until('the page has called', () => page.evaluate(() => globalThis.softphoneOutcome), { deadline: 60_000 });
+      const ended = () => page.evaluate(() => globalThis.softphoneOutcome);
+      return { outcome: await until('the page has called', ended, { deadline: 60_000 }), module };
     } finally {
       await context.close();
     }
@@ -57,7 +63,9 @@ describe('hosts', { timeout: 1_800_000 }, () => {
           const files = () => serveStatic({ '/': host.path(way.folder) }, {}, headers);
           const server = way.serve ? await host.serve(way.serve, name) : await files();
           try {
-            assert.equal(await callFrom(`${server.url}/${way.page ?? ''}`), 'audio both ways');
+            const { outcome, module } = await callFrom(`${server.url}/${way.page ?? ''}`);
+            assert.equal(outcome, 'audio both ways');
+            assert.equal(module, way.text ? 'text' : 'file');
           } catch (error) {
             throw server.output ? new Error(`${error.message}\n--- ${entry.name} ---\n${server.output}`, { cause: error }) : error;
           } finally {

@@ -3,8 +3,8 @@
  *
  * `app` is a folder of apps/, `softphone` where its shared file goes. A way (`development`, `production`) has commands that end
  * (`build`), then a command that serves (`serve`, given the port) or a folder that a plain server serves (`folder`, with the page
- * at `page`). A command is a package, a name in its `bin`, and arguments. `more`: not in the short run, which has the newest version of
- * each host that Node.js 20 can run.
+ * at `page`), and `text` where the module comes from the copy in a text, not from its file. A command is a package, a name in its
+ * `bin`, and arguments. `more`: not in the short run, which has the newest version of each host that Node.js 20 can run.
  */
 
 const vite = (version, more) => ({
@@ -13,7 +13,7 @@ const vite = (version, more) => ({
   more,
   app: 'vite',
   ways: {
-    development: { serve: (port) => ['vite', 'vite', '--host', '127.0.0.1', '--port', port, '--strictPort'] },
+    development: { serve: (port) => ['vite', 'vite', '--host', '127.0.0.1', '--port', port, '--strictPort'], text: version < 8 },
     production: {
       build: [['vite', 'vite', 'build']],
       serve: (port) => ['vite', 'vite', 'preview', '--host', '127.0.0.1', '--port', port, '--strictPort'],
@@ -43,8 +43,8 @@ const angular = (version, more) => ({
   app: 'angular',
   softphone: 'src',
   ways: {
-    development: { serve: (port) => ['@angular/cli', 'ng', 'serve', '--host', '127.0.0.1', '--port', port] },
-    production: { build: [['@angular/cli', 'ng', 'build']], folder: 'dist/browser' },
+    development: { serve: (port) => ['@angular/cli', 'ng', 'serve', '--host', '127.0.0.1', '--port', port], text: true },
+    production: { build: [['@angular/cli', 'ng', 'build']], folder: 'dist/browser', text: true },
   },
 });
 
@@ -61,7 +61,7 @@ const HOSTS = [
     app: 'sveltekit',
     softphone: 'src',
     ways: {
-      development: { serve: (port) => ['vite', 'vite', 'dev', '--host', '127.0.0.1', '--port', port, '--strictPort'] },
+      development: { serve: (port) => ['vite', 'vite', 'dev', '--host', '127.0.0.1', '--port', port, '--strictPort'], text: true },
       production: { build: [['vite', 'vite', 'build']], folder: 'build' },
     },
   },
@@ -71,7 +71,7 @@ const HOSTS = [
     app: 'nuxt',
     softphone: 'app',
     ways: {
-      development: { serve: (port) => ['nuxt', 'nuxt', 'dev', '--host', '127.0.0.1', '--port', port, '--no-fork'] },
+      development: { serve: (port) => ['nuxt', 'nuxt', 'dev', '--host', '127.0.0.1', '--port', port, '--no-fork'], text: true },
       production: { build: [['nuxt', 'nuxt', 'build']], serve: () => ['.output/server/index.mjs'] },
     },
   },
@@ -107,7 +107,7 @@ const HOSTS = [
     install: 'rollup-4',
     app: 'rollup',
     ways: {
-      development: { build: [['rollup', 'rollup', '--config']], folder: '.', page: 'index.html' },
+      development: { build: [['rollup', 'rollup', '--config']], folder: '.', page: 'index.html', text: true },
     },
   },
   {
@@ -115,13 +115,14 @@ const HOSTS = [
     install: 'esbuild',
     app: 'esbuild',
     ways: {
-      modules: { build: [['esbuild', 'esbuild', ...ESBUILD, '--format=esm', '--splitting']], folder: '.', page: 'esm.html' },
-      'one script': { build: [['esbuild', 'esbuild', ...ESBUILD, '--minify']], folder: '.', page: 'iife.html' },
+      modules: { build: [['esbuild', 'esbuild', ...ESBUILD, '--format=esm', '--splitting']], folder: '.', page: 'esm.html', text: true },
+      'one script': { build: [['esbuild', 'esbuild', ...ESBUILD, '--minify']], folder: '.', page: 'iife.html', text: true },
       // That of docs/security.md, but for the address of the module: the copy in a text needs no leave to be fetched.
       'one script under a strict policy': {
         build: [['esbuild', 'esbuild', ...ESBUILD, '--minify']],
         folder: '.',
         page: 'iife.html',
+        text: true,
         policy: (server) =>
           `default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; connect-src ${server}; ` +
           `require-trusted-types-for 'script'; trusted-types 'none'; base-uri 'none'; form-action 'none'`,
