@@ -19,6 +19,11 @@ const APP = (entry) => `
   import init, { DialStrategy } from ${JSON.stringify(entry)};
   globalThis.outcome = (async () => {
     await init();
+    try {
+      new DialStrategy({ signallingGrace: 1 });
+    } catch (refusal) {
+      globalThis.refusal = refusal;
+    }
     return new DialStrategy().connection;
   })().catch(({ code, hint, message }) => ({ code, hint, message }));
 `;
@@ -107,6 +112,21 @@ describe('loading', { timeout: 120_000 }, () => {
     assert.equal(await outcomeOf(host.url), 'disconnected');
     assert.ok(!host.requests.some((url) => url.endsWith('.wasm')), host.requests.join());
     await host.close();
+  });
+
+  test('the entry for debugging has the names of its functions in a stack', async () => {
+    const files = await bundle('debug', 'wasm-softphone/debug/index.js', { format: 'iife' });
+    const script = `<script src="/app.js"></script><script>
+      globalThis.outcome = globalThis.outcome.then((connection) => {
+        const { stack } = globalThis.refusal;
+        return { connection, stack };
+      });
+    </script>`;
+    const host = await serve({ ...files, '/': PAGE(script) });
+    const { connection, stack } = await outcomeOf(host.url);
+    await host.close();
+    assert.equal(connection, 'disconnected');
+    assert.match(stack, /wasm_softphone(\[\w+\])?::js::error/);
   });
 
   test('where the file is there, it is what is loaded, once', async () => {

@@ -78,6 +78,9 @@ pub(crate) const GLUE: &str = "wasm_softphone.js";
 /// The module as a text, for hosts that do not take the file along.
 const EMBEDDED: &str = "embedded.js";
 
+/// The directory of the package whose entry is for debugging.
+const DEBUG: &str = "debug";
+
 /// The texts of the licences.
 const LICENCES: [&str; 2] = ["LICENSE-APACHE", "LICENSE-MIT"];
 
@@ -118,6 +121,7 @@ pub(crate) fn build() -> Result<()> {
     minify(&named_short, &pkg.join(GLUE), &["--minify"])?;
     // The names of its functions stay: they stand in the stack traces of who uses it.
     minify(&entry_source(), &pkg.join(ENTRY), &["--minify", "--keep-names"])?;
+    write_debug(&bound, &pkg.join(DEBUG))?;
     fs::write(&stamp, state(&module, &pkg)?).with_context(|| format!("cannot write {}", stamp.display()))?;
     println!("built pkg/{MODULE} ({} bytes)", fs::metadata(pkg.join(MODULE))?.len());
     Ok(())
@@ -136,6 +140,36 @@ const module=new Blob([bytes]).stream().pipeThrough(new DecompressionStream('gzi
 return new Response(module,{{headers:{{'Content-Type':'application/wasm'}}}});
 }}\n"
     ))
+}
+
+/// The entry for debugging: nothing is made small, and the functions of the module have their names. The module is in a text
+/// alone, since both forms of it would double the package.
+fn write_debug(bound: &Path, dir: &Path) -> Result<()> {
+    fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
+    let module = read(&bound.join(MODULE))?;
+    write(&dir.join(EMBEDDED), embedded(&module)?.as_bytes())?;
+    write(&dir.join(GLUE), glue_of(bound, &module)?.as_bytes())?;
+    let entry = debug_entry(core::str::from_utf8(&read(&entry_source())?)?)?;
+    write(&dir.join(ENTRY), entry.as_bytes())
+}
+
+/// The entry, of a directory below the package's own and without a file of the module.
+fn debug_entry(entry: &str) -> Result<String> {
+    const FILE: &str = "/** The file beside this one.";
+    const NEXT: &str = "/** What was given to";
+    let found = entry.split_once(FILE).and_then(|(before, rest)| Some((before, rest.split_once(NEXT)?.1)));
+    let Some((before, after)) = found else {
+        bail!("the entry finds the module in a way that is not known here")
+    };
+    let mut entry = format!("{before}const fromFile = () => fromText();\n\n{NEXT}{after}");
+    for shared in ["unavailable.js", "resume.js", "timer.js"] {
+        let (from, to) = (format!("'./{shared}'"), format!("'../{shared}'"));
+        if !entry.contains(&from) {
+            bail!("the entry does not load {shared}");
+        }
+        entry = entry.replace(&from, &to);
+    }
+    Ok(entry)
 }
 
 /// The glue as the package has it, before it is made small.
@@ -464,9 +498,21 @@ fn state(module: &Path, pkg: &Path) -> Result<String> {
     let entry = fs::read(entry_source()).context("cannot read the entry of the package")?;
     let made = [MODULE, GLUE, ENTRY, EMBEDDED].map(|name| fs::read(pkg.join(name)).unwrap_or_default());
     let [wasm, glue, minified, text] = &made;
+    let debug = [EMBEDDED, GLUE, ENTRY].map(|name| fs::read(pkg.join(DEBUG).join(name)).unwrap_or_default());
     let steps =
         concat!(include_str!("package.rs"), include_str!("names.rs"), include_str!("order.rs")).as_bytes();
-    Ok(fingerprint(&[&module, &lock, &entry, version.as_bytes(), steps, wasm, glue, minified, text]))
+    Ok(fingerprint(&[
+        &module,
+        &lock,
+        &entry,
+        version.as_bytes(),
+        steps,
+        wasm,
+        glue,
+        minified,
+        text,
+        &debug.concat(),
+    ]))
 }
 
 #[cfg(test)]
@@ -525,6 +571,20 @@ mod tests {
         assert!(short.starts_with("a\nasync function __wbg_init(source) {"), "{short}");
         assert!(short.ends_with("export { __wbg_init as default };\nc"), "{short}");
         one_way_in("another").unwrap_err();
+    }
+
+    #[test]
+    fn the_debug_entry_has_no_file_and_shares_what_it_can() {
+        let entry = "a\n/** The file beside this one. */\nb\n/** What was given to it */\n\
+                     import('./unavailable.js') './resume.js' './timer.js' './embedded.js'";
+        let debug = debug_entry(entry).unwrap();
+        assert_eq!(
+            debug,
+            "a\nconst fromFile = () => fromText();\n\n/** What was given to it */\n\
+             import('../unavailable.js') '../resume.js' '../timer.js' './embedded.js'"
+        );
+        debug_entry("another").unwrap_err();
+        debug_entry("/** The file beside this one. */ /** What was given to").unwrap_err();
     }
 
     #[test]
