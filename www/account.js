@@ -4,10 +4,10 @@ import { userOf } from './address.js';
 import { fetchDemo } from './demo.js';
 import { withFreshSession } from './session.js';
 
-/** @returns {Promise<object[]>} settings for DialStrategy: SIP accounts, then those of 46elks */
+/** @returns {Promise<{ accounts: object[], numbers?: string[] }>} settings for DialStrategy: SIP accounts, then those of 46elks */
 export async function loadAccounts() {
-  const { sip, elks = [] } = await fetchDemo();
-  return [...sip, ...elks.map(withFreshSession)];
+  const { sip, elks = [], numbers } = await fetchDemo();
+  return { accounts: [...sip, ...elks.map(withFreshSession)], numbers };
 }
 
 export function isElks(config) {

@@ -104,7 +104,7 @@ async function use(config) {
   errorView.clear();
   try {
     await Promise.all([claim.take(config), phone.use(config)]);
-    numbersView.show(config, accounts);
+    numbersView.show(config, accounts, numbers);
     dialView.suggest(isElks(config) ? '+46700000001' : '600');
     simulatorView.show(isElks(config) ? config : null);
     const social = phone.connection === 'connected' && accounts.some((account) => !isElks(account) && account.uri === config.uri);
@@ -154,10 +154,11 @@ for (const type of ['pointerup', 'click', 'keydown']) {
 }
 
 let accounts = [];
+let numbers;
 let accountView;
 let unavailable = null;
 try {
-  accounts = await loadAccounts();
+  ({ accounts, numbers } = await loadAccounts());
 } catch (error) {
   unavailable = error;
 }

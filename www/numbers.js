@@ -39,8 +39,8 @@ export class NumbersView {
     this.#dial = dial;
   }
 
-  /** The other accounts, and the numbers of the sandbox when that is where the account lives. */
-  show(config, accounts) {
+  /** The other accounts, and the numbers of the sandbox when that is where the account lives: all, or those that it offers. */
+  show(config, accounts, offered) {
     const elks = isElks(config);
     this.#list.classList.toggle('wide', elks);
     this.#note.textContent = elks ? ELKS_NOTE : SIP_NOTE;
@@ -51,7 +51,7 @@ export class NumbersView {
     const people = accounts
       .filter(({ uri }) => uri !== config.uri && domainOf(uri) === domainOf(config.uri))
       .map((other) => [accountName(other), `${accountLabel(other)}, if registered`]);
-    const numbers = domainOf(config.uri) === SANDBOX ? NUMBERS : [];
+    const numbers = domainOf(config.uri) === SANDBOX ? NUMBERS.filter(([number]) => offered?.includes(number) ?? true) : [];
     this.#list.replaceChildren(...[...people, ...numbers].map(([number, what]) => this.#item(number, what)));
   }
 

@@ -11,6 +11,12 @@ use super::object::{get, object, string};
 use super::task::{promised, then};
 use crate::phone::Hint;
 
+/// The global object as a window, which it is in a page. Clock, randomness, timers and `navigator` are properties of the global
+/// object in a worker and in Node.js too, where a phone can be made, and its account checked.
+pub(crate) fn scope() -> Window {
+    js_sys::global().unchecked_into()
+}
+
 /// Calls back when the page is closed, left, or put aside (`pagehide`: unlike `unload` it is fired on telephones
 /// too, and does not keep a page from coming back as it was). `true`: the browser means to keep the page.
 pub(crate) fn on_hide(window: &Window, hidden: Box<dyn Fn(bool)>) -> Listener {

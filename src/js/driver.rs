@@ -107,10 +107,11 @@ impl Driver {
     /// A driver without a phone: that comes with a complete configuration.
     ///
     /// # Errors
-    /// Where there is no browser window.
+    /// Where there is no clock or no source of randomness.
     pub(crate) fn new(settings: Settings) -> Result<Rc<Self>, Error> {
-        let missing = || error::new(ErrorCode::InvalidState, "This needs the window of a browser");
-        let window = web_sys::window().ok_or_else(missing)?;
+        let missing =
+            || error::new(ErrorCode::InvalidState, "This needs a clock and randomness of the browser");
+        let window = page::scope();
         let clock = Clock::new(&window).ok_or_else(missing)?;
         let entropy = BrowserEntropy::new(&window).ok_or_else(missing)?;
         let driver = Rc::new_cyclic(|me: &Weak<Self>| Self {
@@ -433,7 +434,6 @@ impl Driver {
     /// Whether the page may reach the local network is asked as a socket is opened, since the user may be asked then, and
     /// before the phone hears that one was not opened.
     fn look_at_local_network(&self, loopback: bool, closed: Option<SocketId>) {
-        let Some(window) = web_sys::window() else { return };
         let me = self.me.clone();
         let done = move |state: Option<&'static str>| {
             let Some(driver) = Self::alive(&me) else { return };
@@ -447,7 +447,7 @@ impl Driver {
                 driver.feed(Input::SocketClosed(id));
             }
         };
-        page::local_network(&window, loopback, Box::new(done));
+        page::local_network(&page::scope(), loopback, Box::new(done));
     }
 
     fn close_socket(&self, id: SocketId) {

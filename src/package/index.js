@@ -74,9 +74,9 @@ async function fromFile() {
 /** What was given to `init()`, looked at before it is compiled: an address may lead to a page. */
 async function fromSource(given) {
   const source = await given;
-  const isAddress = typeof source === 'string' || source instanceof URL || source instanceof globalThis.Request;
+  const isAddress = typeof source === 'string' || source instanceof URL || (globalThis.Request && source instanceof Request);
   const found = isAddress ? await fetch(source) : source;
-  return found instanceof globalThis.Response ? checked(found) : found;
+  return globalThis.Response && found instanceof globalThis.Response ? checked(found) : found;
 }
 
 /** The module as a text, for hosts that do not take the file along, or do not let it be fetched. */

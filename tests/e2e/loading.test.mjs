@@ -19,6 +19,11 @@ const APP = (entry) => `
   import init, { DialStrategy } from ${JSON.stringify(entry)};
   globalThis.outcome = (async () => {
     await init();
+    try {
+      new DialStrategy({ signallingGrace: 1 });
+    } catch (refusal) {
+      globalThis.refusal = refusal;
+    }
     return new DialStrategy().connection;
   })().catch(({ code, hint, message }) => ({ code, hint, message }));
 `;
@@ -109,6 +114,21 @@ describe('loading', { timeout: 120_000 }, () => {
     await host.close();
   });
 
+  test('the entry for debugging has the names of its functions in a stack', async () => {
+    const files = await bundle('debug', 'wasm-softphone/debug/index.js', { format: 'iife' });
+    const script = `<script src="/app.js"></script><script>
+      globalThis.outcome = globalThis.outcome.then((connection) => {
+        const { stack } = globalThis.refusal;
+        return { connection, stack };
+      });
+    </script>`;
+    const host = await serve({ ...files, '/': PAGE(script) });
+    const { connection, stack } = await outcomeOf(host.url);
+    await host.close();
+    assert.equal(connection, 'disconnected');
+    assert.match(stack, /wasm_softphone(\[\w+\])?::js::error/);
+  });
+
   test('where the file is there, it is what is loaded, once', async () => {
     const names = ['index.js', 'wasm_softphone.js', 'wasm_softphone_bg.wasm'];
     const entries = await Promise.all(names.map(async (name) => [`/pkg/${name}`, await readFile(join(PACKAGE, name))]));
@@ -144,14 +164,33 @@ describe('loading', { timeout: 120_000 }, () => {
     }
   });
 
-  test('Node reads the file; a phone needs a window', async () => {
+  test('Node reads the file, and makes a phone that cannot connect without a WebSocket', async () => {
     const program = `
+      delete globalThis.WebSocket;
       const { default: init, DialStrategy } = await import(${JSON.stringify(new URL('../../pkg/index.js', import.meta.url).href)});
       await init();
-      try { new DialStrategy(); } catch ({ code }) { console.log(code); }
+      const phone = new DialStrategy({ servers: 'wss://sip.example.com', uri: 'sip:alice@example.com', signallingGrace: 1000 });
+      await phone.connect().catch(({ name, code }) => console.log(name, code));
+      phone.free();
     `;
     const { stdout, stderr } = await promisify(execFile)(process.execPath, ['--input-type=module', '--eval', program], { timeout: 20_000 });
-    assert.deepEqual([stdout.trim(), stderr], ['invalid_state', '']);
+    assert.deepEqual([stdout.trim(), stderr], ['SoftphoneError transport', '']);
+  });
+
+  test('a worker makes a phone', async () => {
+    const names = ['index.js', 'wasm_softphone.js', 'wasm_softphone_bg.wasm'];
+    const entries = await Promise.all(names.map(async (name) => [`/pkg/${name}`, await readFile(join(PACKAGE, name))]));
+    const worker = `${APP('/pkg/index.js')}; globalThis.outcome.then((outcome) => postMessage(outcome));`;
+    const script = `<script>
+      globalThis.outcome = new Promise((resolve, reject) => {
+        const worker = new Worker('/worker.js', { type: 'module' });
+        worker.onmessage = ({ data }) => resolve(data);
+        worker.onerror = ({ message }) => reject(new Error(message));
+      });
+    </script>`;
+    const host = await serve({ ...Object.fromEntries(entries), '/worker.js': worker, '/': PAGE(script) });
+    assert.equal(await outcomeOf(host.url), 'disconnected');
+    await host.close();
   });
 
   test('a phone is freed once, however often it is asked to be, and Vue leaves it as it is', async () => {

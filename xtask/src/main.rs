@@ -47,6 +47,9 @@ enum Command {
     },
     /// Set up what is missing and run these suites, or all of them
     Test {
+        /// Of the hosts, the older versions too
+        #[arg(long)]
+        every_version: bool,
         /// All, if none is named
         suites: Vec<Suite>,
     },
@@ -103,7 +106,7 @@ fn run(command: Command) -> Result<bool> {
     process::end_children_on_interrupt()?;
     match command {
         Command::Demo { port, no_open } => demo::run(port, !no_open).map(|()| true),
-        Command::Test { suites } => suites::run(&suites),
+        Command::Test { suites, every_version } => suites::run(&suites, every_version),
         Command::Build => package::build().map(|()| true),
         Command::Size => size::run(),
         Command::House => house::run(),

@@ -78,6 +78,9 @@ pub(crate) const GLUE: &str = "wasm_softphone.js";
 /// The module as a text, for hosts that do not take the file along.
 const EMBEDDED: &str = "embedded.js";
 
+/// The directory of the package whose entry is for debugging.
+const DEBUG: &str = "debug";
+
 /// The texts of the licences.
 const LICENCES: [&str; 2] = ["LICENSE-APACHE", "LICENSE-MIT"];
 
@@ -118,6 +121,7 @@ pub(crate) fn build() -> Result<()> {
     minify(&named_short, &pkg.join(GLUE), &["--minify"])?;
     // The names of its functions stay: they stand in the stack traces of who uses it.
     minify(&entry_source(), &pkg.join(ENTRY), &["--minify", "--keep-names"])?;
+    write_debug(&bound, &pkg.join(DEBUG))?;
     fs::write(&stamp, state(&module, &pkg)?).with_context(|| format!("cannot write {}", stamp.display()))?;
     println!("built pkg/{MODULE} ({} bytes)", fs::metadata(pkg.join(MODULE))?.len());
     Ok(())
@@ -138,9 +142,40 @@ return new Response(module,{{headers:{{'Content-Type':'application/wasm'}}}});
     ))
 }
 
+/// The entry for debugging: nothing is made small, and the functions of the module have their names. The module is in a text
+/// alone, since both forms of it would double the package.
+fn write_debug(bound: &Path, dir: &Path) -> Result<()> {
+    fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
+    let module = read(&bound.join(MODULE))?;
+    write(&dir.join(EMBEDDED), embedded(&module)?.as_bytes())?;
+    write(&dir.join(GLUE), glue_of(bound, &module)?.as_bytes())?;
+    let entry = debug_entry(core::str::from_utf8(&read(&entry_source())?)?)?;
+    write(&dir.join(ENTRY), entry.as_bytes())
+}
+
+/// The entry, of a directory below the package's own and without a file of the module.
+fn debug_entry(entry: &str) -> Result<String> {
+    const FILE: &str = "/** The file beside this one.";
+    const NEXT: &str = "/** What was given to";
+    let found = entry.split_once(FILE).and_then(|(before, rest)| Some((before, rest.split_once(NEXT)?.1)));
+    let Some((before, after)) = found else {
+        bail!("the entry finds the module in a way that is not known here")
+    };
+    let mut entry = format!("{before}const fromFile = () => fromText();\n\n{NEXT}{after}");
+    for shared in ["unavailable.js", "resume.js", "timer.js"] {
+        let (from, to) = (format!("'./{shared}'"), format!("'../{shared}'"));
+        if !entry.contains(&from) {
+            bail!("the entry does not load {shared}");
+        }
+        entry = entry.replace(&from, &to);
+    }
+    Ok(entry)
+}
+
 /// The glue as the package has it, before it is made small.
 fn glue_of(bound: &Path, module: &[u8]) -> Result<String> {
-    let glue = one_way_in(&without_code_of_text(core::str::from_utf8(&read(&bound.join(GLUE))?)?)?)?;
+    let glue = without_code_of_text(core::str::from_utf8(&read(&bound.join(GLUE))?)?)?;
+    let glue = one_way_in(&coders_when_started(&glue)?)?;
     if most_arguments(module)? > ARGUMENTS {
         bail!("an export takes more arguments than the guard passes on");
     }
@@ -158,6 +193,34 @@ fn without_code_of_text(glue: &str) -> Result<String> {
     Ok(clean)
 }
 
+/// The coders of texts are made when the module is started and not when the glue is imported: jsdom in Jest has none, and what is
+/// imported there may never be started. Node's own serve there. `encodeInto` is older than what the module needs of browsers.
+fn coders_when_started(glue: &str) -> Result<String> {
+    const DECODER: &str = "let cachedTextDecoder = new TextDecoder('utf-8', { ignoreBOM: true });\ncachedTextDecoder.decode();\n";
+    const ENCODER: &str =
+        "const cachedTextEncoder = new TextEncoder();\n\nif (!('encodeInto' in cachedTextEncoder)) {";
+    const END: &str = "\n}\n";
+    const MAKE: &str = "let cachedTextDecoder, cachedTextEncoder;
+function makeCoders() {
+    const scope = globalThis.TextDecoder ? globalThis : globalThis.process.getBuiltinModule('node:util');
+    cachedTextDecoder = new scope.TextDecoder('utf-8', { ignoreBOM: true });
+    cachedTextEncoder = new scope.TextEncoder();
+}
+";
+    let parts = glue.split_once(DECODER).and_then(|(before, rest)| {
+        let (between, rest) = rest.split_once(ENCODER)?;
+        Some((before, between, rest.split_once(END)?.1))
+    });
+    let Some((before, between, after)) = parts else {
+        bail!("the glue makes its coders of texts in a way that is not known here");
+    };
+    // One that has read 2 GiB is replaced, as Safari's reads no more.
+    Ok(format!(
+        "{before}{MAKE}{}{after}",
+        between.replace("new TextDecoder(", "new cachedTextDecoder.constructor(")
+    ))
+}
+
 /// The entry finds the module, and the glue only starts it: its own ways of looking for one go.
 fn one_way_in(glue: &str) -> Result<String> {
     const FROM: &str = "function initSync(module) {";
@@ -166,6 +229,7 @@ fn one_way_in(glue: &str) -> Result<String> {
     let Some((before, after)) = found else { bail!("the glue is started in a way that is not known here") };
     Ok(format!(
         "{before}async function __wbg_init(source) {{
+    makeCoders();
     const {{ instance, module }} = await __wbg_load(source, __wbg_get_imports());
     return __wbg_finalize_init(instance, module);
 }}
@@ -434,9 +498,21 @@ fn state(module: &Path, pkg: &Path) -> Result<String> {
     let entry = fs::read(entry_source()).context("cannot read the entry of the package")?;
     let made = [MODULE, GLUE, ENTRY, EMBEDDED].map(|name| fs::read(pkg.join(name)).unwrap_or_default());
     let [wasm, glue, minified, text] = &made;
+    let debug = [EMBEDDED, GLUE, ENTRY].map(|name| fs::read(pkg.join(DEBUG).join(name)).unwrap_or_default());
     let steps =
         concat!(include_str!("package.rs"), include_str!("names.rs"), include_str!("order.rs")).as_bytes();
-    Ok(fingerprint(&[&module, &lock, &entry, version.as_bytes(), steps, wasm, glue, minified, text]))
+    Ok(fingerprint(&[
+        &module,
+        &lock,
+        &entry,
+        version.as_bytes(),
+        steps,
+        wasm,
+        glue,
+        minified,
+        text,
+        &debug.concat(),
+    ]))
 }
 
 #[cfg(test)]
@@ -495,6 +571,40 @@ mod tests {
         assert!(short.starts_with("a\nasync function __wbg_init(source) {"), "{short}");
         assert!(short.ends_with("export { __wbg_init as default };\nc"), "{short}");
         one_way_in("another").unwrap_err();
+    }
+
+    #[test]
+    fn the_debug_entry_has_no_file_and_shares_what_it_can() {
+        let entry = "a\n/** The file beside this one. */\nb\n/** What was given to it */\n\
+                     import('./unavailable.js') './resume.js' './timer.js' './embedded.js'";
+        let debug = debug_entry(entry).unwrap();
+        assert_eq!(
+            debug,
+            "a\nconst fromFile = () => fromText();\n\n/** What was given to it */\n\
+             import('../unavailable.js') '../resume.js' '../timer.js' './embedded.js'"
+        );
+        debug_entry("another").unwrap_err();
+        debug_entry("/** The file beside this one. */ /** What was given to").unwrap_err();
+    }
+
+    #[test]
+    fn importing_the_glue_makes_nothing() {
+        let glue = "a
+let cachedTextDecoder = new TextDecoder('utf-8', { ignoreBOM: true });
+cachedTextDecoder.decode();
+        cachedTextDecoder = new TextDecoder('utf-8', { ignoreBOM: true });
+const cachedTextEncoder = new TextEncoder();
+
+if (!('encodeInto' in cachedTextEncoder)) {
+    cachedTextEncoder.encodeInto = function (arg, view) {
+    };
+}
+z";
+        let lazy = coders_when_started(glue).unwrap();
+        assert!(lazy.starts_with("a\nlet cachedTextDecoder, cachedTextEncoder;\n"), "{lazy}");
+        assert!(lazy.contains("cachedTextDecoder = new cachedTextDecoder.constructor('utf-8'"), "{lazy}");
+        assert!(lazy.ends_with("\nz") && !lazy.contains("'encodeInto'"), "{lazy}");
+        coders_when_started("another").unwrap_err();
     }
 
     #[test]

@@ -45,6 +45,9 @@ pub(crate) enum Suite {
     Web,
     /// The demo page and the release build: two pages call each other
     E2e,
+    /// The tarball of the package in every host that web developers bundle, serve and test with; the newest version of each,
+    /// with --every-version the older ones too
+    Hosts,
     /// The call proxy: its own tests with a real redis-server and crashes at every step, then schemathesis on its
     /// OpenAPI description
     Proxy,
@@ -70,6 +73,7 @@ impl Suite {
             Self::Size => "size",
             Self::Web => "web",
             Self::E2e => "e2e",
+            Self::Hosts => "hosts",
             Self::Proxy => "proxy",
             Self::Stack => "stack",
             Self::Interop => "interop",
@@ -87,11 +91,11 @@ impl Suite {
             Self::E2e => 2400,
             Self::Stack | Self::Interop | Self::Asterisk | Self::Outages | Self::Web => 900,
             // These compile as they go.
-            Self::Lint | Self::Unit | Self::Fuzz | Self::Size | Self::Proxy => 1800,
+            Self::Lint | Self::Unit | Self::Fuzz | Self::Size | Self::Hosts | Self::Proxy => 1800,
         })
     }
 
-    fn run(self, limit: Duration) -> Result<Verdict> {
+    fn run(self, limit: Duration, every_version: bool) -> Result<Verdict> {
         match self {
             Self::Lint => lint(limit),
             Self::Deny => deny(limit),
@@ -101,6 +105,7 @@ impl Suite {
             Self::Size => Ok(Verdict::ran(Counts::of_check(size::run()?))),
             Self::Web => isolated(self, limit, Counts::in_cargo_output),
             Self::E2e => isolated(self, limit, Counts::in_node_output),
+            Self::Hosts => hosts(limit, every_version),
             Self::Proxy => proxy(limit),
             Self::Stack | Self::Interop | Self::Outages => match telephony::find_or_install()? {
                 None => isolated(self, limit, Counts::in_node_output),
@@ -150,7 +155,9 @@ impl Verdict {
 }
 
 /// Runs these suites, all of them if none is named, one after another; a failure does not stop the others.
-pub(crate) fn run(chosen: &[Suite]) -> Result<bool> {
+///
+/// `every_version`: of the hosts, the older ones too.
+pub(crate) fn run(chosen: &[Suite], every_version: bool) -> Result<bool> {
     let chosen = if chosen.is_empty() { Suite::value_variants() } else { chosen };
     if setup::on_ci() {
         process::give_up_after(CI_LAST_RESORT, "the tests took too long and were stopped");
@@ -165,7 +172,7 @@ pub(crate) fn run(chosen: &[Suite]) -> Result<bool> {
         let verdict = if left.is_zero() {
             Err(anyhow!("the suites before it took all of CI's {} minutes", CI_LIMIT.as_secs() / 60))
         } else {
-            suite.run(suite.limit().min(left))
+            suite.run(suite.limit().min(left), every_version)
         };
         let mut verdict = verdict.unwrap_or_else(|error| Verdict {
             counts: Counts { failed: 1, ..Counts::default() },
@@ -265,6 +272,19 @@ fn fuzz(limit: Duration) -> Result<Verdict> {
         Some(reason) => Ok(Verdict::skipped(reason)),
         None => fuzz::suite(limit).map(|(counts, remark)| Verdict { counts, remark }),
     }
+}
+
+/// The bundlers, servers and test runners are installed out here, where the registry can be reached.
+fn hosts(limit: Duration, every_version: bool) -> Result<Verdict> {
+    node::modules()?;
+    let (variable, which) = ("HOSTS", if every_version { "all" } else { "newest" });
+    Task::new(node::node()?)
+        .arg(workspace::root().join("tests").join("hosts").join("install.mjs"))
+        .env(variable, which)
+        .deadline(Duration::from_secs(1800))
+        .run()?;
+    let outcome = inner(Suite::Hosts)?.env(variable, which).deadline(limit).show()?;
+    Ok(Verdict::of_runner(&outcome, Counts::in_node_output))
 }
 
 /// The features of the proxy's tests: a real redis-server, and a proxy that dies where it is told to.
@@ -392,7 +412,7 @@ pub(crate) fn inside(suite: Suite, port: u16, only: Option<&str>) -> Result<bool
             .arg(".")
             .args(WASM_TESTS)
             .env("WASM_BINDGEN_TEST_WEBDRIVER_JSON", webdriver_json(&browser)?),
-        Suite::E2e | Suite::Stack | Suite::Interop | Suite::Outages => {
+        Suite::E2e | Suite::Hosts | Suite::Stack | Suite::Interop | Suite::Outages => {
             node_tests(suite, port, &browser, only)?
         }
         Suite::Asterisk => {
