@@ -69,7 +69,7 @@ export interface DialStrategyConfig {
   /** Where remote audio plays; default: an element of its own for each call. `null`: the app plays `call.remoteStream`. An element plays one
    *  call at a time: the one that may be heard; of several, the last one answered or taken off hold. The others play in elements of their own. */
   audioElement?: HTMLAudioElement | null;
-  /** Country of national numbers, e.g. "SE"; without it only +E.164, sip:, sips: and tel: destinations are accepted. */
+  /** Country of national numbers, e.g. "SE". Without it a telephone number needs its "+" and country code. */
   defaultCountry?: string;
   /** Session timers (RFC 4028), which end a call whose peer is gone. `true` (default) asks for 1800 seconds, `expires` for 90 to 86400.
    *  `false`, as with a provider without them, asks for none, and accepts the peer's. */
@@ -250,8 +250,9 @@ export class DialStrategy {
   resumeCalls(record: string, age: number): number;
   /** Like free(), but nobody is told: calls stay as they are for another page to take them up, and so does the registration. */
   abandon(): void;
-  /** `destination`: `sip:`, `sips:`, `tel:`, +E.164, or with `defaultCountry` a national number; anything else is `invalid_destination` before
-   *  anything is sent. Only one dial runs at a time: another gets `already_dialing`, and the running one is not disturbed. */
+  /** `destination`: `sip:`, `sips:`, `tel:`, +E.164, with `defaultCountry` a national number, or a user part of the account's domain:
+   *  an extension ("600"), a name ("bob"), a feature code ("*97"). docs/dialling.md has the rule, strategyReason() says how one was read.
+   *  Anything else is `invalid_destination` before anything is sent. Only one dial runs at a time: another gets `already_dialing`, and the running one is not disturbed. */
   dial(destination: string, options?: DialOptions): Promise<DialResult>;
   /** Sends a text message (RFC 3428); resolves with the 2xx. `target` as for dial(), as a SIP address. Default type
    *  `text/plain;charset=UTF-8`; 60 KiB at most. Rejects with `not_connected`, `invalid_destination`, `invalid_config`, `timeout`, `aborted`
@@ -273,7 +274,7 @@ export class DialStrategy {
   reset(): void;
   /** The strategy that dial() would use now for this destination. Throws `invalid_destination`. */
   strategyFor(destination: string): StrategyName;
-  /** Why it would use that one, in one sentence for people. Throws `invalid_destination`. */
+  /** How it reads this destination, and why it would use that strategy, in one sentence for people. Throws `invalid_destination`. */
   strategyReason(destination: string): string;
   /** The strategy that dial() would use now for a telephone number. */
   readonly strategy: StrategyName;
