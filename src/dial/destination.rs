@@ -91,7 +91,7 @@ impl Destination {
     /// What has no scheme and is no such number is a user part of the account's domain, where it is one of these:
     /// - an extension: 1 to 6 digits without separators, of which the first is not 0. With a country one that reads as
     ///   a number of that country is that number, and three digits that begin with 1 or 9 are refused: there they may be
-    ///   an emergency number. Without one, only the emergency numbers of [`EMERGENCY`] are refused.
+    ///   an emergency number. Without one, only the emergency numbers that are dialled abroad too are refused: 000, 112, 911, 999.
     /// - a feature code: `*` and 1 to 6 digits or `*`.
     /// - a name: an ASCII letter, then letters, digits, `.`, `-` and `_`, up to 64.
     ///
