@@ -29,3 +29,39 @@ export function hintFor(cause) {
     "Check the network, and that the page's Content-Security-Policy allows the address of the module in connect-src."
   );
 }
+
+// How long to wait for a server that was asked for a page.
+const PROBE_MS = 3_000;
+
+/** Puts the cause into the hint of an error with the code `transport`, where the page can tell it: `violations` of its policy meanwhile,
+ *  and the `servers` of the configuration. */
+export async function explain(error, violations, servers) {
+  const given = Array.isArray(servers) ? servers[0] : servers;
+  const address = given?.url ?? given;
+  if (typeof address !== 'string') return;
+  const { protocol, host, pathname } = new URL(address);
+  const blocked = violations.find((event) => event.disposition === 'enforce' && /^wss?:/.test(event.blockedURI));
+  if (blocked) {
+    error.hint = `The page's Content-Security-Policy blocks the connection: add ${protocol}//${host} to connect-src.`;
+    return;
+  }
+  const isHere = /^(localhost|127\.|\[::1\])/.test(host);
+  if (protocol === 'ws:' && location.protocol === 'https:' && !isHere) {
+    error.hint = 'An https: page may not open ws: connections: give the server a certificate, and use wss://.';
+    return;
+  }
+  if (error.message.includes('local network')) {
+    // It cannot be allowed there.
+    if (!isSecureContext) error.hint = 'Browsers let only secure pages reach the local network: serve this page over HTTPS.';
+    return;
+  }
+  // The module, or the entry, knows better.
+  if (!error.hint?.startsWith("Check the server's address")) return;
+  // A browser does not say why a WebSocket was not opened. Whether anything answers at that address, it does.
+  const web = `${protocol === 'ws:' ? 'http:' : 'https:'}//${host}${pathname}`;
+  const options = { mode: 'no-cors', credentials: 'omit', cache: 'no-store', signal: AbortSignal.timeout(PROBE_MS) };
+  const answers = await fetch(web, options).then(() => true, () => false);
+  error.hint = answers
+    ? `A web server answers at ${host}, and opens no WebSocket for SIP there: check the path (${pathname}), and the proxy before it.`
+    : `Nothing answers at ${host}, or its certificate is not valid: open ${new URL(web).origin} in a tab to see which.`;
+}

@@ -23,7 +23,7 @@ use crate::phone::{
 use crate::sip::uri::Uri;
 use crate::text::{before, concat, digits, has_control, has_space_or_control, split, split_once};
 use crate::time::Duration;
-use crate::url::{check_server_url, is_loopback};
+use crate::url::{check_server_url, is_loopback, is_plain_local_url};
 
 /// A day; longer registrations are no use to a page.
 const REGISTER_EXPIRES: RangeInclusive<u32> = 1..=86_400;
@@ -350,6 +350,16 @@ impl Options {
     }
 }
 
+/// Refuses `ws:` to another machine.
+fn refuse_plain(servers: &[String]) -> Result<(), Error> {
+    if servers.iter().any(|url| is_plain_local_url(url)) {
+        return Err(Error::invalid_config("servers", "plain ws: is only for a loopback host").with_hint(
+            "Use wss://, or set insecureLocalServers: true if nobody in this network may not hear who calls whom.",
+        ));
+    }
+    Ok(())
+}
+
 /// The error for an option that does not exist.
 #[cold]
 fn unknown(name: &str, known: &[&str]) -> Error {
@@ -415,6 +425,8 @@ pub(crate) struct Settings {
     pub(crate) playback: Playback,
     pub(crate) default_country: Option<String>,
     pub(crate) resume: bool,
+    /// `ws:` may lead to the local network.
+    insecure_local: bool,
 }
 
 impl Settings {
@@ -437,6 +449,7 @@ impl Settings {
             playback: Playback::Own,
             default_country: None,
             resume: false,
+            insecure_local: false,
         }
     }
 
@@ -463,6 +476,10 @@ impl Settings {
             }
             phone.servers = servers;
             phone.weights = weights;
+        }
+        update(&mut new.insecure_local, options.boolean("insecureLocalServers"));
+        if !new.insecure_local {
+            options.keep(refuse_plain(&phone.servers));
         }
         if let Some(uri) = options.string("uri") {
             new.uri = Uri::parse(&uri)
@@ -727,6 +744,7 @@ pub(crate) fn provider(value: &JsValue) -> Result<Provider, Error> {
     update(&mut provider.session_timers, options.boolean("sessionTimers"));
     update(&mut provider.codecs, options.strings("codecs"));
     update(&mut provider.servers, options.string_or_strings("servers"));
+    options.keep(refuse_plain(&provider.servers));
     options.finish()?;
     Ok(provider)
 }
@@ -1102,6 +1120,37 @@ mod tests {
         assert_eq!(config.weights, [(1, 10), (1, 0), (2, 1)]);
         let bad = object_of([("url", "wss://a.example.com".into()), ("weight", (-1).into())]);
         assert!(refused(&object_of([("servers", Array::of1(&bad).into())])).message.starts_with("weight"));
+    }
+
+    #[test]
+    fn plain_ws_leaves_this_machine_by_an_option_only() {
+        let servers = |url: &str| ("servers", JsValue::from(url));
+        let allow = |yes: bool| ("insecureLocalServers", JsValue::from(yes));
+        for url in [
+            "ws://192.168.1.10:8088/ws",
+            "ws://pbx.local/ws",
+            "WS://10.0.0.1",
+            "ws://[fd00::1]:8088/ws",
+            "ws://pbx/ws",
+        ] {
+            let error = refused(&object_of([servers(url)]));
+            assert!(error.hint.as_ref().unwrap().contains("insecureLocalServers"), "{url}");
+            let allowed = merge(&object_of([servers(url), allow(true)])).unwrap();
+            // It stays allowed, and can be taken back.
+            allowed.merged(&object_of([servers(url)]), provider).unwrap();
+            assert!(allowed.merged(&object_of([allow(false)]), provider).is_err());
+            let added =
+                object_of([("id", "lan".into()), ("strategies", list(&["sip-invite"])), servers(url)]);
+            assert!(super::provider(&added).is_err());
+        }
+        // The option is for the local network.
+        for url in ["ws://sip.example.com/ws", "ws://8.8.8.8/ws"] {
+            let error = refused(&object_of([servers(url), allow(true)]));
+            assert!(!error.hint.as_ref().unwrap().contains("insecureLocalServers"), "{url}");
+        }
+        for url in ["ws://localhost:8080/sip", "ws://127.0.0.1/sip", "wss://192.168.1.10/ws"] {
+            merge(&object_of([servers(url)])).unwrap();
+        }
     }
 
     #[test]
