@@ -32,6 +32,7 @@ export function hintFor(cause) {
 
 // How long to wait for a server that was asked for a page.
 const PROBE_MS = 3_000;
+const LOOPBACK = /^(localhost|127\.|\[::1\])/;
 
 /** Puts the cause into the hint of an error with the code `transport`, where the page can tell it: `violations` of its policy meanwhile,
  *  and the `servers` of the configuration. */
@@ -45,8 +46,7 @@ export async function explain(error, violations, servers) {
     error.hint = `The page's Content-Security-Policy blocks the connection: add ${protocol}//${host} to connect-src.`;
     return;
   }
-  const isHere = /^(localhost|127\.|\[::1\])/.test(host);
-  if (protocol === 'ws:' && location.protocol === 'https:' && !isHere) {
+  if (protocol === 'ws:' && location.protocol === 'https:' && !LOOPBACK.test(host)) {
     error.hint = 'An https: page may not open ws: connections: give the server a certificate, and use wss://.';
     return;
   }
@@ -55,13 +55,15 @@ export async function explain(error, violations, servers) {
     if (!isSecureContext) error.hint = 'Browsers let only secure pages reach the local network: serve this page over HTTPS.';
     return;
   }
-  // The module, or the entry, knows better.
-  if (!error.hint?.startsWith("Check the server's address")) return;
   // A browser does not say why a WebSocket was not opened. Whether anything answers at that address, it does.
   const web = `${protocol === 'ws:' ? 'http:' : 'https:'}//${host}${pathname}`;
   const options = { mode: 'no-cors', credentials: 'omit', cache: 'no-store', signal: AbortSignal.timeout(PROBE_MS) };
   const answers = await fetch(web, options).then(() => true, () => false);
-  error.hint = answers
-    ? `A web server answers at ${host}, and opens no WebSocket for SIP there: check the path (${pathname}), and the proxy before it.`
-    : `Nothing answers at ${host}, or its certificate is not valid: open ${new URL(web).origin} in a tab to see which.`;
+  // Where nothing does, the module may know why: no network, or no leave to reach the local one, which this machine needs not for itself.
+  const isOwn = LOOPBACK.test(host) && LOOPBACK.test(location.host);
+  if (answers) {
+    error.hint = `A web server answers at ${host}, and opens no WebSocket for SIP there: check the path (${pathname}), and the proxy before it.`;
+  } else if (isOwn || error.hint?.startsWith("Check the server's address")) {
+    error.hint = `Nothing answers at ${host}, or its certificate is not valid: open ${new URL(web).origin} in a tab to see which.`;
+  }
 }
