@@ -47,6 +47,11 @@ pub fn is_plain_local_url(url: &str) -> bool {
     plain && !is_loopback_url(url) && is_local_url(url)
 }
 
+/// Whether nobody on the way can listen: `wss:`, or this machine.
+pub(crate) fn is_secure_url(url: &str) -> bool {
+    check_server_url(url).is_ok() && !is_plain_local_url(url)
+}
+
 /// The authority of a URL whose scheme is taken off.
 fn authority(rest: &str) -> &str {
     before(before(rest, b'/'), b'?')
@@ -183,7 +188,7 @@ mod tests {
         for local in ["ws://192.168.1.10:8088/ws", "WS://PBX.local", "ws://[fe80::1]/ws", "ws://pbx:8088/ws"]
         {
             assert_eq!(check_server_url(local), Ok(()), "{local}");
-            assert!(is_plain_local_url(local), "{local}");
+            assert!(is_plain_local_url(local) && !is_secure_url(local), "{local}");
         }
         assert!(!is_plain_local_url("wss://192.168.1.10/ws") && !is_plain_local_url("ws://sip.example.com"));
         for bad in [
