@@ -19,8 +19,13 @@ export default function init(source?: InitSource | Promise<InitSource> | { modul
 export type StrategyName = 'sip-invite' | 'rest-originate';
 
 export interface DialStrategyConfig {
-  /** SIP-over-WebSocket URLs, tried in order, or with priorities and weights. `wss:`; plain `ws:` only to a loopback host. */
+  /** SIP-over-WebSocket URLs, tried in order, or with priorities and weights. `wss:`; plain `ws:` only to a loopback host, or with
+   *  `insecureLocalServers`. */
   servers: string | (string | Server)[];
+  /** Plain `ws:` may lead to the local network too: a private address, a name without a dot, or one in `.local`, `.lan`, `.internal`, `.home.arpa`.
+   *  Everybody there can listen to the signalling, and to the keys of the audio in it. For a PBX on a desk; an https: page may not open it.
+   *  Default false. */
+  insecureLocalServers?: boolean;
   /** Address of record (RFC 3261, section 10): "sip:alice@example.com". */
   uri: string;
   /** Display name in From. */
@@ -69,7 +74,7 @@ export interface DialStrategyConfig {
   /** Where remote audio plays; default: an element of its own for each call. `null`: the app plays `call.remoteStream`. An element plays one
    *  call at a time: the one that may be heard; of several, the last one answered or taken off hold. The others play in elements of their own. */
   audioElement?: HTMLAudioElement | null;
-  /** Country of national numbers, e.g. "SE"; without it only +E.164, sip:, sips: and tel: destinations are accepted. */
+  /** Country of national numbers, e.g. "SE". Without it a telephone number needs its "+" and country code. */
   defaultCountry?: string;
   /** Session timers (RFC 4028), which end a call whose peer is gone. `true` (default) asks for 1800 seconds, `expires` for 90 to 86400.
    *  `false`, as with a provider without them, asks for none, and accepts the peer's. */
@@ -154,6 +159,8 @@ export interface DialOptions {
   extraHeaders?: Record<string, string>;
   /** The microphone of this call; default: that of the configuration. */
   audio?: boolean | MediaTrackConstraints;
+  /** The application's own, for `call.metadata`: a customer, a ticket. Nothing of it is sent. */
+  metadata?: unknown;
   /** Called for each stage: progress of both strategies in one vocabulary. The call exists from the first stage on. "sip-invite" goes
    *  through `preparing`, `requesting` (the INVITE is out), `ringing` (180), `early-media` (the far end's audio is heard) and `connected`. */
   onProgress?: (stage: DialStage, call: Call) => void;
@@ -170,6 +177,10 @@ export type DialResult =
   | { success: true; callId: string; strategy: StrategyName; call: Call; error?: undefined }
   | { success: false; callId?: string; strategy?: StrategyName; call?: undefined; error: SoftphoneError };
 
+/** What dial() returns: the promise of its result, with the call at once: `const { call } = phone.dial('600')` can be hung up while it rings.
+ *  `null` for what is refused before there is a call: the result says why. */
+export type Dialing = Promise<DialResult> & { readonly call: Call | null };
+
 /** An Error with a stable machine-readable code; the message is safe to show and holds no secret. */
 export interface SoftphoneError extends Error {
   readonly code: ErrorCode;
@@ -181,7 +192,11 @@ export interface SoftphoneError extends Error {
   readonly retryable: boolean;
   /** What to do about it, in one sentence. */
   readonly hint?: string;
+  /** For `JSON.stringify`: name, message, and what is above. */
+  toJSON?(): Record<string, unknown>;
 }
+/** Whether this is an error of this package, also of another frame. */
+export function isSoftphoneError(value: unknown): value is SoftphoneError;
 export type ErrorCode =
   | 'invalid_config' | 'invalid_destination' | 'not_configured' | 'not_connected' | 'already_dialing'
   | 'aborted' | 'timeout' | 'transport' | 'auth_failed' | 'registration_failed'
@@ -228,12 +243,15 @@ export interface OriginatedCall {
 }
 
 export class DialStrategy {
-  /** Does nothing until connect(). Throws `invalid_config` naming the field. */
+  /** Does nothing until connect(). It can be made before the module is there: listeners are kept, connect() loads the module, and then throws
+   *  what is wrong here. Until then what needs the module throws or rejects with `not_initialized`.
+   *  Throws `invalid_config` naming the field; an option that does not exist is refused by its name, unless it is `undefined`. Own
+   *  enumerable properties count. So are those of `dial()`, `answer()` and the like. */
   constructor(config?: DialStrategyConfig);
   /** Merges into the configuration; what is missing or `undefined` stays as it is. Throws a SoftphoneError: `already_dialing` during a dial,
    *  `invalid_config` naming the field; the configuration is then as it was. */
   configure(config: Partial<DialStrategyConfig>): void;
-  /** Opens the WebSocket and registers. Resolves when calls can be made and received; rejects with a SoftphoneError
+  /** Loads the module if need be (call init(source) first to say where from), opens the WebSocket and registers. Resolves when calls can be made and received; rejects with a SoftphoneError
    *  (`auth_failed`, `registration_failed`, `transport`, `timeout`, `not_configured`) after one honest try at every server, of half a minute
    *  for a server that does not answer, of two while the browser asks whether this page may reach the local network. Calling it again is safe.
    *  Once it has resolved, what is refused later is asked for again: see the event `registration`. */
@@ -250,9 +268,10 @@ export class DialStrategy {
   resumeCalls(record: string, age: number): number;
   /** Like free(), but nobody is told: calls stay as they are for another page to take them up, and so does the registration. */
   abandon(): void;
-  /** `destination`: `sip:`, `sips:`, `tel:`, +E.164, or with `defaultCountry` a national number; anything else is `invalid_destination` before
-   *  anything is sent. Only one dial runs at a time: another gets `already_dialing`, and the running one is not disturbed. */
-  dial(destination: string, options?: DialOptions): Promise<DialResult>;
+  /** `destination`: `sip:`, `sips:`, `tel:`, +E.164, with `defaultCountry` a national number, or a user part of the account's domain:
+   *  an extension ("600"), a name ("bob"), a feature code ("*97"). docs/dialling.md has the rule, strategyReason() says how one was read.
+   *  Anything else is `invalid_destination` before anything is sent. Only one dial runs at a time: another gets `already_dialing`, and the running one is not disturbed. */
+  dial(destination: string, options?: DialOptions): Dialing;
   /** Sends a text message (RFC 3428); resolves with the 2xx. `target` as for dial(), as a SIP address. Default type
    *  `text/plain;charset=UTF-8`; 60 KiB at most. Rejects with `not_connected`, `invalid_destination`, `invalid_config`, `timeout`, `aborted`
    *  by disconnect(), or what the answer says. `extraHeaders` as for dial(). */
@@ -273,7 +292,7 @@ export class DialStrategy {
   reset(): void;
   /** The strategy that dial() would use now for this destination. Throws `invalid_destination`. */
   strategyFor(destination: string): StrategyName;
-  /** Why it would use that one, in one sentence for people. Throws `invalid_destination`. */
+  /** How it reads this destination, and why it would use that strategy, in one sentence for people. Throws `invalid_destination`. */
   strategyReason(destination: string): string;
   /** The strategy that dial() would use now for a telephone number. */
   readonly strategy: StrategyName;
@@ -285,17 +304,56 @@ export class DialStrategy {
   readonly lastResult: DialResult | null;
   readonly connection: 'disconnected' | 'connecting' | 'connected' | 'reconnecting';
   readonly registration: 'unregistered' | 'registering' | 'registered' | 'failed';
-  /** Those that have not ended, oldest first; 8 at most. One more caller gets 486, one more dial `invalid_state`. */
+  /** Those that have not ended, oldest first; 8 at most. One more caller gets 486, one more dial `invalid_state`. The same frozen list until it
+   *  changes. */
   readonly calls: readonly Call[];
+  /** What there is to show, calls included: the same frozen object until something changes, for `useSyncExternalStore` and the like. */
+  getSnapshot(): PhoneSnapshot;
+  /** For `JSON.stringify`: no secret, and no header of a call. */
+  toJSON(): Record<string, unknown>;
   /** Returns a function that removes the listener. Throws `invalid_config` for an event that does not exist. */
-  on<K extends keyof DialStrategyEvents>(type: K, listener: (event: DialStrategyEvents[K]) => void): () => void;
+  on<K extends keyof DialStrategyEvents>(type: K, listener: (event: DialStrategyEvents[K]) => void, options?: ListenerOptions): () => void;
+  /** Like on(), for the next event only. */
+  once<K extends keyof DialStrategyEvents>(type: K, listener: (event: DialStrategyEvents[K]) => void, options?: ListenerOptions): () => void;
+  /** Removes this listener of the event, however often it was added. */
+  off<K extends keyof DialStrategyEvents>(type: K, listener: (event: DialStrategyEvents[K]) => void): void;
   /** Ends everything: the microphone is off at once, promises of the phone settle with `aborted`, those of its calls with `ended`, and
-   *  goodbyes are sent. Listeners hear no more. */
+   *  goodbyes are sent. Listeners hear no more. Once is enough. Afterwards methods throw or reject with `ended`; properties say that there is
+   *  no connection and no call. */
   free(): void;
   [Symbol.dispose](): void;
 }
+export { DialStrategy as Phone };
+
+export interface ListenerOptions {
+  /** Removes the listener. */
+  signal?: AbortSignal;
+  /** For the next event only. */
+  once?: boolean;
+}
+
+/** What a phone shows. Frozen, and so are its parts. */
+export interface PhoneSnapshot {
+  readonly connection: DialStrategy['connection'];
+  readonly registration: DialStrategy['registration'];
+  readonly strategy: StrategyName;
+  readonly isDialing: boolean;
+  readonly error: SoftphoneError | null;
+  readonly lastResult: DialResult | null;
+  readonly calls: readonly CallSnapshot[];
+}
+
+/** What a call shows, and the call. */
+export type CallSnapshot = Readonly<
+  { call: Call } & Pick<
+    Call,
+    'id' | 'direction' | 'strategy' | 'state' | 'remote' | 'localHold' | 'remoteHold' | 'muted' | 'microphone' | 'audioBlocked' | 'startedAt' | 'endedAt' | 'endReason' | 'metadata'
+  >
+>;
 
 export interface DialStrategyEvents {
+  /** The snapshot has changed: once for all that has changed in a turn of the event loop, after the events of its own. */
+  change: PhoneSnapshot;
   /** `error`: why it is not connected (any more). */
   connection: { state: DialStrategy['connection']; error?: SoftphoneError };
   /** `error`: why it has failed. */
@@ -346,8 +404,8 @@ export class Call {
   /** `null` for an incoming call. */
   readonly strategy: StrategyName | null;
   readonly state: CallState;
-  /** Who is at the other end; "remote" tells of each change. */
-  readonly remote: Remote;
+  /** Who is at the other end; "remote" tells of each change. The same frozen object until then. */
+  readonly remote: Readonly<Remote>;
   /** The custom headers of a received INVITE: those of the names that `extraHeaders` takes, without those about identity; 32 at most. */
   readonly headers: Readonly<Record<string, string>>;
   /** This side has put the call on hold. */
@@ -370,6 +428,12 @@ export class Call {
   readonly remoteStream: MediaStream | null;
   /** When it was answered, milliseconds since 1970. */
   readonly startedAt: number | null;
+  /** When it ended, milliseconds since 1970. */
+  readonly endedAt: number | null;
+  /** From `startedAt` to the end or until now, milliseconds; `null` for what was not answered. */
+  readonly duration: number | null;
+  /** The application's own: that of dial(), or what is put here. A change of it is a `change` of the phone. */
+  metadata: unknown;
   /** `null` before the end. docs/outcomes.md has the table of codes. `q850`: the ISDN cause (Q.850, 1 to 127), `reasonText`: the peer's text, both of its Reason header
    *  (RFC 3326); 128 characters at most, and a stranger's words: show them as text. */
   readonly endReason: { code: ErrorCode | 'completed' | 'cancelled' | 'answered_elsewhere'; sipStatus?: number; by: 'local' | 'remote' | 'network'; q850?: number; reasonText?: string } | null;
@@ -409,8 +473,15 @@ export class Call {
   /** Rejects with `invalid_state` where the call has no media yet, `ended`. */
   stats(): Promise<CallStats>;
   /** Returns a function that removes the listener. Throws `invalid_config` for an event that does not exist. */
-  on<K extends keyof CallEvents>(type: K, listener: (event: CallEvents[K]) => void): () => void;
-  /** Ends the call if it is not over, and releases its memory. */
+  on<K extends keyof CallEvents>(type: K, listener: (event: CallEvents[K]) => void, options?: ListenerOptions): () => void;
+  /** Like on(), for the next event only. */
+  once<K extends keyof CallEvents>(type: K, listener: (event: CallEvents[K]) => void, options?: ListenerOptions): () => void;
+  /** Removes this listener of the event, however often it was added. */
+  off<K extends keyof CallEvents>(type: K, listener: (event: CallEvents[K]) => void): void;
+  /** For `JSON.stringify`: what a snapshot shows, and `duration`. No streams and no headers. */
+  toJSON(): Record<string, unknown>;
+  /** Ends the call if it is not over, and releases its memory. Once is enough. Afterwards properties are what they were last, the state is
+   *  `ended`, and methods reject with `ended`. */
   free(): void;
   [Symbol.dispose](): void;
 }
@@ -419,6 +490,8 @@ export interface CallEvents {
   state: { state: CallState };
   /** Hold has changed: by this side, by the peer. */
   hold: { local: boolean; remote: boolean };
+  /** `muted` has changed, by mute() or unmute(). */
+  mute: { muted: boolean };
   /** `remote` has changed: the call was transferred, picked up, parked or taken out of a queue on the other side (RFC 3325, RFC 4916).
    *  With `trustIdentity` only. */
   remote: Remote;

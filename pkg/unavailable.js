@@ -29,3 +29,41 @@ export function hintFor(cause) {
     "Check the network, and that the page's Content-Security-Policy allows the address of the module in connect-src."
   );
 }
+
+// How long to wait for a server that was asked for a page.
+const PROBE_MS = 3_000;
+const LOOPBACK = /^(localhost|127\.|\[::1\])/;
+
+/** Puts the cause into the hint of an error with the code `transport`, where the page can tell it: `violations` of its policy meanwhile,
+ *  and the `servers` of the configuration. */
+export async function explain(error, violations, servers) {
+  const given = Array.isArray(servers) ? servers[0] : servers;
+  const address = given?.url ?? given;
+  if (typeof address !== 'string') return;
+  const { protocol, host, pathname } = new URL(address);
+  const blocked = violations.find((event) => event.disposition === 'enforce' && /^wss?:/.test(event.blockedURI));
+  if (blocked) {
+    error.hint = `The page's Content-Security-Policy blocks the connection: add ${protocol}//${host} to connect-src.`;
+    return;
+  }
+  if (protocol === 'ws:' && location.protocol === 'https:' && !LOOPBACK.test(host)) {
+    error.hint = 'An https: page may not open ws: connections: give the server a certificate, and use wss://.';
+    return;
+  }
+  if (error.message.includes('local network')) {
+    // It cannot be allowed there.
+    if (!isSecureContext) error.hint = 'Browsers let only secure pages reach the local network: serve this page over HTTPS.';
+    return;
+  }
+  // A browser does not say why a WebSocket was not opened. Whether anything answers at that address, it does.
+  const web = `${protocol === 'ws:' ? 'http:' : 'https:'}//${host}${pathname}`;
+  const options = { mode: 'no-cors', credentials: 'omit', cache: 'no-store', signal: AbortSignal.timeout(PROBE_MS) };
+  const answers = await fetch(web, options).then(() => true, () => false);
+  // Where nothing does, the module may know why: no network, or no leave to reach the local one, which this machine needs not for itself.
+  const isOwn = LOOPBACK.test(host) && LOOPBACK.test(location.host);
+  if (answers) {
+    error.hint = `A web server answers at ${host}, and opens no WebSocket for SIP there: check the path (${pathname}), and the proxy before it.`;
+  } else if (isOwn || error.hint?.startsWith("Check the server's address")) {
+    error.hint = `Nothing answers at ${host}, or its certificate is not valid: open ${new URL(web).origin} in a tab to see which.`;
+  }
+}

@@ -158,7 +158,7 @@ impl ErrorCode {
             Self::MediaUnavailable => "Check that a microphone is connected and not used by another program.",
             Self::IceFailed => "The network blocks media; add a TURN server to iceServers.",
             Self::InvalidDestination => {
-                "Use +<country code><number>, sip:, sips: or tel:; set defaultCountry for national numbers."
+                "Use +<country code><number>, sip:, sips: or tel:, or a name or an extension of your domain; set defaultCountry for national numbers."
             }
             Self::ProxyRequired => {
                 "Set proxyUrl to your call proxy; API credentials must stay on the server."

@@ -18,6 +18,8 @@ mod browser;
 pub mod dial;
 pub mod entropy;
 pub mod error;
+#[cfg(any(test, target_arch = "wasm32"))]
+mod guess;
 #[cfg(target_arch = "wasm32")]
 pub mod js;
 pub mod phone;

@@ -3,7 +3,8 @@
 use crate::error::Error;
 use crate::text::{before, has_space_or_control, number, split, split_once};
 
-/// Checks a WebSocket URL: `wss:`, or `ws:` to a loopback host, without user, password or fragment.
+/// Checks a WebSocket URL: `wss:`, or `ws:` to this machine or its network, without user, password or fragment. Whether `ws:` may
+/// leave this machine is for [`is_plain_local_url`]'s callers to say.
 ///
 /// # Errors
 /// `invalid_config` naming `servers`.
@@ -32,11 +33,23 @@ pub fn check_server_url(url: &str) -> Result<(), Error> {
     if host.is_empty() {
         return bad("the URL has no host");
     }
-    if !secure && !is_loopback(host) {
+    if !secure && !is_local_url(url) {
         return Err(Error::invalid_config("servers", "plain ws: is only for a loopback host")
             .with_hint("Use wss:// so that signalling is encrypted."));
     }
     Ok(())
+}
+
+/// Whether this is a `ws:` URL that leads to the local network: everybody there could listen to what is sent.
+#[must_use]
+pub fn is_plain_local_url(url: &str) -> bool {
+    let plain = url.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case("ws://"));
+    plain && !is_loopback_url(url) && is_local_url(url)
+}
+
+/// Whether nobody on the way can listen: `wss:`, or this machine.
+pub(crate) fn is_secure_url(url: &str) -> bool {
+    check_server_url(url).is_ok() && !is_plain_local_url(url)
 }
 
 /// The authority of a URL whose scheme is taken off.
@@ -170,7 +183,14 @@ mod tests {
             "ws://[::1]:8080/sip",
         ] {
             assert_eq!(check_server_url(ok), Ok(()), "{ok}");
+            assert!(!is_plain_local_url(ok), "{ok}");
         }
+        for local in ["ws://192.168.1.10:8088/ws", "WS://PBX.local", "ws://[fe80::1]/ws", "ws://pbx:8088/ws"]
+        {
+            assert_eq!(check_server_url(local), Ok(()), "{local}");
+            assert!(is_plain_local_url(local) && !is_secure_url(local), "{local}");
+        }
+        assert!(!is_plain_local_url("wss://192.168.1.10/ws") && !is_plain_local_url("ws://sip.example.com"));
         for bad in [
             "ws://sip.example.com",
             "ws://127.0.0.1.example.com",

@@ -96,10 +96,14 @@ async fn the_provider_and_the_destination_decide() {
     assert_eq!(phone.strategy(), "rest-originate");
     assert_eq!(phone.strategy_for("+46101234567").unwrap(), "rest-originate");
     assert_eq!(phone.strategy_for("sip:bob@example.com").unwrap(), "sip-invite");
-    assert_eq!(code(&phone.strategy_for("bob").unwrap_err()), "invalid_destination");
+    assert_eq!(code(&phone.strategy_for("bob@example.com").unwrap_err()), "invalid_destination");
     assert!(phone.strategy_reason("+46101234567").unwrap().contains("REST"));
     assert!(phone.strategy_reason("sip:bob@example.com").unwrap().contains("INVITE"));
-    assert_eq!(code(&phone.strategy_reason("bob").unwrap_err()), "invalid_destination");
+    assert_eq!(code(&phone.strategy_reason("bob@example.com").unwrap_err()), "invalid_destination");
+    for local in ["bob", "600", "*97"] {
+        assert_eq!(phone.strategy_for(local).unwrap(), "sip-invite");
+        assert!(phone.strategy_reason(local).unwrap().contains("extension"));
+    }
 
     let error = failed(phone.dial(&"+46101234567".into(), &JsValue::UNDEFINED)).await;
     assert_eq!(code(&error), "proxy_required");
@@ -366,7 +370,8 @@ async fn what_cannot_be_dialled_is_refused_before_anything_happens() {
         JsValue::NULL,
         46101234567.0.into(),
         "".into(),
-        "600".into(),
+        "112".into(),
+        "0701234567".into(),
         "bob@example.com".into(),
         "sip:bob@example.com\r\nX: y".into(),
         "javascript:alert(1)".into(),

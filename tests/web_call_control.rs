@@ -213,7 +213,7 @@ async fn messages_are_sent_and_received() {
         (&user("bob"), "x".into(), object([("extraHeaders", object([("To", "x".into())]))]), "extraHeaders"),
         (&user("bob"), "x".into(), object([("extraHeaders", 1.into())]), "extraHeaders"),
         (&user("bob"), "x".into(), "x".into(), "options"),
-        (&"bob".into(), "x".into(), JsValue::UNDEFINED, ""),
+        (&"bob@sandbox.test".into(), "x".into(), JsValue::UNDEFINED, ""),
     ] {
         let error = settle(alice.send_message(target, &body, &options)).await.unwrap_err();
         let known = if expected.is_empty() { "invalid_destination" } else { "invalid_config" };
@@ -241,6 +241,8 @@ async fn messages_are_sent_and_received() {
 async fn options_tell_whether_somebody_is_there() {
     let (alice, bob) = (registered("alice").await, registered("bob").await);
     ok(alice.send_options(&user("bob"))).await;
+    // In the domain of the account.
+    ok(alice.send_options(&"bob".into())).await;
     let error = settle(alice.send_options(&user("nobody"))).await.unwrap_err();
     assert_eq!((code(&error), number_of(&error, "sipStatus")), ("not_found".into(), 404.0));
     assert_eq!(code_of(alice.send_options(&1.into())).await, "invalid_destination");
@@ -327,7 +329,8 @@ async fn a_subscription_that_is_refused_says_why() {
         assert_eq!(code(&error), "invalid_config", "{event:?} {options:?}");
         assert!(string(&error, "message").starts_with(expected), "{expected}: {error:?}");
     }
-    let error = alice.subscribe(&"bob".into(), &"presence".into(), NONE).map(|_| ()).unwrap_err();
+    let error =
+        alice.subscribe(&"bob@sandbox.test".into(), &"presence".into(), NONE).map(|_| ()).unwrap_err();
     assert_eq!(code(&error), "invalid_destination");
     bye(alice).await;
     let unconnected = phone(&settings("alice").await);

@@ -20,9 +20,8 @@ export function userOf(uri) {
 }
 
 /**
- * The package refuses anything but sip:, sips:, tel: and numbers that it can read, so that nothing is called by
- * guess. On this page a bare "600" or "bob" means somebody in the account's own domain; digits are a national
- * number where the account has a country.
+ * The package reads a bare "600" or "bob" as somebody in the account's own domain, and refuses what could be something
+ * else. This page has no emergency calls to mistake: all that is not a number of the account's country belongs to its domain.
  */
 export function completeAddress(input, { uri: accountUri, defaultCountry }) {
   const text = input.trim();

@@ -60,10 +60,12 @@ impl Socket {
                 }
             }
         };
+        let failed = report.clone();
         let listeners = vec![
             Listener::new(&socket, "open", Box::new(opened)),
             Listener::new(&socket, "message", Box::new(received)),
-            // An `error` event says nothing and is always followed by `close`.
+            // It says nothing of the cause, and `close` follows, except in Chromium where the page's policy blocks the connection.
+            Listener::new(&socket, "error", Box::new(move |_| failed(SocketEvent::Closed))),
             Listener::new(&socket, "close", Box::new(move |_| report(SocketEvent::Closed))),
         ];
         Ok(Self { socket, listeners })

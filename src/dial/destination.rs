@@ -12,8 +12,17 @@ const MAX_INPUT: usize = 512;
 /// Longest extension or private number, digits.
 const MAX_PRIVATE: usize = 15;
 
-const SHORT: &str =
-    "emergency and short numbers such as 112 or 911 cannot be called from here; use a telephone";
+/// Longest extension that is dialled as it is, digits. An E.164 number with its calling code has seven at least.
+const MAX_EXTENSION: usize = 6;
+
+/// Longest name that is dialled as it is, bytes.
+const MAX_NAME: usize = 64;
+
+/// Emergency numbers that people dial abroad too. A country has more of its own, all of three digits.
+const EMERGENCY: [&str; 4] = ["000", "112", "911", "999"];
+
+const SHORT: &str = "numbers such as 112 or 911 cannot be called from here: use a telephone; \
+                     an extension is sip:<extension>@<domain>";
 const NOT_SIP: &str = "not a valid SIP address; expected sip:user@host";
 
 /// Where a call goes.
@@ -23,6 +32,8 @@ pub enum Destination {
     Sip(String),
     /// A number of the public telephone network.
     Tel(PhoneNumber),
+    /// A user part in the domain of the account: an extension, a name, or a feature code such as `*97`.
+    Local(String),
     /// A number that only a private network knows (RFC 3966, section 5.1.5: local number with a domain).
     Private {
         /// Digits.
@@ -77,6 +88,13 @@ impl Destination {
     /// Reads what a person or a link gives: `sip:`, `sips:`, `tel:`, `+` and a number with the usual separators,
     /// and, with a country, numbers as dialled there (with its trunk and international prefixes).
     ///
+    /// What has no scheme and is no such number is a user part of the account's domain, where it is one of these:
+    /// - an extension: 1 to 6 digits without separators, of which the first is not 0. With a country one that reads as
+    ///   a number of that country is that number, and three digits that begin with 1 or 9 are refused: there they may be
+    ///   an emergency number. Without one, only the emergency numbers that are dialled abroad too are refused: 000, 112, 911, 999.
+    /// - a feature code: `*` and 1 to 6 digits or `*`.
+    /// - a name: an ASCII letter, then letters, digits, `.`, `-` and `_`, up to 64.
+    ///
     /// # Errors
     /// `invalid_destination` saying what is wrong, without repeating the input; `invalid_config` for an unknown
     /// country.
@@ -103,7 +121,14 @@ impl Destination {
             None if input.as_bytes().contains(&b'@') => {
                 Err(refused("an address needs its scheme: sip:user@host or sips:user@host"))
             }
-            None => public(&Dialled::parse(input)?, country.as_ref(), None),
+            None if is_name(input) || is_feature_code(input) => Ok(Self::Local(input.to_owned())),
+            None => {
+                let number = Dialled::parse(input)?;
+                if number.is_extension(country.as_ref()) {
+                    return Ok(Self::Local(number.digits));
+                }
+                public(&number, country.as_ref(), None)
+            }
         }
     }
 
@@ -127,6 +152,7 @@ impl Destination {
                 // Without its "+" it is no telephone-subscriber of RFC 3966, so `user=phone` would be wrong.
                 NumberFormat::Digits => ["sip:", e164.strip_prefix('+').unwrap_or(e164), "@", domain, ""],
             },
+            Self::Local(user) => ["sip:", user, "@", domain, ""],
             Self::Private { number, context } if context.eq_ignore_ascii_case(domain) => {
                 ["sip:", number, "@", domain, ""]
             }
@@ -136,6 +162,18 @@ impl Destination {
         };
         concat(&parts)
     }
+}
+
+fn is_name(input: &str) -> bool {
+    input.len() <= MAX_NAME
+        && input.starts_with(|c: char| c.is_ascii_alphabetic())
+        && input.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b))
+}
+
+fn is_feature_code(input: &str) -> bool {
+    input.strip_prefix('*').is_some_and(|code| {
+        (1..=MAX_EXTENSION).contains(&code.len()) && code.bytes().all(|b| b.is_ascii_digit() || b == b'*')
+    })
 }
 
 fn sip(input: &str) -> Result<Destination, Error> {
@@ -224,7 +262,7 @@ fn public(
         return Err(refused(if digits.starts_with(['0', '1', '9']) {
             SHORT
         } else {
-            "too short for a phone number; an extension is called as sip:<extension>@<domain>"
+            "too short for a phone number; an extension is written without separators"
         }));
     }
     let e164 = match country {
@@ -252,12 +290,14 @@ fn public(
 /// The digits of a number, separators dropped.
 struct Dialled {
     plus: bool,
+    /// With separators, as people write telephone numbers.
+    separated: bool,
     digits: String,
 }
 
 impl Dialled {
     fn parse(text: &str) -> Result<Self, Error> {
-        let mut dialled = Self { plus: false, digits: String::new() };
+        let mut dialled = Self { plus: false, separated: false, digits: String::new() };
         for c in text.chars() {
             if let Some(digit) = digit(c) {
                 dialled.digits.push(digit);
@@ -265,7 +305,9 @@ impl Dialled {
                 dialled.plus = true;
             } else if c.is_ascii_alphabetic() {
                 return Err(refused("a phone number holds digits, not letters"));
-            } else if !is_separator(c) {
+            } else if is_separator(c) {
+                dialled.separated |= !is_invisible(c);
+            } else {
                 return Err(refused("a character that a phone number cannot hold"));
             }
         }
@@ -273,6 +315,21 @@ impl Dialled {
             return Err(refused("a phone number holds digits"));
         }
         Ok(dialled)
+    }
+
+    /// Whether these digits are an extension of the account's domain, and can be nothing else.
+    fn is_extension(&self, country: Option<&Country>) -> bool {
+        let digits = self.digits.as_str();
+        if self.plus || self.separated || digits.len() > MAX_EXTENSION || digits.starts_with('0') {
+            return false;
+        }
+        match country {
+            None => !EMERGENCY.contains(&digits),
+            Some(_) if digits.len() == 3 && digits.starts_with(['1', '9']) => false,
+            Some(country) => {
+                matches!(country.national(digits), Err(problem) if problem != Problem::Ambiguous)
+            }
+        }
     }
 }
 
@@ -331,6 +388,7 @@ mod tests {
                     Some(extension) => format!("{} ext {extension}", number.e164()),
                     None => number.e164().to_owned(),
                 },
+                Destination::Local(user) => format!("{user}@"),
                 Destination::Private { number, context } => format!("{number}@{context}"),
             })
             .map_err(|error| {
@@ -519,13 +577,21 @@ mod tests {
     #[test]
     fn everything_else_is_refused() {
         let long = format!("sip:{}@example.com", "x".repeat(600));
+        let too_long = "x".repeat(65);
         for bad in [
             "",
             "   ",
             "\u{200e}",
-            "600",
-            "call-me",
+            "60 0",
+            "0600",
+            "6000000",
             "1-800-FLOWERS",
+            "600bob",
+            "foo bar",
+            "-bob",
+            "bob;lr",
+            "bob%40home",
+            "j\u{f6}rg",
             "+1-800-FLOWERS",
             "+46701234567x12",
             "+46701234567,,1234",
@@ -535,8 +601,10 @@ mod tests {
             "+4670\u{0}1234567",
             "sip:bob@example.com\r\nX: y",
             "*31#0701234567",
+            "*310701234567",
             "#31#",
-            "*67",
+            "*",
+            "600*",
             "+",
             "++46701234567",
             "4670+1234567",
@@ -562,9 +630,8 @@ mod tests {
             "urn:service:sos",
             "im:bob@example.com",
             ":",
-            "sip",
             "bob@example.com",
-            "example.com",
+            &too_long,
             "\u{1f4de}",
             "\u{967}\u{968}\u{969}\u{967}\u{968}\u{969}\u{967}",
             &long,
@@ -572,8 +639,9 @@ mod tests {
             assert!(read(bad, None).is_err(), "{bad:?}");
         }
         for (country, bad) in [
-            ("SE", "600"),
-            ("SE", "call-me"),
+            ("SE", "101"),
+            ("SE", "6 00"),
+            ("SE", "60-70"),
             ("SE", "0"),
             ("SE", "00"),
             ("SE", "00 0701234567"),
@@ -594,6 +662,77 @@ mod tests {
     }
 
     #[test]
+    fn extensions_and_names_belong_to_the_domain_of_the_account() {
+        for user in [
+            "600",
+            "101",
+            "1",
+            "7",
+            "4000",
+            "12345",
+            "612345",
+            "bob",
+            "Bob",
+            "bob.smith-2_x",
+            "call-me",
+            "sip",
+            "example.com",
+            "*97",
+            "*43",
+            "**21",
+            "*31*600",
+        ] {
+            let expected = format!("{user}@");
+            assert_eq!(read(user, None).as_deref(), Ok(&*expected), "{user}");
+            assert_eq!(read(&format!(" {user}\u{200e}"), None).as_deref(), Ok(&*expected), "{user}");
+        }
+        assert_eq!(read("\u{ff16}\u{ff10}\u{ff10}", None).as_deref(), Ok("600@"));
+        for (input, country, expected) in [
+            ("600", "SE", "600@"),
+            ("201", "US", "201@"),
+            ("4000", "SE", "4000@"),
+            ("1234", "US", "1234@"),
+            ("600", "DE", "600@"),
+            ("12345", "FR", "12345@"),
+            ("12345", "SE", "12345@"),
+            ("12345", "DE", "+4912345"),
+            ("bob", "SE", "bob@"),
+            ("*97", "US", "*97@"),
+            // As long as an extension, and numbers there.
+            ("886377", "SM", "+3780549886377"),
+            ("456789", "JE", "+441534456789"),
+        ] {
+            assert_eq!(read(input, Some(country)).as_deref(), Ok(expected), "{country} {input}");
+        }
+    }
+
+    /// Whatever the country, digits that its plan takes for a number are that number, or are refused as unclear.
+    #[test]
+    fn an_extension_is_never_a_number_of_the_country() {
+        for code in ["SE", "DE", "US", "JE", "SM", "RU", "AD", "FO"] {
+            let country = country(code).unwrap();
+            let (mut numbers, mut extensions) = (0, 0);
+            for digits in (0..=999_999).step_by(997).map(|number: u32| number.to_string()) {
+                match (country.national(&digits), Destination::parse(&digits, Some(code))) {
+                    (Ok(e164), Ok(Destination::Tel(number))) => {
+                        numbers += 1;
+                        assert_eq!(number.e164(), e164, "{code} {digits}");
+                    }
+                    (Err(Problem::Ambiguous), Err(_)) => {}
+                    (Err(_), Ok(Destination::Local(user))) => {
+                        extensions += 1;
+                        assert_eq!(user, digits);
+                    }
+                    (Err(_), Err(_)) => assert!(digits.starts_with(['0', '1', '9']), "{code} {digits}"),
+                    (read, dialled) => panic!("{code} {digits}: {read:?}, {dialled:?}"),
+                }
+            }
+            assert!(extensions > 5, "{code}: {extensions}");
+            assert!(numbers > 0 || !matches!(code, "JE" | "SM" | "AD" | "FO"), "{code}: {numbers}");
+        }
+    }
+
+    #[test]
     fn emergency_numbers_are_refused_by_name() {
         for (country, number) in [
             (None, "112"),
@@ -606,6 +745,8 @@ mod tests {
             (Some("SE"), "1 1 2"),
             (Some("US"), "911"),
             (Some("US"), "9-1-1"),
+            (None, "999"),
+            (None, "000"),
             (Some("GB"), "999"),
             (Some("AU"), "000"),
             (Some("JP"), "119"),
@@ -622,7 +763,7 @@ mod tests {
     fn the_message_says_what_is_wrong() {
         for (input, country, part) in [
             ("0701234567", None, "defaultCountry"),
-            ("call-me", Some("SE"), "letters"),
+            ("1-800-FLOWERS", Some("SE"), "letters"),
             ("+999 1234567", None, "country code"),
             ("+46701", None, "too short"),
             ("+467012345678901", None, "too long"),
@@ -633,7 +774,8 @@ mod tests {
             ("mailto:bob@example.com", None, "sip:"),
             ("sip:bob@example.com?a=b", None, "headers"),
             ("sip:bob:pw@example.com", None, "password"),
-            ("600", None, "sip:"),
+            ("60 0", None, "separators"),
+            ("101", Some("SE"), "sip:<extension>"),
             ("+46\n", None, "control"),
             ("", None, "empty"),
         ] {
@@ -670,6 +812,9 @@ mod tests {
                 "sip:+468123456@sip.example.com;user=phone",
                 "sip:468123456@sip.example.com",
             ),
+            ("600", "sip:600@sip.example.com", "sip:600@sip.example.com"),
+            ("bob", "sip:bob@sip.example.com", "sip:bob@sip.example.com"),
+            ("*97", "sip:*97@sip.example.com", "sip:*97@sip.example.com"),
             ("SIP:bob@other.example;lr", "sip:bob@other.example;lr", "sip:bob@other.example;lr"),
             ("tel:600;phone-context=SIP.example.com", "sip:600@sip.example.com", "sip:600@sip.example.com"),
             (
@@ -698,6 +843,9 @@ mod tests {
             "0046701234567",
             "8 (912) 345-67-89",
             "sips:a%20b@[2001:db8::1]",
+            "bob.smith",
+            "*97",
+            "600",
         ];
         let alphabet: Vec<char> =
             "0123456789+-.() /:;=@?%[]<>\"\\#*,abSIPtel\r\n\0\u{a0}\u{ff0b}\u{664}\u{202a}\u{e9}\u{1f4de}"

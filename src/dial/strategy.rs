@@ -84,7 +84,15 @@ pub fn decide(
 ) -> Decision {
     use StrategyName::{RestOriginate, SipInvite};
     let is_number = destination.phone_number().is_some();
+    let is_local = matches!(destination, Destination::Local(_));
     let (strategy, reason) = match choice {
+        Choice::Auto | Choice::Fixed(SipInvite) if is_local => {
+            (SipInvite, "a name or an extension of the account's domain is called by INVITE")
+        }
+        Choice::Fixed(RestOriginate) if is_local => (
+            RestOriginate,
+            "the application has chosen it, but this is a name or an extension of the account's domain",
+        ),
         Choice::Auto if !is_number => (SipInvite, "SIP addresses are called by INVITE"),
         Choice::Auto => match default_strategy(choice, provider) {
             SipInvite => (SipInvite, "the provider takes numbers by INVITE"),
@@ -158,6 +166,11 @@ mod tests {
             ("custom", sip, number, SipInvite, "", ""),
             ("custom", rest, number, RestOriginate, "proxy_required", ""),
             ("custom", rest, address, RestOriginate, "unsupported_by_provider", "unsupported_by_provider"),
+            ("custom", auto, "600", SipInvite, "", ""),
+            ("custom", rest, "600", RestOriginate, "unsupported_by_provider", "unsupported_by_provider"),
+            ("46elks", auto, "bob", SipInvite, "", ""),
+            ("46elks", rest, "bob", RestOriginate, "unsupported_by_provider", "unsupported_by_provider"),
+            ("rest", sip, "600", SipInvite, "", ""),
             ("46elks", auto, number, RestOriginate, "proxy_required", ""),
             ("46elks", auto, address, SipInvite, "", ""),
             ("46elks", auto, "sips:bob@example.com", SipInvite, "", ""),
@@ -188,6 +201,25 @@ mod tests {
         let reason = |proxy| decide(Choice::Auto, elks, &number, proxy).reason;
         assert!(reason(false).contains("not configured"));
         assert!(!reason(true).contains("not configured"));
+    }
+
+    #[test]
+    fn the_reason_says_what_a_destination_was_read_as() {
+        let registry = ProviderRegistry::default();
+        let custom = registry.get("custom").unwrap();
+        for choice in [Choice::Auto, Choice::Fixed(SipInvite), Choice::Fixed(RestOriginate)] {
+            let reason = |input, country| {
+                let destination = Destination::parse(input, country).unwrap();
+                decide(choice, custom, &destination, false).reason
+            };
+            for (input, country) in [("600", None), ("bob", None), ("*97", None), ("4000", Some("SE"))] {
+                assert!(reason(input, country).contains("extension of the account's domain"), "{input}");
+            }
+            // Six digits, and a number of San Marino.
+            for (input, country) in [("886377", Some("SM")), ("sip:600@example.com", None)] {
+                assert!(!reason(input, country).contains("extension"), "{input}");
+            }
+        }
     }
 
     #[test]

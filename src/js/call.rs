@@ -25,6 +25,7 @@ use crate::phone::{CallId, CallInfo, CallNote, CallState, Direction, Phone, Tran
 const EVENTS: &[&str] = &[
     "state",
     "hold",
+    "mute",
     "remote",
     "microphone",
     "dtmf",
@@ -550,10 +551,14 @@ impl Call {
         if let Some(driver) = Driver::alive(&self.driver) {
             // A call that is over has nothing to mute.
             let wished = driver.with_phone(|phone, now| phone.mute(now, self.entry.id, muted));
-            if let Some(Ok(())) = wished {
-                self.entry.info.borrow_mut().wish.muted = muted;
-            }
+            let changed = matches!(wished, Some(Ok(()))) && {
+                let wish = &mut self.entry.info.borrow_mut().wish;
+                core::mem::replace(&mut wish.muted, muted) != muted
+            };
             driver.drain();
+            if changed {
+                self.entry.listeners.emit("mute", &object!([("muted", muted)]));
+            }
         }
     }
 

@@ -15,6 +15,7 @@ use crate::dial::destination::{Destination, check_country};
 use crate::dial::provider::Provider;
 use crate::dial::strategy::{Choice, StrategyName};
 use crate::error::{Error, ErrorCode};
+use crate::guess;
 use crate::phone::{
     CredentialSource, Credentials, MessageRequest, PhoneConfig, PublishRequest, RedirectPolicy,
     ReplacesPolicy, Secret, SessionTimers, SubscribeRequest,
@@ -22,7 +23,7 @@ use crate::phone::{
 use crate::sip::uri::Uri;
 use crate::text::{before, concat, digits, has_control, has_space_or_control, split, split_once};
 use crate::time::Duration;
-use crate::url::{check_server_url, is_loopback};
+use crate::url::{check_server_url, is_loopback, is_plain_local_url};
 
 /// A day; longer registrations are no use to a page.
 const REGISTER_EXPIRES: RangeInclusive<u32> = 1..=86_400;
@@ -37,14 +38,19 @@ const CALLER_ID: &str = "callerId";
 const SESSION_EXPIRES: Duration = Duration::from_secs(1800);
 /// Objects within objects that are searched for API credentials.
 const MAX_DEPTH: u32 = 4;
+/// Of the name of an option that does not exist, characters.
+const MAX_SHOWN_NAME: usize = 40;
 
 /// An options object, read field by field. A field that is wrong reads as missing, and [`Options::finish`] says so:
-/// with a `Result` from each field the readers below would be half as large again.
+/// with a `Result` from each field the readers below would be half as large again. What has been read is what exists: there
+/// is no other list of names.
 #[must_use = "`finish` has the errors"]
 pub(crate) struct Options {
     value: JsValue,
     /// The first error.
     error: RefCell<Option<Error>>,
+    /// The names that were asked for.
+    known: RefCell<Vec<&'static str>>,
 }
 
 impl Options {
@@ -61,14 +67,32 @@ impl Options {
         } else {
             return Err(Error::invalid_config(what, "expected an object"));
         };
-        Ok(Self { value, error: RefCell::default() })
+        Ok(Self { value, error: RefCell::default(), known: RefCell::default() })
     }
 
     /// To be called when everything has been read and before anything is done with it.
     ///
     /// # Errors
-    /// That of the first field that was wrong.
+    /// That of the first field that was wrong; otherwise `invalid_config` naming a field that nobody has asked for, unless it is
+    /// `undefined`.
     pub(crate) fn finish(self) -> Result<(), Error> {
+        let known = self.known.take();
+        // Own enumerable keys only: what a framework adds to an object is neither, or a symbol.
+        for key in Object::keys(self.value.unchecked_ref::<Object>()).iter() {
+            let Some(name) = key.as_string() else { continue };
+            if !known.contains(&name.as_str()) && !get(&self.value, &name).is_undefined() {
+                self.fail(unknown(&name, &known));
+            }
+        }
+        self.data()
+    }
+
+    /// Like [`Options::finish`] for what is data rather than options, and may hold more: what the application's server has answered,
+    /// and the dictionaries of browsers.
+    ///
+    /// # Errors
+    /// That of the first field that was wrong.
+    fn data(self) -> Result<(), Error> {
         self.error.into_inner().map_or(Ok(()), Err)
     }
 
@@ -93,12 +117,13 @@ impl Options {
     }
 
     /// A field; `None` when it is missing, `undefined` or `null`.
-    fn field(&self, name: &str) -> Option<JsValue> {
+    fn field(&self, name: &'static str) -> Option<JsValue> {
         let value = self.raw(name);
         (!value.is_undefined() && !value.is_null()).then_some(value)
     }
 
-    fn raw(&self, name: &str) -> JsValue {
+    fn raw(&self, name: &'static str) -> JsValue {
+        self.known.borrow_mut().push(name);
         // A getter may throw; its text is not ours to pass on.
         Reflect::get(&self.value, &name.into()).unwrap_or_else(|_| {
             self.refuse(name, "cannot be read");
@@ -107,7 +132,7 @@ impl Options {
     }
 
     /// A string.
-    pub(crate) fn string(&self, name: &str) -> Option<String> {
+    pub(crate) fn string(&self, name: &'static str) -> Option<String> {
         let text = self.field(name)?.as_string();
         if text.is_none() {
             self.refuse(name, "expected a string");
@@ -116,14 +141,14 @@ impl Options {
     }
 
     /// A string that passes the check.
-    fn checked(&self, name: &str, check: fn(&str) -> Result<(), Error>) -> Option<String> {
+    fn checked(&self, name: &'static str, check: fn(&str) -> Result<(), Error>) -> Option<String> {
         let text = self.string(name)?;
         self.keep(check(&text))?;
         Some(text)
     }
 
     /// `true` or `false`.
-    pub(crate) fn boolean(&self, name: &str) -> Option<bool> {
+    pub(crate) fn boolean(&self, name: &'static str) -> Option<bool> {
         let value = self.field(name)?.as_bool();
         if value.is_none() {
             self.refuse(name, "expected true or false");
@@ -132,7 +157,7 @@ impl Options {
     }
 
     /// A whole number within a range.
-    pub(crate) fn integer(&self, name: &str, range: RangeInclusive<u32>) -> Option<u32> {
+    pub(crate) fn integer(&self, name: &'static str, range: RangeInclusive<u32>) -> Option<u32> {
         let number = self.field(name)?.as_f64().filter(|number| number.is_finite()).map(f64::round);
         // In range, so the cast is exact.
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
@@ -156,11 +181,11 @@ impl Options {
     }
 
     /// A whole number of milliseconds.
-    fn milliseconds(&self, name: &str, range: RangeInclusive<u32>) -> Option<Duration> {
+    fn milliseconds(&self, name: &'static str, range: RangeInclusive<u32>) -> Option<Duration> {
         self.integer(name, range).map(|ms| Duration::from_millis(ms.into()))
     }
 
-    fn strings(&self, name: &str) -> Option<Vec<String>> {
+    fn strings(&self, name: &'static str) -> Option<Vec<String>> {
         self.list(name, &self.field(name)?)
     }
 
@@ -183,7 +208,7 @@ impl Options {
     }
 
     /// One string or a list of them.
-    fn string_or_strings(&self, name: &str) -> Option<Vec<String>> {
+    fn string_or_strings(&self, name: &'static str) -> Option<Vec<String>> {
         let value = self.field(name)?;
         match value.as_string() {
             Some(one) => Some(vec![one]),
@@ -220,7 +245,7 @@ impl Options {
         Some((urls, weights))
     }
 
-    fn function(&self, name: &str) -> Option<Function> {
+    fn function(&self, name: &'static str) -> Option<Function> {
         let value = self.field(name)?;
         if value.is_function() {
             return Some(value.unchecked_into());
@@ -260,12 +285,12 @@ impl Options {
     }
 
     /// Names and values of a plain object.
-    fn headers(&self, name: &str) -> Option<Vec<(String, String)>> {
+    fn headers(&self, name: &'static str) -> Option<Vec<(String, String)>> {
         self.keep(headers(name, &self.field(name)?))
     }
 
     /// Headers for the proxy, or the function that gives them, whose answers are checked when it is asked.
-    fn proxy_headers(&self, name: &str) -> Option<ProxyHeaders> {
+    fn proxy_headers(&self, name: &'static str) -> Option<ProxyHeaders> {
         let value = self.field(name)?;
         if value.is_function() {
             return Some(ProxyHeaders::Ask(value.unchecked_into()));
@@ -325,6 +350,29 @@ impl Options {
     }
 }
 
+/// Refuses `ws:` to another machine.
+fn refuse_plain(servers: &[String]) -> Result<(), Error> {
+    if servers.iter().any(|url| is_plain_local_url(url)) {
+        return Err(Error::invalid_config("servers", "plain ws: is only for a loopback host").with_hint(
+            "Use wss://, or set insecureLocalServers: true if nobody in this network may not hear who calls whom.",
+        ));
+    }
+    Ok(())
+}
+
+/// The error for an option that does not exist.
+#[cold]
+fn unknown(name: &str, known: &[&str]) -> Error {
+    // It is the application's text, and the message is for people.
+    let shown: String = name.chars().filter(|c| !c.is_control()).take(MAX_SHOWN_NAME).collect();
+    match guess::meant(name, known) {
+        Some(meant) => {
+            Error::invalid_config(&shown, &concat(&["there is no such option; did you mean `", meant, "`?"]))
+        }
+        None => Error::invalid_config(&shown, "there is no such option"),
+    }
+}
+
 /// Puts in what was given.
 fn update<T>(setting: &mut T, given: Option<T>) {
     if let Some(given) = given {
@@ -377,6 +425,8 @@ pub(crate) struct Settings {
     pub(crate) playback: Playback,
     pub(crate) default_country: Option<String>,
     pub(crate) resume: bool,
+    /// `ws:` may lead to the local network.
+    insecure_local: bool,
 }
 
 impl Settings {
@@ -399,6 +449,7 @@ impl Settings {
             playback: Playback::Own,
             default_country: None,
             resume: false,
+            insecure_local: false,
         }
     }
 
@@ -426,6 +477,10 @@ impl Settings {
             phone.servers = servers;
             phone.weights = weights;
         }
+        update(&mut new.insecure_local, options.boolean("insecureLocalServers"));
+        if !new.insecure_local {
+            options.keep(refuse_plain(&phone.servers));
+        }
         if let Some(uri) = options.string("uri") {
             new.uri = Uri::parse(&uri)
                 .ok()
@@ -441,13 +496,15 @@ impl Settings {
                 CredentialSource::Ask
             } else if Array::is_array(&value) {
                 let list = value.unchecked_ref::<Array>().iter();
-                let list: Vec<_> = list.filter_map(|one| options.keep(credentials(&one))).collect();
+                let list: Vec<_> = list.filter_map(|one| options.keep(credentials(&one, true))).collect();
                 if list.is_empty() {
                     options.refuse("credentials", "expected credentials for one realm at least");
                 }
                 CredentialSource::ByRealm(list)
             } else {
-                options.keep(credentials(&value)).map_or(CredentialSource::None, CredentialSource::Static)
+                options
+                    .keep(credentials(&value, true))
+                    .map_or(CredentialSource::None, CredentialSource::Static)
             };
         }
         for (name, setting) in [
@@ -461,7 +518,7 @@ impl Settings {
             update(setting, options.boolean(name));
         }
         type Check = fn(&str) -> Result<(), Error>;
-        let texts: [(&str, Check, &mut Option<String>); 5] = [
+        let texts: [(&'static str, Check, &mut Option<String>); 5] = [
             ("displayName", check_display_name, &mut phone.display_name),
             ("instanceId", check_instance_id, &mut phone.instance_id),
             ("proxyUrl", check_proxy_url, &mut new.proxy_url),
@@ -687,6 +744,7 @@ pub(crate) fn provider(value: &JsValue) -> Result<Provider, Error> {
     update(&mut provider.session_timers, options.boolean("sessionTimers"));
     update(&mut provider.codecs, options.strings("codecs"));
     update(&mut provider.servers, options.string_or_strings("servers"));
+    options.keep(refuse_plain(&provider.servers));
     options.finish()?;
     Ok(provider)
 }
@@ -729,16 +787,16 @@ impl OriginateOptions {
     }
 }
 
-/// Reads `credentials`, or what a function gave for it.
+/// Reads `credentials`, or what a function gave for it, which is not `strictly` options: it may be a server's answer as it came.
 ///
 /// # Errors
 /// `invalid_config` naming the field; never with a value in it.
-pub(crate) fn credentials(value: &JsValue) -> Result<Credentials, Error> {
+pub(crate) fn credentials(value: &JsValue, strictly: bool) -> Result<Credentials, Error> {
     let options = Options::new("credentials", value)?;
     let (password, ha1) = (options.string("password"), options.string("ha1"));
     let (username, realm) = (options.string("username"), options.string("realm"));
     let bearer = options.string("bearerToken");
-    options.finish()?;
+    if strictly { options.finish() } else { options.data() }?;
     if let Some(token) = bearer {
         // RFC 6750, section 2.1; what is both a token and a password would be a guess.
         let good = token.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~+/=".contains(&b));
@@ -960,7 +1018,7 @@ pub(crate) fn check_ice_servers(servers: &JsValue) -> Result<(), Error> {
         let options = Options::new(FIELD, &server)?;
         let urls = options.string_or_strings("urls").unwrap_or_default();
         let authorized = get(&server, "username").is_string() && get(&server, "credential").is_string();
-        options.finish()?;
+        options.data()?;
         if urls.is_empty() {
             return bad("each server needs `urls`");
         }
@@ -1065,6 +1123,37 @@ mod tests {
     }
 
     #[test]
+    fn plain_ws_leaves_this_machine_by_an_option_only() {
+        let servers = |url: &str| ("servers", JsValue::from(url));
+        let allow = |yes: bool| ("insecureLocalServers", JsValue::from(yes));
+        for url in [
+            "ws://192.168.1.10:8088/ws",
+            "ws://pbx.local/ws",
+            "WS://10.0.0.1",
+            "ws://[fd00::1]:8088/ws",
+            "ws://pbx/ws",
+        ] {
+            let error = refused(&object_of([servers(url)]));
+            assert!(error.hint.as_ref().unwrap().contains("insecureLocalServers"), "{url}");
+            let allowed = merge(&object_of([servers(url), allow(true)])).unwrap();
+            // It stays allowed, and can be taken back.
+            allowed.merged(&object_of([servers(url)]), provider).unwrap();
+            assert!(allowed.merged(&object_of([allow(false)]), provider).is_err());
+            let added =
+                object_of([("id", "lan".into()), ("strategies", list(&["sip-invite"])), servers(url)]);
+            assert!(super::provider(&added).is_err());
+        }
+        // The option is for the local network.
+        for url in ["ws://sip.example.com/ws", "ws://8.8.8.8/ws"] {
+            let error = refused(&object_of([servers(url), allow(true)]));
+            assert!(!error.hint.as_ref().unwrap().contains("insecureLocalServers"), "{url}");
+        }
+        for url in ["ws://localhost:8080/sip", "ws://127.0.0.1/sip", "wss://192.168.1.10/ws"] {
+            merge(&object_of([servers(url)])).unwrap();
+        }
+    }
+
+    #[test]
     fn every_error_names_its_field() {
         for (field, value) in [
             ("servers", JsValue::from("https://sip.example.com")),
@@ -1163,17 +1252,95 @@ mod tests {
 
     #[test]
     fn credentials_never_show_in_errors_or_debug_output() {
-        let given = credentials(&object_of([("password", "hunter2".into())])).unwrap();
+        let given = credentials(&object_of([("password", "hunter2".into())]), true).unwrap();
         assert!(!format!("{given:?}").contains("hunter2"));
         for (value, field) in [
             (object_of([("ha1", "hunter2".into())]), "credentials.ha1"),
             (object_of([("bearerToken", "hunter2 hunter2".into())]), "credentials.bearerToken"),
             (object_of([("password", 1.into())]), "password"),
         ] {
-            let error = credentials(&value).unwrap_err();
+            let error = credentials(&value, true).unwrap_err();
             assert!(error.message.starts_with(field));
             assert!(!error.message.contains("hunter2"));
         }
+    }
+
+    #[test]
+    fn options_that_do_not_exist_are_refused_by_name() {
+        let list = |value: JsValue| JsValue::from(Array::of1(&value));
+        for (config, name, meant) in [
+            (object_of([("server", "wss://sip.example.com".into())]), "server", "servers"),
+            (object_of([("sockets", Array::new().into())]), "sockets", "servers"),
+            (object_of([("password", "hunter2".into())]), "password", "credentials"),
+            (object_of([("display_name", "A".into())]), "display_name", "displayName"),
+            (object_of([("colour", "red".into())]), "colour", ""),
+            (object_of([("video", false.into())]), "video", ""),
+            // Within another option.
+            (
+                object_of([("credentials", object_of([("pasword", "hunter2".into()), ("ha1", "x".into())]))]),
+                "pasword",
+                "password",
+            ),
+            (
+                object_of([(
+                    "credentials",
+                    list(object_of([("password", "x".into()), ("relm", "x".into())])),
+                )]),
+                "relm",
+                "realm",
+            ),
+            (object_of([("sessionTimers", object_of([("expire", 90.into())]))]), "expire", "expires"),
+            (
+                object_of([(
+                    "servers",
+                    list(object_of([("url", "wss://a.example.com".into()), ("wait", 1.into())])),
+                )]),
+                "wait",
+                "",
+            ),
+        ] {
+            let error = refused(&config);
+            assert!(
+                error.message.starts_with(&format!("{name}: there is no such option")),
+                "{}",
+                error.message
+            );
+            assert_eq!(error.message.contains("did you mean"), !meant.is_empty(), "{}", error.message);
+            assert!(error.message.contains(meant) && !error.message.contains("hunter2"), "{}", error.message);
+        }
+        let error = DialOptions::read(&object_of([("timout", 1.into())])).unwrap_err();
+        assert!(error.message.contains("`timeout`"), "{}", error.message);
+        let error = message(&"x".into(), &object_of([("content_type", "x".into())])).unwrap_err();
+        assert!(error.message.contains("`contentType`"), "{}", error.message);
+        let long = "x\n".repeat(100);
+        let error = refused(&object_of([(long.as_str(), 1.into())]));
+        assert!(error.message.len() < 80 && !error.message.contains('\n'), "{}", error.message);
+    }
+
+    #[test]
+    fn what_is_no_option_is_not_looked_at() {
+        // It is as if they were not there.
+        merge(&object_of([("server", JsValue::UNDEFINED)])).unwrap();
+        // Inherited, not enumerable, or a symbol: what frameworks add to an object.
+        let config: Object = Object::create(object_of([("inherited", 1.into())]).unchecked_ref());
+        Reflect::set(&config, &js_sys::Symbol::iterator(), &1.into()).unwrap();
+        Object::define_property(
+            &config,
+            &"__v_skip".into(),
+            object_of([("value", true.into())]).unchecked_ref(),
+        );
+        merge(&config).unwrap();
+        // A proxy of the state of a framework.
+        let proxy = js_sys::Proxy::new(&object_of([("displayName", "A".into())]), &Object::new());
+        assert_eq!(merge(&proxy).unwrap().phone.display_name.as_deref(), Some("A"));
+        // The answer of a server, and dictionaries of the browser.
+        let answer = object_of([("password", "x".into()), ("expiresAt", 1.into())]);
+        credentials(&answer, false).unwrap();
+        assert!(credentials(&answer, true).is_err());
+        let server =
+            object_of([("urls", "stun:stun.example.com".into()), ("credentialType", "password".into())]);
+        let audio = object_of([("voiceIsolation", true.into())]);
+        merge(&object_of([("iceServers", Array::of1(&server).into()), ("audio", audio)])).unwrap();
     }
 
     #[test]

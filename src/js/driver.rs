@@ -758,7 +758,7 @@ impl Driver {
             // What was thrown is not repeated: it may well hold the secret.
             let credentials = match given {
                 Err(_) => Err("the function failed".to_owned()),
-                Ok(value) => config::credentials(&value).map_err(|error| error.message.to_string()),
+                Ok(value) => config::credentials(&value, false).map_err(|error| error.message.to_string()),
             };
             if let Err(problem) = &credentials {
                 driver.log(LogLevel::Warn, &["credentials: ", problem].concat());

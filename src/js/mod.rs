@@ -27,6 +27,7 @@ mod subscription;
 
 pub use call::Call;
 pub use dial_strategy::{DialStrategy, register_provider, use_timer_workers};
+pub use error::use_errors;
 pub use fatal::module_trapped;
 pub use originated_call::{OriginatedCall, originate_call};
 pub use subscription::Subscription;

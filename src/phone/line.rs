@@ -16,7 +16,7 @@ use crate::sip::message::Method;
 use crate::sip::transaction::T64;
 use crate::text::before;
 use crate::time::{Duration, Instant};
-use crate::url::{check_server_url, is_local_url};
+use crate::url::{is_local_url, is_secure_url};
 
 /// Time for a WebSocket to open, before the next attempt. The socket may still open later: on a slow link, or while the
 /// browser asks the user for a permission. So one such socket stays beside the attempts that follow.
@@ -214,7 +214,7 @@ impl Line {
 
     /// The connection is encrypted, or to this machine.
     pub(super) fn is_secure(&self, config: &PhoneConfig) -> bool {
-        check_server_url(self.servers.url(config)).is_ok()
+        is_secure_url(self.servers.url(config))
     }
 
     /// The transport of our Via (RFC 7118, section 5).

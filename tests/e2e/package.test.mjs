@@ -65,7 +65,7 @@ describe('the package', { timeout: 180_000 }, () => {
       const { default: init, DialStrategy, Call, registerProvider, originateCall } = await import(${JSON.stringify(new URL('index.js', PACKAGE).href)});
       const after = Object.getOwnPropertyNames(globalThis).sort().join();
       let code;
-      try { new DialStrategy(); } catch (error) { code = error.code; }
+      try { new DialStrategy().strategyFor('600'); } catch (error) { code = error.code; }
       const kinds = [init, DialStrategy, Call, registerProvider, originateCall].map((value) => typeof value);
       console.log(JSON.stringify({ same: before === after, code, kinds }));
     `;

@@ -123,7 +123,7 @@ describe('several tabs', { timeout: 180_000 }, () => {
     await Promise.all([hears(first), hears(bob)]);
     await first.run((tabs, call) => call.hangup());
     for (const tab of [first, second, bob]) await idle(tab);
-    assert.equal(await second.run(async (tabs) => (await tabs.dial('nonsense')).error.code), 'invalid_destination');
+    assert.equal(await second.run(async (tabs) => (await tabs.dial('bob@sandbox.test')).error.code), 'invalid_destination');
     assert.deepEqual([first.problems, second.problems, bob.problems], [[], [], []]);
   });
 

@@ -13,6 +13,12 @@ const phone = new DialStrategy({ servers: 'wss://sip.example.com', uri: 'sip:a@e
 // @ts-expect-error API credentials have no place in the browser
 phone.configure({ apiUsername: 'u', apiPassword: 'p' });
 
+// @ts-expect-error no such option
+phone.configure({ server: 'wss://sip.example.com' });
+
+// @ts-expect-error a snapshot is read-only
+phone.getSnapshot().isDialing = true;
+
 // @ts-expect-error no such strategy
 phone.configure({ strategy: 'rest' });
 

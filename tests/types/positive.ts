@@ -2,10 +2,14 @@
 import init, {
   Call,
   DialStrategy,
+  Phone,
+  isSoftphoneError,
   originateCall,
   registerProvider,
   type CallStats,
   type DialResult,
+  type Dialing,
+  type PhoneSnapshot,
   type DialStrategyConfig,
   type ErrorCode,
   type OriginatedCall,
@@ -82,6 +86,23 @@ phone.on('connection', ({ state, error }) => {
   const hint: string | undefined = error?.hint;
   void [s, hint];
 });
+const snapshot: PhoneSnapshot = phone.getSnapshot();
+phone.once('change', ({ calls, registration }) => console.log(calls[0]?.call.id, registration, snapshot.isDialing), { signal: AbortSignal.timeout(1000) });
+const onCall = ({ call }: { call: Call }) => console.log(JSON.stringify(call));
+phone.on('call', onCall, { once: true });
+phone.off('call', onCall);
+const alias: Phone = phone;
+new Phone({ ...config, insecureLocalServers: true });
+const dialing: Dialing = alias.dial('600', { metadata: { ticket: 7 } });
+void dialing.call?.hangup();
+dialing.call?.once('mute', ({ muted }) => muted === true);
+const times: (number | null)[] = [dialing.call?.endedAt ?? null, dialing.call?.duration ?? null];
+if (dialing.call) dialing.call.metadata = times;
+try {
+  await phone.connect();
+} catch (error) {
+  if (isSoftphoneError(error)) console.error(error.code, error.hint);
+}
 phone.on('log', ({ level, time, text }) => console[level](new Date(time), text));
 phone.on('fatal', ({ error }) => console.error(error.code, error.message));
 

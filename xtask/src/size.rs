@@ -16,7 +16,10 @@ use wasmparser::{KnownCustom, Name, Parser, Payload};
 use crate::{package, workspace};
 
 /// What module, glue and entry may weigh together with gzip -9, in bytes.
-const BUDGET: usize = 183_700;
+///
+/// The interface that web developers expect took 6.4 kB: 2.9 kB in the entry (phones before the module, listeners, snapshots, the time after
+/// `free()`), 3.5 kB in the module (names and extensions, options refused by name with a guess, errors of one class).
+const BUDGET: usize = 190_150;
 
 /// The same for other phones, minified, in bytes; measured once, so they are for orientation.
 const OTHERS: [(&str, usize); 2] = [("JsSIP 3.13.8", 55_000), ("SIP.js 0.21.2", 62_000)];
