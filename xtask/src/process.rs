@@ -373,6 +373,25 @@ impl Task {
         Ok(())
     }
 
+    /// Runs a long step that shows by itself how far it is, as cargo does on a terminal of its own.
+    pub(crate) fn in_sight(&self) -> Result<()> {
+        let mut group = self.start()?;
+        let started = Instant::now();
+        let status = loop {
+            if let Some(status) = group.try_wait()? {
+                break status;
+            }
+            if started.elapsed() > self.deadline {
+                bail!("`{}`: did not end within {} s and was stopped", self.shown(), self.deadline.as_secs());
+            }
+            thread::sleep(Duration::from_millis(20));
+        };
+        if !status.success() {
+            bail!("`{}`: {status}", self.shown());
+        }
+        Ok(())
+    }
+
     /// Runs it silently and returns what it wrote; anything but success is an error with that text.
     pub(crate) fn read(&self) -> Result<String> {
         let outcome = self.watch(|_| {})?;
