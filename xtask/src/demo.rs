@@ -23,7 +23,7 @@ pub(crate) fn run(port: u16, open_page: bool) -> Result<()> {
     }
     println!("1 of 2: the phone, as WebAssembly (the first time about a minute)");
     let (package, current) = package::for_the_demo()?;
-    println!("2 of 2: the sandbox, a telephone network in one process (the first time two to three minutes)");
+    println!("2 of 2: the sandbox, a telephone network in one process (the first time some minutes)");
     sandbox::build_in_sight()?;
     let sandbox = Sandbox::start_in_sight(port, &package)?;
     let url = sandbox::url(port);
