@@ -179,6 +179,9 @@ impl Sizes {
         for (index, size) in (imported..).zip(bodies) {
             let name = names.get(&index).copied().unwrap_or("(unnamed)");
             sizes.add(&format!("{:#}", rustc_demangle::demangle(name)), size);
+            if let Some(module) = module_of(name) {
+                *sizes.features.entry(features::of(&module).to_owned()).or_default() += size;
+            }
         }
         Ok(sizes)
     }
@@ -193,7 +196,6 @@ impl Sizes {
         *self.crates.entry(origin.to_owned()).or_default() += size;
         *self.functions.entry(function.to_owned()).or_default() += size;
         if origin == "wasm_softphone" {
-            *self.features.entry(features::of(rest).to_owned()).or_default() += size;
             // The folder and, below it, the file; what follows are types and functions.
             let is_module = |part: &&str| !part.starts_with(|first: char| !first.is_ascii_lowercase());
             let count = rest.split("::").count().saturating_sub(1);
@@ -202,6 +204,29 @@ impl Sizes {
             *self.modules.entry(module).or_default() += size;
         }
     }
+}
+
+/// The module of ours in which a function is written, by its mangled name (v0 of the Rust reference: `Nt`, once for each module,
+/// then the crate, then the names). What it prints as names the type of a method, and not where the `impl` stands.
+fn module_of(mangled: &str) -> Option<String> {
+    const CRATE: &str = "14wasm_softphone";
+    let (before, mut names) = mangled.split_once(CRATE)?;
+    let (tags, disambiguator) = before.rsplit_once('C')?;
+    // Another crate before ours: ours is only what its code was made for.
+    // `NC` is a closure.
+    if tags.replace("NC", "").contains('C') || !disambiguator.ends_with('_') {
+        return None;
+    }
+    let outer = tags.trim_end_matches("Nt");
+    let mut module = Vec::new();
+    for _ in 0..tags.len().saturating_sub(outer.len()) / 2 {
+        let digits = names.find(|letter: char| !letter.is_ascii_digit())?;
+        let (length, rest) = names.split_at_checked(digits)?;
+        let (name, rest) = rest.split_at_checked(length.parse().ok()?)?;
+        module.push(name);
+        names = rest;
+    }
+    Some(module.join("::"))
 }
 
 fn length(range: Range<u64>) -> Result<usize> {
@@ -247,7 +272,22 @@ mod tests {
             descending(&sizes.crates).into_iter().map(|(name, size)| (name.as_str(), *size)).collect();
         assert_eq!(crates, [("wasm_softphone", 15), ("core", 4), ("rsip", 3), ("(runtime and exports)", 1)]);
         assert_eq!(sizes.modules.get("sip::wire"), Some(&15));
-        assert_eq!(sizes.features.get(features::of("sip::wire")), Some(&15));
+    }
+
+    #[test]
+    fn a_method_is_of_the_module_where_its_impl_stands() {
+        for (mangled, module) in [
+            (
+                "_RNvMs_NtNtCsillBF61LgOI_14wasm_softphone5phone5referNtNtB6_4call4Call16on_transfer_news",
+                "phone::refer",
+            ),
+            ("_RNvNtNtCsillBF61LgOI_14wasm_softphone5phone8transfer6notify", "phone::transfer"),
+            ("_RNCNvMsn_NtNtCsillBF61LgOI_14wasm_softphone2js4callNtB7_4Call8transfer0Bb_", "js::call"),
+            ("_RNvMs0_NtCsillBF61LgOI_14wasm_softphone5phoneNtB5_5Phone12handle_input", "phone"),
+        ] {
+            assert_eq!(module_of(mangled).as_deref(), Some(module));
+        }
+        assert_eq!(module_of("_RNvNtCs1_4core3fmt5write"), None);
     }
 
     #[test]

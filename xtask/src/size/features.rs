@@ -2,7 +2,7 @@
 
 /// What one could leave out or would look for, and its modules, each with what is below it. A module stands under the
 /// first feature that names it; the test below keeps the names true.
-pub(super) const FEATURES: [(&str, &[&str]); 19] = [
+pub(super) const FEATURES: [(&str, &[&str]); 21] = [
     (
         "audio: microphone, tracks, ICE, offers and answers, statistics",
         &[
@@ -68,10 +68,12 @@ pub(super) const FEATURES: [(&str, &[&str]); 19] = [
     ("reliable 1xx", &["phone::reliable"]),
     ("session timers", &["phone::session_timer"]),
     ("tones", &["browser::dtmf", "js::dtmf"]),
+    ("options", &["js::config", "phone::config"]),
+    ("JavaScript API: objects, events, what the phone asks of the browser", &["js"]),
 ];
 
 /// What belongs to none of them.
-pub(super) const OTHERS: &str = "the rest: JavaScript API, options, events, errors, timers";
+pub(super) const OTHERS: &str = "the rest: what all of them share";
 
 /// The feature of the module of this path, below the crate.
 pub(super) fn of(path: &str) -> &'static str {
