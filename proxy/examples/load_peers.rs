@@ -39,6 +39,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 }
 
 fn write_tokens(file: &str, count: u32) -> Result<(), Box<dyn Error>> {
+    wasm_softphone_proxy::auth::signatures::install();
     let key = EncodingKey::from_secret(std::env::var("LOAD_KEY")?.as_bytes());
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
     let mut out = std::io::BufWriter::new(std::fs::File::create(file)?);

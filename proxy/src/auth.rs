@@ -21,6 +21,7 @@ use crate::config::{AuthConfig, Config, JwtAlgorithm, JwtKey, UserConfig};
 use crate::numbers::E164;
 
 mod jwks;
+pub mod signatures;
 
 use jwks::Jwks;
 
@@ -129,6 +130,7 @@ impl Authenticator {
         reason = "the callers need not change when a kind of key has to be waited for"
     )]
     pub async fn new(config: &Config) -> Result<Self, AuthSetupError> {
+        signatures::install();
         let auth = config.auth.clone();
         let (algorithm, keys) = match (auth.algorithm, &auth.key) {
             (JwtAlgorithm::HS256, JwtKey::Secret(secret)) => {

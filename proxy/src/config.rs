@@ -414,7 +414,7 @@ impl Config {
 
     fn check_addresses(&self, problems: &mut Problems) {
         check_url(problems, "public_url", &self.public_url);
-        let upstream = check_url(problems, "upstream.base_url", &self.upstream.base_url);
+        let upstream = check_own_url(problems, "upstream.base_url", &self.upstream.base_url);
         if self.development {
             if !self.listen.ip().is_loopback() {
                 problems.add("development", "is for loopback addresses only, but `listen` is another");
@@ -470,6 +470,10 @@ impl Config {
         if let StoreConfig::Redis { url, prefix } = &self.store {
             let usable = Url::parse(url.expose_secret())
                 .is_ok_and(|url| matches!(url.scheme(), "redis" | "redis+unix"));
+            if !cfg!(feature = "redis") {
+                problems
+                    .add("store.kind", "is redis, and this program was built without the feature `redis`");
+            }
             if !usable {
                 problems.add("store.url", "is no redis:// or redis+unix:// address");
             }
@@ -526,7 +530,7 @@ impl Config {
                 }
             }
             (JwtAlgorithm::EdDSA, JwtKey::Jwks(url)) => {
-                check_url(problems, "auth.jwks_url", url.as_str());
+                check_own_url(problems, "auth.jwks_url", url.as_str());
             }
             (JwtAlgorithm::HS256, _) => problems.add("auth.algorithm", "is HS256, which needs `auth.secret`"),
             (JwtAlgorithm::EdDSA, _) => {
@@ -631,6 +635,15 @@ impl Config {
             }
         }
     }
+}
+
+/// An address that the proxy asks for something.
+fn check_own_url(problems: &mut Problems, field: &str, text: &str) -> Option<Url> {
+    let url = check_url(problems, field, text)?;
+    if url.scheme() == "https" && !cfg!(feature = "tls") {
+        problems.add(field, "is https, and this program was built without the feature `tls`");
+    }
+    Some(url)
 }
 
 /// An address in the web, https unless it is on this machine.

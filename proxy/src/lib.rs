@@ -9,6 +9,7 @@
 
 pub mod auth;
 pub mod calls;
+mod client;
 mod clock;
 pub mod config;
 mod crash;

@@ -448,18 +448,21 @@ impl Counters for MemoryCounters {
 }
 
 /// [`Counters`] in a Redis or Valkey server.
+#[cfg(feature = "redis")]
 #[derive(Clone)]
 pub struct RedisCounters {
     connection: redis::aio::ConnectionManager,
     prefix: String,
 }
 
+#[cfg(feature = "redis")]
 impl fmt::Debug for RedisCounters {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisCounters").field("prefix", &self.prefix).finish_non_exhaustive()
     }
 }
 
+#[cfg(feature = "redis")]
 impl RedisCounters {
     /// Counters over `connection`; their keys begin with `prefix` and a colon.
     #[must_use]
@@ -468,6 +471,7 @@ impl RedisCounters {
     }
 }
 
+#[cfg(feature = "redis")]
 impl Counters for RedisCounters {
     fn add<'a>(&'a self, key: &'a str, amount: u64, life: Duration) -> CountersFuture<'a> {
         let mut connection = self.connection.clone();

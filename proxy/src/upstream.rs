@@ -4,12 +4,13 @@
 
 use std::time::Duration;
 
-use reqwest::{Client, Response, StatusCode, header::RETRY_AFTER, redirect};
+use reqwest::{Client, Response, StatusCode, header::RETRY_AFTER};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
 use crate::{
     calls::{Code, Hangup, Refusal},
+    client,
     config::UpstreamConfig,
 };
 
@@ -65,8 +66,7 @@ impl Upstream {
     /// # Errors
     /// The TLS library can't be set up.
     pub fn new(config: &UpstreamConfig) -> Result<Self, NoClient> {
-        let client = Client::builder()
-            .redirect(redirect::Policy::none())
+        let client = client::builder()
             .no_proxy()
             .retry(reqwest::retry::never())
             .pool_max_idle_per_host(0)

@@ -28,6 +28,11 @@ pub(crate) fn program(program: &Path, address: Option<&str>) -> (Task, bool) {
     }
 }
 
+/// Whether namespaces can be had.
+pub(crate) fn possible() -> bool {
+    namespace(None).is_some()
+}
+
 fn namespace(address: Option<&str>) -> Option<Task> {
     if !cfg!(target_os = "linux") {
         return None;

@@ -4,6 +4,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    sync::OnceLock,
 };
 
 use anyhow::{Context, Result};
@@ -19,9 +20,20 @@ const SECRETS: &str = "secrets.txt";
 /// E.164 numbers have up to 15 digits; with fewer than 8 it is a country code, a time zone or a difference.
 const NUMBER_DIGITS: usize = 8;
 
+/// The lane of this process, where there are two.
+static LANE: OnceLock<usize> = OnceLock::new();
+
+/// From now on the logs of this process are in a directory of this lane's, within the suite's.
+pub(crate) fn keep_apart(lane: usize) {
+    LANE.get_or_init(|| lane);
+}
+
 /// Where the logs of a suite are.
 pub(crate) fn dir(suite: Suite) -> Result<PathBuf> {
-    let dir = workspace::scratch()?.join("logs").join(suite.name());
+    let mut dir = workspace::scratch()?.join("logs").join(suite.name());
+    if let Some(lane) = LANE.get() {
+        dir.push(format!("lane-{lane}"));
+    }
     fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
     Ok(dir)
 }

@@ -5,6 +5,7 @@ mod demo;
 mod fuzz;
 mod house;
 mod isolation;
+mod lanes;
 mod logs;
 mod names;
 mod order;
@@ -24,7 +25,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use suites::Suite;
+use suites::{Choice, Suite};
 
 /// Builds, serves and tests wasm-softphone.
 #[derive(Parser)]
@@ -51,7 +52,7 @@ enum Command {
         #[arg(long)]
         every_version: bool,
         /// All, if none is named
-        suites: Vec<Suite>,
+        suites: Vec<Choice>,
     },
     /// Build the npm package into pkg/
     Build,
@@ -88,6 +89,12 @@ enum Command {
         /// This file of it alone
         #[arg(long)]
         only: Option<String>,
+        /// The files of this lane alone, with logs of their own
+        #[arg(long)]
+        lane: Option<usize>,
+        /// The browser half of the web suite alone
+        #[arg(long)]
+        brief: bool,
     },
 }
 
@@ -116,6 +123,8 @@ fn run(command: Command) -> Result<bool> {
         Command::Bench(bench) => bench::run(&bench).map(|()| true),
         Command::Soak(soak) => soak::run(&soak),
         Command::Setup => setup::all().map(|()| true),
-        Command::Inside { suite, port, only } => suites::inside(suite, port, only.as_deref()),
+        Command::Inside { suite, port, only, lane, brief } => {
+            suites::inside(suite, port, &suites::Part { only, lane, brief })
+        }
     }
 }

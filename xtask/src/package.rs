@@ -11,6 +11,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use flate2::{Compression, write::GzEncoder};
+use wasm_bindgen_cli_support::Bindgen;
 use wasmparser::{DataKind, ExternalKind, Operator, Parser, Payload, TypeRef};
 
 use crate::{
@@ -87,6 +88,9 @@ const LICENCES: [&str; 2] = ["LICENSE-APACHE", "LICENSE-MIT"];
 /// The entry of the package.
 pub(crate) const ENTRY: &str = "index.js";
 
+/// How the package is made: another way makes another package.
+const STEPS: &str = concat!(include_str!("package.rs"), include_str!("names.rs"), include_str!("order.rs"));
+
 /// The package directory.
 pub(crate) fn dir() -> PathBuf {
     root().join("pkg")
@@ -95,17 +99,24 @@ pub(crate) fn dir() -> PathBuf {
 /// Builds what is out of date. Cargo knows about the module; a stamp tells about the steps after it.
 pub(crate) fn build() -> Result<()> {
     cargo_tools::wasm_target()?;
-    let bindgen = cargo_tools::wasm_bindgen()?;
     node::modules()?;
 
+    let sources = sources()?;
     let module = compile()?;
+    make(&module)?;
+    let stamp = sources_stamp()?;
+    fs::write(&stamp, sources).with_context(|| format!("cannot write {}", stamp.display()))
+}
+
+/// The steps after the compiler, where they are not done yet.
+fn make(module: &Path) -> Result<()> {
     let pkg = dir();
     fs::create_dir_all(&pkg).with_context(|| format!("cannot create {}", pkg.display()))?;
     let stamp = workspace::scratch()?.join("pkg.stamp");
-    if read_stamp(&stamp) == state(&module, &pkg)? {
+    if read_stamp(&stamp) == state(module, &pkg)? {
         return Ok(());
     }
-    let bound = bind(&module, &bindgen, &[])?;
+    let bound = bind(module, Names::Readable)?;
     let path = workspace::scratch()?.join("optimised.wasm");
     optimise(&bound.join(MODULE), &path, &STRIP)?;
     refuse_foreign_imports(&path)?;
@@ -122,8 +133,71 @@ pub(crate) fn build() -> Result<()> {
     // The names of its functions stay: they stand in the stack traces of who uses it.
     minify(&entry_source(), &pkg.join(ENTRY), &["--minify", "--keep-names"])?;
     write_debug(&bound, &pkg.join(DEBUG))?;
-    fs::write(&stamp, state(&module, &pkg)?).with_context(|| format!("cannot write {}", stamp.display()))?;
+    fs::write(&stamp, state(module, &pkg)?).with_context(|| format!("cannot write {}", stamp.display()))?;
     println!("built pkg/{MODULE} ({} bytes)", fs::metadata(pkg.join(MODULE))?.len());
+    Ok(())
+}
+
+/// The package as a page of the demo loads it, and whether it is the one in `pkg/`. Where that is out of date, the page need
+/// not wait for it: the same code is there much sooner with the standard library as rustup has it, hardly optimised and
+/// not made small.
+pub(crate) fn for_the_demo() -> Result<(PathBuf, bool)> {
+    if is_current()? {
+        return Ok((dir(), true));
+    }
+    cargo_tools::wasm_target()?;
+    let module = compile_soon()?;
+    let dir = workspace::scratch()?.join("page");
+    copy_files(&dir)?;
+    let stamp = workspace::scratch()?.join("page.stamp");
+    let made_of = fingerprint(&[&read(&module)?, &read(&entry_source())?, STEPS.as_bytes()]);
+    if read_stamp(&stamp) == made_of {
+        return Ok((dir, false));
+    }
+    let bound = bind(&module, Names::Readable)?;
+    let module = read(&bound.join(MODULE))?;
+    write(&dir.join(MODULE), &module)?;
+    write(&dir.join(GLUE), glue_of(&bound, &module)?.as_bytes())?;
+    write(&dir.join(ENTRY), &read(&entry_source())?)?;
+    write(&stamp, made_of.as_bytes())?;
+    Ok((dir, false))
+}
+
+/// Whether `pkg/` was built of the sources that are there now, as far as that can be told without compiling.
+fn is_current() -> Result<bool> {
+    let built = [MODULE, GLUE, ENTRY, EMBEDDED].iter().all(|name| dir().join(name).is_file());
+    Ok(built && read_stamp(&sources_stamp()?) == sources()?)
+}
+
+fn sources_stamp() -> Result<PathBuf> {
+    Ok(workspace::scratch()?.join("pkg.sources"))
+}
+
+/// What the module is made of, and what steps.
+fn sources() -> Result<String> {
+    let mut files = Vec::new();
+    for place in ["src", "allocator"] {
+        collect(&root().join(place), &mut files)?;
+    }
+    files.extend(["Cargo.toml", "Cargo.lock", "package-lock.json"].map(|name| root().join(name)));
+    files.sort();
+    let mut parts = vec![Task::new("rustc").arg("--version").read()?.into_bytes(), STEPS.as_bytes().to_vec()];
+    for file in files {
+        parts.push(file.to_string_lossy().into_owned().into_bytes());
+        parts.push(read(&file)?);
+    }
+    Ok(fingerprint(&parts.iter().map(Vec::as_slice).collect::<Vec<_>>()))
+}
+
+fn collect(dir: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
+    for entry in fs::read_dir(dir).with_context(|| format!("cannot read {}", dir.display()))? {
+        let path = entry?.path();
+        if path.is_dir() {
+            collect(&path, files)?;
+        } else {
+            files.push(path);
+        }
+    }
     Ok(())
 }
 
@@ -375,9 +449,17 @@ fn guarded(glue: &str) -> Result<String> {
 
 /// The optimised module with the names of its functions kept, for telling sizes by crate.
 pub(crate) fn named_module() -> Result<PathBuf> {
-    let bound = bind(&compile()?, &cargo_tools::wasm_bindgen()?, &["--no-demangle"])?;
+    let module = compile()?;
     let named = workspace::scratch()?.join("named.wasm");
-    optimise(&bound.join(MODULE), &named, &["-g"])?;
+    let stamp = workspace::scratch()?.join("named.stamp");
+    let state = || -> Result<String> {
+        Ok(fingerprint(&[&read(&module)?, &fs::read(&named).unwrap_or_default(), STEPS.as_bytes()]))
+    };
+    if read_stamp(&stamp) != state()? {
+        let bound = bind(&module, Names::Mangled)?;
+        optimise(&bound.join(MODULE), &named, &["-g"])?;
+        write(&stamp, state()?.as_bytes())?;
+    }
     Ok(named)
 }
 
@@ -385,18 +467,29 @@ pub(crate) fn named_module() -> Result<PathBuf> {
 /// directory, which is not `pkg/`.
 pub(crate) fn named_package() -> Result<PathBuf> {
     build()?;
-    let bound = bind(&compile()?, &cargo_tools::wasm_bindgen()?, &[])?;
+    let bound = bind(&compile()?, Names::Readable)?;
     let dir = workspace::scratch()?.join("named");
-    fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
-    for entry in fs::read_dir(self::dir())? {
-        let from = entry?.path();
-        let Some(name) = from.file_name().filter(|_| from.is_file()) else { continue };
-        fs::copy(&from, dir.join(name)).with_context(|| format!("cannot copy {}", from.display()))?;
-    }
+    copy_files(&dir)?;
+    write(&dir.join(EMBEDDED), &read(&self::dir().join(EMBEDDED))?)?;
     optimise(&bound.join(MODULE), &dir.join(MODULE), &["-g"])?;
     write(&dir.join(GLUE), glue_of(&bound, &read(&dir.join(MODULE))?)?.as_bytes())?;
     write(&dir.join(ENTRY), &read(&entry_source())?)?;
     Ok(dir)
+}
+
+/// Copies what is written by hand, and the licences, to another directory.
+fn copy_files(to: &Path) -> Result<()> {
+    fs::create_dir_all(to).with_context(|| format!("cannot create {}", to.display()))?;
+    for entry in fs::read_dir(dir())? {
+        let from = entry?.path();
+        let Some(name) = from.file_name().filter(|_| from.is_file()) else { continue };
+        // Those belong together, and are made for each place.
+        if [MODULE, GLUE, ENTRY, EMBEDDED].iter().any(|made| name == *made) {
+            continue;
+        }
+        fs::copy(&from, to.join(name)).with_context(|| format!("cannot copy {}", from.display()))?;
+    }
+    Ok(())
 }
 
 fn entry_source() -> PathBuf {
@@ -404,33 +497,61 @@ fn entry_source() -> PathBuf {
 }
 
 fn compile() -> Result<PathBuf> {
-    // A directory of its own: other builds for wasm have other flags.
-    let target = workspace::target().join("package");
-    let mut build = Task::cargo()
-        // Only the cdylib: where the rlib of the manifest is made too, cargo leaves out the optimisation across
-        // crates, and the module is a tenth larger.
-        .args(["rustc", "--release", "--lib", "--crate-type", "cdylib"])
-        .args(["--package", "wasm-softphone", "--features", "allocator"])
-        .args(["--target", cargo_tools::WASM])
-        .arg("--target-dir")
-        .arg(&target)
-        .deadline(Duration::from_secs(1800));
+    let mut build = cargo_build("release");
     if cargo_tools::std_source()? {
         build = build.args(OWN_STD).env("RUSTC_BOOTSTRAP", "1").env("RUSTFLAGS", RUSTFLAGS);
     }
     build.run()?;
-    Ok(target.join(cargo_tools::WASM).join("release").join("wasm_softphone.wasm"))
+    Ok(compiled("release"))
 }
 
-fn bind(module: &Path, bindgen: &Path, more: &[&str]) -> Result<PathBuf> {
+/// For the demo's first page.
+fn compile_soon() -> Result<PathBuf> {
+    cargo_build("page").in_sight()?;
+    Ok(compiled("page"))
+}
+
+fn cargo_build(profile: &str) -> Task {
+    Task::cargo()
+        // Only the cdylib: where the rlib of the manifest is made too, cargo leaves out the optimisation across
+        // crates, and the module is a tenth larger.
+        .args(["rustc", "--profile", profile, "--lib", "--crate-type", "cdylib"])
+        .args(["--package", "wasm-softphone", "--features", "allocator"])
+        .args(["--target", cargo_tools::WASM])
+        .arg("--target-dir")
+        .arg(target_dir())
+        .deadline(Duration::from_secs(1800))
+}
+
+/// A directory of its own: other builds for wasm have other flags.
+fn target_dir() -> PathBuf {
+    workspace::target().join("package")
+}
+
+fn compiled(profile: &str) -> PathBuf {
+    target_dir().join(cargo_tools::WASM).join(profile).join("wasm_softphone.wasm")
+}
+
+/// How the functions of a bound module are called in its section of names.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Names {
+    /// As in the source.
+    Readable,
+    /// As the compiler tells them apart.
+    Mangled,
+}
+
+/// Writes the glue, and the module as the glue wants it.
+fn bind(module: &Path, names: Names) -> Result<PathBuf> {
     let out = workspace::scratch()?.join("bound");
-    Task::new(bindgen.join("wasm-bindgen"))
-        .args(["--target", "web", "--out-name", "wasm_softphone", "--no-typescript"])
-        .args(more)
-        .arg("--out-dir")
-        .arg(&out)
-        .arg(module)
-        .run()?;
+    Bindgen::new()
+        .web(true)?
+        .input_path(module)
+        .out_name("wasm_softphone")
+        .typescript(false)
+        .demangle(names == Names::Readable)
+        .generate(&out)
+        .context("wasm-bindgen")?;
     Ok(out)
 }
 
@@ -499,8 +620,7 @@ fn state(module: &Path, pkg: &Path) -> Result<String> {
     let made = [MODULE, GLUE, ENTRY, EMBEDDED].map(|name| fs::read(pkg.join(name)).unwrap_or_default());
     let [wasm, glue, minified, text] = &made;
     let debug = [EMBEDDED, GLUE, ENTRY].map(|name| fs::read(pkg.join(DEBUG).join(name)).unwrap_or_default());
-    let steps =
-        concat!(include_str!("package.rs"), include_str!("names.rs"), include_str!("order.rs")).as_bytes();
+    let steps = STEPS.as_bytes();
     Ok(fingerprint(&[
         &module,
         &lock,

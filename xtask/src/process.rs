@@ -2,6 +2,7 @@
 //! when the child itself is done, and when this tool is interrupted.
 
 use std::{
+    cell::RefCell,
     collections::BTreeSet,
     env::consts::EXE_SUFFIX,
     ffi::{OsStr, OsString},
@@ -27,22 +28,33 @@ const GRACE: Duration = Duration::from_secs(5);
 /// not hold us up.
 const TRICKLE: Duration = Duration::from_secs(2);
 
-/// Where all that is shown is written too.
-static TRANSCRIPT: Mutex<Option<std::fs::File>> = Mutex::new(None);
+thread_local! {
+    /// Where all that is shown is written too.
+    static TRANSCRIPT: RefCell<Option<std::fs::File>> = const { RefCell::new(None) };
+    /// What stands before each line that is shown.
+    static NAME: RefCell<String> = const { RefCell::new(String::new()) };
+}
 
-/// From now on, what [`Task::show`] shows is written to this file too.
+/// From now on, what [`Task::show`] shows on this thread is written to this file too.
 pub(crate) fn keep_transcript(path: &Path) -> Result<()> {
     let file = std::fs::File::create(path).with_context(|| format!("cannot create {}", path.display()))?;
-    *TRANSCRIPT.lock().unwrap_or_else(PoisonError::into_inner) = Some(file);
+    TRANSCRIPT.set(Some(file));
     Ok(())
 }
 
+/// From now on, lines that are shown on this thread begin with this name.
+pub(crate) fn name_lines(name: &str) {
+    NAME.set(format!("{name} | "));
+}
+
 fn record(line: &str) {
-    if let Some(file) = TRANSCRIPT.lock().unwrap_or_else(PoisonError::into_inner).as_mut()
-        && let Err(error) = file.write_all(line.as_bytes())
-    {
-        eprintln!("cannot keep what is shown: {error}");
-    }
+    TRANSCRIPT.with_borrow_mut(|file| {
+        if let Some(file) = file
+            && let Err(error) = file.write_all(line.as_bytes())
+        {
+            eprintln!("cannot keep what is shown: {error}");
+        }
+    });
 }
 
 static CHILDREN: Mutex<Children> = Mutex::new(Children { groups: BTreeSet::new(), interrupted: false });
@@ -340,17 +352,18 @@ impl Task {
 
     /// Runs it with its output shown as it comes, and hands the output back too.
     pub(crate) fn show(&self) -> Result<Outcome> {
-        eprintln!("$ {}", self.shown());
+        let name = NAME.with_borrow(Clone::clone);
+        eprintln!("{name}$ {}", self.shown());
         self.watch(|line| match line {
             Line::Out(line) => {
                 record(line);
                 let mut out = std::io::stdout().lock();
                 // Whoever reads our output may have stopped reading (`| head`); that is no reason to fail.
-                drop(out.write_all(line.as_bytes()).and_then(|()| out.flush()));
+                drop(out.write_all(format!("{name}{line}").as_bytes()).and_then(|()| out.flush()));
             }
             Line::Err(line) => {
                 record(line);
-                eprint!("{line}");
+                eprint!("{name}{line}");
             }
         })
     }
@@ -369,6 +382,25 @@ impl Task {
         let outcome = self.show()?;
         if !outcome.success {
             bail!("`{}`: {}", self.shown(), outcome.reason);
+        }
+        Ok(())
+    }
+
+    /// Runs a long step that shows by itself how far it is, as cargo does on a terminal of its own.
+    pub(crate) fn in_sight(&self) -> Result<()> {
+        let mut group = self.start()?;
+        let started = Instant::now();
+        let status = loop {
+            if let Some(status) = group.try_wait()? {
+                break status;
+            }
+            if started.elapsed() > self.deadline {
+                bail!("`{}`: did not end within {} s and was stopped", self.shown(), self.deadline.as_secs());
+            }
+            thread::sleep(Duration::from_millis(20));
+        };
+        if !status.success() {
+            bail!("`{}`: {status}", self.shown());
         }
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::{
     fs,
     io::{Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -23,6 +23,11 @@ pub(crate) const TEST_PORT: u16 = 18_080;
 
 /// How long the sandbox may take to answer its first request.
 const START: Duration = Duration::from_secs(20);
+
+/// Compiles it, with cargo's own account of how far that is.
+pub(crate) fn build_in_sight() -> Result<()> {
+    Task::cargo().args(["build", "--package", "sandbox"]).deadline(Duration::from_secs(1800)).in_sight()
+}
 
 /// Compiles it.
 pub(crate) fn build() -> Result<()> {
@@ -49,9 +54,10 @@ pub(crate) struct Sandbox {
 }
 
 impl Sandbox {
-    /// Starts it with its call log on our own output, and waits until it answers.
-    pub(crate) fn start_in_sight(port: u16) -> Result<Self> {
-        Self { group: task(port).arg("--show-passwords").start()?, log: None }.ready(port)
+    /// Starts it with this package and its call log on our own output, and waits until it answers.
+    pub(crate) fn start_in_sight(port: u16, package: &Path) -> Result<Self> {
+        let task = task(port).arg("--pkg").arg(package).arg("--show-passwords");
+        Self { group: task.start()?, log: None }.ready(port)
     }
 
     /// Starts it with its call log in a file, and waits until it answers.

@@ -2,16 +2,17 @@
 
 use std::{
     ffi::OsStr,
-    fs,
+    fs, iter,
     path::{Path, PathBuf},
+    sync::LazyLock,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, anyhow, bail};
-use clap::ValueEnum;
+use clap::{ValueEnum, builder::PossibleValue};
 
 use crate::{
-    fuzz, house, isolation, logs, package,
+    fuzz, house, isolation, lanes, logs, package,
     process::{self, Outcome, Task, tail},
     report::{self, Counts, Finished},
     sandbox::{self, Sandbox},
@@ -61,6 +62,58 @@ pub(crate) enum Suite {
     Outages,
 }
 
+/// What a user can ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Choice {
+    /// What finds most in little time, for use while one works.
+    Quick,
+    One(Suite),
+}
+
+/// The suites of [`Choice::Quick`].
+const QUICK: [Suite; 4] = [Suite::Lint, Suite::Unit, Suite::Types, Suite::Web];
+
+impl ValueEnum for Choice {
+    fn value_variants<'a>() -> &'a [Self] {
+        static ALL: LazyLock<Vec<Choice>> = LazyLock::new(|| {
+            let suites = Suite::value_variants().iter().map(|suite| Choice::One(*suite));
+            iter::once(Choice::Quick).chain(suites).collect()
+        });
+        &ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        match self {
+            Self::Quick => Some(PossibleValue::new("quick").help(
+                "lint, unit, types, and of web what is not run on this machine by unit: for use while one works",
+            )),
+            Self::One(suite) => suite.to_possible_value(),
+        }
+    }
+}
+
+impl Choice {
+    /// The suites of these choices, each once and in their order, and whether each in its short form.
+    fn suites(choices: &[Self]) -> (Vec<Suite>, bool) {
+        let named = |suite: &Suite| choices.contains(&Self::One(*suite));
+        let quick = choices.contains(&Self::Quick);
+        let wanted = |suite: &&Suite| choices.is_empty() || named(suite) || (quick && QUICK.contains(suite));
+        let suites = Suite::value_variants().iter().filter(wanted).copied().collect();
+        (suites, quick && !named(&Suite::Web))
+    }
+}
+
+/// What of a browser suite is run.
+#[derive(Debug, Default)]
+pub(crate) struct Part {
+    /// This file.
+    pub(crate) only: Option<String>,
+    /// The files of this lane, 1 or 2.
+    pub(crate) lane: Option<usize>,
+    /// Of the web suite the tests of the browser half and of the JavaScript API.
+    pub(crate) brief: bool,
+}
+
 impl Suite {
     /// As on the command line.
     pub(crate) fn name(self) -> &'static str {
@@ -95,7 +148,7 @@ impl Suite {
         })
     }
 
-    fn run(self, limit: Duration, every_version: bool) -> Result<Verdict> {
+    fn run(self, limit: Duration, form: Form) -> Result<Verdict> {
         match self {
             Self::Lint => lint(limit),
             Self::Deny => deny(limit),
@@ -103,9 +156,9 @@ impl Suite {
             Self::Fuzz => fuzz(limit),
             Self::Types => types(limit),
             Self::Size => Ok(Verdict::ran(Counts::of_check(size::run()?))),
-            Self::Web => isolated(self, limit, Counts::in_cargo_output),
-            Self::E2e => isolated(self, limit, Counts::in_node_output),
-            Self::Hosts => hosts(limit, every_version),
+            Self::Web => web(limit, form.brief),
+            Self::E2e => e2e(limit),
+            Self::Hosts => hosts(limit, form.every_version),
             Self::Proxy => proxy(limit),
             Self::Stack | Self::Interop | Self::Outages => match telephony::find_or_install()? {
                 None => isolated(self, limit, Counts::in_node_output),
@@ -154,44 +207,78 @@ impl Verdict {
     }
 }
 
-/// Runs these suites, all of them if none is named, one after another; a failure does not stop the others.
-///
-/// `every_version`: of the hosts, the older ones too.
-pub(crate) fn run(chosen: &[Suite], every_version: bool) -> Result<bool> {
-    let chosen = if chosen.is_empty() { Suite::value_variants() } else { chosen };
+/// How much of a suite is run.
+#[derive(Debug, Clone, Copy)]
+struct Form {
+    /// Of web the tests of the browser half and of the JavaScript API.
+    brief: bool,
+    /// Of the hosts, the older ones too.
+    every_version: bool,
+}
+
+/// Runs these suites, all of them if none is named; a failure does not stop the others. `every_version`: of the hosts, the
+/// older ones too.
+pub(crate) fn run(choices: &[Choice], every_version: bool) -> Result<bool> {
+    let (chosen, brief) = Choice::suites(choices);
+    let form = Form { brief, every_version };
     if setup::on_ci() {
         process::give_up_after(CI_LAST_RESORT, "the tests took too long and were stopped");
     }
     let started = Instant::now();
     let mut finished = Vec::new();
-    for &suite in chosen {
-        println!("\n=== {} ===", suite.name());
-        let begun = Instant::now();
-        let left = if setup::on_ci() { CI_LIMIT.saturating_sub(started.elapsed()) } else { Duration::MAX };
-        process::keep_transcript(&logs::begin(suite)?)?;
-        let verdict = if left.is_zero() {
-            Err(anyhow!("the suites before it took all of CI's {} minutes", CI_LIMIT.as_secs() / 60))
-        } else {
-            suite.run(suite.limit().min(left), every_version)
-        };
-        let mut verdict = verdict.unwrap_or_else(|error| Verdict {
-            counts: Counts { failed: 1, ..Counts::default() },
-            remark: Some(format!("{error:#}")),
-        });
-        let finds = logs::search(suite)?;
-        if !finds.is_empty() {
-            eprintln!("--- what must not stand in a log ---\n{}", tail(&finds.join("\n"), 40));
-            verdict.counts.failed += 1;
-            verdict.remark = Some(format!("{} lines of its logs hold secrets or whole numbers", finds.len()));
+    for lanes in lanes::turns(&chosen, lanes::possible()) {
+        if lanes.len() > 1 {
+            // Here, where nothing else builds the same.
+            prepare(&lanes.concat());
         }
-        finished.push(Finished {
-            suite,
-            counts: verdict.counts,
-            took: begun.elapsed(),
-            remark: verdict.remark,
+        let jobs = lanes.into_iter().map(|suites| {
+            let names: Vec<_> = suites.iter().map(|suite| suite.name()).collect();
+            println!("\n=== {} ===", names.join(", "));
+            (names.join(", "), suites)
         });
+        let lane = |suites: Vec<Suite>| suites.into_iter().map(|suite| one(suite, form, started)).collect();
+        for results in lanes::run::<_, Vec<Finished>>(jobs.collect(), lane) {
+            finished.extend(results?);
+        }
     }
     Ok(report::print(&finished))
+}
+
+/// Installs and builds what these need. What fails here fails again where it is told.
+fn prepare(suites: &[Suite]) {
+    let prepared = suites.iter().try_for_each(|suite| {
+        match suite {
+            Suite::Asterisk => drop(setup::asterisk::find_or_install()?),
+            _ => drop(telephony::find_or_install()?),
+        }
+        inner(*suite).map(drop)
+    });
+    if let Err(error) = prepared {
+        eprintln!("{error:#}");
+    }
+}
+
+/// Runs a suite and searches its logs.
+fn one(suite: Suite, form: Form, started: Instant) -> Result<Finished> {
+    let begun = Instant::now();
+    let left = if setup::on_ci() { CI_LIMIT.saturating_sub(started.elapsed()) } else { Duration::MAX };
+    process::keep_transcript(&logs::begin(suite)?)?;
+    let verdict = if left.is_zero() {
+        Err(anyhow!("the suites before it took all of CI's {} minutes", CI_LIMIT.as_secs() / 60))
+    } else {
+        suite.run(suite.limit().min(left), form)
+    };
+    let mut verdict = verdict.unwrap_or_else(|error| Verdict {
+        counts: Counts { failed: 1, ..Counts::default() },
+        remark: Some(format!("{error:#}")),
+    });
+    let finds = logs::search(suite)?;
+    if !finds.is_empty() {
+        eprintln!("--- what must not stand in a log ---\n{}", tail(&finds.join("\n"), 40));
+        verdict.counts.failed += 1;
+        verdict.remark = Some(format!("{} lines of its logs hold secrets or whole numbers", finds.len()));
+    }
+    Ok(Finished { suite, counts: verdict.counts, took: begun.elapsed(), remark: verdict.remark })
 }
 
 /// Runs every check, whatever the others say, and counts them.
@@ -223,6 +310,10 @@ fn lint(limit: Duration) -> Result<Verdict> {
             locked("fuzz/Cargo.toml"),
             cargo("fmt").args(["--all", "--check"]),
             cargo("clippy").args(["--workspace", "--all-targets", "--", "--deny", "warnings"]),
+            // As the sandbox has it.
+            cargo("clippy")
+                .args(["--package", "wasm-softphone-proxy", "--no-default-features", "--lib"])
+                .args(["--", "--deny", "warnings"]),
             cargo("clippy").args(wasm).args(["--all-targets", "--", "--deny", "warnings"]),
             doc(cargo("doc").args(["--workspace", "--document-private-items"])),
             doc(cargo("doc").args(wasm).arg("--document-private-items")),
@@ -338,11 +429,23 @@ fn types(limit: Duration) -> Result<Verdict> {
 }
 
 /// Unit and integration tests but not the examples in the docs, in words that wasm-pack can hand to both
-/// `cargo build --tests` and `cargo test`.
-const WASM_TESTS: [&str; 5] = ["--lib", "--test", "*", "--features", "allocator"];
+/// `cargo build --tests` and `cargo test`. In the short form those that need a browser, of which `unit` runs none.
+fn wasm_tests(brief: bool) -> Result<Vec<String>> {
+    let mut words = Vec::new();
+    if brief {
+        for file in files(&workspace::root().join("tests"), "web_", ".rs")? {
+            let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            words.extend(["--test".to_owned(), name]);
+        }
+    } else {
+        words.extend(["--lib", "--test", "*"].map(str::to_owned));
+    }
+    words.extend(["--features", "allocator"].map(str::to_owned));
+    Ok(words)
+}
 
 /// Gets what the wasm tests need and compiles them, out here where the network can be reached.
-fn compile_wasm_tests(port: u16) -> Result<()> {
+fn compile_wasm_tests(port: u16, brief: bool) -> Result<()> {
     cargo_tools::wasm_target()?;
     cargo_tools::wasm_bindgen()?;
     cargo_tools::wasm_pack()?;
@@ -350,7 +453,7 @@ fn compile_wasm_tests(port: u16) -> Result<()> {
     Task::cargo().args(["fetch", "--locked"]).deadline(Duration::from_secs(600)).run()?;
     Task::cargo()
         .args(["test", "--no-run", "--package", "wasm-softphone", "--target", cargo_tools::WASM])
-        .args(WASM_TESTS)
+        .args(wasm_tests(brief)?)
         .env("SANDBOX_URL", sandbox::url(port))
         .deadline(Duration::from_secs(1800))
         .run()
@@ -375,6 +478,34 @@ fn isolated(suite: Suite, limit: Duration, count: fn(&str) -> Counts) -> Result<
     Ok(Verdict::of_runner(&inner(suite)?.deadline(limit).show()?, count))
 }
 
+fn web(limit: Duration, brief: bool) -> Result<Verdict> {
+    let task = if brief { brief_web()? } else { inner(Suite::Web)? };
+    Ok(Verdict::of_runner(&task.deadline(limit).show()?, Counts::in_cargo_output))
+}
+
+/// Its files in two lanes, where there are two.
+fn e2e(limit: Duration) -> Result<Verdict> {
+    let task = inner(Suite::E2e)?;
+    if !lanes::possible() {
+        return Ok(Verdict::of_runner(&task.deadline(limit).show()?, Counts::in_node_output));
+    }
+    let lane = |number: usize| {
+        let task = task.clone().args(["--lane", &number.to_string()]).deadline(limit);
+        (format!("e2e {number}"), (number, task))
+    };
+    let results = lanes::run(vec![lane(1), lane(2)], |(number, task)| {
+        process::keep_transcript(&logs::dir(Suite::E2e)?.join(format!("output-{number}.log")))?;
+        Ok(Verdict::of_runner(&task.show()?, Counts::in_node_output))
+    });
+    let mut all = Verdict::ran(Counts::default());
+    for verdict in results {
+        let verdict = verdict?;
+        all.counts += verdict.counts;
+        all.remark = all.remark.or(verdict.remark);
+    }
+    Ok(all)
+}
+
 /// One file of the tests with the release build, for as long as its setting says.
 pub(crate) fn long_form(file: &str, (name, value): (&str, &str), limit: Duration) -> Result<bool> {
     Ok(inner(Suite::E2e)?.args(["--only", file]).env(name, value).deadline(limit).show()?.success)
@@ -385,6 +516,15 @@ const ASTERISK_ADDRESS: &str = "10.77.0.1/32";
 
 /// Builds what a browser suite needs. Returns what runs it.
 fn inner(suite: Suite) -> Result<Task> {
+    built(suite, false)
+}
+
+/// The same for the short form of the web suite.
+fn brief_web() -> Result<Task> {
+    Ok(built(Suite::Web, true)?.arg("--brief"))
+}
+
+fn built(suite: Suite, brief: bool) -> Result<Task> {
     browser::find_or_install()?;
     setup::ip_command()?;
     let address = (suite == Suite::Asterisk).then_some(ASTERISK_ADDRESS);
@@ -394,7 +534,7 @@ fn inner(suite: Suite) -> Result<Task> {
         eprintln!("no network namespace can be made here: the suite runs on the host's network");
     }
     match suite {
-        Suite::Web => compile_wasm_tests(port)?,
+        Suite::Web => compile_wasm_tests(port, brief)?,
         _ => package::build()?,
     }
     sandbox::build()?;
@@ -402,22 +542,25 @@ fn inner(suite: Suite) -> Result<Task> {
 }
 
 /// What the task of [`inner`] does.
-pub(crate) fn inside(suite: Suite, port: u16, only: Option<&str>) -> Result<bool> {
+pub(crate) fn inside(suite: Suite, port: u16, part: &Part) -> Result<bool> {
     let browser = browser::find().ok_or_else(|| anyhow!("the browser is gone"))?;
+    if let Some(lane) = part.lane {
+        logs::keep_apart(lane);
+    }
     let sandbox = Sandbox::start_logged(port, suite)?;
     let tests = match suite {
         Suite::Web => wasm_pack(port)?
             .args(["--headless", "--chrome", "--chromedriver"])
             .arg(&browser.driver)
             .arg(".")
-            .args(WASM_TESTS)
+            .args(wasm_tests(part.brief)?)
             .env("WASM_BINDGEN_TEST_WEBDRIVER_JSON", webdriver_json(&browser)?),
         Suite::E2e | Suite::Hosts | Suite::Stack | Suite::Interop | Suite::Outages => {
-            node_tests(suite, port, &browser, only)?
+            node_tests(suite, port, &browser, part)?
         }
         Suite::Asterisk => {
             let asterisk = setup::asterisk::find_or_install()?.map_err(|reason| anyhow!(reason))?;
-            node_tests(suite, port, &browser, only)?.env("ASTERISK_ROOT", asterisk)
+            node_tests(suite, port, &browser, part)?.env("ASTERISK_ROOT", asterisk)
         }
         Suite::Proxy => schemathesis(port)?,
         _ => bail!("{} needs no browser", suite.name()),
@@ -445,18 +588,27 @@ fn webdriver_json(browser: &Browser) -> Result<PathBuf> {
 }
 
 /// `node --test` over the `*.test.mjs` of a folder, one file after another: they share the sandbox.
-fn node_tests(suite: Suite, port: u16, browser: &Browser, only: Option<&str>) -> Result<Task> {
+fn node_tests(suite: Suite, port: u16, browser: &Browser, part: &Part) -> Result<Task> {
     let dir = workspace::root().join("tests").join(suite.name());
+    let mut tests = files(&dir, "", part.only.as_deref().unwrap_or(".test.mjs"))?;
+    if let Some(lane) = part.lane {
+        tests.retain(|file| lane_of(file) == lane);
+    }
     let (variable, logs) = logs::environment(suite)?;
     let path = std::env::join_paths(telephony::path()).context("a directory on PATH can't be there")?;
     Ok(Task::new(node::node()?)
         .args(["--test", "--test-reporter=spec", "--test-concurrency=1"])
-        .args(files(&dir, "", only.unwrap_or(".test.mjs"))?)
+        .args(tests)
         .env("SANDBOX_URL", sandbox::url(port))
         .env("SANDBOX_BIN", sandbox::program())
         .env(variable, logs)
         .env("CHROMIUM", &browser.chrome)
         .env("PATH", path))
+}
+
+fn lane_of(file: &Path) -> usize {
+    let name = file.file_name().and_then(OsStr::to_str).unwrap_or_default();
+    if lanes::SECOND.iter().any(|start| name.starts_with(start)) { 2 } else { 1 }
 }
 
 /// The proxy that the sandbox has mounted, held against the description that it serves, with a session of the demo's.
@@ -525,6 +677,32 @@ mod tests {
         let text = "test result: FAILED. 4 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out";
         let verdict = Verdict::of_runner(&outcome(false, text), Counts::in_cargo_output);
         assert_eq!(verdict.counts, Counts { passed: 4, failed: 2, skipped: 0 });
+    }
+
+    #[test]
+    fn quick_is_four_suites_with_web_in_its_short_form() {
+        let quick = Choice::suites(&[Choice::Quick]);
+        assert_eq!(quick, (vec![Suite::Lint, Suite::Unit, Suite::Types, Suite::Web], true));
+        let both = Choice::suites(&[Choice::One(Suite::Web), Choice::One(Suite::Size), Choice::Quick]);
+        assert_eq!(both.0.len(), 5);
+        assert!(!both.1);
+        assert_eq!(Choice::suites(&[]).0.len(), Suite::value_variants().len());
+    }
+
+    #[test]
+    fn both_lanes_have_files() {
+        let all = files(&workspace::root().join("tests/e2e"), "", ".test.mjs").unwrap();
+        for start in lanes::SECOND {
+            let begins = |file: &&PathBuf| file.file_name().unwrap().to_string_lossy().starts_with(start);
+            assert!(all.iter().any(|file| begins(&file)), "{start}");
+        }
+        assert!(all.iter().any(|file| lane_of(file) == 1));
+    }
+
+    #[test]
+    fn the_short_form_of_web_has_the_tests_that_need_a_browser() {
+        let words = wasm_tests(true).unwrap();
+        assert!(words.contains(&"web_calls".to_owned()) && !words.contains(&"--lib".to_owned()), "{words:?}");
     }
 
     #[test]

@@ -11,6 +11,7 @@ use tokio::sync::Mutex;
 use url::Url;
 
 use super::AuthError;
+use crate::client;
 
 /// Keys older than this are fetched again, so that one that was withdrawn goes.
 const FRESH: Duration = Duration::from_secs(10 * 60);
@@ -45,11 +46,9 @@ impl Jwks {
     }
 
     pub(super) fn with_pause(url: Url, pause: Duration) -> Result<Self, reqwest::Error> {
-        let client = reqwest::Client::builder()
+        let client = client::builder()
             .connect_timeout(Duration::from_secs(3))
             .timeout(Duration::from_secs(5))
-            // What is trusted is this address, not what it points to.
-            .redirect(reqwest::redirect::Policy::none())
             .build()?;
         Ok(Self(Arc::new(Inner { url, client, cache: RwLock::default(), tried: Mutex::new(None), pause })))
     }

@@ -7,10 +7,11 @@ use axum::http::HeaderValue;
 use axum::routing::get;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use jsonwebtoken::jwk::Jwk;
+use hmac::digest::KeyInit;
 use jsonwebtoken::{EncodingKey, Header};
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use sha2::{Sha384, Sha512};
 use url::Url;
 
 use super::*;
@@ -28,8 +29,10 @@ fn private_key(seed: [u8; 32]) -> EncodingKey {
     EncodingKey::from_ed_der(&der)
 }
 
+/// RFC 8037, section 2.
 fn public_jwk(seed: [u8; 32]) -> Value {
-    serde_json::to_value(Jwk::from_encoding_key(&private_key(seed), Algorithm::EdDSA).unwrap()).unwrap()
+    let x = URL_SAFE_NO_PAD.encode(ed25519_dalek::SigningKey::from_bytes(&seed).verifying_key().as_bytes());
+    json!({ "kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "x": x })
 }
 
 fn public_pem(seed: [u8; 32]) -> String {
@@ -92,7 +95,16 @@ fn hs256(claims: &Value) -> String {
     sign(Algorithm::HS256, None, claims, &EncodingKey::from_secret(SECRET.as_bytes()))
 }
 
+/// Signed with another HMAC than ours.
+fn longer<M: Mac + KeyInit>(algorithm: Algorithm, claims: &Value) -> String {
+    let part = |json: Value| URL_SAFE_NO_PAD.encode(json.to_string());
+    let message = format!("{}.{}", part(json!({ "alg": algorithm })), part(claims.clone()));
+    let mac = <M as KeyInit>::new_from_slice(SECRET.as_bytes()).unwrap().chain_update(&message);
+    format!("{message}.{}", URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes()))
+}
+
 fn sign(algorithm: Algorithm, kid: Option<&str>, claims: &Value, key: &EncodingKey) -> String {
+    signatures::install();
     let mut header = Header::new(algorithm);
     header.kid = kid.map(str::to_owned);
     jsonwebtoken::encode(&header, claims, key).unwrap()
@@ -223,8 +235,9 @@ async fn the_algorithm_is_the_configurations_and_never_the_tokens() {
         let confused = sign(Algorithm::HS256, None, &all, &EncodingKey::from_secret(secret.as_bytes()));
         assert_eq!(outcome(&public_key, &confused).await, "algorithm");
     }
-    for algorithm in [Algorithm::HS384, Algorithm::HS512] {
-        let token = sign(algorithm, None, &all, &EncodingKey::from_secret(SECRET.as_bytes()));
+    for token in
+        [longer::<Hmac<Sha384>>(Algorithm::HS384, &all), longer::<Hmac<Sha512>>(Algorithm::HS512, &all)]
+    {
         assert_eq!(outcome(&hmac, &token).await, "algorithm");
     }
     let wrong =

@@ -5,6 +5,7 @@
 
 mod journal;
 mod memory;
+#[cfg_attr(not(feature = "redis"), path = "no_redis.rs")]
 mod redis;
 #[cfg(test)]
 mod tests;
@@ -16,7 +17,7 @@ use uuid::Uuid;
 pub use self::{memory::Memory, redis::Redis};
 use crate::{
     calls::{Millis, Record, Timing},
-    limits::{Counters, RedisCounters},
+    limits::Counters,
 };
 
 /// The state cannot be read or written now.
@@ -46,6 +47,10 @@ pub enum Durability {
 
 /// The records of all calls.
 #[derive(Debug)]
+#[cfg_attr(
+    not(feature = "redis"),
+    expect(clippy::large_enum_variant, reason = "there is no value of the smaller one")
+)]
 pub enum Store {
     /// Of this process alone.
     Memory(Memory),
@@ -71,7 +76,7 @@ impl Store {
     /// In Redis. It need not be there yet.
     ///
     /// # Errors
-    /// The URL can't be understood.
+    /// The URL can't be understood, or this was built without the feature `redis`.
     pub fn redis(url: &str, prefix: &str, timing: Timing) -> Result<Self, Unavailable> {
         Redis::new(url, prefix, timing).map(Self::Redis)
     }
@@ -156,10 +161,7 @@ impl Store {
     pub fn counters(&self) -> Option<Arc<dyn Counters>> {
         match self {
             Self::Memory(_) => None,
-            Self::Redis(redis) => Some(Arc::new(RedisCounters::new(
-                redis.connection.clone(),
-                &format!("{}:counter", redis.prefix),
-            ))),
+            Self::Redis(redis) => Some(redis.counters()),
         }
     }
 

@@ -1,4 +1,7 @@
-use std::{sync::LazyLock, time::Duration};
+use std::{
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use redis::{
     Client, Script,
@@ -8,7 +11,10 @@ use tokio::{sync::Notify, time::Instant};
 use uuid::Uuid;
 
 use super::{Created, Unavailable};
-use crate::calls::{Millis, Record, Timing, next_deadline};
+use crate::{
+    calls::{Millis, Record, Timing, next_deadline},
+    limits::{Counters, RedisCounters},
+};
 
 /// Nothing waits longer for Redis: 46elks expects the answer to a hook within seconds.
 const PATIENCE: Duration = Duration::from_millis(1_000);
@@ -22,8 +28,8 @@ const MARGIN: Millis = 3_600_000;
 /// Records in Redis: each a hash of version and JSON, changed by scripts, which Redis runs one at a time. For one
 /// Redis or a replicated one, not for a cluster: the keys of a call have different slots.
 pub struct Redis {
-    pub(super) connection: ConnectionManager,
-    pub(super) prefix: String,
+    connection: ConnectionManager,
+    prefix: String,
     timing: Timing,
     /// A change of this instance is seen at once.
     written: Notify,
@@ -164,6 +170,11 @@ impl Redis {
             }
         }
         Ok(due)
+    }
+
+    /// Counters on the same connection.
+    pub(super) fn counters(&self) -> Arc<dyn Counters> {
+        Arc::new(RedisCounters::new(self.connection.clone(), &format!("{}:counter", self.prefix)))
     }
 
     pub(super) async fn ready(&self) -> Result<(), Unavailable> {

@@ -212,6 +212,7 @@ pub(crate) fn config(elks: SocketAddr, proxy: SocketAddr) -> Config {
 }
 
 pub(crate) fn token(user: &str) -> String {
+    wasm_softphone_proxy::auth::signatures::install();
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     let claims = json!({"sub": user, "aud": "wasm-softphone-proxy", "iat": now, "exp": now + 600});
     jsonwebtoken::encode(&Header::default(), &claims, &EncodingKey::from_secret(JWT_SECRET.as_bytes()))
