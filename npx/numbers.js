@@ -38,7 +38,7 @@ export class Numbers {
         send(respond(request, 200, 'OK', { tag: call?.tag }));
         if (call?.ringing) {
           send(respond(call.ringing, 487, 'Request Terminated', { tag: call.tag }));
-          this.#calls.delete(id);
+          await this.#end(id, call);
         }
         return;
       case 'BYE':
@@ -75,7 +75,7 @@ export class Numbers {
     if (number !== '606' || !this.#calls.has(id)) return undefined;
     call.timer = setTimeout(() => {
       send(this.#bye(call, request));
-      this.#end(id, call);
+      this.#end(id, call).catch(() => {});
     }, SHORT_CALL);
   }
 

@@ -4,6 +4,7 @@ import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { dirname, extname, join, normalize, sep } from 'node:path';
+import { pipeline } from 'node:stream/promises';
 import { fileURLToPath } from 'node:url';
 
 import { WebSocketServer } from 'ws';
@@ -31,7 +32,8 @@ export async function startSandbox({ port = 8080, log = () => {} } = {}) {
   const server = createServer((request, response) => {
     answer(request, response).catch((error) => {
       log(error.message);
-      response.writeHead(500).end();
+      if (response.headersSent) response.destroy();
+      else response.writeHead(500).end();
     });
   });
   const sockets = new WebSocketServer({
@@ -40,6 +42,8 @@ export async function startSandbox({ port = 8080, log = () => {} } = {}) {
     handleProtocols: () => 'sip',
   });
   server.on('upgrade', (request, socket, head) => {
+    // Node.js watches this socket no more, and who is refused may reset it.
+    socket.on('error', () => socket.destroy());
     // WebSockets know no same-origin rule: any page in the world may try to open one to this machine.
     const { origin, 'sec-websocket-protocol': offered = '' } = request.headers;
     const refuse = (line) => socket.end(`HTTP/1.1 ${line}\r\nConnection: close\r\n\r\n`);
@@ -93,7 +97,7 @@ async function answer(request, response) {
     return;
   }
   response.setHeader('content-type', TYPES[extname(file)] ?? 'application/octet-stream');
-  createReadStream(file).pipe(response);
+  await pipeline(createReadStream(file), response);
 }
 
 /** What a page gives `new DialStrategy()`. */

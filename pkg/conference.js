@@ -6,6 +6,11 @@ function failure(code, message) {
 }
 
 export class Conference {
+  /** A proxy of frameworks has no private fields. */
+  get __v_skip() {
+    return true;
+  }
+
   #context;
   #ownsContext;
   /** Call → what it hears, what it brings, and how to forget it. */

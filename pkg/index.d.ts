@@ -526,7 +526,11 @@ export interface Subscription {
   /** For good once it is `terminated` (RFC 6665, section 4.1.2). */
   readonly state: SubscriptionState;
   /** Returns a function that removes the listener. */
-  on<K extends keyof SubscriptionEvents>(type: K, listener: (event: SubscriptionEvents[K]) => void): () => void;
+  on<K extends keyof SubscriptionEvents>(type: K, listener: (event: SubscriptionEvents[K]) => void, options?: ListenerOptions): () => void;
+  /** The same for one event. */
+  once<K extends keyof SubscriptionEvents>(type: K, listener: (event: SubscriptionEvents[K]) => void, options?: ListenerOptions): () => void;
+  /** Removes this listener of the event, however often it was added. */
+  off<K extends keyof SubscriptionEvents>(type: K, listener: (event: SubscriptionEvents[K]) => void): void;
   /** Resolves when it is over; never rejects. */
   unsubscribe(): Promise<void>;
   /** Ends it, and releases its memory. */
@@ -545,7 +549,11 @@ export interface SubscriptionEvents {
 export interface Publication {
   readonly state: SubscriptionState;
   /** Returns a function that removes the listener. */
-  on(type: 'state', listener: (event: SubscriptionEvents['state']) => void): () => void;
+  on(type: 'state', listener: (event: SubscriptionEvents['state']) => void, options?: ListenerOptions): () => void;
+  /** The same for one event. */
+  once(type: 'state', listener: (event: SubscriptionEvents['state']) => void, options?: ListenerOptions): () => void;
+  /** Removes this listener of the event, however often it was added. */
+  off(type: 'state', listener: (event: SubscriptionEvents['state']) => void): void;
   /** Publishes this instead. Throws `ended`, `invalid_config`; what the server answers comes as `state`. */
   update(body: string): void;
   /** Resolves when it is over; never rejects. */

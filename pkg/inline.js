@@ -5,7 +5,7 @@ import { embedded } from './embedded.js';
 export * from './index.js';
 
 /** As `init()` of `wasm-softphone`; without a source it loads the module that is in here. */
-const load = (source) => init(source ?? embedded());
+const load = (source) => init(source ?? embedded);
 export default load;
 
 /** Loads the module from in here when it connects. */

@@ -2,7 +2,7 @@
 // control its calls, and when it goes another takes over. Over the public API of the package; nothing of it is in the
 // module. What goes over the channel is in the functions `readState` and `readCommand`, and nothing else does.
 
-import { DialStrategy } from './index.js';
+import init, { DialStrategy } from './index.js';
 
 const VERSION = 1;
 const PREFIX = 'wasm-softphone:tabs:';
@@ -128,6 +128,11 @@ const writeError = ({ code, message, sipStatus, retryable, hint }) => plain({ co
 
 /** A call of the phone, whichever tab has it. The object stays the same when another tab takes over. */
 export class TabCall {
+  /** A proxy of frameworks has no private fields. */
+  get __v_skip() {
+    return true;
+  }
+
   #tabs;
   #known;
   #emitter = new Emitter();
@@ -228,6 +233,11 @@ export class TabCall {
 // ---- tabs
 
 export class PhoneTabs {
+  /** A proxy of frameworks has no private fields. */
+  get __v_skip() {
+    return true;
+  }
+
   #config;
   #name;
   #phone;
@@ -318,6 +328,8 @@ export class PhoneTabs {
   // ---- the election
 
   async #join() {
+    // A tab that is second takes over what it can only read with the module.
+    await init();
     this.#channel = new BroadcastChannel(this.#name);
     this.#channel.addEventListener('message', ({ data }) => this.#received(data));
     const decided = new Promise((resolve, reject) => {

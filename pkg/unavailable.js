@@ -41,7 +41,7 @@ export async function explain(error, violations, servers) {
   const address = given?.url ?? given;
   if (typeof address !== 'string') return;
   const { protocol, host, pathname } = new URL(address);
-  const blocked = violations.find((event) => event.disposition === 'enforce' && /^wss?:/.test(event.blockedURI));
+  const blocked = violations.find((event) => event.disposition === 'enforce' && event.blockedURI.startsWith('ws') && event.blockedURI.includes(`//${host}`));
   if (blocked) {
     error.hint = `The page's Content-Security-Policy blocks the connection: add ${protocol}//${host} to connect-src.`;
     return;
@@ -57,12 +57,15 @@ export async function explain(error, violations, servers) {
   }
   // A browser does not say why a WebSocket was not opened. Whether anything answers at that address, it does.
   const web = `${protocol === 'ws:' ? 'http:' : 'https:'}//${host}${pathname}`;
-  const options = { mode: 'no-cors', credentials: 'omit', cache: 'no-store', signal: AbortSignal.timeout(PROBE_MS) };
+  const options = { mode: 'no-cors', credentials: 'omit', cache: 'no-store', referrerPolicy: 'no-referrer', signal: AbortSignal.timeout(PROBE_MS) };
   const answers = await fetch(web, options).then(() => true, () => false);
+  // What the page's policy has blocked tells nothing of the server; it is reported in a task of its own.
+  if (!answers) await new Promise((resolve) => setTimeout(resolve));
+  if (violations.some(({ blockedURI }) => blockedURI.startsWith('http') && blockedURI.includes(`//${host}`))) return;
   // Where nothing does, the module may know why: no network, or no leave to reach the local one, which this machine needs not for itself.
   const isOwn = LOOPBACK.test(host) && LOOPBACK.test(location.host);
   if (answers) {
-    error.hint = `A web server answers at ${host}, and opens no WebSocket for SIP there: check the path (${pathname}), and the proxy before it.`;
+    error.hint = `A web server answers at ${host}, and opens no WebSocket for SIP there: check the path of the URL, and the proxy before it.`;
   } else if (isOwn || error.hint?.startsWith("Check the server's address")) {
     error.hint = `Nothing answers at ${host}, or its certificate is not valid: open ${new URL(web).origin} in a tab to see which.`;
   }

@@ -26,6 +26,7 @@ pub mod telemetry;
 mod tokens;
 pub mod upstream;
 
+pub use client::install_tls;
 pub use http::Code;
 pub use proxy::{Proxy, SetupError};
 pub use server::{Patience, serve};

@@ -242,7 +242,7 @@ fn private(number: String, context: &str) -> Result<Destination, Error> {
     {
         return Err(refused("phone-context is neither a domain nor a number with +"));
     }
-    if number == "112" || number == "911" {
+    if EMERGENCY.contains(&number.as_str()) {
         return Err(refused(SHORT));
     }
     if number.len() > MAX_PRIVATE {
@@ -325,7 +325,9 @@ impl Dialled {
         }
         match country {
             None => !EMERGENCY.contains(&digits),
+            // Emergency numbers have three digits, and in some countries two: 15, 17 and 18 in France.
             Some(_) if digits.len() == 3 && digits.starts_with(['1', '9']) => false,
+            Some(_) if digits.len() == 2 && digits.starts_with('1') => false,
             Some(country) => {
                 matches!(country.national(digits), Err(problem) if problem != Problem::Ambiguous)
             }

@@ -77,8 +77,14 @@ impl Options {
     /// `undefined`.
     pub(crate) fn finish(self) -> Result<(), Error> {
         let known = self.known.take();
-        // Own enumerable keys only: what a framework adds to an object is neither, or a symbol.
-        for key in Object::keys(self.value.unchecked_ref::<Object>()).iter() {
+        // Own enumerable keys only: what a framework adds to an object is neither, or a symbol. An event that a framework hands to its
+        // handler, or an object of a class, has fields of its own.
+        let keys = if is_plain(&self.value) {
+            Object::keys(self.value.unchecked_ref::<Object>())
+        } else {
+            Array::new()
+        };
+        for key in keys.iter() {
             let Some(name) = key.as_string() else { continue };
             if !known.contains(&name.as_str()) && !get(&self.value, &name).is_undefined() {
                 self.fail(unknown(&name, &known));
@@ -657,9 +663,17 @@ impl DialOptions {
             audio: options.audio(),
             on_progress: options.function("onProgress"),
         };
+        // The entry of the package keeps it.
+        options.raw("metadata");
         options.finish()?;
         Ok(read)
     }
+}
+
+/// Whether it is an object of no class of its own: in every frame, the prototype of those has none itself.
+fn is_plain(value: &JsValue) -> bool {
+    let prototype = Object::get_prototype_of(value);
+    prototype.is_null() || Object::get_prototype_of(&prototype).is_null()
 }
 
 /// A text.
@@ -970,9 +984,7 @@ fn has_user_info(text: &str) -> bool {
 
 /// A literal or the like: not a stream, an element, an AbortSignal or a function.
 fn is_plain_object(value: &JsValue) -> bool {
-    value.is_object()
-        && (Array::is_array(value)
-            || Object::get_prototype_of(value) == Object::get_prototype_of(&Object::new()))
+    value.is_object() && (Array::is_array(value) || is_plain(value))
 }
 
 /// `https:`, a path of the same origin, or `http:` to a loopback host.

@@ -57,7 +57,7 @@ function makeTimer() {
 class SoftphoneError extends Error {
   /** `JSON.stringify` finds neither the name nor the message of an error. */
   toJSON() {
-    return { name: this.name, message: this.message, ...this };
+    return { name: this.name, message: this.message, ...this, cause: undefined };
   }
 }
 Object.defineProperty(SoftphoneError.prototype, 'name', { value: 'SoftphoneError', configurable: true, writable: true });
@@ -95,7 +95,7 @@ async function fromFile() {
 
 /** What was given to `init()`, looked at before it is compiled: an address may lead to a page. */
 async function fromSource(given) {
-  const source = await given;
+  const source = await (typeof given === 'function' ? given() : given);
   const isAddress = typeof source === 'string' || source instanceof URL || (globalThis.Request && source instanceof Request);
   const found = isAddress ? await fetch(source) : source;
   return globalThis.Response && found instanceof globalThis.Response ? checked(found) : found;
@@ -259,6 +259,11 @@ function unlisten(target, type, listener) {
   }
 }
 
+/** Nothing is told any more: no `signal` keeps the object. */
+function silence(target) {
+  for (const { remove } of [...(listening.get(target) ?? [])]) remove();
+}
+
 /** Gives a class `on` with options, `once` and `off`. */
 function listens({ prototype }) {
   const { on } = prototype;
@@ -289,6 +294,7 @@ function outlivesFree(Class, what) {
   const last = new WeakMap();
   const all = Object.entries(members(prototype));
   for (const [name, { get, value }] of all) {
+    if (name.startsWith('__')) continue;
     if (get) {
       access(prototype, name, function () {
         return last.has(this) ? last.get(this)[name] : get.call(this);
@@ -302,12 +308,16 @@ function outlivesFree(Class, what) {
   const { free } = prototype;
   prototype.free = function () {
     if (last.has(this)) return;
+    // Its listeners hear of the end while it is still there, and may free it themselves.
+    if (this instanceof core.Call) this.hangup().catch(() => {});
+    if (last.has(this)) return;
     const values = {};
     for (const [name, { get }] of all) if (get) values[name] = name.endsWith('Stream') ? null : this[name];
     if ('state' in values) values.state = this instanceof core.Subscription ? 'terminated' : 'ended';
     if (this instanceof core.Call) noteOf(this).endedAt ??= Date.now();
-    free.call(this);
+    silence(this);
     last.set(this, values);
+    free.call(this);
   };
   // The generated glue defines Symbol.dispose only where the browser has it.
   if (Symbol.dispose) prototype[Symbol.dispose] = prototype.free;
@@ -366,6 +376,7 @@ const connected = new Set();
 const IDLE = { connection: 'disconnected', registration: 'unregistered', isDialing: false, error: null, lastResult: null };
 const EVENTS = new Set('connection registration incoming call message messageSummary audioBlocked record log fatal change'.split(' '));
 const NO_CALLS = Object.freeze([]);
+const EXPLAIN_MS = 1_000;
 
 export class DialStrategy {
   // The module's, once that is loaded; until then what it is to be configured with, in order.
@@ -403,14 +414,20 @@ export class DialStrategy {
 
   /** The module is there. Throws for what is wrong in the configuration; what was asked for stays. */
   #begin() {
-    const [config, ...changes] = this.#configs;
-    const phone = new core.DialStrategy(config);
+    let at = 0;
+    let phone;
     try {
-      for (const change of changes) phone.configure(change);
+      for (; at < this.#configs.length; at += 1) {
+        if (phone) phone.configure(this.#configs[at]);
+        else phone = new core.DialStrategy(this.#configs[at]);
+      }
     } catch (error) {
-      phone.free();
+      phone?.free();
+      // What is wrong is forgotten, so that another `configure()` can mend it.
+      this.#configs.splice(at, 1);
       throw error;
     }
+    phone ??= new core.DialStrategy();
     this.#core = phone;
     for (const given of this.#configs.splice(0)) this.#note(given);
     this.#idle = IDLE;
@@ -436,7 +453,10 @@ export class DialStrategy {
       note.changed = changed;
       for (const type of ['hold', 'remote', 'microphone', 'mute']) call.on(type, changed);
       call.on('state', ({ state }) => {
-        if (state === 'ended') note.endedAt ??= Date.now();
+        if (state !== 'ended') return;
+        note.endedAt ??= Date.now();
+        // After those who hear of it.
+        queueMicrotask(() => silence(call));
       });
     });
     for (const entry of this.#entries) this.#attach(entry);
@@ -455,7 +475,7 @@ export class DialStrategy {
   }
 
   configure(config) {
-    if (this.#core || this.#freed) {
+    if (loaded || this.#freed) {
       this.#need().configure(config);
       this.#note(config);
     } else {
@@ -475,15 +495,13 @@ export class DialStrategy {
     const violated = (event) => violations.push(event);
     globalThis.addEventListener?.('securitypolicyviolation', violated);
     try {
-      if (!this.#core && !this.#freed) {
-        if (!loaded) await init();
-        goOn();
-      }
+      if (!loaded && !this.#freed) await init();
+      goOn();
       const phone = this.#need();
       if (phone.resumeKey !== null) {
         this.#keeping ??= import('./resume.js').then(
           ({ keepCalls }) => keepCalls(this),
-          (error) => phone.warn(`resume: ${error.message}`),
+          (error) => this.warn(`resume: ${error.message}`),
         );
         await this.#keeping;
       }
@@ -496,8 +514,10 @@ export class DialStrategy {
       return await phone.connect();
     } catch (error) {
       if (error.code === 'transport') {
-        const { explain } = await import('./unavailable.js').catch(() => ({}));
-        await explain?.(error, violations, this.#servers);
+        // Where the network is dead, what explains it can't be loaded either.
+        const late = new Promise((resolve) => setTimeout(resolve, EXPLAIN_MS, {}));
+        const { explain } = await Promise.race([import('./unavailable.js').catch(() => ({})), late]);
+        await explain?.(error, violations, this.#servers).catch(() => {});
       }
       throw error;
     } finally {
@@ -520,13 +540,9 @@ export class DialStrategy {
     try {
       const phone = this.#need();
       const before = phone.calls;
-      let given = options;
-      let metadata;
-      // It is no business of the module's.
-      if (options !== null && typeof options === 'object' && 'metadata' in options) ({ metadata, ...given } = options);
-      promise = phone.dial(destination, given);
+      promise = phone.dial(destination, options);
       call = phone.calls.find((one) => one.direction === 'outgoing' && !before.includes(one)) ?? null;
-      if (call) call.metadata = metadata;
+      if (call) call.metadata = options?.metadata;
       promise.then(() => this.#changed());
     } catch (error) {
       const lastResult = { success: false, error };
@@ -634,7 +650,8 @@ export class DialStrategy {
   }
 
   abandon() {
-    this.#end((store) => store.close());
+    this.#end();
+    for (const call of this.calls) noteOf(call).endedAt ??= Date.now();
     if (this.#core) this.#core.abandon();
     else this.#freed = true;
     this.#changed();
@@ -644,11 +661,10 @@ export class DialStrategy {
   free() {
     if (this.#freed) return;
     this.#freed = true;
-    this.#end((store) => store.close());
+    this.#end();
     const phone = this.#core;
     this.#core = undefined;
-    this.#watchers.clear();
-    this.#entries.clear();
+    silence(this);
     if (!phone) return;
     const { calls } = phone;
     phone.free();
@@ -665,12 +681,12 @@ export class DialStrategy {
     this.#instance = undefined;
   }
 
-  #end(close) {
+  #end() {
     connected.delete(this);
     this.#farewells += 1;
     this.#ended = true;
     this.#release();
-    this.#keeping?.then((store) => store && close(store));
+    this.#keeping?.then((store) => store?.close());
   }
 
   static {

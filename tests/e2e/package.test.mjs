@@ -76,7 +76,7 @@ describe('the package', { timeout: 180_000 }, () => {
   });
 
   test('nothing that ships can build a Basic header or knows the address of an API', async () => {
-    const files = (await readdir(PACKAGE)).filter((name) => /\.(js|wasm)$/.test(name));
+    const files = (await readdir(PACKAGE, { recursive: true })).filter((name) => /\.(js|wasm)$/.test(name));
     assert.ok(files.includes(WASM) && files.includes('index.js') && files.length >= 3, files.join());
     for (const name of files) {
       // One character a byte, so that texts in the module are found as they stand.

@@ -116,7 +116,9 @@ fn make(module: &Path) -> Result<()> {
     if read_stamp(&stamp) == state(module, &pkg)? {
         return Ok(());
     }
-    let bound = bind(module, Names::Readable)?;
+    // From here on `pkg/` is not what it was, whatever happens.
+    drop(fs::remove_file(sources_stamp()?));
+    let bound = bind(module, Names::Readable, "bound")?;
     let path = workspace::scratch()?.join("optimised.wasm");
     optimise(&bound.join(MODULE), &path, &STRIP)?;
     refuse_foreign_imports(&path)?;
@@ -154,7 +156,8 @@ pub(crate) fn for_the_demo() -> Result<(PathBuf, bool)> {
     if read_stamp(&stamp) == made_of {
         return Ok((dir, false));
     }
-    let bound = bind(&module, Names::Readable)?;
+    drop(fs::remove_file(&stamp));
+    let bound = bind(&module, Names::Readable, "bound-page")?;
     let module = read(&bound.join(MODULE))?;
     write(&dir.join(MODULE), &module)?;
     write(&dir.join(GLUE), glue_of(&bound, &module)?.as_bytes())?;
@@ -456,7 +459,7 @@ pub(crate) fn named_module() -> Result<PathBuf> {
         Ok(fingerprint(&[&read(&module)?, &fs::read(&named).unwrap_or_default(), STEPS.as_bytes()]))
     };
     if read_stamp(&stamp) != state()? {
-        let bound = bind(&module, Names::Mangled)?;
+        let bound = bind(&module, Names::Mangled, "bound-named")?;
         optimise(&bound.join(MODULE), &named, &["-g"])?;
         write(&stamp, state()?.as_bytes())?;
     }
@@ -467,7 +470,7 @@ pub(crate) fn named_module() -> Result<PathBuf> {
 /// directory, which is not `pkg/`.
 pub(crate) fn named_package() -> Result<PathBuf> {
     build()?;
-    let bound = bind(&compile()?, Names::Readable)?;
+    let bound = bind(&compile()?, Names::Readable, "bound-profile")?;
     let dir = workspace::scratch()?.join("named");
     copy_files(&dir)?;
     write(&dir.join(EMBEDDED), &read(&self::dir().join(EMBEDDED))?)?;
@@ -541,9 +544,9 @@ enum Names {
     Mangled,
 }
 
-/// Writes the glue, and the module as the glue wants it.
-fn bind(module: &Path, names: Names) -> Result<PathBuf> {
-    let out = workspace::scratch()?.join("bound");
+/// Writes the glue, and the module as the glue wants it. Each use has a folder of its own: a demo may start while another builds.
+fn bind(module: &Path, names: Names, folder: &str) -> Result<PathBuf> {
+    let out = workspace::scratch()?.join(folder);
     Bindgen::new()
         .web(true)?
         .input_path(module)

@@ -84,9 +84,10 @@ impl ValueEnum for Choice {
 
     fn to_possible_value(&self) -> Option<PossibleValue> {
         match self {
-            Self::Quick => Some(PossibleValue::new("quick").help(
-                "lint, unit, types, and of web what is not run on this machine by unit: for use while one works",
-            )),
+            Self::Quick => Some(
+                PossibleValue::new("quick")
+                    .help("lint, unit, types, and of web the JavaScript API: for use while one works"),
+            ),
             Self::One(suite) => suite.to_possible_value(),
         }
     }

@@ -286,6 +286,7 @@ pub(crate) struct Browser {
 
 impl Browser {
     pub(crate) fn new(base: &str) -> Self {
+        wasm_softphone_proxy::install_tls();
         let client = Client::builder().no_proxy().timeout(DEADLINE * 2).build().unwrap();
         Self { client, base: base.to_owned(), token: token("alice") }
     }

@@ -147,6 +147,7 @@ impl Elks {
             });
         }
         let calls = Calls::new(settings.options, numbers, owner, record::Clock::new(origin), entropy);
+        wasm_softphone_proxy::install_tls();
         let http = reqwest::Client::builder()
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())

@@ -38,6 +38,7 @@ impl Elks {
     pub(crate) async fn start() -> Self {
         let (server, credentials) = Server::start_elks().await;
         let (user, password) = credentials.trim().split_once(':').unwrap();
+        wasm_softphone_proxy::install_tls();
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
         Self { server, client, user: user.to_owned(), password: password.to_owned() }
     }
