@@ -110,13 +110,16 @@ describe('the interface', { timeout: 180_000 }, () => {
       };
       await phone.disconnect();
       const refused = await phone.connect().catch((error) => error);
+      phone.configure(globalThis.settings('alice'));
+      await phone.connect();
+      const mended = phone.registration;
       phone.free();
       const later = new DialStrategy();
       later.configure(globalThis.settings('bob'));
       await later.connect();
       const after = [later.registration, later.error];
       await later.disconnect();
-      return { before, refused: [refused.code, refused.message], after };
+      return { before, refused: [refused.code, refused.message], mended, after };
     });
     assert.deepEqual(outcome, {
       before: {
@@ -128,8 +131,43 @@ describe('the interface', { timeout: 180_000 }, () => {
         json: 'not_initialized',
       },
       refused: ['invalid_config', 'displayname: there is no such option; did you mean `displayName`?'],
+      mended: 'registered',
       after: ['registered', null],
     });
+  });
+
+  test('a call that is freed tells its listeners while it is still there', async () => {
+    const { outcome } = await inPage(async () => {
+      const { DialStrategy } = await import('/pkg/index.js');
+      const phone = new DialStrategy(globalThis.settings('alice'));
+      await phone.connect();
+      const { call } = await phone.dial('600', { metadata: 'kept' });
+      const seen = [];
+      call.on('state', ({ state }) => seen.push([state, call.state, call.remote.uri]));
+      phone.on('call', ({ call: told, state }) => seen.push([state, told === call, told.metadata]));
+      call.free();
+      await phone.disconnect();
+      return seen;
+    });
+    assert.deepEqual(outcome, [['ended', 'ended', 'sip:600@sandbox.test'], ['ended', true, 'kept']]);
+  });
+
+  test('the event that a framework hands to a handler is no set of options', async () => {
+    const { outcome } = await inPage(async () => {
+      const { DialStrategy } = await import('/pkg/index.js');
+      const phone = new DialStrategy(globalThis.settings('alice'));
+      await phone.connect();
+      // It calls back.
+      const answered = new Promise((resolve) => {
+        phone.on('incoming', ({ call }) => resolve(globalThis.codeOf(() => call.answer(new MouseEvent('click')))));
+      });
+      const { call } = await phone.dial('607');
+      await call?.hangup();
+      const codes = [await answered, (await phone.dial('600', { mood: 1 })).error.code];
+      await phone.disconnect();
+      return codes;
+    });
+    assert.deepEqual(outcome, ['none', 'invalid_config']);
   });
 
   test('a call is there at once: it can be hung up while it rings, and has metadata, times and a text', async () => {
