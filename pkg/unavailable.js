@@ -30,8 +30,6 @@ export function hintFor(cause) {
   );
 }
 
-// How long to wait for a server that was asked for a page.
-const PROBE_MS = 3_000;
 const LOOPBACK = /^(localhost|127\.|\[::1\])/;
 
 /** Puts the cause into the hint of an error with the code `transport`, where the page can tell it: `violations` of its policy meanwhile,
@@ -40,7 +38,7 @@ export async function explain(error, violations, servers) {
   const given = Array.isArray(servers) ? servers[0] : servers;
   const address = given?.url ?? given;
   if (typeof address !== 'string') return;
-  const { protocol, host, pathname } = new URL(address);
+  const { protocol, host } = new URL(address);
   const blocked = violations.find((event) => event.disposition === 'enforce' && event.blockedURI.startsWith('ws') && event.blockedURI.includes(`//${host}`));
   if (blocked) {
     error.hint = `The page's Content-Security-Policy blocks the connection: add ${protocol}//${host} to connect-src.`;
@@ -55,18 +53,11 @@ export async function explain(error, violations, servers) {
     if (!isSecureContext) error.hint = 'Browsers let only secure pages reach the local network: serve this page over HTTPS.';
     return;
   }
-  // A browser does not say why a WebSocket was not opened. Whether anything answers at that address, it does.
-  const web = `${protocol === 'ws:' ? 'http:' : 'https:'}//${host}${pathname}`;
-  const options = { mode: 'no-cors', credentials: 'omit', cache: 'no-store', referrerPolicy: 'no-referrer', signal: AbortSignal.timeout(PROBE_MS) };
-  const answers = await fetch(web, options).then(() => true, () => false);
-  // What the page's policy has blocked tells nothing of the server; it is reported in a task of its own.
-  if (!answers) await new Promise((resolve) => setTimeout(resolve));
-  if (violations.some(({ blockedURI }) => blockedURI.startsWith('http') && blockedURI.includes(`//${host}`))) return;
-  // Where nothing does, the module may know why: no network, or no leave to reach the local one, which this machine needs not for itself.
+  // A browser does not say why a WebSocket was not opened, and to ask the server for a page would break the policies of many. Between
+  // pages and servers of this machine it is not for want of a permission.
   const isOwn = LOOPBACK.test(host) && LOOPBACK.test(location.host);
-  if (answers) {
-    error.hint = `A web server answers at ${host}, and opens no WebSocket for SIP there: check the path of the URL, and the proxy before it.`;
-  } else if (isOwn || error.hint?.startsWith("Check the server's address")) {
-    error.hint = `Nothing answers at ${host}, or its certificate is not valid: open ${new URL(web).origin} in a tab to see which.`;
+  if (isOwn || error.hint?.startsWith("Check the server's address")) {
+    const origin = `${protocol === 'ws:' ? 'http:' : 'https:'}//${host}`;
+    error.hint = `No WebSocket for SIP could be opened at ${host}: check the address and the path. Open ${origin} in a tab to see whether anything answers there, and whether its certificate is valid.`;
   }
 }

@@ -111,10 +111,10 @@ describe('hints name the cause', { timeout: 120_000 }, () => {
     const { page, close } = await open('127.0.0.1');
     const wrong = await fails(page, { servers: [{ url: `ws://127.0.0.1:${port}/ws` }] });
     assert.equal(wrong.code, 'transport');
-    assert.match(wrong.hint, /web server answers .* check the path/);
+    assert.match(wrong.hint, /^No WebSocket for SIP could be opened at 127\.0\.0\.1:\d+: check the address and the path/);
     const nothing = await fails(page, { servers: `ws://127.0.0.1:${await freePort()}/sip?token=secret` });
     assert.equal(nothing.code, 'transport');
-    assert.match(nothing.hint, /^Nothing answers at 127\.0\.0\.1/);
+    assert.match(nothing.hint, /^No WebSocket for SIP could be opened at 127\.0\.0\.1/);
     assert.doesNotMatch(nothing.hint, /secret/);
     await close();
   });

@@ -179,7 +179,8 @@ describe(`${PHONES} phones, ${CALLS} calls at once`, { timeout: 30 * 60_000 }, (
     }, { deadline: 60_000, every: 500 });
     const left = await memory();
     say(`all gone: heap +${kib(left.heap - empty.heap, 1)} of ${pages.length} pages`);
-    assert.ok(left.heap - empty.heap < pages.length * 512 * KIB, `${left.heap - empty.heap} bytes are left`);
+    // What the browser has compiled of the page's and the package's JavaScript by then; that nothing grows is seen above.
+    assert.ok(left.heap - empty.heap < pages.length * 640 * KIB, `${left.heap - empty.heap} bytes are left`);
     await everywhere((page) => page.close());
   });
 });
