@@ -35,7 +35,8 @@ pub fn check_server_url(url: &str) -> Result<(), Error> {
     }
     // The browser reads more as a host than this file does: a backslash, an encoded dot, digits of other scripts.
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b':');
-    if !secure && !(host.bytes().all(plain) && is_local_url(url)) {
+    let is_local = host.bytes().all(plain) && is_local_url(url);
+    if !secure && !is_local {
         return Err(Error::invalid_config("servers", "plain ws: is only for a loopback host")
             .with_hint("Use wss:// so that signalling is encrypted."));
     }
