@@ -21,7 +21,7 @@ use crate::{package, workspace};
 ///
 /// The interface that web developers expect took 5.3 kB: 3.0 kB in the entry (phones before the module, listeners, snapshots, the time after
 /// `free()`), 2.2 kB in the module (names and extensions, options refused by name with a guess, errors of one class).
-const BUDGET: usize = 188_900;
+const BUDGET: usize = 189_600;
 
 /// The same for other phones, with brotli and gzip, in bytes: a small application that imports the client, minified by esbuild.
 /// Measured once.
