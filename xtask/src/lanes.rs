@@ -7,9 +7,9 @@ use anyhow::{Result, anyhow};
 
 use crate::{isolation, process, suites::Suite};
 
-/// The suites of a lane run one after another, the lanes at the same time. Stack, interop and asterisk share a lane: the
-/// latter two write the same document.
-const LANES: [&[Suite]; 2] = [&[Suite::Outages], &[Suite::Stack, Suite::Interop, Suite::Asterisk]];
+/// The suites of a lane run one after another, the lanes at the same time. Asterisk runs alone: it mixes and reads tones on this
+/// machine, and a digit was not heard while another suite ran beside it. Interop writes the same document.
+const LANES: [&[Suite]; 2] = [&[Suite::Outages], &[Suite::Stack, Suite::Interop]];
 
 /// How the names of the end-to-end files begin that are in the second lane: those with most waiting. Both lanes take about
 /// as long.
@@ -74,7 +74,12 @@ mod tests {
         let all = turns(&chosen, true);
         assert_eq!(
             all,
-            [vec![vec![Types]], vec![vec![Outages], vec![Stack, Asterisk, Interop]], vec![vec![Web]]]
+            [
+                vec![vec![Types]],
+                vec![vec![Outages], vec![Stack, Interop]],
+                vec![vec![Web]],
+                vec![vec![Asterisk]]
+            ]
         );
         assert_eq!(turns(&chosen, false).len(), chosen.len());
         assert_eq!(turns(&[Stack, Interop], true), [vec![vec![Stack]], vec![vec![Interop]]]);
