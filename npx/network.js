@@ -67,7 +67,7 @@ export class Network {
     return line.send(respond(request, 404, 'Not Found'));
   }
 
-  /** Who is reached by this Contact. */
+  /** The line to which this Contact leads. */
   #lineOf(uri) {
     const to = userAndHost(uri);
     return [...this.#lines.values()].find(({ contacts }) => contacts.has(`${to?.user}@${to?.host}`));
@@ -84,7 +84,7 @@ export class Network {
     // The same for an INVITE and its CANCEL and ACK.
     const branch = createHash('sha256').update(header(request, 'Via')).digest('hex').slice(0, 24);
     const headers = request.headers.map(([name, value]) => [name, name.toLowerCase() === 'max-forwards' ? String(hops - 1) : value]);
-    // Who answers has to be told where the answer goes.
+    // The response comes back by this Via, which names the line of the request.
     const via = ['Via', `SIP/2.0/WS ${DOMAIN};branch=z9hG4bK${branch};line=${line.id}`];
     const isNew = !/;tag=/.test(header(request, 'To')) && request.method !== 'CANCEL' && request.method !== 'ACK';
     const route = isNew ? [['Record-Route', `<sip:${DOMAIN};transport=ws;lr>`]] : [];
@@ -93,7 +93,7 @@ export class Network {
 
   #response(response) {
     const line = this.#lines.get(/;line=([0-9a-f]+)/.exec(header(response, 'Via'))?.[1]);
-    // Its Contact leads to whoever sent it, which the registration has told.
+    // Its Contact stays: it leads to the phone that registered it.
     line?.send(withoutFirst(response, 'Via'));
   }
 

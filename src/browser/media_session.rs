@@ -132,7 +132,7 @@ pub(crate) struct MediaSession {
     setup: MediaSetup,
     report: Box<dyn Fn(MediaReport)>,
     closed: Cell<bool>,
-    /// Whether the audio takes tones, as it was last told.
+    /// Whether the audio takes tones, as the driver last heard.
     took_tones: Cell<bool>,
     waiting: RefCell<Vec<Waker>>,
     parts: RefCell<Parts>,

@@ -332,7 +332,7 @@ impl Driver {
         }
     }
 
-    /// What the application is to be told now, and what the phone knows of its calls.
+    /// The events that are due, and what the phone knows of its calls.
     fn collect(&self) -> Vec<Event> {
         self.with(|state| {
             let Some(phone) = state.phone.as_mut() else { return Vec::new() };

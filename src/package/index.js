@@ -259,7 +259,7 @@ function unlisten(target, type, listener) {
   }
 }
 
-/** Nothing is told any more: no `signal` keeps the object. */
+/** Removes all listeners, so that no `signal` keeps the object alive. */
 function silence(target) {
   for (const { remove } of [...(listening.get(target) ?? [])]) remove();
 }
@@ -390,8 +390,8 @@ export class DialStrategy {
   #watchers = new Set();
   #calls = NO_CALLS;
   #snapshot;
-  // What `change` listeners were told of last.
-  #told;
+  // The snapshot that `change` listeners got last.
+  #shown;
   #telling = false;
   #idle = IDLE;
   // With `resume`: a promise of where the calls are kept.
@@ -607,8 +607,8 @@ export class DialStrategy {
     queueMicrotask(() => {
       this.#telling = false;
       const now = this.getSnapshot();
-      if (now === this.#told || this.#freed) return;
-      this.#told = now;
+      if (now === this.#shown || this.#freed) return;
+      this.#shown = now;
       for (const entry of [...this.#watchers]) {
         try {
           if (this.#watchers.has(entry)) entry.handler(now);
@@ -627,7 +627,7 @@ export class DialStrategy {
       entry.handler = handler;
       const entries = kind === 'change' ? this.#watchers : this.#entries;
       if (kind !== 'change') this.#attach(entry);
-      else if (entries.size === 0) this.#told = this.getSnapshot();
+      else if (entries.size === 0) this.#shown = this.getSnapshot();
       entries.add(entry);
       return () => {
         entries.delete(entry);

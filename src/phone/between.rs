@@ -189,7 +189,7 @@ impl Phone {
         let new = self.calls.iter_mut().find(|call| {
             call.succession.replaces() == Some(id)
                 && call.direction == Direction::Outgoing
-                && !call.end.is_told()
+                && !call.end.is_over()
         });
         let Some(new) = new else { return };
         new.succession.take_replaces();
@@ -367,7 +367,7 @@ mod tests {
             phone.calls.get_mut(ids[0]).unwrap().taken_up = TakenUp::lost(error);
             phone.end_replacement(ids[1], Some(ids[0]), EndedBy::Remote);
             let old = phone.calls.get(ids[0]).unwrap();
-            assert_eq!((old.end.is_told(), !old.taken_up.has_lost_dialog()), (ends, true), "{status:?}");
+            assert_eq!((old.end.is_over(), !old.taken_up.has_lost_dialog()), (ends, true), "{status:?}");
         }
     }
 

@@ -195,7 +195,7 @@ impl Call {
 
     /// Not over, for the application or for the protocol.
     pub(super) fn is_live(&self) -> bool {
-        self.phase != Phase::Terminating && !self.end.is_told()
+        self.phase != Phase::Terminating && !self.end.is_over()
     }
 
     /// Answered, and not over.
@@ -417,10 +417,10 @@ impl Call {
         by: EndedBy,
         error: Option<Error>,
     ) {
-        if self.end.is_told() {
+        if self.end.is_over() {
             return;
         }
-        let reason = self.end.tell(EndReason { cause, sip_status, by, q850: None, reason_text: None });
+        let reason = self.end.end_with(EndReason { cause, sip_status, by, q850: None, reason_text: None });
         self.phase = Phase::Terminating;
         self.media.drop_job();
         self.session.recovery.stop();
@@ -454,7 +454,7 @@ impl Call {
         cx.ask(self.id, Ask::EndReplacement { replaced: self.succession.take_replaces(), by });
         self.hold_ended(cx);
         self.media_order(cx, MediaCommand::Close);
-        // The microphone is off before the application is asked for headers, and the proxy told.
+        // The microphone is off before the application gives headers, and the proxy hears of the end.
         if self.rest.is_some() {
             self.rest_ended(cx);
         }

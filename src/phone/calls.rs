@@ -91,7 +91,7 @@ impl Calls {
     pub(super) fn occupy_the_user(&self, but: Option<CallId>) -> bool {
         self.iter().any(|call| {
             Some(call.id) != but
-                && !call.end.is_told()
+                && !call.end.is_over()
                 && !matches!(call.phase, Phase::Alerting | Phase::Terminating)
         })
     }

@@ -81,7 +81,7 @@ pub(super) fn told(env: &mut Env) -> Vec<LineEvent> {
     core::mem::take(&mut env.asked).into_iter().map(line).collect()
 }
 
-/// The outputs, taken, each by its kind: what is sent, what is to be done, what is told.
+/// Takes the outputs: the transmits, then the jobs, then the events.
 pub(super) fn outputs(env: &mut Env) -> Vec<String> {
     let sent = |transmit: Transmit| match transmit {
         Transmit::OpenSocket { socket, url } => format!("open {} {url}", socket.0),

@@ -198,7 +198,7 @@ impl Call {
     /// The page is going, so the goodbye of a call that has ended waits for nothing: neither BYE for the ACK of our 2xx
     /// (RFC 3261, section 15), nor CANCEL for a 1xx (section 9.1), which can overtake no INVITE on a WebSocket.
     pub(super) fn hurry_goodbye(&mut self, cx: &mut Cx) {
-        if !self.end.is_told() {
+        if !self.end.is_over() {
             return;
         }
         if self.session.pending_ok.take().is_some() {

@@ -57,7 +57,7 @@ impl Call {
 
     /// Asks for statistics after their interval.
     pub(super) fn count_statistics(&mut self, cx: &mut Cx) {
-        if !self.end.is_told() && !self.timers.is_set(CallTimer::Statistics) {
+        if !self.end.is_over() && !self.timers.is_set(CallTimer::Statistics) {
             self.timers.set(CallTimer::Statistics, cx.env.now + STATISTICS_INTERVAL);
         }
     }

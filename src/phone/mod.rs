@@ -381,13 +381,13 @@ impl Phone {
         self.check_disconnected();
     }
 
-    /// What is to be sent next. Nothing else may delay it: an ACK is waited for.
+    /// The next message or socket for the server. Nothing may delay it: the other side waits for an ACK.
     pub fn poll_transmit(&mut self) -> Option<Transmit> {
         debug_assert!(self.cx.env.asked.is_empty(), "a call has asked for something outside of `with`");
         self.cx.env.out.next_transmit()
     }
 
-    /// What is to be done next, after all that is to be sent.
+    /// The next job for the browser half, after all transmits.
     pub fn poll_job(&mut self) -> Option<Job> {
         self.cx.env.out.next_job().or_else(|| {
             self.calls.share_element(&mut self.cx);
@@ -395,7 +395,7 @@ impl Phone {
         })
     }
 
-    /// What the application is to be told next, after all that is to be done. Its listener may give commands.
+    /// The next event for the application, after all jobs. Its listener may give commands.
     pub fn poll_event(&mut self) -> Option<Event> {
         self.cx.env.out.next_event()
     }
@@ -745,7 +745,7 @@ impl Phone {
     pub fn calls(&self) -> Vec<CallInfo> {
         self.calls
             .iter()
-            .filter(|call| call.phase != Phase::Terminating && !call.end.is_told())
+            .filter(|call| call.phase != Phase::Terminating && !call.end.is_over())
             .map(info)
             .collect()
     }

@@ -1,4 +1,4 @@
-//! Why a call ends: what the other side says of it, and what the application is told.
+//! Why a call ends: what the other side says of it, and the reason that the application gets.
 
 use super::io::EndReason;
 use crate::sip::header::Reason;
@@ -52,12 +52,12 @@ impl End {
     }
 
     /// It is over for the application.
-    pub(super) const fn is_told(&self) -> bool {
+    pub(super) const fn is_over(&self) -> bool {
         self.reason.is_some()
     }
 
     /// It is over for the application from now on. What the other side has said of it is part of the reason.
-    pub(super) fn tell(&mut self, mut reason: EndReason) -> EndReason {
+    pub(super) fn end_with(&mut self, mut reason: EndReason) -> EndReason {
         if let Some(said) = self.said.take() {
             reason.q850 = said.q850;
             reason.reason_text = said.text;

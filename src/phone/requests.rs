@@ -469,7 +469,7 @@ impl Phone {
             } else if kept == PageKept::Calls && self.cx.write_call(call, CallNote::default()).is_some() {
                 handed_on = true;
                 continue;
-            } else if !call.end.is_told() {
+            } else if !call.end.is_over() {
                 self.with(id, |call, cx| call.hang_up(cx, None, 480));
             }
             self.with(id, |call, cx| call.hurry_goodbye(cx));

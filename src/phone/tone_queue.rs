@@ -228,7 +228,7 @@ mod tests {
             assert_eq!(queue.resume(retry), audio("12"));
             assert!(queue.try_again(first + Duration::from_millis(1_999)));
             assert_eq!(queue.resume(first + PATIENCE), audio("12"));
-            assert!(!queue.try_again(first + PATIENCE), "the refusal is told");
+            assert!(!queue.try_again(first + PATIENCE), "the refusal is reported");
             assert!(queue.finish());
             queue.push(tones("12", ToneMethod::Audio));
         }

@@ -9,7 +9,7 @@ use crate::text::{concat, digits};
 
 impl Call {
     pub(super) fn send_tones(&mut self, cx: &mut Cx, tones: Tones) -> Result<(), Error> {
-        if self.end.is_told() {
+        if self.end.is_over() {
             return Err(super::call_ended());
         }
         if tones.tones.is_empty()

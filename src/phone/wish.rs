@@ -15,7 +15,7 @@ impl Calls {
         id: CallId,
         change: &dyn Fn(&mut Wish),
     ) -> Result<(), Error> {
-        let call = self.get_mut(id).filter(|call| !call.end.is_told()).ok_or_else(super::call_ended)?;
+        let call = self.get_mut(id).filter(|call| !call.end.is_over()).ok_or_else(super::call_ended)?;
         // From now on it has a wish of its own.
         call.audio.stop_following();
         let mut changed = vec![id];

@@ -88,7 +88,7 @@ describe('the interface', { timeout: 180_000 }, () => {
     assert.deepEqual([opened, open], [1, 1]);
   });
 
-  test('a phone made before the module is there is told what is wrong when it connects, and can be mended', async () => {
+  test('a phone made before the module is there refuses a wrong configuration when it connects, and takes a right one', async () => {
     const { outcome } = await inPage(async () => {
       const { DialStrategy, Phone, registerProvider } = await import('/pkg/index.js');
       const { codeOf } = globalThis;
@@ -213,7 +213,7 @@ describe('the interface', { timeout: 180_000 }, () => {
     });
   });
 
-  test('what an application shows stays the same object until it changes, and each change is told once', async () => {
+  test('what an application shows stays the same object until it changes, and each change is one event', async () => {
     const { outcome } = await inPage(async () => {
       const { DialStrategy } = await import('/pkg/index.js');
       const { until } = globalThis;

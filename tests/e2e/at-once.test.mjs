@@ -1,6 +1,6 @@
 /**
- * What the phone sends leaves at once, also where nothing is told to the application: neither a trace (`debug`) nor an event
- * makes the loop of the driver go round.
+ * The phone sends its messages at once. Neither a trace (`debug`) nor an event makes the driver's loop run once more here, which
+ * would hide a message that waits.
  */
 
 import assert from 'node:assert/strict';

@@ -17,7 +17,7 @@ for (const name of installs()) {
   const hash = createHash('sha256');
   for (const file of files) hash.update(await readFile(file));
   const wanted = hash.digest('hex');
-  // Inside node_modules, so that whoever removes it removes the stamp too.
+  // Inside node_modules: the stamp goes with the folder.
   const stamp = join(folder, 'node_modules', '.stamp');
   if ((await readFile(stamp, 'utf8').catch(() => '')) === wanted) continue;
   console.log(`npm ci (${name})`);

@@ -295,7 +295,7 @@ impl Bench {
         panic!("the phone never rests");
     }
 
-    /// What is to be sent comes first, and what the application is told last, as in the browser.
+    /// Transmits come first, jobs next and events last, as in the browser.
     pub fn drain(&mut self) {
         loop {
             if let Some(transmit) = self.phone.poll_transmit() {

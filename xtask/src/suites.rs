@@ -245,7 +245,7 @@ pub(crate) fn run(choices: &[Choice], every_version: bool) -> Result<bool> {
     Ok(report::print(&finished))
 }
 
-/// Installs and builds what these need. What fails here fails again where it is told.
+/// Installs and builds what these suites need. A suite that needs what failed here fails by itself, and counts.
 fn prepare(suites: &[Suite]) {
     let prepared = suites.iter().try_for_each(|suite| {
         match suite {
