@@ -1,32 +1,22 @@
 /** axe finds nothing, light and dark, in every state; and nothing sticks out at the width of a telephone. */
 
-import { after, before, describe, test } from 'node:test';
+import { describe, test } from 'node:test';
 
-import { launchBrowser } from '../support/browser.mjs';
-import { useSandbox } from '../support/sandbox.mjs';
+import { Suite } from '../support/suite.mjs';
 import { inspect } from './axe.mjs';
 import { DemoPage, newProfile } from './demo-page.mjs';
 
 describe('accessibility of the demo page', { timeout: 400_000 }, () => {
-  let sandbox;
-  let browser;
-
-  before(async () => {
-    [sandbox, browser] = await Promise.all([useSandbox(), launchBrowser()]);
-  });
-  after(async () => {
-    await browser?.close();
-    await sandbox?.stop();
-  });
+  const suite = new Suite();
 
   for (const colorScheme of ['light', 'dark']) {
     for (const viewport of [{ width: 1280, height: 860 }, { width: 360, height: 740 }]) {
       test(`${colorScheme}, ${viewport.width} pixels wide`, async () => {
         const [profile, other] = await Promise.all([
-          newProfile(browser, { colorScheme, viewport, reducedMotion: 'reduce' }), newProfile(browser),
+          newProfile(suite.browser, { colorScheme, viewport, reducedMotion: 'reduce' }), newProfile(suite.browser),
         ]);
         const [alice, bob] = await Promise.all([
-          DemoPage.open(profile, sandbox.url, { account: 'alice' }), DemoPage.open(other, sandbox.url, { account: 'bob' }),
+          DemoPage.open(profile, suite.url, { account: 'alice' }), DemoPage.open(other, suite.url, { account: 'bob' }),
         ]);
         await inspect('idle', alice);
         await alice.destination.fill('mailto:x');
@@ -55,11 +45,11 @@ describe('accessibility of the demo page', { timeout: 400_000 }, () => {
     // Colours, and a narrow window: between them these have all that the four above differ in.
     test(`${colorScheme}, several calls, transfers, a conference and messages`, async () => {
       const profiles = await Promise.all([
-        newProfile(browser, { colorScheme, viewport: { width: 360, height: 740 }, reducedMotion: 'reduce' }),
-        newProfile(browser), newProfile(browser),
+        newProfile(suite.browser, { colorScheme, viewport: { width: 360, height: 740 }, reducedMotion: 'reduce' }),
+        newProfile(suite.browser), newProfile(suite.browser),
       ]);
       const [alice, bob, carol] = await Promise.all(['alice', 'bob', 'carol'].map(
-        (account, index) => DemoPage.open(profiles[index], sandbox.url, { account }),
+        (account, index) => DemoPage.open(profiles[index], suite.url, { account }),
       ));
       const answer = async (page) => {
         await page.incoming.getByRole('button', { name: 'Answer' }).click();

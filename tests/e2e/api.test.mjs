@@ -1,11 +1,11 @@
 /** What the package's own JavaScript adds to the module: phones before it is there, listeners, snapshots, and the time after free(). */
 
 import assert from 'node:assert/strict';
-import { after, before, describe, test } from 'node:test';
+import { describe, test } from 'node:test';
 
 import { keepPeerConnections, toneMicrophone } from '../support/audio.mjs';
-import { launchBrowser, watchPage } from '../support/browser.mjs';
-import { useSandbox } from '../support/sandbox.mjs';
+import { watchPage } from '../support/browser.mjs';
+import { Suite } from '../support/suite.mjs';
 
 /** For `context.addInitScript`: what every test here uses. Runs in the page. */
 function tools() {
@@ -34,27 +34,18 @@ function tools() {
 }
 
 describe('the interface', { timeout: 180_000 }, () => {
-  let sandbox;
-  let browser;
-
-  before(async () => {
-    [sandbox, browser] = await Promise.all([useSandbox(), launchBrowser()]);
-  });
-  after(async () => {
-    await browser?.close();
-    await sandbox?.stop();
-  });
+  const suite = new Suite();
 
   /** Runs this in a page of the sandbox's origin, where nothing has been loaded. Gives what it returns, and the sockets that it opened. */
   async function inPage(run) {
-    const context = await browser.newContext();
+    const context = await suite.browser.newContext();
     for (const [script, argument] of [[tools], [keepPeerConnections], [toneMicrophone, 1000]]) await context.addInitScript(script, argument);
     const page = await context.newPage();
     // The browser looks for an icon.
     const problems = watchPage(page, [/404/]);
     const sockets = [];
     page.on('websocket', (socket) => sockets.push(socket));
-    await page.goto(`${sandbox.url}/demo.json`);
+    await page.goto(`${suite.url}/demo.json`);
     const outcome = await page.evaluate(run);
     assert.deepEqual(problems, []);
     const open = sockets.filter((socket) => !socket.isClosed()).length;

@@ -4,10 +4,9 @@
  */
 
 import assert from 'node:assert/strict';
-import { after, afterEach, before, describe, test } from 'node:test';
+import { describe, test } from 'node:test';
 
-import { launchBrowser } from '../support/browser.mjs';
-import { useSandbox } from '../support/sandbox.mjs';
+import { Suite } from '../support/suite.mjs';
 import { until } from '../support/until.mjs';
 import { PhonePage, phoneProfile } from './phone-page.mjs';
 
@@ -25,27 +24,12 @@ function keepSent() {
 const SLOW = { iceServers: [{ urls: 'stun:127.0.0.1:9' }], debug: false };
 
 describe('at once', { timeout: 120_000 }, () => {
-  let sandbox;
-  let browser;
-  let profiles = [];
-
-  before(async () => {
-    [sandbox, browser] = await Promise.all([useSandbox(), launchBrowser()]);
-  });
-  after(async () => {
-    await browser?.close();
-    await sandbox?.stop();
-  });
-  afterEach(async () => {
-    await Promise.all(profiles.map((profile) => profile.close()));
-    profiles = [];
-  });
+  const suite = new Suite();
 
   async function person(user, tone) {
-    const profile = await phoneProfile(browser, { user, tone, hears: 1, config: SLOW });
-    profiles.push(profile);
+    const profile = suite.keep(await phoneProfile(suite.browser, { user, tone, hears: 1, config: SLOW }));
     await profile.addInitScript(keepSent);
-    return PhonePage.open(profile, sandbox.url);
+    return PhonePage.open(profile, suite.url);
   }
 
   /** Messages of this kind that were sent, and how many of them were sent before. */

@@ -5,6 +5,7 @@ import { after, afterEach, before, describe, test } from 'node:test';
 
 import { launchBrowser } from '../support/browser.mjs';
 import { useSandbox } from '../support/sandbox.mjs';
+import { Suite } from '../support/suite.mjs';
 import { until } from '../support/until.mjs';
 import { PhonePage, phoneProfile } from './phone-page.mjs';
 
@@ -70,21 +71,7 @@ describe('audio before the user has done anything', { timeout: 120_000 }, () => 
 });
 
 describe('a microphone that goes away', { timeout: 120_000 }, () => {
-  let sandbox;
-  let browser;
-  let profiles = [];
-
-  before(async () => {
-    [sandbox, browser] = await Promise.all([useSandbox(), launchBrowser()]);
-  });
-  after(async () => {
-    await browser?.close();
-    await sandbox?.stop();
-  });
-  afterEach(async () => {
-    await Promise.all(profiles.map((made) => made.close()));
-    profiles = [];
-  });
+  const suite = new Suite();
 
   /** Not what was still under way. */
   const hears = (phone) => {
@@ -94,10 +81,9 @@ describe('a microphone that goes away', { timeout: 120_000 }, () => {
   const silent = (phone) => until('it is silent', async () => Date.now() - (await phone.hearing()).last > 400);
 
   async function talking() {
-    for (const [user, tone, hears] of [['alice', 1000, 440], ['bob', 440, 1000]]) {
-      profiles.push(await phoneProfile(browser, { user, tone, hears }));
-    }
-    const [alice, bob] = await Promise.all(profiles.map((made) => PhonePage.open(made, sandbox.url, EXPECTED)));
+    const open = async (user, tone, hears) =>
+      PhonePage.open(suite.keep(await phoneProfile(suite.browser, { user, tone, hears })), suite.url, EXPECTED);
+    const [alice, bob] = await Promise.all([open('alice', 1000, 440), open('bob', 440, 1000)]);
     await bob.run((phone) => {
       phone.on('incoming', ({ call }) => call.answer());
     });

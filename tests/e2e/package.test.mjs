@@ -3,12 +3,12 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { readFile, readdir } from 'node:fs/promises';
-import { after, before, describe, test } from 'node:test';
+import { describe, test } from 'node:test';
 import { promisify } from 'node:util';
 
 import { keepPeerConnections, toneMicrophone } from '../support/audio.mjs';
-import { launchBrowser, watchPage } from '../support/browser.mjs';
-import { useSandbox } from '../support/sandbox.mjs';
+import { watchPage } from '../support/browser.mjs';
+import { Suite } from '../support/suite.mjs';
 import { until } from '../support/until.mjs';
 import { DemoPage, newProfile } from './demo-page.mjs';
 import { countResources } from './resources.mjs';
@@ -17,36 +17,27 @@ const PACKAGE = new URL('../../pkg/', import.meta.url);
 const WASM = 'wasm_softphone_bg.wasm';
 
 describe('the package', { timeout: 180_000 }, () => {
-  let sandbox;
-  let browser;
-
-  before(async () => {
-    [sandbox, browser] = await Promise.all([useSandbox(), launchBrowser()]);
-  });
-  after(async () => {
-    await browser?.close();
-    await sandbox?.stop();
-  });
+  const suite = new Suite();
 
   /** A document of the sandbox's origin in which nothing runs. (One made up by the test would be no local one to the
    *  browser, which then keeps it from the sandbox's WebSocket.) */
   async function emptyPage(...scripts) {
-    const context = await browser.newContext();
+    const context = await suite.browser.newContext();
     for (const [script, argument] of scripts) await context.addInitScript(script, argument);
     const page = await context.newPage();
     const problems = watchPage(page, [/missing\.wasm/, /404/]);
-    await page.goto(`${sandbox.url}/demo.json`);
+    await page.goto(`${suite.url}/demo.json`);
     return { context, page, problems };
   }
 
   test('the page runs the release build that is in pkg/', async () => {
-    const profile = await newProfile(browser);
+    const profile = await newProfile(suite.browser);
     const loaded = [];
     profile.on('response', (response) => {
       if (response.url().endsWith('.wasm')) loaded.push(response);
     });
-    const demo = await DemoPage.open(profile, sandbox.url);
-    assert.deepEqual(loaded.map((response) => response.url()), [`${sandbox.url}/pkg/${WASM}`]);
+    const demo = await DemoPage.open(profile, suite.url);
+    assert.deepEqual(loaded.map((response) => response.url()), [`${suite.url}/pkg/${WASM}`]);
     assert.equal(loaded[0].headers()['content-type'], 'application/wasm');
     const shipped = await readFile(new URL(WASM, PACKAGE));
     assert.ok(shipped.equals(await loaded[0].body()), 'what is served is not what is in pkg/');
@@ -126,7 +117,7 @@ describe('the package', { timeout: 180_000 }, () => {
 
   test('memory that runs out in a call ends in one `fatal` event, with microphone and connection closed', async () => {
     const { context, page, problems } = await emptyPage([keepPeerConnections], [toneMicrophone, 1000], [countResources], [keepMemory]);
-    const accounts = await (await fetch(`${sandbox.url}/demo.json`)).json();
+    const accounts = await (await fetch(`${suite.url}/demo.json`)).json();
     const outcome = await page.evaluate(async (config) => {
       const { default: init, DialStrategy } = await import('/pkg/index.js');
       await init();
@@ -167,7 +158,7 @@ describe('the package', { timeout: 180_000 }, () => {
   ]) {
     test(`${how} leaves no listener, timer, track, socket or peer connection`, async () => {
       const { context, page, problems } = await emptyPage([keepPeerConnections], [toneMicrophone, 1000], [countResources]);
-      const accounts = await (await fetch(`${sandbox.url}/demo.json`)).json();
+      const accounts = await (await fetch(`${suite.url}/demo.json`)).json();
       await page.evaluate(async (config) => {
         const { default: init, DialStrategy } = await import('/pkg/index.js');
         await init();

@@ -1,10 +1,9 @@
 /** The end of a page: closed, reloaded or left, with what a phone says in that moment, and what it leaves at the registrar. */
 
 import assert from 'node:assert/strict';
-import { after, afterEach, before, describe, test } from 'node:test';
+import { describe, test } from 'node:test';
 
-import { launchBrowser } from '../support/browser.mjs';
-import { useSandbox } from '../support/sandbox.mjs';
+import { Suite } from '../support/suite.mjs';
 import { until } from '../support/until.mjs';
 import { PhonePage, phoneProfile } from './phone-page.mjs';
 
@@ -13,29 +12,13 @@ const EXPECTED = [/404/];
 const AT_ONCE_MS = 2_000;
 
 describe('the end of a page', { timeout: 240_000 }, () => {
-  let sandbox;
-  let browser;
-  let profiles = [];
-
-  before(async () => {
-    [sandbox, browser] = await Promise.all([useSandbox(), launchBrowser()]);
-  });
-  after(async () => {
-    await browser?.close();
-    await sandbox?.stop();
-  });
-  afterEach(async () => {
-    await Promise.all(profiles.map((made) => made.close()));
-    profiles = [];
-  });
+  const suite = new Suite();
 
   async function profile(user, options) {
     const tones = user === 'alice' ? { tone: 1000, hears: 440 } : { tone: 440, hears: 1000 };
-    const made = await phoneProfile(browser, { user, ...tones, ...options });
-    profiles.push(made);
-    return made;
+    return suite.keep(await phoneProfile(suite.browser, { user, ...tones, ...options }));
   }
-  const open = async (user, options) => PhonePage.open(await profile(user, options), sandbox.url, EXPECTED);
+  const open = async (user, options) => PhonePage.open(await profile(user, options), suite.url, EXPECTED);
 
   /** Bob answers, or not. */
   async function bobs(answers = true) {
@@ -54,7 +37,7 @@ describe('the end of a page', { timeout: 240_000 }, () => {
     closed: ({ page }) => page.close(),
     reloaded: ({ page }) => page.reload(),
     left: ({ page }) => page.goto('about:blank'),
-    'left for another site': ({ page }) => page.goto(sandbox.url.replace('127.0.0.1', 'localhost') + '/demo.json#elsewhere'),
+    'left for another site': ({ page }) => page.goto(suite.url.replace('127.0.0.1', 'localhost') + '/demo.json#elsewhere'),
   };
   /** Whether the registrar knows a phone of Alice. */
   const dialAlice = (bob) => bob.run(async (phone) => {
@@ -142,7 +125,7 @@ describe('the end of a page', { timeout: 240_000 }, () => {
 
   test('each tab has an instance of its own, and keeps it', async () => {
     const made = await profile('alice', { config: { hangupOnUnload: false } });
-    const tab = () => PhonePage.open(made, sandbox.url, EXPECTED);
+    const tab = () => PhonePage.open(made, suite.url, EXPECTED);
     const [one, two] = [await tab(), await tab()];
     const both = await instances(two);
     assert.equal(new Set(both).size, 2);
@@ -195,7 +178,7 @@ describe('the end of a page', { timeout: 240_000 }, () => {
           },
         });
       }, lacks);
-      const alice = await PhonePage.open(made, sandbox.url, EXPECTED);
+      const alice = await PhonePage.open(made, suite.url, EXPECTED);
       assert.equal(await alice.run((phone) => phone.registration), 'registered', lacks);
       await alice.page.close();
     }

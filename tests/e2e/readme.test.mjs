@@ -2,31 +2,21 @@
 
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
-import { after, before, describe, test } from 'node:test';
+import { describe, test } from 'node:test';
 
-import { launchBrowser } from '../support/browser.mjs';
-import { useSandbox } from '../support/sandbox.mjs';
+import { Suite } from '../support/suite.mjs';
 import { until } from '../support/until.mjs';
 import { DemoPage, newProfile } from './demo-page.mjs';
 
 const README = new URL('../../README.md', import.meta.url);
 
 describe('the README', { timeout: 60_000 }, () => {
-  let sandbox;
-  let browser;
-
-  before(async () => {
-    [sandbox, browser] = await Promise.all([useSandbox(), launchBrowser()]);
-  });
-  after(async () => {
-    await browser?.close();
-    await sandbox?.stop();
-  });
+  const suite = new Suite();
 
   test('its examples call: by SIP, and then through 46elks', async () => {
     const examples = (await readFile(README, 'utf8')).matchAll(/^```js\n(.*?)^```$/gms);
     const [bySip, byRest] = [...examples].map(([, example]) => example);
-    const demo = await DemoPage.open(await newProfile(browser), sandbox.url, { account: 'alice' });
+    const demo = await DemoPage.open(await newProfile(suite.browser), suite.url, { account: 'alice' });
     const said = [];
     demo.page.on('console', (message) => said.push(message.text()));
     // As the console does it: a script with top-level await.

@@ -1,10 +1,9 @@
 /** Several tabs with one registration: who has the phone, what the others can do, and who comes after. */
 
 import assert from 'node:assert/strict';
-import { after, afterEach, before, describe, test } from 'node:test';
+import { describe, test } from 'node:test';
 
-import { launchBrowser } from '../support/browser.mjs';
-import { useSandbox } from '../support/sandbox.mjs';
+import { Suite } from '../support/suite.mjs';
 import { until } from '../support/until.mjs';
 import { PhonePage, phoneProfile } from './phone-page.mjs';
 
@@ -13,39 +12,22 @@ const BOB_HZ = 440;
 const EXPECTED = [/404/];
 
 describe('several tabs', { timeout: 180_000 }, () => {
-  let sandbox;
-  let browser;
-  let profiles = [];
-
-  before(async () => {
-    [sandbox, browser] = await Promise.all([useSandbox(), launchBrowser()]);
-  });
-  after(async () => {
-    await browser?.close();
-    await sandbox?.stop();
-  });
-  afterEach(async () => {
-    await Promise.all(profiles.map((made) => made.close()));
-    profiles = [];
-  });
+  const suite = new Suite();
 
   async function aliceProfile(config = { resume: true }) {
-    const made = await phoneProfile(browser, { user: 'alice', tone: ALICE_HZ, hears: BOB_HZ, tabs: true, config });
-    profiles.push(made);
-    return made;
+    return suite.keep(await phoneProfile(suite.browser, { user: 'alice', tone: ALICE_HZ, hears: BOB_HZ, tabs: true, config }));
   }
 
   async function bobs() {
-    const made = await phoneProfile(browser, { user: 'bob', tone: BOB_HZ, hears: ALICE_HZ });
-    profiles.push(made);
-    const bob = await PhonePage.open(made, sandbox.url, EXPECTED);
+    const made = suite.keep(await phoneProfile(suite.browser, { user: 'bob', tone: BOB_HZ, hears: ALICE_HZ }));
+    const bob = await PhonePage.open(made, suite.url, EXPECTED);
     await bob.run((phone) => {
       phone.on('incoming', ({ call }) => call.answer());
     });
     return bob;
   }
 
-  const open = (profile) => PhonePage.open(profile, sandbox.url, EXPECTED);
+  const open = (profile) => PhonePage.open(profile, suite.url, EXPECTED);
   const role = (tab) => tab.run((tabs) => tabs.role);
   const hears = (tab) => until('the other side is heard', async () => Date.now() - ((await tab.hearing())?.last ?? 0) < 200);
   const state = (tab, wanted) =>

@@ -1,11 +1,7 @@
 //! What the tests print and log is kept, and searched for what must never stand in a log: secrets and whole telephone
 //! numbers.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    sync::OnceLock,
-};
+use std::{fs, path::PathBuf, sync::OnceLock};
 
 use anyhow::{Context, Result};
 
@@ -59,8 +55,7 @@ pub(crate) fn begin(suite: Suite) -> Result<PathBuf> {
 pub(crate) fn search(suite: Suite) -> Result<Vec<String>> {
     let dir = dir(suite)?;
     let mut finds = Vec::new();
-    let mut files = Vec::new();
-    collect(&dir, &mut files)?;
+    let mut files = workspace::files_below(&dir)?;
     let lists = files.extract_if(.., |file| file.to_string_lossy().ends_with(SECRETS));
     let secrets =
         lists.map(fs::read_to_string).collect::<Result<String, _>>().context("a list of secrets")?;
@@ -76,18 +71,6 @@ pub(crate) fn search(suite: Suite) -> Result<Vec<String>> {
         }
     }
     Ok(finds)
-}
-
-fn collect(dir: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
-    for entry in fs::read_dir(dir).with_context(|| format!("cannot read {}", dir.display()))? {
-        let path = entry?.path();
-        if path.is_dir() {
-            collect(&path, files)?;
-        } else {
-            files.push(path);
-        }
-    }
-    Ok(())
 }
 
 /// What a line of a log should not hold.

@@ -180,7 +180,7 @@ fn sources_stamp() -> Result<PathBuf> {
 fn sources() -> Result<String> {
     let mut files = Vec::new();
     for place in ["src", "allocator"] {
-        collect(&root().join(place), &mut files)?;
+        files.append(&mut workspace::files_below(&root().join(place))?);
     }
     files.extend(["Cargo.toml", "Cargo.lock", "package-lock.json"].map(|name| root().join(name)));
     files.sort();
@@ -190,18 +190,6 @@ fn sources() -> Result<String> {
         parts.push(read(&file)?);
     }
     Ok(fingerprint(&parts.iter().map(Vec::as_slice).collect::<Vec<_>>()))
-}
-
-fn collect(dir: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
-    for entry in fs::read_dir(dir).with_context(|| format!("cannot read {}", dir.display()))? {
-        let path = entry?.path();
-        if path.is_dir() {
-            collect(&path, files)?;
-        } else {
-            files.push(path);
-        }
-    }
-    Ok(())
 }
 
 /// An ES module that gives the module without fetching anything: compressed, as a text is a third longer than its bytes.
