@@ -11,7 +11,7 @@ const ELSEWHERE: &str = "sockets=servers wsservers=servers websocketurl=servers 
                          authorizationusername=credentials authorizationpassword=credentials \
                          aor=uri pcconfig=iceServers mediaconstraints=audio eventhandlers=onProgress";
 
-/// The one of `names` that is meant by `wrong`, if one is likely: another phone's name for it, or one that differs by a letter or two.
+/// The one of `names` that is meant by `wrong`, if one is likely: another phone's name for it, or one that differs by a slip of the finger.
 pub(crate) fn meant<'a>(wrong: &str, names: &[&'a str]) -> Option<&'a str> {
     let wrong = letters(wrong);
     if wrong.is_empty() || wrong.len() > MAX_NAME {
@@ -23,10 +23,7 @@ pub(crate) fn meant<'a>(wrong: &str, names: &[&'a str]) -> Option<&'a str> {
             return names.iter().copied().find(|name| *name == ours);
         }
     }
-    let far = |name: &&str| distance(&wrong, &letters(name));
-    let nearest = names.iter().copied().min_by_key(far)?;
-    // A third of a name is another name.
-    (far(&nearest).saturating_mul(3) <= wrong.len()).then_some(nearest)
+    names.iter().copied().find(|name| is_slip(&wrong, &letters(name)))
 }
 
 /// Letters and digits in lower case: nobody means the difference between `callerID` and `caller_id`.
@@ -34,23 +31,18 @@ fn letters(name: &str) -> Vec<u8> {
     name.bytes().filter(u8::is_ascii_alphanumeric).map(|b| b.to_ascii_lowercase()).collect()
 }
 
-/// How many letters to put in, take away or change (Levenshtein).
-fn distance(one: &[u8], other: &[u8]) -> usize {
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (at, a) in one.iter().enumerate() {
-        let mut diagonal = at;
-        let mut left = at + 1;
-        if let Some(first) = row.first_mut() {
-            *first = left;
-        }
-        for (b, cell) in other.iter().zip(row.iter_mut().skip(1)) {
-            let changed = diagonal + usize::from(a != b);
-            diagonal = *cell;
-            left = changed.min(left + 1).min(*cell + 1);
-            *cell = left;
-        }
-    }
-    row.last().copied().unwrap_or_default()
+/// Whether one is the other with a letter more or less, another letter, or two letters swapped: what is left between what
+/// they begin and end with. A short name with another letter is another name.
+fn is_slip(one: &[u8], other: &[u8]) -> bool {
+    let shorter = one.len().min(other.len());
+    let begin = one.iter().zip(other).take_while(|(a, b)| a == b).count();
+    let end =
+        one.iter().rev().zip(other.iter().rev()).take_while(|(a, b)| a == b).count().min(shorter - begin);
+    let left = |name: &[u8]| name.len() - begin - end;
+    let (a, b) = (left(one), left(other));
+    let swapped =
+        (a, b) == (2, 2) && one.get(begin) == other.get(begin + 1) && one.get(begin + 1) == other.get(begin);
+    (a <= 1 && b <= 1 || swapped) && (shorter > 3 || a + b == 0)
 }
 
 #[cfg(test)]
@@ -108,18 +100,23 @@ mod tests {
     }
 
     #[test]
-    fn letters_are_counted() {
+    fn one_slip_is_forgiven() {
         for (one, other, expected) in [
-            ("", "", 0),
-            ("a", "", 1),
-            ("", "ab", 2),
-            ("abc", "abc", 0),
-            ("abc", "axc", 1),
-            ("abc", "bc", 1),
-            ("kitten", "sitting", 3),
+            ("", "", true),
+            ("a", "", false),
+            ("abcd", "abcd", true),
+            ("abcd", "axcd", true),
+            ("abcd", "bcd", false),
+            ("abcde", "abde", true),
+            ("abcd", "acbd", true),
+            ("abcd", "adcb", false),
+            ("aaaa", "aaaaa", true),
+            ("abab", "abababab", false),
+            ("uri", "url", false),
+            ("kitten", "sitting", false),
         ] {
-            assert_eq!(distance(one.as_bytes(), other.as_bytes()), expected, "{one} {other}");
-            assert_eq!(distance(other.as_bytes(), one.as_bytes()), expected, "{other} {one}");
+            assert_eq!(is_slip(one.as_bytes(), other.as_bytes()), expected, "{one} {other}");
+            assert_eq!(is_slip(other.as_bytes(), one.as_bytes()), expected, "{other} {one}");
         }
     }
 }

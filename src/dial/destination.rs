@@ -124,10 +124,8 @@ impl Destination {
             None if is_name(input) || is_feature_code(input) => Ok(Self::Local(input.to_owned())),
             None => {
                 let number = Dialled::parse(input)?;
-                if number.is_extension(country.as_ref()) {
-                    return Ok(Self::Local(number.digits));
-                }
-                public(&number, country.as_ref(), None)
+                let may_be_local = number.is_like_an_extension(country.is_some());
+                public(&number, country.as_ref(), None, may_be_local)
             }
         }
     }
@@ -228,7 +226,7 @@ fn tel(text: &str, country: Option<&Country>) -> Result<Destination, Error> {
         }
         _ => {}
     }
-    public(&number, country, extension)
+    public(&number, country, extension, false)
 }
 
 fn private(number: String, context: &str) -> Result<Destination, Error> {
@@ -251,12 +249,17 @@ fn private(number: String, context: &str) -> Result<Destination, Error> {
     Ok(Destination::Private { number, context: labels.to_ascii_lowercase() })
 }
 
+/// `may_be_local`: what is no number of the country is an extension of the account's domain.
 fn public(
     number: &Dialled,
     country: Option<&Country>,
     extension: Option<String>,
+    may_be_local: bool,
 ) -> Result<Destination, Error> {
     let digits = number.digits.as_str();
+    if may_be_local && (country.is_none() || digits.len() <= 3) {
+        return Ok(Destination::Local(number.digits.clone()));
+    }
     // No country has numbers this short; what has three digits is a service, often an emergency one.
     if digits.len() <= 3 {
         return Err(refused(if digits.starts_with(['0', '1', '9']) {
@@ -274,17 +277,20 @@ fn public(
             ));
         }
     };
-    e164.map(|e164| Destination::Tel(PhoneNumber { e164, extension })).map_err(|problem| {
-        refused(match problem {
-            Problem::CallingCode => "no country has this country code",
-            Problem::TooShort => "the number is too short",
-            Problem::TooLong => "the number is too long",
-            Problem::Impossible => "no phone number of that country looks like this",
-            Problem::Ambiguous => {
-                "it may or may not begin with the country code; write + and the whole number"
-            }
-        })
-    })
+    let problem = match e164 {
+        Ok(e164) => return Ok(Destination::Tel(PhoneNumber { e164, extension })),
+        Err(problem) if may_be_local && problem != Problem::Ambiguous => {
+            return Ok(Destination::Local(number.digits.clone()));
+        }
+        Err(problem) => problem,
+    };
+    Err(refused(match problem {
+        Problem::CallingCode => "no country has this country code",
+        Problem::TooShort => "the number is too short",
+        Problem::TooLong => "the number is too long",
+        Problem::Impossible => "no phone number of that country looks like this",
+        Problem::Ambiguous => "it may or may not begin with the country code; write + and the whole number",
+    }))
 }
 
 /// The digits of a number, separators dropped.
@@ -317,21 +323,16 @@ impl Dialled {
         Ok(dialled)
     }
 
-    /// Whether these digits are an extension of the account's domain, and can be nothing else.
-    fn is_extension(&self, country: Option<&Country>) -> bool {
+    /// Whether an extension is written like this: 1 to 6 digits, and none that somewhere call an emergency service.
+    fn is_like_an_extension(&self, has_country: bool) -> bool {
         let digits = self.digits.as_str();
-        if self.plus || self.separated || digits.len() > MAX_EXTENSION || digits.starts_with('0') {
-            return false;
-        }
-        match country {
-            None => !EMERGENCY.contains(&digits),
-            // Emergency numbers have three digits, and in some countries two: 15, 17 and 18 in France.
-            Some(_) if digits.len() == 3 && digits.starts_with(['1', '9']) => false,
-            Some(_) if digits.len() == 2 && digits.starts_with('1') => false,
-            Some(country) => {
-                matches!(country.national(digits), Err(problem) if problem != Problem::Ambiguous)
-            }
-        }
+        let emergency = match digits.len() {
+            // In some countries two digits: 15, 17 and 18 in France.
+            2 => has_country && digits.starts_with('1'),
+            3 if has_country => digits.starts_with(['1', '9']),
+            _ => EMERGENCY.contains(&digits),
+        };
+        !(self.plus || self.separated || emergency || digits.len() > MAX_EXTENSION || digits.starts_with('0'))
     }
 }
 

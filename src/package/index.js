@@ -264,18 +264,21 @@ function silence(target) {
   for (const { remove } of [...(listening.get(target) ?? [])]) remove();
 }
 
+const ON_AND_OFF = {
+  once(type, listener, options) {
+    return this.on(type, listener, { ...options, once: true });
+  },
+  off(type, listener) {
+    unlisten(this, type, listener);
+  },
+};
+
 /** Gives a class `on` with options, `once` and `off`. */
 function listens({ prototype }) {
   const { on } = prototype;
-  Object.assign(prototype, {
+  Object.assign(prototype, ON_AND_OFF, {
     on(type, listener, options) {
       return listen(this, (kind, handler) => on.call(this, kind, handler), type, listener, options);
-    },
-    once(type, listener, options) {
-      return this.on(type, listener, { ...options, once: true });
-    },
-    off(type, listener) {
-      unlisten(this, type, listener);
     },
   });
 }
@@ -641,14 +644,6 @@ export class DialStrategy {
     entry.detach = this.#core?.on(entry.type, entry.handler);
   }
 
-  once(type, listener, options) {
-    return this.on(type, listener, { ...options, once: true });
-  }
-
-  off(type, listener) {
-    unlisten(this, type, listener);
-  }
-
   abandon() {
     this.#end();
     for (const call of this.calls) noteOf(call).endedAt ??= Date.now();
@@ -692,6 +687,9 @@ export class DialStrategy {
   static {
     // What the module's phone has and is not here is passed on as it is.
     const { prototype } = this;
+    // Minified classes have no names of their own, and consoles and error trackers show them.
+    Object.defineProperty(this, 'name', { value: 'DialStrategy' });
+    Object.assign(prototype, ON_AND_OFF);
     for (const [name, { get }] of Object.entries(members(core.DialStrategy.prototype))) {
       if (name in prototype || name.startsWith('__')) continue;
       if (get) {

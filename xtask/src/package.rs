@@ -132,8 +132,7 @@ fn make(module: &Path) -> Result<()> {
     let named_short = workspace::scratch()?.join(GLUE);
     write(&named_short, short_glue.as_bytes())?;
     minify(&named_short, &pkg.join(GLUE), &["--minify"])?;
-    // The names of its functions stay: they stand in the stack traces of who uses it.
-    minify(&entry_source(), &pkg.join(ENTRY), &["--minify", "--keep-names"])?;
+    minify(&entry_source(), &pkg.join(ENTRY), &["--minify"])?;
     write_debug(&bound, &pkg.join(DEBUG))?;
     fs::write(&stamp, state(module, &pkg)?).with_context(|| format!("cannot write {}", stamp.display()))?;
     println!("built pkg/{MODULE} ({} bytes)", fs::metadata(pkg.join(MODULE))?.len());
